@@ -1,0 +1,79 @@
+// Borrowed views of dense, row-major memory. A view owns nothing: whoever made it keeps the memory
+// alive.
+#ifndef LOCKSTEP_ENGINE_TENSOR_TENSOR_H_
+#define LOCKSTEP_ENGINE_TENSOR_TENSOR_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <type_traits>
+
+#include "engine/base/check.h"
+#include "engine/tensor/dtype.h"
+#include "engine/tensor/shape.h"
+
+namespace lockstep {
+
+// Tensor (writable) and ConstTensor (read-only). Copies are shallow. A default-made view is empty:
+// data() is null.
+template <bool kConst>
+class BasicTensor {
+ public:
+  using Void = std::conditional_t<kConst, const void, void>;
+  template <class T>
+  using Element = std::conditional_t<kConst, const T, T>;
+
+  BasicTensor() = default;
+  BasicTensor(Void* data, DType dtype, Shape shape) : data_(data), dtype_(dtype), shape_(shape) {}
+  template <class T>
+  requires(!std::is_void_v<T>) BasicTensor(T* data, Shape shape)
+      : BasicTensor(data, kDTypeOf<std::remove_const_t<T>>, shape) {}
+  // A writable view serves where a read-only one is asked for.
+  BasicTensor(const BasicTensor<false>& other) requires(kConst)
+      : BasicTensor(other.data(), other.dtype(), other.shape()) {}
+
+  Void* data() const { return data_; }
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  bool empty() const { return data_ == nullptr; }
+  int64_t size() const { return shape_.size(); }
+  size_t bytes() const { return static_cast<size_t>(size()) * SizeOf(dtype_); }
+
+  // The elements; T must match dtype().
+  template <class T>
+  Element<T>* as() const {
+    LOCKSTEP_CHECK(dtype_ == kDTypeOf<T>, NameOf(dtype_));
+    return static_cast<Element<T>*>(data_);
+  }
+  Element<float>* f32() const { return as<float>(); }
+  template <class T>
+  std::span<Element<T>> span() const {
+    return {as<T>(), static_cast<size_t>(size())};
+  }
+
+  // The samples [begin, end) of the batch.
+  BasicTensor Samples(int64_t begin, int64_t end) const {
+    LOCKSTEP_CHECK(begin >= 0 && begin <= end && end <= shape_.batch(), "samples out of range");
+    using Byte = std::conditional_t<kConst, const std::byte, std::byte>;
+    auto* start = static_cast<Byte*>(data_) +
+                  static_cast<size_t>(begin * shape_.sample_size()) * SizeOf(dtype_);
+    return {static_cast<Void*>(start), dtype_, shape_.WithBatch(end - begin)};
+  }
+  // The same elements under another shape of the same size.
+  BasicTensor Reshaped(Shape shape) const {
+    LOCKSTEP_CHECK_EQ(shape.size(), shape_.size());
+    return {data_, dtype_, shape};
+  }
+
+ private:
+  Void* data_ = nullptr;
+  DType dtype_ = DType::kF32;
+  Shape shape_;
+};
+
+using Tensor = BasicTensor<false>;
+using ConstTensor = BasicTensor<true>;
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TENSOR_TENSOR_H_

@@ -1,0 +1,12 @@
+// The activations that a product or a normalisation can apply to its result before it is written.
+#ifndef LOCKSTEP_ENGINE_KERNELS_ACTIVATION_KIND_H_
+#define LOCKSTEP_ENGINE_KERNELS_ACTIVATION_KIND_H_
+
+namespace lockstep::kernels {
+
+// Only those whose derivative is known from the result, so that fusing them needs no more memory.
+enum class Activation { kNone, kRelu };
+
+}  // namespace lockstep::kernels
+
+#endif  // LOCKSTEP_ENGINE_KERNELS_ACTIVATION_KIND_H_

@@ -1,0 +1,58 @@
+// The interface every optimizer implements: one update of all parameters from their gradients.
+#ifndef LOCKSTEP_ENGINE_OPTIM_OPTIMIZER_H_
+#define LOCKSTEP_ENGINE_OPTIM_OPTIMIZER_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/parallel/context.h"
+#include "engine/plan/parameters.h"
+#include "engine/tensor/tensor.h"
+
+namespace lockstep {
+
+// Settings of some parameters that differ from the optimizer's own. The first group that matches a
+// name decides.
+struct ParameterGroup {
+  std::vector<std::string> patterns;  // shell patterns on full names: "*.bias", "0.*"
+  double learning_rate_scale = 1.0;
+  double weight_decay = -1.0;  // negative: the optimizer's own
+};
+
+// One piece of optimizer state of one parameter: ("0.weight", "exp_avg").
+struct OptimizerState {
+  std::string parameter;
+  std::string name;
+  Tensor tensor;
+};
+
+// Thread-compatible. Holds its states; borrows the parameters only during calls.
+class Optimizer {
+ public:
+  virtual ~Optimizer() = default;
+
+  virtual std::string kind() const = 0;  // "AdamW", as PyTorch names it
+
+  // Makes the states for these parameters; called once, before the first Update.
+  virtual Status Bind(Context& ctx, const ParameterSet& parameters) = 0;
+
+  // One update at `learning_rate`; counts steps from one. Allocates nothing. A gradient that is not
+  // finite is an error that names its parameter.
+  virtual Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate) = 0;
+
+  // The learning rate that schedules scale.
+  virtual double learning_rate() const = 0;
+  // Updates made so far; set when a run is resumed.
+  virtual int64_t step_count() const = 0;
+  virtual void set_step_count(int64_t count) = 0;
+  // For checkpoints: views of all states, named as PyTorch names them.
+  virtual std::vector<OptimizerState> states() const = 0;
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_OPTIM_OPTIMIZER_H_

@@ -1,0 +1,124 @@
+// Samples with targets, that a Loader gathers into batches.
+//
+// Dataset is the interface; InMemoryDataset is the one that holds everything in memory. Others
+// (files decoded on the fly, augmentation as a pure function of (seed, epoch, index), or a
+// decorator like StandardizedDataset) derive from Dataset and write Read().
+#ifndef LOCKSTEP_ENGINE_DATA_DATASET_H_
+#define LOCKSTEP_ENGINE_DATA_DATASET_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/tensor/tensor.h"
+
+namespace lockstep {
+
+enum class Task {
+  kRegression,  // target f32
+  kBinary,      // target f32 {1}, 0 or 1
+  kClasses,     // target i32, a class number below `classes`, or kIgnoredTarget; one per sample
+                // (shape {}) or one per position of a sequence (shape {T})
+};
+
+// A class target that takes no part in the loss (as in PyTorch).
+inline constexpr int32_t kIgnoredTarget = -100;
+
+// What every sample of a dataset looks like.
+struct DatasetInfo {
+  std::string name;  // for messages
+  int64_t size = 0;
+  DType x_dtype = DType::kF32;  // as gathered: kF32 (features, pixels) or kI32 (tokens)
+  Shape x_shape;                // of one sample, channels last: {20}, {28, 28, 1}, {T}
+  Task task = Task::kClasses;
+  DType target_dtype = DType::kI32;  // kI32 for kClasses, else kF32
+  Shape target_shape;                // of one sample: {} for a class number, {1}, {T}
+  int64_t classes = 0;               // for kClasses; else 0
+  int64_t vocabulary = 0;            // i32 x is below this; 0 for f32
+  bool has_missing = false;          // f32 x may be NaN where a value is missing: standardise first
+  std::vector<std::string> feature_names;  // one per channel of x, or empty: not known
+  std::vector<std::string> class_names;    // kClasses: `classes` names; kBinary: {of 0, of 1};
+                                           // or empty: not known
+};
+
+// Thread-safety: immutable once made; any number of threads may read.
+class Dataset {
+ public:
+  virtual ~Dataset() = default;
+  Dataset(const Dataset&) = delete;
+  Dataset& operator=(const Dataset&) = delete;
+
+  const DatasetInfo& info() const { return info_; }
+  int64_t size() const { return info_.size; }
+
+  // The shapes of `count` samples gathered: (count, x_shape...) and (count, target_shape...).
+  Shape XShape(int64_t count) const;
+  Shape TargetShape(int64_t count) const;
+
+  // Copies the samples `indices`, each in [0, size()), into x and target, which have the shapes
+  // XShape(indices.size()), TargetShape(indices.size()) and info()'s dtypes. A default-made (empty)
+  // x or target skips that half. `epoch` matters to datasets that augment only. Allocates nothing
+  // for datasets in memory. Fails only where samples are read or decoded on the fly; an index or a
+  // tensor that does not fit is a failed check.
+  Status Gather(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t epoch = 0) const;
+
+ protected:
+  explicit Dataset(DatasetInfo info);
+
+ private:
+  // Gather, with everything checked and denormals flushed.
+  virtual Status Read(std::span<const int64_t> indices, Tensor x, Tensor target,
+                      int64_t epoch) const = 0;
+
+  DatasetInfo info_;
+};
+
+// How a stored byte becomes a float: x = u * scale + shift, evaluated in double.
+struct ByteScale {
+  double scale = 1.0 / 255.0;
+  double shift = 0.0;
+  // (u / 255 - mean) / sd. REQUIRES: sd > 0.
+  static ByteScale Standardized(double mean, double sd) { return {1.0 / (255.0 * sd), -mean / sd}; }
+};
+
+class InMemoryDataset final : public Dataset {
+ public:
+  using X = std::variant<std::vector<float>, std::vector<uint8_t>, std::vector<int32_t>>;
+  using Targets = std::variant<std::vector<int32_t>, std::vector<float>>;
+
+  // Takes the samples, densely one after another: x is stored as it is given (bytes become floats
+  // when gathered, by byte_scale). Errors: lengths that contradict info, dtypes that contradict the
+  // task, class numbers or tokens out of range, binary targets that are not 0 or 1, targets or
+  // features that are not finite (NaN features are allowed if info.has_missing).
+  static Result<std::shared_ptr<const InMemoryDataset>> Make(DatasetInfo info, X x, Targets targets,
+                                                             ByteScale byte_scale = {});
+
+  // Views of one sample as stored: x as f32, u8 or i32 of shape x_shape; valid while this lives.
+  ConstTensor StoredX(int64_t index) const;
+  ConstTensor StoredTarget(int64_t index) const;
+
+ private:
+  InMemoryDataset(DatasetInfo info, X x, Targets targets, ByteScale byte_scale);
+  Status Read(std::span<const int64_t> indices, Tensor x, Tensor target,
+              int64_t epoch) const override;
+
+  X x_;
+  Targets targets_;
+  std::array<float, 256> byte_values_;
+};
+
+// The class of every sample: the targets of kClasses with shape {}, 0 or 1 for kBinary. Errors:
+// regression, sequences, or a failing Gather.
+Result<std::vector<int32_t>> ClassLabels(const Dataset& dataset);
+
+// 0, 1, ..., size - 1.
+std::vector<int64_t> AllIndices(int64_t size);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_DATA_DATASET_H_

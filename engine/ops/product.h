@@ -1,0 +1,64 @@
+// The fp32 matrix product, spread over the threads of a Context.
+//
+//   C = act(C_old + A B + bias)        C (m, n), A (m, k), B (k, n), bias (n)
+//
+// where C_old, bias and act are optional. The bits of C depend on the arguments alone: not on the
+// number of threads, not on blocking, not on the SIMD target among those with fused multiply-add.
+// The order of every sum:
+//   - K is cut into segments (by default one). The sum of a segment is one chain of fused
+//     multiply-adds over ascending k that starts from +0; an empty segment gives +0.
+//   - Segments [lo, hi) merge as a fixed binary tree: merge(lo, hi) = merge(lo, mid) +
+//     merge(mid, hi) with mid = lo + the largest power of two below hi - lo.
+//   - Then one addition each, in this order: C_old (if accumulate), bias (if any); then act.
+// So the weight gradient of a batch in shards is the tree over its shards' gradients, and a second
+// micro-batch adds its whole gradient to the first's in one addition.
+#ifndef LOCKSTEP_ENGINE_OPS_PRODUCT_H_
+#define LOCKSTEP_ENGINE_OPS_PRODUCT_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "engine/kernels/activation_kind.h"
+#include "engine/kernels/matrix.h"
+#include "engine/parallel/context.h"
+#include "engine/parallel/function_ref.h"
+
+namespace lockstep::ops {
+
+// Called once for each finished block of C, by the thread that finished it and while the block is
+// in that thread's cache: rows [row_begin, row_end), columns [col_begin, col_end). Several threads
+// call at the same time, for different blocks. Together the blocks cover C exactly once. col_begin
+// is a multiple of 16.
+using BlockFinished =
+    FunctionRef<void(int64_t row_begin, int64_t row_end, int64_t col_begin, int64_t col_end)>;
+
+struct ProductArgs {
+  int64_t m = 0;  // each may be 0; k = 0 means A B = 0
+  int64_t n = 0;
+  int64_t k = 0;
+  kernels::ConstMatrix a;  // (m, k), any strides; dy^T is RowMajor(dy, m).Transposed()
+  kernels::ConstMatrix b;  // (k, n), any strides; W^T is RowMajor(w, k).Transposed()
+  float* c = nullptr;      // (m, n), row-major; overlaps neither a nor b nor bias
+  int64_t c_stride = 0;    // floats from one row of C to the next, >= n
+  bool accumulate = false;
+  const float* bias = nullptr;  // (n), or null
+  kernels::Activation activation = kernels::Activation::kNone;
+  // Boundaries of the segments of K: 0 = s[0] <= s[1] <= ... <= s[S] = k. Empty: one segment.
+  std::span<const int64_t> segments = {};
+  // Boundaries of rows, 0 = r[0] < r[1] < ... < r[G] = m: then each call of `finished` covers the
+  // rows of exactly one cell [r[g], r[g + 1]). Empty: blocks of the product's own choice.
+  std::span<const int64_t> row_grid = {};
+  std::optional<BlockFinished> finished = {};
+};
+
+// Floats of scratch that Product needs on `ctx` for any m, n, k and segment count no larger than
+// these. Book it once at bind, for the largest batch.
+int64_t ProductScratch(const Context& ctx, int64_t m, int64_t n, int64_t k, int64_t segments = 1);
+
+// `scratch`: at least ProductScratch(...) floats, best aligned to 64 bytes; contents are lost.
+void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch);
+
+}  // namespace lockstep::ops
+
+#endif  // LOCKSTEP_ENGINE_OPS_PRODUCT_H_

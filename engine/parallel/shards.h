@@ -1,0 +1,128 @@
+// How a batch is cut for sums over it, and the order in which the pieces are added up. Everything
+// here is a function of shapes and of the `shards` setting alone, never of threads or ranks: that
+// is what makes a run the same bits everywhere.
+//
+//   batch -> `shards` ranges of samples -> row blocks inside each -> tiles inside a block (kernels)
+//
+// Blocks merge into their shard, then shards merge with each other, both by the fixed tree of
+// MergeTree.
+#ifndef LOCKSTEP_ENGINE_PARALLEL_SHARDS_H_
+#define LOCKSTEP_ENGINE_PARALLEL_SHARDS_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "engine/base/check.h"
+
+namespace lockstep {
+
+struct IndexRange {
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  constexpr int64_t size() const { return end - begin; }
+  bool operator==(const IndexRange&) const = default;
+};
+
+// The samples that belong to `shard`, of `shards` in all. The ranges are in order, cover the batch,
+// and differ in size by at most one; a shard is empty when there are more shards than samples.
+constexpr IndexRange ShardRange(int64_t samples, int64_t shards, int64_t shard) {
+  return {samples * shard / shards, samples * (shard + 1) / shards};
+}
+
+// Merges the slots [lo, hi) into slot lo by calling merge(into, from):
+//   tree(lo, hi) = tree(lo, mid) + tree(mid, hi),
+//   mid = lo + the largest power of two strictly below hi - lo.
+// For a power of two this is the balanced tree. Neighbours merge first, so it needs no recursion.
+template <class Merge>
+constexpr void MergeTree(int64_t lo, int64_t hi, Merge&& merge) {
+  const int64_t count = hi - lo;
+  for (int64_t step = 1; step < count; step *= 2) {
+    for (int64_t i = 0; i + step < count; i += 2 * step) merge(lo + i, lo + i + step);
+  }
+}
+
+// The rows of a batch seen as a matrix (samples * rows_per_sample, C), cut into row blocks. No
+// block crosses from one shard into the next. A shard's blocks are kBlockRows rows each (its last
+// one may be shorter), or the smallest multiple of kBlockRows that leaves at most kMaxShardBlocks.
+//
+// Made once for the largest batch; SetSamples allocates nothing. Not thread-safe while it changes.
+class RowGrid {
+ public:
+  static constexpr int64_t kBlockRows = 128;
+  static constexpr int64_t kMaxShardBlocks = 64;
+
+  RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
+
+  // Cuts a batch of `samples` <= max_samples; costs nothing when the number did not change.
+  void SetSamples(int64_t samples);
+
+  // The largest blocks() of any batch up to `max_samples`: what partial results are booked for.
+  static int64_t MaxBlocks(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
+
+  int64_t samples() const { return samples_; }
+  int64_t rows() const { return samples_ * rows_per_sample_; }
+  int64_t shards() const { return shards_; }
+  int64_t blocks() const { return static_cast<int64_t>(boundaries_.size()) - 1; }
+
+  // The first row of every block, then rows(): strictly increasing, blocks() + 1 entries, from 0.
+  std::span<const int64_t> boundaries() const { return boundaries_; }
+  IndexRange BlockRows(int64_t block) const {
+    return {boundaries_[static_cast<size_t>(block)], boundaries_[static_cast<size_t>(block) + 1]};
+  }
+  // The blocks, and the rows, of a shard; both empty for an empty shard.
+  IndexRange ShardBlocks(int64_t shard) const {
+    return {first_block_[static_cast<size_t>(shard)], first_block_[static_cast<size_t>(shard) + 1]};
+  }
+  IndexRange ShardRows(int64_t shard) const {
+    const IndexRange samples = ShardRange(samples_, shards_, shard);
+    return {samples.begin * rows_per_sample_, samples.end * rows_per_sample_};
+  }
+
+ private:
+  int64_t max_samples_;
+  int64_t rows_per_sample_;
+  int64_t shards_;
+  int64_t samples_ = -1;
+  std::vector<int64_t> boundaries_;   // blocks() + 1 entries
+  std::vector<int64_t> first_block_;  // shards + 1 entries
+};
+
+inline RowGrid::RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards)
+    : max_samples_(max_samples), rows_per_sample_(rows_per_sample), shards_(shards) {
+  LOCKSTEP_CHECK_GE(max_samples, int64_t{0});
+  LOCKSTEP_CHECK_GE(rows_per_sample, int64_t{0});
+  LOCKSTEP_CHECK_GE(shards, int64_t{1});
+  boundaries_.reserve(static_cast<size_t>(MaxBlocks(max_samples, rows_per_sample, shards)) + 1);
+  first_block_.resize(static_cast<size_t>(shards) + 1);
+  SetSamples(max_samples);
+}
+
+inline void RowGrid::SetSamples(int64_t samples) {
+  LOCKSTEP_CHECK(samples >= 0 && samples <= max_samples_, "samples beyond the largest batch");
+  if (samples == samples_) return;
+  samples_ = samples;
+  boundaries_.clear();
+  for (int64_t shard = 0; shard < shards_; ++shard) {
+    first_block_[static_cast<size_t>(shard)] = static_cast<int64_t>(boundaries_.size());
+    const IndexRange rows = ShardRows(shard);
+    constexpr int64_t kShardBlocksRows = kMaxShardBlocks * kBlockRows;
+    const int64_t block = kBlockRows * ((rows.size() + kShardBlocksRows - 1) / kShardBlocksRows);
+    for (int64_t row = rows.begin; row < rows.end; row += block) boundaries_.push_back(row);
+  }
+  first_block_[static_cast<size_t>(shards_)] = static_cast<int64_t>(boundaries_.size());
+  boundaries_.push_back(rows());
+}
+
+inline int64_t RowGrid::MaxBlocks(int64_t max_samples, int64_t rows_per_sample, int64_t shards) {
+  const int64_t shard_rows = (max_samples + shards - 1) / shards * rows_per_sample;
+  const int64_t shard_blocks = (shard_rows + kBlockRows - 1) / kBlockRows;
+  return shards * std::min(shard_blocks, kMaxShardBlocks);
+}
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_PARALLEL_SHARDS_H_

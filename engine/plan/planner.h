@@ -49,14 +49,14 @@ struct Moment {
 
 // One row of what `lockstep plan` prints.
 struct LayerReport {
-  std::string path;  // "0", "3.1"; empty for the whole network
-  std::string kind;
+  std::string path{};  // "0", "3.1"; empty for the whole network
+  std::string kind{};
   int depth = 0;
-  Shape in, out;
+  Shape in{}, out{};
   int64_t parameters = 0;          // elements, inner layers included
   double flops = 0.0;              // of one forward pass at the bound batch, inner layers included
   int64_t bytes = 0;               // booked by this layer itself: activations, statistics, scratch
-  std::vector<std::string> notes;  // fusions made, and what the user should know
+  std::vector<std::string> notes{};  // fusions made, and what the user should know
 };
 
 struct PlannerOptions {
@@ -132,7 +132,7 @@ class Planner {
     int64_t bytes = 0;
     bool scratch = false;
     int64_t scratch_offset = 0;
-    Moment from, to;
+    Moment from{}, to{};
     bool forever = false;
   };
 

@@ -42,7 +42,7 @@ void Initialize(Context& ctx, const ParameterInfo& info, uint64_t seed, float* v
 
 }  // namespace
 
-void PageMemory::Unmap::operator()(std::byte* data) const {
+void UnmapPages::operator()(std::byte* data) const {
   munmap(data, static_cast<size_t>(bytes));
 }
 
@@ -68,7 +68,7 @@ PageMemory::PageMemory(Context& ctx, int64_t bytes) {
     madvise(data, static_cast<size_t>(rounded),
             MADV_HUGEPAGE);  // a wish: refusal changes nothing but speed
   }
-  data_ = std::unique_ptr<std::byte, Unmap>(data, Unmap{rounded});
+  data_ = std::unique_ptr<std::byte, UnmapPages>(data, UnmapPages{rounded});
   const int64_t parts = std::min<int64_t>(rounded / page, ctx.threads() * int64_t{8});
   ctx.For(parts, rounded / 64, [&](int64_t part) {
     const int64_t begin = rounded / page * part / parts * page;

@@ -16,6 +16,11 @@
 
 namespace lockstep {
 
+struct UnmapPages {
+  int64_t bytes = 0;
+  void operator()(std::byte* data) const;
+};
+
 // Zeroed memory from the operating system, in huge pages where it is large enough and the system
 // has them, first touched by the threads of `ctx` block by block (so that on a NUMA machine it lies
 // beside the threads that will use it).
@@ -28,11 +33,7 @@ class PageMemory {
   int64_t bytes() const { return data_.get_deleter().bytes; }
 
  private:
-  struct Unmap {
-    int64_t bytes = 0;
-    void operator()(std::byte* data) const;
-  };
-  std::unique_ptr<std::byte, Unmap> data_;
+  std::unique_ptr<std::byte, UnmapPages> data_;
 };
 
 // Thread-compatible. Handles of the Planner it was made from are turned into pointers; those live

@@ -1,9 +1,10 @@
-// Activations that a product may apply to its result while the tile is in registers.
+// The activations that a product or a normalisation can apply to its result before it is written.
 #ifndef LOCKSTEP_ENGINE_KERNELS_ACTIVATION_KIND_H_
 #define LOCKSTEP_ENGINE_KERNELS_ACTIVATION_KIND_H_
 
 namespace lockstep::kernels {
 
+// Only those whose derivative is known from the result, so that fusing them needs no more memory.
 enum class Activation {
   kNone,  // y = v
   kRelu,  // y = v < 0 ? 0 : v, so a NaN passes through

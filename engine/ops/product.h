@@ -52,9 +52,9 @@ struct ProductArgs {
   std::optional<BlockFinished> finished = {};
 };
 
-// Floats of scratch that Product needs on `ctx` for any m, n, k and segment count no larger than
-// these. Book it once at bind, for the largest batch.
-int64_t ProductScratch(const Context& ctx, int64_t m, int64_t n, int64_t k, int64_t segments = 1);
+// Floats of scratch that Product needs on a Context of `threads` threads for any m, n, k and number
+// of segments no larger than these. Book it once at bind, for the largest batch.
+int64_t ProductScratch(int threads, int64_t m, int64_t n, int64_t k, int64_t segments = 1);
 
 // `scratch`: at least ProductScratch(...) floats, best aligned to 64 bytes; contents are lost.
 void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch);

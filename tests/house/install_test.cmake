@@ -1,0 +1,102 @@
+# Installs the library, builds the README's program against the installed tree as an outside project would (once with
+# CMake's find_package, once with pkg-config), runs it, and weighs it.
+#
+#   cmake -DKIND=static|shared -DSOURCE_DIR= -DBINARY_DIR= -DBUILD_SHARED_LIBS= -DBUILD_TYPE= -DGENERATOR= -DCXX=
+#         -DSTRIP= -P install_test.cmake
+#
+# The kind that BINARY_DIR was not configured for is built here, not optimised, to have it soon.
+cmake_minimum_required(VERSION 3.25)
+set(max_program_bytes 10000000)
+
+# Runs a command and leaves what it printed in `output`; one that fails ends the test.
+macro(run)
+  execute_process(COMMAND ${ARGV} OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
+  if(NOT result EQUAL 0)
+    list(JOIN ARGV_LIST " " command)
+    message(FATAL_ERROR "failed (${result}): ${ARGV}\n${output}")
+  endif()
+endmacro()
+
+set(work ${BINARY_DIR}/tests/house/install_${KIND})
+set(prefix ${work}/prefix)
+file(REMOVE_RECURSE ${prefix} ${work}/outside)
+file(MAKE_DIRECTORY ${work}/outside)
+
+if(KIND STREQUAL "shared")
+  set(want_shared ON)
+else()
+  set(want_shared OFF)
+endif()
+if((want_shared AND BUILD_SHARED_LIBS) OR NOT (want_shared OR BUILD_SHARED_LIBS))
+  set(build ${BINARY_DIR})
+else()
+  set(build ${work}/build)
+  run(${CMAKE_COMMAND} -S ${SOURCE_DIR} -B ${build} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
+      -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DBUILD_SHARED_LIBS=${want_shared}
+      -DLOCKSTEP_BUILD_PROGRAM=OFF)
+  run(${CMAKE_COMMAND} --build ${build} --parallel 2)
+endif()
+run(${CMAKE_COMMAND} --install ${build} --prefix ${prefix} --component library)
+
+# The first block of C++ in the README is a whole program.
+file(READ ${SOURCE_DIR}/README.md readme)
+string(FIND "${readme}" "```cpp\n" start)
+if(start EQUAL -1)
+  message(FATAL_ERROR "README.md has no block of C++")
+endif()
+math(EXPR start "${start} + 7")
+string(SUBSTRING "${readme}" ${start} -1 snippet)
+string(FIND "${snippet}" "```" end)
+string(SUBSTRING "${snippet}" 0 ${end} snippet)
+file(WRITE ${work}/outside/main.cc "${snippet}")
+
+# With CMake.
+file(WRITE ${work}/outside/CMakeLists.txt [[
+cmake_minimum_required(VERSION 3.25)
+project(outside LANGUAGES CXX)
+find_package(lockstep 0.1 REQUIRED CONFIG)
+add_executable(outside main.cc)
+target_link_libraries(outside PRIVATE lockstep::lockstep)
+]])
+run(${CMAKE_COMMAND} -S ${work}/outside -B ${work}/outside/build -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
+    -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${prefix})
+run(${CMAKE_COMMAND} --build ${work}/outside/build)
+run(${work}/outside/build/outside)
+set(printed "${output}")
+if(printed STREQUAL "")
+  message(FATAL_ERROR "the README's program printed nothing")
+endif()
+
+# With pkg-config.
+find_program(pkg_config NAMES pkg-config pkgconf REQUIRED)
+file(GLOB_RECURSE pc_file ${prefix}/*/lockstep.pc)
+cmake_path(GET pc_file PARENT_PATH pc_dir)
+cmake_path(GET pc_dir PARENT_PATH lib_dir)
+set(ENV{PKG_CONFIG_PATH} ${pc_dir})
+set(link_kind --static)
+if(want_shared)
+  set(link_kind --shared)
+  set(ENV{LD_LIBRARY_PATH} ${lib_dir})
+endif()
+if(want_shared)
+  run(${pkg_config} --cflags --libs lockstep)
+else()
+  run(${pkg_config} --cflags --libs --static lockstep)
+endif()
+separate_arguments(flags UNIX_COMMAND "${output}")
+run(${CXX} -std=c++20 -O2 ${work}/outside/main.cc -o ${work}/outside/by_pkg_config ${flags})
+run(${work}/outside/by_pkg_config)
+if(NOT output STREQUAL printed)
+  message(FATAL_ERROR "the program built with CMake printed\n${printed}and the one built with pkg-config\n${output}")
+endif()
+
+# How much the engine adds to a program that embeds it.
+if(KIND STREQUAL "static" AND BUILD_TYPE STREQUAL "Release")
+  run(${STRIP} -o ${work}/outside/stripped ${work}/outside/build/outside)
+  file(SIZE ${work}/outside/stripped bytes)
+  message("a stripped program that trains a network: ${bytes} bytes")
+  if(bytes GREATER max_program_bytes)
+    message(FATAL_ERROR "the stripped program has ${bytes} bytes, more than ${max_program_bytes}")
+  endif()
+endif()
+message("${printed}")

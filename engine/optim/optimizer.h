@@ -20,7 +20,9 @@ namespace lockstep {
 struct ParameterGroup {
   std::vector<std::string> patterns;  // shell patterns on full names: "*.bias", "0.*"
   double learning_rate_scale = 1.0;
-  double weight_decay = -1.0;  // negative: the optimizer's own
+  // Negative: the optimizer's own, and none for parameters declared Decay::kNo. Otherwise it holds
+  // for every parameter of the group.
+  double weight_decay = -1.0;
 };
 
 // One piece of optimizer state of one parameter: ("0.weight", "exp_avg").
@@ -37,12 +39,16 @@ class Optimizer {
 
   virtual std::string kind() const = 0;  // "AdamW", as PyTorch names it
 
-  // Makes the states for these parameters; called once, before the first Update.
+  // Makes the states for these parameters; called once, before the first Update. Options that make
+  // no sense, and groups that match no parameter, are errors.
   virtual Status Bind(Context& ctx, const ParameterSet& parameters) = 0;
 
-  // One update at `learning_rate`; counts steps from one. Allocates nothing. A gradient that is not
-  // finite is an error that names its parameter.
-  virtual Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate) = 0;
+  // One update at `learning_rate`, with gradients times `grad_scale` (what clipping asks for);
+  // counts steps from one. Allocates nothing. A gradient that is not finite is an error that names
+  // its parameter; it is found on the way, so that parameter is lost, and others may have been
+  // updated.
+  virtual Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
+                        double grad_scale = 1.0) = 0;
 
   // The learning rate that schedules scale.
   virtual double learning_rate() const = 0;

@@ -1,0 +1,45 @@
+// The global norm of all gradients, and clipping by it, as torch.nn.utils.clip_grad_norm_.
+//
+//   norm = sqrt(sum g^2 over all parameters)
+//   factor = min(1, max_norm / (norm + 1e-6))
+//
+// The factor goes to Optimizer::Update as grad_scale, so clipping reads the gradients once and
+// writes nothing.
+#ifndef LOCKSTEP_ENGINE_OPTIM_CLIP_H_
+#define LOCKSTEP_ENGINE_OPTIM_CLIP_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/parallel/context.h"
+#include "engine/plan/parameters.h"
+
+namespace lockstep {
+
+// Thread-compatible. Sums in double over fixed blocks of the flat array, merged by the tree of
+// engine/parallel/shards.h: the same bits for any number of threads and on any target.
+class GradientNorm {
+ public:
+  // Books room for the blocks of these parameters (or of any others that take as many floats).
+  explicit GradientNorm(const ParameterSet& parameters);
+
+  // The norm; an error that names the first parameter with a gradient that is not finite. Allocates
+  // nothing but that error.
+  Result<double> Measure(Context& ctx, const ParameterSet& parameters);
+
+ private:
+  std::vector<double> sums_;  // of squares, by block
+};
+
+// What gradients of this norm are to be multiplied by so that their norm is at most max_norm.
+// max_norm > 0; infinity clips nothing.
+double ClipFactor(double norm, double max_norm);
+
+// The error that names the first parameter with a gradient that is not finite; success if there is
+// none. Serial: meant for finding out after a norm or an update has failed.
+Status CheckGradientsFinite(const ParameterSet& parameters);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_OPTIM_CLIP_H_

@@ -1,9 +1,10 @@
 // GroupNorm and InstanceNorm (groups = channels) spread over the threads of a Context, channels
 // last. Formulas: engine/kernels/group_norm.h.
 //
-// A sample's statistics merge over fixed stretches of its rows, and dgamma and dbeta over the
-// samples of a shard and then over the shards, in fixed binary trees (engine/parallel/shards.h):
-// results depend on the shape and on `shards`, never on the threads. Nothing is allocated.
+// For each sample mean and rstd of a group are kept once for every channel of the group.
+// A sample's statistics merge over fixed stretches of its positions, and dgamma and dbeta over the
+// samples of a shard and then over the shards, by the tree of engine/parallel/shards.h: results
+// depend on the shape and on `shards`, never on the threads. Nothing here allocates.
 #ifndef LOCKSTEP_ENGINE_OPS_GROUP_NORM_H_
 #define LOCKSTEP_ENGINE_OPS_GROUP_NORM_H_
 
@@ -11,48 +12,49 @@
 
 #include "engine/parallel/context.h"
 
-namespace lockstep {
+namespace lockstep::ops {
 
 struct GroupNormShape {
-  int64_t samples = 0;   // N
-  int64_t rows = 0;      // positions in a sample, > 0
-  int64_t channels = 0;  // C
-  int64_t groups = 1;    // G, divides C
-  int shards = 1;
+  int64_t samples = 0;    // N
+  int64_t positions = 0;  // P, rows of a sample, > 0
+  int64_t channels = 0;   // C
+  int64_t groups = 1;     // G, divides C
+  int64_t shards = 1;
 };
 
-struct GroupNormForwardOp {
-  const float* x = nullptr;      // (N, rows, C)
-  const float* gamma = nullptr;  // (C), null: ones
-  const float* beta = nullptr;   // (C), null: zeros
+struct GroupNormForwardArgs {
+  const float* x = nullptr;      // (N, P, C)
+  const float* gamma = nullptr;  // (C), or null: ones
+  const float* beta = nullptr;   // (C), or null: zeros
   float epsilon = 1e-5f;
-  float* y = nullptr;         // (N, rows, C), may be x
-  float* mean = nullptr;      // (N, G)
-  float* rstd = nullptr;      // (N, G)
-  double* scratch = nullptr;  // GroupNormScratch(shape) doubles
+  float* y = nullptr;          // (N, P, C), may be x
+  float* mean = nullptr;       // (N, C): of the channel's group
+  float* rstd = nullptr;       // (N, C): likewise
+  double* partials = nullptr;  // GroupNormPartialsSize(shape) doubles
 };
 
-struct GroupNormBackwardOp {
-  const float* x = nullptr;      // (N, rows, C)
-  const float* dy = nullptr;     // (N, rows, C)
-  const float* mean = nullptr;   // (N, G), from forward
-  const float* rstd = nullptr;   // (N, G), from forward
-  const float* gamma = nullptr;  // (C), null: ones
-  float* dx = nullptr;           // (N, rows, C), overwritten; may be dy; null if not wanted
-  float* dgamma = nullptr;       // (C), null if not wanted
-  float* dbeta = nullptr;        // (C), null if not wanted
+struct GroupNormBackwardArgs {
+  const float* x = nullptr;      // (N, P, C)
+  const float* dy = nullptr;     // (N, P, C)
+  const float* mean = nullptr;   // (N, C), from forward
+  const float* rstd = nullptr;   // (N, C), from forward
+  const float* gamma = nullptr;  // (C), or null: ones
+  float* dx = nullptr;           // (N, P, C), overwritten; may be dy or x; null if not wanted
+  float* dgamma = nullptr;       // (C), or null if not wanted
+  float* dbeta = nullptr;        // (C), or null if not wanted
   bool accumulate = false;       // add to dgamma and dbeta instead of overwriting them
-  double* scratch = nullptr;     // GroupNormScratch(shape) doubles
+  double* partials = nullptr;    // GroupNormPartialsSize(shape) doubles
 };
 
-// How many doubles of scratch forward and backward need. Enough for every smaller number of
-// samples too.
-int64_t GroupNormScratch(const GroupNormShape& shape);
+// The doubles that the partial results of forward, or of backward, take. Enough for every smaller
+// number of samples too.
+int64_t GroupNormPartialsSize(const GroupNormShape& shape);
 
-void GroupNormForward(Context& context, const GroupNormShape& shape, const GroupNormForwardOp& op);
+void GroupNormForward(Context& context, const GroupNormShape& shape,
+                      const GroupNormForwardArgs& args);
 void GroupNormBackward(Context& context, const GroupNormShape& shape,
-                       const GroupNormBackwardOp& op);
+                       const GroupNormBackwardArgs& args);
 
-}  // namespace lockstep
+}  // namespace lockstep::ops
 
 #endif  // LOCKSTEP_ENGINE_OPS_GROUP_NORM_H_

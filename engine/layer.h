@@ -48,11 +48,14 @@ struct Step {
 
 // What Bind tells the layer around this one.
 struct Bound {
-  Shape out;
-  bool needs_x = false;   // Backward reads x: keep it until then
-  bool needs_y = false;   // Backward reads y
-  bool in_place = false;  // y may be the same memory as x, and dx the same as dy
-  double flops = 0.0;     // of one forward pass at the bound batch
+  Shape out{};
+  bool needs_x = false;  // Backward reads x: keep it until then
+  bool needs_y = false;  // Backward reads y
+  bool view =
+      false;  // y is x under another shape; Forward and Backward copy where the memory differs
+  bool y_may_be_x = false;    // Forward may write y over x
+  bool dx_may_be_dy = false;  // Backward may write dx over dy
+  double flops = 0.0;         // of one forward pass at the bound batch
 };
 
 // Whether a step may run with this many samples.
@@ -94,7 +97,8 @@ class Layer {
   // After Forward in mode kTrain with the same x. x and y are empty unless Bind asked for them. dx
   // is overwritten, or not wanted where it is empty; parameter gradients follow step.accumulate. dy
   // may be used as scratch only where in_place.
-  virtual void Backward(const Step& step, ConstTensor x, ConstTensor y, Tensor dy, Tensor dx) = 0;
+  virtual void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
+                        Tensor dx) = 0;
 
   // Asked before a step with `samples` samples; an error says why the layer cannot run it.
   virtual Result<Admission> Admit(int64_t samples, Mode mode) const {
@@ -132,9 +136,9 @@ class Layer {
   virtual void ForwardAdd(const Step& step, ConstTensor x, ConstTensor add, Tensor y) {
     (void)step, (void)x, (void)add, (void)y;
   }
-  // As Backward; d_add is the gradient of `add`, overwritten. It may be the same memory as dy.
-  virtual void BackwardAdd(const Step& step, ConstTensor x, ConstTensor y, Tensor dy, Tensor dx,
-                           Tensor d_add) {
+  // As Backward; d_add is the gradient of `add`, overwritten.
+  virtual void BackwardAdd(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
+                           Tensor dx, Tensor d_add) {
     (void)step, (void)x, (void)y, (void)dy, (void)dx, (void)d_add;
   }
 };

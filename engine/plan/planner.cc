@@ -42,6 +42,7 @@ void Planner::Scope::Close(const Shape& out, double flops) {
   plan_.path_ = outer_path_;
   plan_.scratch_ = outer_scratch_;
   --plan_.depth_;
+  plan_.previous_begin_ = begin_;
   plan_.open_reports_.pop_back();
   plan_.open_ticks_.pop_back();
 }

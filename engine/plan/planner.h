@@ -53,9 +53,9 @@ struct LayerReport {
   std::string kind{};
   int depth = 0;
   Shape in{}, out{};
-  int64_t parameters = 0;          // elements, inner layers included
-  double flops = 0.0;              // of one forward pass at the bound batch, inner layers included
-  int64_t bytes = 0;               // booked by this layer itself: activations, statistics, scratch
+  int64_t parameters = 0;  // elements, inner layers included
+  double flops = 0.0;      // of one forward pass at the bound batch, inner layers included
+  int64_t bytes = 0;       // booked by this layer itself: activations, statistics, scratch
   std::vector<std::string> notes{};  // fusions made, and what the user should know
 };
 
@@ -111,6 +111,9 @@ class Planner {
   // Adds a remark to the report of the layer that is binding.
   void Note(const std::string& text);
   const std::string& path() const { return path_; }
+  // The first tick of the layer that is binding, and of the layer that was bound last before it.
+  int now() const { return open_ticks_.back(); }
+  int previous_begin() const { return previous_begin_; }
 
   const std::vector<ParameterInfo>& parameters() const { return parameters_; }
   const std::vector<StateInfo>& states() const { return states_; }
@@ -145,6 +148,7 @@ class Planner {
   PlannerOptions options_;
   std::string path_;
   int tick_ = 0;
+  int previous_begin_ = 0;
   int depth_ = 0;
   std::vector<size_t> open_reports_;
   std::vector<int> open_ticks_;

@@ -42,9 +42,7 @@ void Initialize(Context& ctx, const ParameterInfo& info, uint64_t seed, float* v
 
 }  // namespace
 
-void UnmapPages::operator()(std::byte* data) const {
-  munmap(data, static_cast<size_t>(bytes));
-}
+void UnmapPages::operator()(std::byte* data) const { munmap(data, static_cast<size_t>(bytes)); }
 
 PageMemory::PageMemory(Context& ctx, int64_t bytes) {
   if (bytes <= 0) return;

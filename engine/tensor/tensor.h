@@ -29,8 +29,10 @@ class BasicTensor {
   requires(!std::is_void_v<T>) BasicTensor(T* data, Shape shape)
       : BasicTensor(data, kDTypeOf<std::remove_const_t<T>>, shape) {}
   // A writable view serves where a read-only one is asked for.
-  BasicTensor(const BasicTensor<false>& other) requires(kConst)
-      : BasicTensor(other.data(), other.dtype(), other.shape()) {}
+  operator BasicTensor<true>() const  // NOLINT: implicit
+      requires(!kConst) {
+    return {data_, dtype_, shape_};
+  }
 
   Void* data() const { return data_; }
   DType dtype() const { return dtype_; }

@@ -45,9 +45,6 @@ class MetricsLog {
   int jsonl_ = -1;
 };
 
-// The shortest decimal text that reads back to the same value: "0.1", "12", "1e-05".
-std::string TextOf(double value);
-
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_ENGINE_IO_METRICS_LOG_H_

@@ -74,9 +74,6 @@ struct SafetensorsLayout {
 Result<SafetensorsLayout> LayOutSafetensors(std::span<const StoredTensor> tensors,
                                             const Metadata& metadata);
 
-// Text as a JSON string with its quotes. The text must be UTF-8.
-std::string JsonString(std::string_view text);
-
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_ENGINE_IO_SAFETENSORS_H_

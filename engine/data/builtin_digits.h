@@ -17,7 +17,7 @@ struct DigitsOptions {
   uint64_t seed = 1;
   int64_t train = 10000;
   int64_t test = 2000;
-  ByteScale byte_scale;
+  ByteScale byte_scale = {};
 };
 
 struct DigitsData {

@@ -22,10 +22,11 @@ using CsvColumn = std::variant<int64_t, std::string>;
 
 struct CsvOptions {
   char delimiter = ',';
-  // kAuto: the first row is a header if none of its feature cells is a number or missing.
+  // kAuto: the first row is a header if some of its feature cells are texts and none is a number,
+  // or if a column is given by name.
   enum class Header { kAuto, kYes, kNo } header = Header::kAuto;
   CsvColumn label = int64_t{-1};
-  std::vector<CsvColumn> ignored;  // identifiers and the like
+  std::vector<CsvColumn> ignored = {};  // identifiers and the like
   std::vector<std::string> missing = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"};
   // A missing feature: an error; or NaN in the data, which standardising turns into the mean of the
   // training samples; or the row is left out. A missing label is an error unless rows are dropped.
@@ -33,7 +34,7 @@ struct CsvOptions {
   // kClasses: label texts become class numbers in sorted order (as numbers if all are numbers).
   // kBinary: exactly two label texts, target f32 {1}. kRegression: target f32 {1}.
   Task task = Task::kClasses;
-  std::string positive;  // kBinary: the label text that is 1; empty: the one that sorts last
+  std::string positive = {};  // kBinary: the label text that is 1; empty: the one that sorts last
   int64_t max_bytes = int64_t{8} << 30;  // of text, after decompression
 };
 

@@ -31,19 +31,19 @@ inline constexpr int32_t kIgnoredTarget = -100;
 
 // What every sample of a dataset looks like.
 struct DatasetInfo {
-  std::string name;  // for messages
+  std::string name = {};  // for messages
   int64_t size = 0;
   DType x_dtype = DType::kF32;  // as gathered: kF32 (features, pixels) or kI32 (tokens)
-  Shape x_shape;                // of one sample, channels last: {20}, {28, 28, 1}, {T}
+  Shape x_shape = {};           // of one sample, channels last: {20}, {28, 28, 1}, {T}
   Task task = Task::kClasses;
   DType target_dtype = DType::kI32;  // kI32 for kClasses, else kF32
-  Shape target_shape;                // of one sample: {} for a class number, {1}, {T}
+  Shape target_shape = {};           // of one sample: {} for a class number, {1}, {T}
   int64_t classes = 0;               // for kClasses; else 0
   int64_t vocabulary = 0;            // i32 x is below this; 0 for f32
   bool has_missing = false;          // f32 x may be NaN where a value is missing: standardise first
-  std::vector<std::string> feature_names;  // one per channel of x, or empty: not known
-  std::vector<std::string> class_names;    // kClasses: `classes` names; kBinary: {of 0, of 1};
-                                           // or empty: not known
+  std::vector<std::string> feature_names = {};  // one per channel of x, or empty: not known
+  std::vector<std::string> class_names = {};    // kClasses: `classes` names; kBinary: {of 0, of 1};
+                                                // or empty: not known
 };
 
 // Thread-safety: immutable once made; any number of threads may read.

@@ -32,7 +32,7 @@ Result<IdxArray> LoadIdx(const std::string& path, int64_t max_bytes = int64_t{8}
 // stay bytes and are scaled when gathered; other types become f32 as they are. Labels (N) are
 // integers from 0; there are max + 1 classes, or `classes` if that is given.
 struct IdxPairOptions {
-  ByteScale byte_scale;
+  ByteScale byte_scale = {};
   int64_t classes = 0;
 };
 Result<std::shared_ptr<const InMemoryDataset>> LoadIdxPair(const std::string& images,

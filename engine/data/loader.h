@@ -73,8 +73,8 @@ class Loader {
   int64_t largest_count() const;      // the largest Batch::count that comes: bind for this
 
   // The next batch; null once at the end of each epoch, after which the next epoch begins. An error
-  // of the dataset comes in the place of its batch, and again in every call until Seek. Allocates
-  // nothing and takes no lock when the batch is ready.
+  // of the dataset (or what it throws) comes in the place of its batch; a further call tries that
+  // batch again. Allocates nothing, and takes no lock when the batch is ready.
   Result<const Batch*> Next();
 
   LoaderPlace place() const;

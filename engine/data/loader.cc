@@ -1,0 +1,305 @@
+#include "engine/data/loader.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <exception>
+#include <limits>
+#include <new>
+#include <stop_token>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "engine/base/random.h"
+
+namespace lockstep {
+namespace {
+
+constexpr int kMostPrefetch = 64;
+// Handing a batch from thread to thread costs up to some ten microseconds (a wake-up through the
+// kernel); gathering runs at several bytes a nanosecond. Below this the thread cannot pay.
+constexpr int64_t kPrefetchBytes = 64 * 1024;
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+using Memory = std::unique_ptr<void, Free>;
+
+Memory Allocate(int64_t bytes) {
+  const auto rounded = (static_cast<size_t>(bytes) / 64 + 1) * 64;  // whole cache lines
+  return Memory(std::aligned_alloc(64, rounded));
+}
+
+// A batch prepared in memory of its own.
+struct Slot {
+  Memory x, target;
+  std::vector<int64_t> indices;
+  Batch batch;
+  bool end_of_epoch = false;
+  Status status;
+  std::exception_ptr exception;
+};
+
+}  // namespace
+
+// Without prefetch one slot is filled by Next. With it, a ring of prefetch + 1 slots: `filled_`
+// counts the slots the thread has filled since it started, `released_` those the caller is done
+// with. The slot handed out last is released by the next call.
+class Loader::Impl {
+ public:
+  Impl(std::shared_ptr<const Dataset> dataset, std::vector<int64_t> indices,
+       const LoaderOptions& options)
+      : dataset_(std::move(dataset)),
+        options_(options),
+        indices_(std::move(indices)),
+        order_(indices_.size()) {
+    const auto n = static_cast<int64_t>(indices_.size());
+    batches_ = options_.last == LastBatch::kDrop
+                   ? n / options_.batch
+                   : n / options_.batch + (n % options_.batch != 0 ? 1 : 0);
+    samples_ = options_.last == LastBatch::kDrop ? batches_ * options_.batch : n;
+    // A rank's part of a smaller batch can be the larger one: rank 2 of 5 gets one sample of two,
+    // and none of three.
+    largest_ = RankCount(std::min(samples_, options_.batch));
+    if (samples_ > 0) largest_ = std::max(largest_, RankCount((samples_ - 1) % options_.batch + 1));
+  }
+  ~Impl() { StopThread(); }
+
+  Status Allocate();
+
+  const Dataset& dataset() const { return *dataset_; }
+  int64_t batches() const { return batches_; }
+  int64_t samples() const { return samples_; }
+  int64_t largest() const { return largest_; }
+  LoaderPlace place() const { return place_; }
+
+  Result<const Batch*> Next();
+  Status Seek(LoaderPlace place);
+
+ private:
+  // Where the samples of `rank` begin in a global batch of n.
+  int64_t RankPart(int64_t n, int64_t rank) const { return n * rank / options_.ranks; }
+  int64_t RankCount(int64_t n) const {
+    return RankPart(n, options_.rank + 1) - RankPart(n, options_.rank);
+  }
+  LoaderPlace After(LoaderPlace place) const {
+    return place.batch < batches_ ? LoaderPlace{place.epoch, place.batch + 1}
+                                  : LoaderPlace{place.epoch + 1, 0};
+  }
+  void Shuffle(int64_t epoch);
+  void Fill(Slot& slot, LoaderPlace place);
+
+  void StartThread();
+  void StopThread();
+  void RunThread(std::stop_token stop, LoaderPlace place);
+  Slot& TakeSlot();
+
+  const std::shared_ptr<const Dataset> dataset_;
+  const LoaderOptions options_;
+  const std::vector<int64_t> indices_;
+  int64_t batches_ = 0;
+  int64_t samples_ = 0;
+  int64_t largest_ = 0;
+
+  LoaderPlace place_;
+  std::vector<Slot> slots_;
+
+  // Used by whoever fills: the thread while it runs.
+  std::vector<int64_t> order_;
+  int64_t shuffled_epoch_ = -1;
+
+  // On cache lines of their own: each is written by one side only.
+  alignas(64) std::atomic<uint32_t> filled_{0};
+  alignas(64) std::atomic<uint32_t> released_{0};
+  alignas(64) uint32_t taken_ = 0;  // the caller's
+  bool holding_ = false;            // the caller has a slot to release
+  std::jthread thread_;
+};
+
+Status Loader::Impl::Allocate() {
+  const int64_t x_bytes =
+      dataset_->XShape(largest_).size() * static_cast<int64_t>(SizeOf(dataset_->info().x_dtype));
+  const int64_t target_bytes = dataset_->TargetShape(largest_).size() *
+                               static_cast<int64_t>(SizeOf(dataset_->info().target_dtype));
+  int prefetch = options_.prefetch;
+  if (prefetch == LoaderOptions::kAuto) prefetch = x_bytes >= kPrefetchBytes ? 1 : 0;
+  slots_.resize(static_cast<size_t>(prefetch) + 1);
+  for (Slot& slot : slots_) {
+    slot.x = lockstep::Allocate(x_bytes);
+    slot.target = lockstep::Allocate(target_bytes);
+    if (slot.x == nullptr || slot.target == nullptr) {
+      return Status::Io(dataset_->info().name + ": no memory for batches of " +
+                        std::to_string(x_bytes) + " bytes; make them smaller");
+    }
+    slot.indices.reserve(static_cast<size_t>(largest_));
+  }
+  return Status::Ok();
+}
+
+// Fisher-Yates over the index list as it was given.
+void Loader::Impl::Shuffle(int64_t epoch) {
+  if (shuffled_epoch_ == epoch) return;
+  shuffled_epoch_ = epoch;
+  std::copy(indices_.begin(), indices_.end(), order_.begin());
+  if (!options_.shuffle) return;
+  Random random(options_.seed, StreamOf("shuffle") + static_cast<uint64_t>(epoch));
+  for (size_t i = order_.size(); i > 1; --i) {
+    std::swap(order_[i - 1], order_[static_cast<size_t>(random.Below(i))]);
+  }
+}
+
+void Loader::Impl::Fill(Slot& slot, LoaderPlace place) {
+  slot.exception = nullptr;
+  slot.status = Status::Ok();
+  slot.end_of_epoch = place.batch == batches_;
+  if (slot.end_of_epoch) return;
+  try {
+    Shuffle(place.epoch);
+    const int64_t begin = place.batch * options_.batch;
+    const int64_t n = std::min(options_.batch, samples_ - begin);
+    const int64_t first = RankPart(n, options_.rank);
+    const int64_t count = RankCount(n);
+    const auto from = order_.begin() + begin + first;
+    slot.indices.assign(from, from + count);
+
+    const Tensor x(slot.x.get(), dataset_->info().x_dtype, dataset_->XShape(count));
+    const Tensor target(slot.target.get(), dataset_->info().target_dtype,
+                        dataset_->TargetShape(count));
+    slot.batch = {.x = x,
+                  .target = target,
+                  .indices = slot.indices,
+                  .count = count,
+                  .first = first,
+                  .global_count = n,
+                  .epoch = place.epoch,
+                  .number = place.batch};
+    slot.status = dataset_->Gather(slot.indices, x, target, place.epoch);
+  } catch (...) {  // a bug in the dataset: the caller's thread shall see it, not std::terminate
+    slot.exception = std::current_exception();
+  }
+}
+
+void Loader::Impl::StartThread() {
+  filled_.store(0, std::memory_order_relaxed);
+  released_.store(0, std::memory_order_relaxed);
+  taken_ = 0;
+  holding_ = false;
+  thread_ = std::jthread([this, place = place_](std::stop_token stop) { RunThread(stop, place); });
+}
+
+void Loader::Impl::StopThread() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  released_.fetch_add(1, std::memory_order_release);  // wakes it if it waits for a free slot
+  released_.notify_one();
+  thread_.join();
+}
+
+void Loader::Impl::RunThread(std::stop_token stop, LoaderPlace place) {
+  const auto slots = static_cast<uint32_t>(slots_.size());
+  for (uint32_t filled = 0;; ++filled, place = After(place)) {
+    // Counts wrap around; their difference does not. One slot stays with the caller.
+    for (;;) {
+      const uint32_t released = released_.load(std::memory_order_acquire);
+      if (stop.stop_requested()) return;
+      if (filled - released < slots) break;
+      released_.wait(released, std::memory_order_acquire);
+    }
+    Fill(slots_[filled % slots], place);
+    filled_.store(filled + 1, std::memory_order_release);
+    filled_.notify_one();
+  }
+}
+
+// The slot that belongs to place_.
+Slot& Loader::Impl::TakeSlot() {
+  if (slots_.size() == 1) {
+    Fill(slots_[0], place_);
+    return slots_[0];
+  }
+  if (!thread_.joinable()) StartThread();
+  if (holding_) {
+    released_.fetch_add(1, std::memory_order_release);
+    released_.notify_one();
+  }
+  for (;;) {
+    const uint32_t filled = filled_.load(std::memory_order_acquire);
+    if (filled != taken_) break;
+    filled_.wait(filled, std::memory_order_acquire);
+  }
+  holding_ = true;
+  return slots_[taken_++ % slots_.size()];
+}
+
+Result<const Batch*> Loader::Impl::Next() {
+  Slot& slot = TakeSlot();
+  if (slot.exception != nullptr || !slot.status.ok()) {
+    StopThread();  // the next call tries the same place again
+    if (slot.exception != nullptr) std::rethrow_exception(slot.exception);
+    return slot.status;
+  }
+  place_ = After(place_);
+  return slot.end_of_epoch ? nullptr : &slot.batch;
+}
+
+Status Loader::Impl::Seek(LoaderPlace place) {
+  if (place.epoch < 0 || place.batch < 0 || place.batch > batches_) {
+    return Status::Invalid("batch " + std::to_string(place.batch) + " of epoch " +
+                           std::to_string(place.epoch) + " does not exist: an epoch has " +
+                           std::to_string(batches_) +
+                           " batches; were the data or the batch size changed?");
+  }
+  StopThread();
+  place_ = place;
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<Loader>> Loader::Make(std::shared_ptr<const Dataset> dataset,
+                                             std::vector<int64_t> indices,
+                                             const LoaderOptions& options) {
+  const std::string where = dataset->info().name + ": ";
+  const auto n = static_cast<int64_t>(indices.size());
+  if (n == 0) return Status::Invalid(where + "there are no samples to load");
+  for (const int64_t index : indices) {
+    if (index < 0 || index >= dataset->size()) {
+      return Status::Invalid(where + "sample " + std::to_string(index) + " is not in 0 to " +
+                             std::to_string(dataset->size() - 1));
+    }
+  }
+  if (options.batch < 1) {
+    return Status::Invalid(where + "the batch size must be at least 1, not " +
+                           std::to_string(options.batch));
+  }
+  if (options.last == LastBatch::kDrop && n < options.batch) {
+    return Status::Invalid(where + std::to_string(n) + " samples make no full batch of " +
+                           std::to_string(options.batch) +
+                           "; choose a smaller one, or keep the last batch");
+  }
+  if (options.ranks < 1 || options.rank < 0 || options.rank >= options.ranks) {
+    return Status::Invalid(where + "rank " + std::to_string(options.rank) + " of " +
+                           std::to_string(options.ranks) + " does not exist");
+  }
+  if (options.prefetch < LoaderOptions::kAuto || options.prefetch > kMostPrefetch) {
+    return Status::Invalid(where + "prefetch must be 0 to " + std::to_string(kMostPrefetch) +
+                           " batches, or -1 to have it chosen");
+  }
+  auto impl = std::make_unique<Impl>(std::move(dataset), std::move(indices), options);
+  LOCKSTEP_TRY(impl->Allocate());
+  return std::unique_ptr<Loader>(new Loader(std::move(impl)));
+}
+
+Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Loader::~Loader() = default;
+
+const Dataset& Loader::dataset() const { return impl_->dataset(); }
+int64_t Loader::batches_per_epoch() const { return impl_->batches(); }
+int64_t Loader::samples_per_epoch() const { return impl_->samples(); }
+int64_t Loader::largest_count() const { return impl_->largest(); }
+Result<const Batch*> Loader::Next() { return impl_->Next(); }
+LoaderPlace Loader::place() const { return impl_->place(); }
+Status Loader::Seek(LoaderPlace place) { return impl_->Seek(place); }
+
+}  // namespace lockstep

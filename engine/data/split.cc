@@ -1,0 +1,164 @@
+#include "engine/data/split.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "engine/base/random.h"
+
+namespace lockstep {
+namespace {
+
+struct Counts {
+  int64_t validation = 0;
+  int64_t test = 0;
+};
+
+std::string Number(double value) {
+  std::string text = std::to_string(value);  // six digits after the point are plenty here
+  while (text.back() == '0') text.pop_back();
+  if (text.back() == '.') text.pop_back();
+  return text;
+}
+
+// How many of `size` samples a share is.
+Result<int64_t> CountOf(const Share& share, int64_t size, const std::string& part) {
+  if (share.is_count()) {
+    if (share.count() < 0) {
+      return Status::Invalid("the " + part + " part needs a fraction in [0, 1) or a count from 0");
+    }
+    return share.count();
+  }
+  const double fraction = share.fraction();
+  if (!(fraction >= 0.0 && fraction < 1.0)) {
+    return Status::Invalid("a " + part + " fraction of " + Number(fraction) + " is not in [0, 1)");
+  }
+  const auto count = static_cast<int64_t>(std::floor(fraction * static_cast<double>(size) + 0.5));
+  if (count == 0 && fraction > 0.0) {
+    return Status::Invalid("a " + part + " fraction of " + Number(fraction) + " of " +
+                           std::to_string(size) +
+                           " samples holds none; choose a larger one, or 0 for no such part");
+  }
+  return count;
+}
+
+Result<Counts> CountsOf(int64_t size, const SplitOptions& options) {
+  if (size <= 0) return Status::Invalid("there are no samples to split");
+  Counts counts;
+  LOCKSTEP_TRY_ASSIGN(counts.validation, CountOf(options.validation, size, "validation"));
+  LOCKSTEP_TRY_ASSIGN(counts.test, CountOf(options.test, size, "test"));
+  // Each is compared alone first: the sum of two counts from outside could overflow.
+  if (counts.validation >= size || counts.test >= size || counts.validation + counts.test >= size) {
+    return Status::Invalid(std::to_string(counts.validation) + " validation and " +
+                           std::to_string(counts.test) + " test samples of " +
+                           std::to_string(size) + " leave none to train on");
+  }
+  return counts;
+}
+
+// Fisher-Yates.
+void Shuffle(std::vector<int64_t>& indices, Random random) {
+  for (size_t i = indices.size(); i > 1; --i) {
+    std::swap(indices[i - 1], indices[random.Below(i)]);
+  }
+}
+
+// The next validation, test and training samples from a shuffled list.
+void Deal(const std::vector<int64_t>& shuffled, Counts counts, Splits& splits) {
+  auto from = shuffled.begin();
+  const auto take = [&](int64_t count, std::vector<int64_t>& into) {
+    into.insert(into.end(), from, from + count);
+    from += count;
+  };
+  take(counts.validation, splits.validation);
+  take(counts.test, splits.test);
+  take(shuffled.end() - from, splits.train);
+}
+
+void SortAll(Splits& splits) {
+  for (auto* part : {&splits.train, &splits.validation, &splits.test}) {
+    std::sort(part->begin(), part->end());
+  }
+}
+
+// Spreads `total` over groups in proportion to their sizes, by largest remainder (the first group
+// wins a tie), at most capacity[i] each. Whole numbers only, so that it is exact.
+// REQUIRES: total <= the sum of capacities, capacity[i] <= size[i].
+std::vector<int64_t> Apportion(int64_t total, const std::vector<int64_t>& sizes,
+                               const std::vector<int64_t>& capacity) {
+  __extension__ using Wide = __int128;
+  const int64_t all = std::accumulate(sizes.begin(), sizes.end(), int64_t{0});
+  std::vector<int64_t> shares(sizes.size());
+  std::vector<std::pair<int64_t, size_t>> remainders;  // (-remainder, group)
+  int64_t left = total;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const Wide exact = Wide{total} * sizes[i];
+    shares[i] = std::min(static_cast<int64_t>(exact / all), capacity[i]);
+    remainders.emplace_back(-static_cast<int64_t>(exact % all), i);
+    left -= shares[i];
+  }
+  std::sort(remainders.begin(), remainders.end());
+  while (left > 0) {
+    for (const auto& [remainder, i] : remainders) {
+      if (left == 0) break;
+      if (shares[i] == capacity[i]) continue;
+      ++shares[i];
+      --left;
+    }
+  }
+  return shares;
+}
+
+}  // namespace
+
+Result<Splits> Split(int64_t size, const SplitOptions& options) {
+  LOCKSTEP_TRY_ASSIGN(const Counts counts, CountsOf(size, options));
+  std::vector<int64_t> all(static_cast<size_t>(size));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  Shuffle(all, Random(options.seed, StreamOf("split")));
+  Splits splits;
+  Deal(all, counts, splits);
+  SortAll(splits);
+  return splits;
+}
+
+Result<Splits> StratifiedSplit(std::span<const int32_t> classes, const SplitOptions& options) {
+  LOCKSTEP_TRY_ASSIGN(const Counts counts, CountsOf(static_cast<int64_t>(classes.size()), options));
+  std::map<int32_t, std::vector<int64_t>> members;
+  for (size_t i = 0; i < classes.size(); ++i) {
+    members[classes[i]].push_back(static_cast<int64_t>(i));
+  }
+  const auto class_count = static_cast<int64_t>(members.size());
+  if (counts.validation + counts.test + class_count > static_cast<int64_t>(classes.size())) {
+    return Status::Invalid(
+        "the training part would hold " +
+        std::to_string(static_cast<int64_t>(classes.size()) - counts.validation - counts.test) +
+        " samples, too few for one of each of " + std::to_string(class_count) +
+        " classes; make the other parts smaller or split without classes");
+  }
+
+  std::vector<int64_t> sizes, capacity;
+  for (const auto& [label, indices] : members) {
+    sizes.push_back(static_cast<int64_t>(indices.size()));
+    capacity.push_back(sizes.back() - 1);  // one stays for training
+  }
+  const std::vector<int64_t> test = Apportion(counts.test, sizes, capacity);
+  for (size_t c = 0; c < capacity.size(); ++c) capacity[c] -= test[c];
+  const std::vector<int64_t> validation = Apportion(counts.validation, sizes, capacity);
+
+  Splits splits;
+  size_t c = 0;
+  for (auto& [label, indices] : members) {
+    Shuffle(indices, Random(options.seed, StreamOf("stratified split") +
+                                              static_cast<uint64_t>(static_cast<uint32_t>(label))));
+    Deal(indices, {.validation = validation[c], .test = test[c]}, splits);
+    ++c;
+  }
+  SortAll(splits);
+  return splits;
+}
+
+}  // namespace lockstep

@@ -8,6 +8,7 @@
 #include "engine/ops/row_norm.h"
 
 namespace lockstep {
+
 Result<Bound> LayerNorm::Bind(const Shape& in, Planner& plan) {
   if (in.rank() < 2 || in.channels() < 1)
     return Status::Invalid("takes (batch, ..., channels), not " + in.ToString());

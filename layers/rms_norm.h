@@ -14,8 +14,8 @@
 namespace lockstep {
 
 struct RmsNormOptions {
-  double eps = 1e-6;
-  bool affine = true;  // learn gamma
+  double eps = 1.1920929e-7;  // as PyTorch where none is given: the spacing of fp32 at 1
+  bool affine = true;         // learn gamma
 };
 
 // x (B, ..., C) -> y of the same shape. Parameters: weight (gamma) (C).

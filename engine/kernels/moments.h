@@ -19,10 +19,9 @@ inline constexpr int64_t kMomentTile = 32;
 // Moments of each of `channels` columns over rows [0, rows) of x.
 //   x            (rows, channels), rows `stride` floats apart; any alignment
 //   mean, m2     (channels)
-// rows = 0 gives zeros. Constant columns give exactly 0 for m2. A NaN stays in its column. Finite
-// values of any size give the right result: a tile whose single-precision sums overflow is taken
-// again in double. Relative error of m2 about 1e-6 or below; differences from the mean smaller than
-// 1e-17 count as none (their squares are denormal).
+// rows = 0 gives zeros. Constant columns give exactly 0 for m2. A NaN stays in its column. Relative
+// error of m2 about 1e-6 or below for finite values of any size: columns whose single-precision
+// squares overflow or vanish are taken again in double.
 void ColumnMoments(const float* x, int64_t rows, int64_t channels, int64_t stride, double* mean,
                    double* m2);
 

@@ -42,15 +42,18 @@ void Normalize(const float* x, const float* residual, int64_t rows, int64_t chan
                const ChannelAffine& affine, NormalizeOptions options, float* y);
 
 // The sums over rows [0, rows) that the parameters and dx need, as doubles.
-//   x, dy            (rows, channels)
-//   y                (rows, channels): where the activation's mask is read (y <= 0 stops dz); null:
+//   x, dy            (rows, channels), here with rows `stride` floats apart
+//   y                as x: where the activation's mask is read (y <= 0 stops dz); null:
 //                    the mask is computed again from x, bit for bit as Normalize had it, which
 //                    needs that there was no residual
 //   dbeta, dgamma    (channels)
 // Single precision inside tiles of 32 rows, double above; the order is fixed by `rows` alone.
 void NormalizeGradientSums(const float* x, const float* y, const float* dy, int64_t rows,
-                           int64_t channels, const ChannelAffine& affine, Activation activation,
-                           double* dbeta, double* dgamma);
+                           int64_t channels, int64_t stride, const ChannelAffine& affine,
+                           Activation activation, double* dbeta, double* dgamma);
+
+// into[i] += from[i], i < count: how such sums merge.
+void AddSums(const double* from, int64_t count, double* into);
 
 struct NormalizeGradient {
   // Constants of the training mode, (channels): dbeta / R and dgamma / R. Both null in evaluation:

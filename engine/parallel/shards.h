@@ -73,6 +73,10 @@ class RowGrid {
   IndexRange BlockRows(int64_t block) const {
     return {boundaries_[static_cast<size_t>(block)], boundaries_[static_cast<size_t>(block) + 1]};
   }
+  // The block that holds `row`, 0 <= row < rows().
+  int64_t BlockAt(int64_t row) const {
+    return std::upper_bound(boundaries_.begin(), boundaries_.end(), row) - boundaries_.begin() - 1;
+  }
   // The blocks, and the rows, of a shard; both empty for an empty shard.
   IndexRange ShardBlocks(int64_t shard) const {
     return {first_block_[static_cast<size_t>(shard)], first_block_[static_cast<size_t>(shard) + 1]};
@@ -121,6 +125,33 @@ inline int64_t RowGrid::MaxBlocks(int64_t max_samples, int64_t rows_per_sample, 
   const int64_t shard_rows = (max_samples + shards - 1) / shards * rows_per_sample;
   const int64_t shard_blocks = (shard_rows + kBlockRows - 1) / kBlockRows;
   return shards * std::min(shard_blocks, kMaxShardBlocks);
+}
+
+// The order in which one slot for each row block becomes one for the batch: blocks into their shard
+// (MergeBlocks, for every shard), then shards (MergeShards). Calls merge(into, rows_into, from,
+// rows_from) with two blocks and the number of rows whose sums their slots hold; both are > 0. A
+// shard's result ends in the slot of ShardBlocks(shard).begin, the batch's in slot 0.
+template <class Merge>
+void MergeBlocks(const RowGrid& grid, int64_t shard, Merge&& merge) {
+  const std::span<const int64_t> rows = grid.boundaries();
+  const IndexRange blocks = grid.ShardBlocks(shard);
+  MergeTree(blocks.begin, blocks.end, [&](int64_t into, int64_t from) {
+    const int64_t end = std::min(from + (from - into), blocks.end);  // of what `from` holds by now
+    merge(into, rows[static_cast<size_t>(from)] - rows[static_cast<size_t>(into)], from,
+          rows[static_cast<size_t>(end)] - rows[static_cast<size_t>(from)]);
+  });
+}
+
+template <class Merge>
+void MergeShards(const RowGrid& grid, Merge&& merge) {
+  MergeTree(0, grid.shards(), [&](int64_t into, int64_t from) {
+    const int64_t end = std::min(from + (from - into), grid.shards());
+    const int64_t rows_into = grid.ShardRows(from).begin - grid.ShardRows(into).begin;
+    const int64_t rows_from = grid.ShardRows(end - 1).end - grid.ShardRows(from).begin;
+    // Empty shards share the slot of the next that is not, which is already where it belongs.
+    if (rows_into == 0 || rows_from == 0) return;
+    merge(grid.ShardBlocks(into).begin, rows_into, grid.ShardBlocks(from).begin, rows_from);
+  });
 }
 
 }  // namespace lockstep

@@ -1,0 +1,272 @@
+// The micro-kernel of the matrix product: one tile of C in registers. Included once per SIMD
+// target.
+//
+// Everything here is indifferent to how a product is cut: an element's sum runs through its own
+// lane of its own accumulator, in ascending k, however wide the tile around it is.
+#if defined(LOCKSTEP_ENGINE_KERNELS_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCKSTEP_ENGINE_KERNELS_GEMM_INL_H_
+#undef LOCKSTEP_ENGINE_KERNELS_GEMM_INL_H_
+#else
+#define LOCKSTEP_ENGINE_KERNELS_GEMM_INL_H_
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "engine/kernels/activation_kind.h"
+#include "engine/kernels/targets.h"
+//
+#include <hwy/highway.h>
+
+// Loops over accumulators must be unrolled completely, or they live in memory.
+#if defined(__clang__)
+#define LOCKSTEP_GEMM_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LOCKSTEP_GEMM_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using TileTag = hn::ScalableTag<float>;
+using TileVec = hn::Vec<TileTag>;
+inline constexpr int kLanes = HWY_LANES(float);
+
+// kRows x kVecs accumulators and kVecs + 1 operands fill the register file, and kRows * kVecs is at
+// least latency x throughput of a fused multiply-add (4 x 2 on all of these), so the adders never
+// wait. kDepth is the longest stretch of k between two visits of a tile: a panel of B (kDepth x
+// kVecs vectors) takes half the L1 cache, a panel of A (kDepth x kRows) and the next one fit beside
+// it.
+#if HWY_TARGET == HWY_AVX3
+inline constexpr int kRows = 14, kVecs = 2, kDirectRows = 8;
+inline constexpr int64_t kDepth = 192;
+#elif HWY_TARGET == HWY_AVX2
+inline constexpr int kRows = 6, kVecs = 2, kDirectRows = 6;
+inline constexpr int64_t kDepth = 256;
+#elif HWY_TARGET == HWY_NEON
+inline constexpr int kRows = 6, kVecs = 4, kDirectRows = 6;
+inline constexpr int64_t kDepth = 256;
+#else  // baselines: four lanes emulated, or one
+inline constexpr int kRows = 4, kVecs = 8 / kLanes, kDirectRows = 4;
+inline constexpr int64_t kDepth = 256;
+#endif
+// A narrow panel serves the last columns, a wide one products of few rows, which would otherwise
+// have too few chains in flight.
+inline constexpr int kNarrowVecs = kVecs / 2, kWideVecs = kVecs * 2;
+inline constexpr int kWideRows = kRows / 2;
+inline constexpr int kPanel = kVecs * kLanes;
+
+// The stretch [k_begin, k_end) of K that the panels hold, and where its segments end.
+struct Stretch {
+  const int64_t* bounds;  // segments + 1
+  int64_t segments;
+  int64_t first_segment;  // the one that k_begin continues or starts
+  int64_t k_begin, k_end;
+  bool last;
+};
+
+// What all tiles of a block share.
+struct TileOutput {
+  int64_t c_stride;
+  bool accumulate;
+  bool scalar_bias;  // bias[0] for every column
+  bool relu;
+};
+
+struct TileArgs {
+  const float* a;  // row i at a + i * a_row, its next k at + a_step
+  int64_t a_row;   // (packed: 1)
+  int64_t a_step;  // (packed: kTileRows)
+  const float* b;  // kTileVecs vectors for each k, b_step apart
+  int64_t b_step;
+  float* c;
+  int64_t cols;       // <= kTileVecs * kLanes: how many columns of C exist
+  const float* bias;  // at the first column, or null
+  float* partial;     // sums of unfinished segments: slots of kTileRows * kTileVecs vectors
+  const Stretch* stretch;
+  const TileOutput* output;
+};
+using TileFunction = void (*)(const TileArgs&);
+
+// Copies fewer than 2 * kPanel floats, by powers of two, without a call.
+HWY_INLINE void CopyFew(const float* HWY_RESTRICT from, int64_t count, float* HWY_RESTRICT to) {
+  for (; count >= 8; count -= 8, from += 8, to += 8) std::memcpy(to, from, 32);
+  if (count & 4) std::memcpy(to, from, 16), from += 4, to += 4;
+  if (count & 2) std::memcpy(to, from, 8), from += 2, to += 2;
+  if (count & 1) *to = *from;
+}
+
+HWY_INLINE TileVec Finish(TileVec v, const TileOutput& out) {
+  const TileTag d;
+  return out.relu ? hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v) : v;
+}
+
+template <int kTileRows, int kTileVecs>
+HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileVecs]) {
+  const TileTag d;
+  constexpr int kCols = kTileVecs * kLanes;
+  const TileOutput& out = *args.output;
+  const bool whole = args.cols == kCols;
+  if (HWY_LIKELY(whole)) {
+    if (out.accumulate) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) {
+          const float* from = args.c + i * out.c_stride + j * kLanes;
+          acc[i][j] = hn::Add(hn::LoadU(d, from), acc[i][j]);
+        }
+      }
+    }
+    if (args.bias != nullptr) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int j = 0; j < kTileVecs; ++j) {
+        const TileVec bias =
+            out.scalar_bias ? hn::Set(d, args.bias[0]) : hn::LoadU(d, args.bias + j * kLanes);
+        LOCKSTEP_GEMM_UNROLL
+        for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::Add(acc[i][j], bias);
+      }
+    }
+    if (out.relu) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) {
+          acc[i][j] = hn::IfThenZeroElse(hn::Lt(acc[i][j], hn::Zero(d)), acc[i][j]);
+        }
+      }
+    }
+    LOCKSTEP_GEMM_UNROLL
+    for (int i = 0; i < kTileRows; ++i) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int j = 0; j < kTileVecs; ++j) {
+        hn::StoreU(acc[i][j], d, args.c + i * out.c_stride + j * kLanes);
+      }
+    }
+    return;
+  }
+  // The last columns: each row passes through a buffer of full width.
+  HWY_ALIGN float sums[kTileRows * kCols];
+  HWY_ALIGN float row[kCols] = {};
+  HWY_ALIGN float bias[kCols] = {};
+  LOCKSTEP_GEMM_UNROLL
+  for (int i = 0; i < kTileRows; ++i) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int j = 0; j < kTileVecs; ++j) {
+      hn::Store(acc[i][j], d, sums + (i * kTileVecs + j) * kLanes);
+    }
+  }
+  if (args.bias != nullptr) {
+    if (out.scalar_bias) {
+      std::fill_n(bias, args.cols, args.bias[0]);
+    } else {
+      CopyFew(args.bias, args.cols, bias);
+    }
+  }
+  for (int i = 0; i < kTileRows; ++i) {
+    float* c = args.c + i * out.c_stride;
+    if (out.accumulate) CopyFew(c, args.cols, row);
+    for (int j = 0; j < kTileVecs; ++j) {
+      float* at = sums + (i * kTileVecs + j) * kLanes;
+      TileVec v = hn::Load(d, at);
+      if (out.accumulate) v = hn::Add(hn::Load(d, row + j * kLanes), v);
+      if (args.bias != nullptr) v = hn::Add(v, hn::Load(d, bias + j * kLanes));
+      hn::Store(Finish(v, out), d, at);
+    }
+    CopyFew(sums + i * kCols, args.cols, c);
+  }
+}
+
+// Adds the stretch of K to one tile, and writes C if K ends with it. kPacked: the panel of A was
+// packed, so its strides are known here.
+//
+// The tree over segments is a binary counter: while segment s is summed, the partial sums that wait
+// for a partner are popcount(s) many, the oldest in slot 0; the unfinished chain goes to the slot
+// above them.
+template <int kTileRows, int kTileVecs, bool kPacked>
+HWY_NOINLINE void Tile(const TileArgs& args) {
+  const TileTag d;
+  constexpr int kCols = kTileVecs * kLanes;
+  constexpr int64_t kSlot = kTileRows * kCols;
+  const Stretch& stretch = *args.stretch;
+  const int64_t a_row = kPacked ? 1 : args.a_row;
+  const int64_t a_step = kPacked ? kTileRows : args.a_step;
+  const int64_t b_step = args.b_step;
+  const float* HWY_RESTRICT a = args.a;
+  const float* HWY_RESTRICT b = args.b;
+  int64_t k = stretch.k_begin;
+  for (int64_t segment = stretch.first_segment;; ++segment) {
+    const int64_t waiting = std::popcount(static_cast<uint64_t>(segment));
+    const int64_t segment_end = stretch.bounds[segment + 1];
+    const int64_t end = std::min(segment_end, stretch.k_end);
+    TileVec acc[kTileRows][kTileVecs];
+    if (k == stretch.bounds[segment]) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) acc[i][j] = hn::Zero(d);
+      }
+    } else {
+      const float* chain = args.partial + waiting * kSlot;
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) {
+          acc[i][j] = hn::LoadU(d, chain + i * kCols + j * kLanes);
+        }
+      }
+    }
+    for (int64_t left = end - k; left > 0; --left) {
+      TileVec b_now[kTileVecs];
+      LOCKSTEP_GEMM_UNROLL
+      for (int j = 0; j < kTileVecs; ++j) b_now[j] = hn::LoadU(d, b + j * kLanes);
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        const TileVec a_now = hn::Set(d, a[i * a_row]);
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) acc[i][j] = hn::MulAdd(a_now, b_now[j], acc[i][j]);
+      }
+      a += a_step;
+      b += b_step;
+    }
+    k = end;
+    const bool ended = end == segment_end;
+    const bool all = ended && segment + 1 == stretch.segments;
+    // Older sums stand to the left of younger ones; the pairs that are complete merge.
+    int64_t merges = 0;
+    if (ended) merges = all ? waiting : std::countr_one(static_cast<uint64_t>(segment));
+    const float* older = args.partial + waiting * kSlot;
+    for (int64_t merge = 0; merge < merges; ++merge) {
+      older -= kSlot;
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) {
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) {
+          acc[i][j] = hn::Add(hn::LoadU(d, older + i * kCols + j * kLanes), acc[i][j]);
+        }
+      }
+    }
+    if (all) {
+      WriteTile<kTileRows, kTileVecs>(args, acc);
+      return;
+    }
+    float* slot = args.partial + (waiting - merges) * kSlot;
+    LOCKSTEP_GEMM_UNROLL
+    for (int i = 0; i < kTileRows; ++i) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int j = 0; j < kTileVecs; ++j) {
+        hn::StoreU(acc[i][j], d, slot + i * kCols + j * kLanes);
+      }
+    }
+    if (!ended || (k == stretch.k_end && !stretch.last)) return;
+  }
+}
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // LOCKSTEP_ENGINE_KERNELS_GEMM_INL_H_

@@ -1,0 +1,176 @@
+#include "engine/kernels/gemm.h"
+
+#include "engine/kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/gemm.cc"
+#include <hwy/foreach_target.h>
+//
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <utility>
+
+#include "engine/kernels/gemm-inl.h"
+#include "engine/kernels/gemm_pack-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::kernels::HWY_NAMESPACE {
+
+template <int kTileVecs, bool kPacked, int... kMinusOne>
+constexpr auto TilesOf(std::integer_sequence<int, kMinusOne...>) {
+  return std::array<TileFunction, sizeof...(kMinusOne)>{Tile<kMinusOne + 1, kTileVecs, kPacked>...};
+}
+template <int kTileVecs, bool kPacked, int kMaxRows>
+constexpr auto TilesUpTo() {
+  return TilesOf<kTileVecs, kPacked>(std::make_integer_sequence<int, kMaxRows>());
+}
+// Indexed by rows - 1. Narrow panels are rare enough to do with one version.
+constexpr auto kPackedTiles = TilesUpTo<kVecs, true, kRows>();
+constexpr auto kDirectTiles = TilesUpTo<kVecs, false, kDirectRows>();
+constexpr auto kNarrowTiles = TilesUpTo<kNarrowVecs, false, kRows>();
+constexpr auto kWideTiles = TilesUpTo<kWideVecs, false, kWideRows>();
+
+constexpr int64_t kL1Floats = 8192;  // 32 KB
+
+constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+constexpr int64_t AlignUp(int64_t floats) { return CeilDiv(floats, 16) * 16; }
+
+// Partial sums that one tile may have to keep: those that wait for a partner and the chain.
+int64_t SlotsOf(int64_t segments) { return std::bit_width(static_cast<uint64_t>(segments)); }
+
+// A panel of B, the panels of A, the partial sums, in this order.
+struct ScratchSizes {
+  int64_t panel_b, panels_a, partial;
+};
+ScratchSizes SizesOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
+  constexpr int64_t kTileFloats = kRows * kPanel;
+  const int64_t depth = std::min(k, kDepth);
+  const int64_t tiles = k > kDepth ? CeilDiv(m, kDirectRows) * CeilDiv(n, kPanel) : 1;
+  return {depth * kWideVecs * kLanes + kLanes, AlignUp(m * depth + kLanes),
+          tiles * SlotsOf(segments) * kTileFloats};
+}
+
+int64_t GemmScratchOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
+  const ScratchSizes sizes = SizesOf(m, n, k, segments);
+  return AlignUp(sizes.panel_b) + sizes.panels_a + sizes.partial;
+}
+
+// scalar_bias: one bias for every column.
+void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
+  const int64_t m = args.m, n = args.n, k = args.k;
+  if (m == 0 || n == 0) return;
+  const ConstMatrix &a = args.a, &b = args.b;
+  const TileOutput output{args.c_stride, args.accumulate, scalar_bias,
+                          args.activation == Activation::kRelu};
+
+  const int64_t one_segment[2] = {0, k};
+  const bool segmented = args.segments.size() > 2;
+  Stretch stretch{};
+  stretch.bounds = segmented ? args.segments.data() : one_segment;
+  stretch.segments = segmented ? static_cast<int64_t>(args.segments.size()) - 1 : 1;
+
+  const bool wide = m <= kWideRows;
+  const int64_t panel_cols = wide ? kWideVecs * kLanes : kPanel;
+  const int64_t panels = CeilDiv(n, panel_cols);
+  // Rows are dealt evenly, so that no tile has too few chains in flight.
+  const bool pack_a = !wide && (panels > 4 || m * k > kL1Floats);
+  const int64_t tiles = CeilDiv(m, wide ? kWideRows : pack_a ? kRows : kDirectRows);
+  const int64_t tile_rows = m / tiles, larger_tiles = m % tiles;
+  const bool pack_b = b.col_stride != 1 || (tiles > 2 && k * b.row_stride > kL1Floats);
+
+  const ScratchSizes sizes = SizesOf(m, n, k, stretch.segments);
+  float* panel_b = scratch;
+  float* panels_a = panel_b + AlignUp(sizes.panel_b);
+  float* partial = panels_a + sizes.panels_a;
+  const int64_t slots = SlotsOf(stretch.segments) * kRows * kPanel;
+
+  const int64_t steps = std::max<int64_t>(1, CeilDiv(k, kDepth));
+  for (int64_t step = 0; step < steps; ++step) {
+    stretch.k_begin = k * step / steps;
+    stretch.k_end = k * (step + 1) / steps;
+    stretch.last = step + 1 == steps;
+    while (stretch.bounds[stretch.first_segment + 1] < stretch.k_begin) ++stretch.first_segment;
+    if (step > 0 && stretch.bounds[stretch.first_segment + 1] == stretch.k_begin) {
+      ++stretch.first_segment;
+    }
+    const int64_t depth = stretch.k_end - stretch.k_begin;
+
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      const int64_t col = panel * panel_cols;
+      const int64_t cols = std::min(panel_cols, n - col);
+      const bool narrow = !wide && cols <= kNarrowVecs * kLanes;
+      const int64_t width = narrow ? kNarrowVecs * kLanes : panel_cols;
+      TileArgs tile;
+      tile.cols = cols;
+      tile.bias = args.bias == nullptr ? nullptr : args.bias + (scalar_bias ? 0 : col);
+      tile.stretch = &stretch;
+      tile.output = &output;
+      tile.b = b.data + stretch.k_begin * b.row_stride + col * b.col_stride;
+      tile.b_step = b.row_stride;
+      if (pack_b || cols < width) {
+        PackPanel(tile.b, b.col_stride, b.row_stride, cols, cols, depth, width, panel_b);
+        tile.b = panel_b;
+        tile.b_step = width;
+      }
+      const TileFunction* functions = wide     ? kWideTiles.data()
+                                      : narrow ? kNarrowTiles.data()
+                                      : pack_a ? kPackedTiles.data()
+                                               : kDirectTiles.data();
+      for (int64_t t = 0, row = 0; t < tiles; ++t) {
+        const int64_t rows = tile_rows + (t < larger_tiles ? 1 : 0);
+        tile.a = a.data + row * a.row_stride + stretch.k_begin * a.col_stride;
+        tile.a_row = a.row_stride;
+        tile.a_step = a.col_stride;
+        if (pack_a) {
+          float* packed = panels_a + row * depth;
+          if (panel == 0) {
+            PackPanel(tile.a, a.row_stride, a.col_stride, rows, m - row, depth, rows, packed);
+          }
+          tile.a = packed;
+          tile.a_row = 1;
+          tile.a_step = rows;
+        }
+        tile.c = args.c + row * args.c_stride + col;
+        tile.partial = partial + (steps > 1 ? (panel * tiles + t) * slots : 0);
+        functions[rows - 1](tile);
+        row += rows;
+      }
+    }
+  }
+}
+
+// NOLINTNEXTLINE(google-readability-namespace-comments)
+}  // namespace lockstep::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lockstep::kernels {
+
+HWY_EXPORT(GemmScratchOf);
+HWY_EXPORT(GemmOf);
+
+int64_t GemmScratch(int64_t m, int64_t n, int64_t k, int64_t segments) {
+  return HWY_DYNAMIC_DISPATCH(GemmScratchOf)(m, n, k, std::max<int64_t>(segments, 1));
+}
+
+void Gemm(const GemmArgs& args, float* scratch) {
+  // A product with one column is a row when looked at from the side: then the vectors run over m.
+  if (args.n == 1 && args.m > 1 && args.c_stride == 1) {
+    GemmArgs turned = args;
+    turned.m = 1;
+    turned.n = args.m;
+    turned.a = args.b.Transposed();
+    turned.b = args.a.Transposed();
+    turned.c_stride = args.m;
+    HWY_DYNAMIC_DISPATCH(GemmOf)(turned, /*scalar_bias=*/true, scratch);
+    return;
+  }
+  HWY_DYNAMIC_DISPATCH(GemmOf)(args, /*scalar_bias=*/false, scratch);
+}
+
+}  // namespace lockstep::kernels
+#endif  // HWY_ONCE

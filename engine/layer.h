@@ -22,6 +22,17 @@ namespace lockstep {
 
 enum class Mode { kTrain, kEvaluate };
 
+// Watches the layers of a step from outside: for timing, for statistics of activations and
+// gradients, for finding where a NaN began. Called on the thread that drives the step.
+class StepObserver {
+ public:
+  virtual ~StepObserver() = default;
+  // `layer` is its path ("0", "3.body.1"). Layers that hold others are seen around them.
+  virtual void Before(const std::string& layer, bool backward) = 0;
+  // `result` is y after Forward, dx after Backward (empty where it was not wanted).
+  virtual void After(const std::string& layer, bool backward, ConstTensor result) = 0;
+};
+
 // What travels with one step. Handles that a layer booked at Bind become pointers here:
 // step[buffer].
 struct Step {

@@ -17,13 +17,13 @@
 
 namespace lockstep {
 
-const char* NameOf(BatchNormConvention convention) {
+const char* NameOf(Convention convention) {
   switch (convention) {
-    case BatchNormConvention::kTorch:
+    case Convention::kTorch:
       return "torch";
-    case BatchNormConvention::kKeras:
+    case Convention::kKeras:
       return "keras";
-    case BatchNormConvention::kLesson:
+    case Convention::kLesson:
       return "lesson";
   }
   return "?";
@@ -31,7 +31,7 @@ const char* NameOf(BatchNormConvention convention) {
 
 Result<Bound> BatchNorm::Bind(const Shape& in, Planner& plan) {
   if (in.rank() < 2) return Status::Invalid("takes (batch, ..., channels), not " + in.ToString());
-  const double momentum = options_.momentum.value_or(0.5);
+  const double momentum = Momentum();
   if (!(momentum >= 0.0 && momentum <= 1.0)) {
     return Status::Invalid("momentum must lie in [0, 1], not " + std::to_string(momentum));
   }
@@ -52,6 +52,7 @@ Result<Bound> BatchNorm::Bind(const Shape& in, Planner& plan) {
     running_var_ = plan.AddState("running_var", channel, 1.0f);
     batches_ = plan.AddState("num_batches_tracked", {}, 0.0f);
   }
+  plan.RecordNorm(NameOf(options_.convention), Momentum(), options_.eps);
   grid_ = std::make_unique<RowGrid>(in.batch(), rows_per_sample_, plan.shards());
   const int64_t partials = ops::MomentPartialsSize(
       RowGrid::MaxBlocks(in.batch(), rows_per_sample_, plan.shards()), channels_);
@@ -72,6 +73,10 @@ Result<Bound> BatchNorm::Bind(const Shape& in, Planner& plan) {
       .needs_y = adds_ && relu,  // without an added tensor the mask is computed again from x
       .dx_may_be_dy = true,
       .flops = 8.0 * static_cast<double>(in.size())};
+}
+
+double BatchNorm::Momentum() const {
+  return options_.momentum.value_or(options_.convention == Convention::kKeras ? 0.99 : 0.1);
 }
 
 bool BatchNorm::UsesBatch(const Step& step, int64_t samples) const {
@@ -122,13 +127,11 @@ void BatchNorm::Run(const Step& step, ConstTensor x, const float* add, Tensor y)
 }
 
 void BatchNorm::UpdateRunning(const Step& step, int64_t rows) {
-  const bool keras = options_.convention == BatchNormConvention::kKeras;
-  double rate = options_.momentum.value_or(keras ? 0.99 : 0.1);
-  if (keras) rate = 1.0 - rate;
+  double rate = options_.convention == Convention::kKeras ? 1.0 - Momentum() : Momentum();
   float& batches = *step[batches_];
   batches += 1.0f;
   if (options_.cumulative) rate = 1.0 / static_cast<double>(batches);
-  const bool unbiased = options_.convention == BatchNormConvention::kTorch;
+  const bool unbiased = options_.convention == Convention::kTorch;
   const double correction =
       unbiased ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1.0;
   const float* mean = step[mean_];

@@ -19,7 +19,7 @@ namespace lockstep {
 //   kTorch    running = (1 - momentum) running + momentum s, unbiased variance; momentum 0.1
 //   kKeras    running = momentum running + (1 - momentum) s, biased variance;   momentum 0.99
 //   kLesson   as kTorch, but of the biased variance;                            momentum 0.1
-enum class BatchNormConvention { kTorch, kKeras, kLesson };
+enum class Convention { kTorch, kKeras, kLesson };
 
 // What training does with a batch that holds a single value for each channel, which has no
 // variance.
@@ -36,11 +36,11 @@ struct BatchNormOptions {
   bool track_running_stats = true;   // otherwise evaluation normalises by the batch as well
   bool cumulative =
       false;  // running statistics are plain averages over all batches (PyTorch: momentum=None)
-  BatchNormConvention convention = BatchNormConvention::kTorch;
+  Convention convention = Convention::kTorch;
   SingleValuePolicy single_value = SingleValuePolicy::kError;
 };
 
-const char* NameOf(BatchNormConvention convention);  // "torch", "keras", "lesson"
+const char* NameOf(Convention convention);  // "torch", "keras", "lesson"
 
 // x (B, ..., C) -> y of the same shape. Parameters: weight (gamma), bias (beta), each (C). States:
 // running_mean, running_var (C), num_batches_tracked.
@@ -69,6 +69,7 @@ class BatchNorm final : public Layer, public ChannelNorm {
   void Fold(const Step& step, float* scale, float* shift) const override;
 
  private:
+  double Momentum() const;
   bool UsesBatch(const Step& step, int64_t samples) const;
   void Run(const Step& step, ConstTensor x, const float* add, Tensor y);
   void RunBackward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx,

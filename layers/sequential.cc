@@ -52,6 +52,8 @@ Result<Bound> Sequential::Bind(const Shape& in, Planner& plan) {
     const size_t parameters = plan.parameters().size();
     LOCKSTEP_TRY_ASSIGN(const BoundIn bound,
                         BindInScope(*stage.layer, std::to_string(child), shapes_.back(), plan));
+    stage.path =
+        plan.path().empty() ? std::to_string(child) : plan.path() + "." + std::to_string(child);
     stage.bound = bound.bound;
     stage.begin = bound.begin;
     stage.end = bound.end;
@@ -225,19 +227,19 @@ void Sequential::Run(const Step& step, ConstTensor x, const ConstTensor* add, Te
   for (size_t i = 0; i < n; ++i) {
     const Stage& stage = stages_[i];
     const bool last_adds = add != nullptr && i + 2 >= n;
-    if (stage.serves_norm && !step.training() && !last_adds) {
-      stage.layer->ForwardFolded(step, Value(step, i, samples, x, y), stages_[i + 1].activation,
-                                 writable(i + 2));
-      ++i;
-      continue;
-    }
+    if (step.observer != nullptr) step.observer->Before(stage.path, /*backward=*/false);
     const ConstTensor in = Value(step, i, samples, x, y);
+    const bool folds = stage.serves_norm && !step.training() && !last_adds;
+    if (folds) ++i;
     const Tensor out = writable(i + 1);
-    if (add != nullptr && i + 1 == n) {
+    if (folds) {
+      stage.layer->ForwardFolded(step, in, stages_[i].activation, out);
+    } else if (add != nullptr && i + 1 == n) {
       stage.layer->ForwardAdd(step, in, *add, out);
     } else if (!stage.bound.view || in.data() != out.data()) {
       stage.layer->Forward(step, in, out);
     }
+    if (step.observer != nullptr) step.observer->After(stage.path, /*backward=*/false, out);
   }
 }
 
@@ -264,11 +266,13 @@ void Sequential::RunBackward(const Step& step, ConstTensor x, ConstTensor y, Con
     const ConstTensor stage_dy = Gradient(step, i + 1, samples, dy, dx);
     const bool wanted = !dx.empty() || i > first_trained_;
     const Tensor stage_dx = wanted ? Gradient(step, i, samples, dy, dx) : Tensor();
+    if (step.observer != nullptr) step.observer->Before(stage.path, /*backward=*/true);
     if (d_add != nullptr && i + 1 == n) {
       stage.layer->BackwardAdd(step, stage_x, stage_y, stage_dy, stage_dx, *d_add);
     } else if (!stage.bound.view || stage_dx.data() != stage_dy.data()) {
       stage.layer->Backward(step, stage_x, stage_y, stage_dy, stage_dx);
     }
+    if (step.observer != nullptr) step.observer->After(stage.path, /*backward=*/true, stage_dx);
   }
 }
 

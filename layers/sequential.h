@@ -56,6 +56,7 @@ class Sequential final : public Layer {
   // One child that does work of its own, with the activation it has taken over.
   struct Stage {
     Layer* layer = nullptr;
+    std::string path{};
     Bound bound{};
     int begin = 0, end = 0;  // ticks of the plan
     bool has_parameters = false;

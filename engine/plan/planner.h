@@ -65,6 +65,14 @@ struct PlannerOptions {
   bool training = true;
 };
 
+// How a batch norm keeps its running statistics: goes into every checkpoint.
+struct NormRecord {
+  std::string layer;       // "1"
+  std::string convention;  // "torch", "keras" or "lesson"
+  double momentum = 0.0;
+  double eps = 0.0;
+};
+
 class Planner {
  public:
   explicit Planner(PlannerOptions options) : options_(options) {}
@@ -108,6 +116,9 @@ class Planner {
   Buffer<T> BookBetween(int64_t count, Moment from, Moment to) {
     return {BookBytesBetween(count * static_cast<int64_t>(sizeof(T)), from, to)};
   }
+  void RecordNorm(const std::string& convention, double momentum, double eps) {
+    norms_.push_back({path_, convention, momentum, eps});
+  }
   // Adds a remark to the report of the layer that is binding.
   void Note(const std::string& text);
   const std::string& path() const { return path_; }
@@ -117,6 +128,7 @@ class Planner {
 
   const std::vector<ParameterInfo>& parameters() const { return parameters_; }
   const std::vector<StateInfo>& states() const { return states_; }
+  const std::vector<NormRecord>& norms() const { return norms_; }
   const std::vector<LayerReport>& report() const { return report_; }
   int64_t parameter_floats() const { return parameter_floats_; }
   int64_t state_floats() const { return state_floats_; }
@@ -157,6 +169,7 @@ class Planner {
   std::vector<Booking> bookings_;
   std::vector<ParameterInfo> parameters_;
   std::vector<StateInfo> states_;
+  std::vector<NormRecord> norms_;
   std::vector<LayerReport> report_;
   int64_t parameter_floats_ = 0;
   int64_t state_floats_ = 0;

@@ -36,10 +36,6 @@ class GradientNorm {
 // max_norm > 0; infinity clips nothing.
 double ClipFactor(double norm, double max_norm);
 
-// The error that names the first parameter with a gradient that is not finite; success if there is
-// none. Serial: meant for finding out after a norm or an update has failed.
-Status CheckGradientsFinite(const ParameterSet& parameters);
-
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_ENGINE_OPTIM_CLIP_H_

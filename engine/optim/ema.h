@@ -52,6 +52,7 @@ class Ema {
     Ema& ema_;
     Context& ctx_;
     const Workspace& workspace_;
+    const bool swapped_;
   };
 
   // Updates made so far; set when a run is resumed.
@@ -63,15 +64,19 @@ class Ema {
     std::string name;
     Tensor tensor;
   };
-  std::vector<Average> states() const;
+  const std::vector<Average>& states() const { return averages_; }
 
  private:
+  float* values() const { return reinterpret_cast<float*>(values_.data()); }
+  template <class Body>
+  void ForAll(Context& ctx, const Workspace& workspace, const Body& body) const;
   void Exchange(Context& ctx, const Workspace& workspace);
 
   EmaOptions options_;
-  std::vector<Average> averages_;
-  PageMemory values_;  // laid out like the parameters
-  PageMemory states_;
+  std::vector<Average> averages_;  // of the parameters, then of the states
+  PageMemory values_;              // laid out like the parameters
+  PageMemory states_;              // one after the other
+  int64_t floats_ = 0;             // of the flat array of parameters
   int64_t update_count_ = 0;
 };
 

@@ -75,14 +75,14 @@ class FlatOptimizer : public Optimizer {
 
   Status CheckCommon(const ParameterSet& parameters) const;
   Setting SettingOf(const ParameterInfo& info) const;
-  void CutIntoPieces(const ParameterSet& parameters);
+  void CutIntoPieces();
 
   Common common_;
   std::vector<std::string> state_names_;
   std::vector<ParameterInfo> infos_;
   std::vector<Setting> settings_;
-  std::vector<Piece> pieces_;        // in order, none across the bounds of a task
-  std::vector<size_t> first_piece_;  // of each task; tasks + 1 entries
+  std::vector<Piece> pieces_;        // in order, none across the bounds of a block
+  std::vector<size_t> first_piece_;  // of each block (flat_blocks.h); blocks + 1 entries
   std::vector<PageMemory> states_;   // by state_names_; laid out like the values
   int64_t floats_ = -1;              // of the flat arrays; negative before Bind
   int64_t step_count_ = 0;

@@ -1,0 +1,176 @@
+#include "engine/optim/flat_optimizer.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/optim/finite.h"
+#include "engine/optim/flat_blocks.h"
+
+namespace lockstep {
+namespace {
+
+bool Matches(const std::string& pattern, const std::string& name) {
+  return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+}
+
+bool IsNonNegative(double value) { return std::isfinite(value) && value >= 0.0; }
+
+Status CheckGroup(const ParameterGroup& group, std::span<const ParameterInfo> infos) {
+  if (group.patterns.empty()) return Status::Invalid("it has no patterns, so it matches nothing");
+  if (!IsNonNegative(group.learning_rate_scale)) {
+    return Status::Invalid("learning_rate_scale must be 0 or more, not " +
+                           std::to_string(group.learning_rate_scale));
+  }
+  if (!std::isfinite(group.weight_decay)) {
+    return Status::Invalid("weight_decay must be finite, not " +
+                           std::to_string(group.weight_decay));
+  }
+  for (const std::string& pattern : group.patterns) {
+    const bool found = std::any_of(infos.begin(), infos.end(), [&](const ParameterInfo& info) {
+      return Matches(pattern, info.name);
+    });
+    if (!found) {
+      return Status::Invalid("no parameter matches '" + pattern + "'" +
+                             (infos.empty() ? "" : "; names look like " + infos[0].name));
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+FlatOptimizer::FlatOptimizer(Common common, std::vector<std::string> state_names)
+    : common_(std::move(common)), state_names_(std::move(state_names)) {
+  LOCKSTEP_CHECK_LE(state_names_.size(), kMaxStates);
+}
+
+Status FlatOptimizer::CheckCommon(const ParameterSet& parameters) const {
+  if (!IsNonNegative(common_.learning_rate)) {
+    return Status::Invalid("lr must be 0 or more, not " + std::to_string(common_.learning_rate));
+  }
+  if (!IsNonNegative(common_.weight_decay)) {
+    return Status::Invalid("weight_decay must be 0 or more, not " +
+                           std::to_string(common_.weight_decay));
+  }
+  for (size_t i = 0; i < common_.groups.size(); ++i) {
+    LOCKSTEP_TRY(CheckGroup(common_.groups[i], parameters.infos)
+                     .At("parameter group " + std::to_string(i + 1)));
+  }
+  if (parameters.gradients.size() != parameters.values.size()) {
+    return Status::Invalid("the network was bound for evaluation only: it has no gradients");
+  }
+  return Status::Ok();
+}
+
+FlatOptimizer::Setting FlatOptimizer::SettingOf(const ParameterInfo& info) const {
+  Setting setting;
+  setting.weight_decay =
+      info.decay == Decay::kYes || common_.decay_all ? common_.weight_decay : 0.0;
+  for (const ParameterGroup& group : common_.groups) {
+    const bool matches =
+        std::any_of(group.patterns.begin(), group.patterns.end(),
+                    [&](const std::string& pattern) { return Matches(pattern, info.name); });
+    if (!matches) continue;
+    setting.learning_rate_scale = group.learning_rate_scale;
+    if (group.weight_decay >= 0.0) setting.weight_decay = group.weight_decay;
+    break;
+  }
+  return setting;
+}
+
+// Parameters that follow one another under the same setting become one piece, with the padding
+// between them; pieces end where blocks do.
+void FlatOptimizer::CutIntoPieces() {
+  std::vector<ParameterInfo> infos = infos_;
+  std::sort(infos.begin(), infos.end(),
+            [](const ParameterInfo& a, const ParameterInfo& b) { return a.offset < b.offset; });
+  for (size_t i = 0; i < infos.size(); ++i) {
+    const Setting setting = SettingOf(infos[i]);
+    const auto known = std::find(settings_.begin(), settings_.end(), setting);
+    const auto index = static_cast<size_t>(known - settings_.begin());
+    if (known == settings_.end()) settings_.push_back(setting);
+
+    const int64_t end = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
+    for (int64_t begin = infos[i].offset; begin < end;) {
+      const bool starts_block = begin % kFlatBlock == 0;
+      const int64_t stop = std::min(end, (begin / kFlatBlock + 1) * kFlatBlock);
+      if (starts_block) first_piece_.push_back(pieces_.size());
+      if (!starts_block && !pieces_.empty() && pieces_.back().setting == index) {
+        pieces_.back().end = stop;
+      } else {
+        pieces_.push_back({begin, stop, index});
+      }
+      begin = stop;
+    }
+  }
+  first_piece_.push_back(pieces_.size());
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(first_piece_.size()), FlatBlocks(floats_) + 1);
+}
+
+Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters) {
+  LOCKSTEP_CHECK(floats_ < 0, "an optimizer is bound once");
+  LOCKSTEP_TRY(CheckOptions().At(kind()));
+  LOCKSTEP_TRY(CheckCommon(parameters).At(kind()));
+  infos_.assign(parameters.infos.begin(), parameters.infos.end());
+  floats_ = static_cast<int64_t>(parameters.values.size());
+  CutIntoPieces();
+  for (size_t i = 0; i < state_names_.size(); ++i) states_.emplace_back(ctx, floats_ * 4);
+  Prepare(settings_, 1, learning_rate(), 1.0);  // sizes the factors, so that no update allocates
+  return Status::Ok();
+}
+
+Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
+                             double grad_scale) {
+  LOCKSTEP_CHECK(floats_ >= 0, "Update before Bind");
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(parameters.values.size()), floats_);
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(parameters.gradients.size()), floats_);
+  LOCKSTEP_CHECK(std::isfinite(grad_scale), "grad_scale");
+  if (!IsNonNegative(learning_rate)) {
+    return Status::Invalid(kind() + ": the learning rate must be 0 or more, not " +
+                           std::to_string(learning_rate));
+  }
+  ++step_count_;
+  Prepare(settings_, step_count_, learning_rate, common_.maximize ? -grad_scale : grad_scale);
+
+  std::array<float*, kMaxStates> states{};
+  for (size_t s = 0; s < states_.size(); ++s) {
+    states[s] = reinterpret_cast<float*>(states_[s].data());
+  }
+  const auto touched = static_cast<int64_t>(3 + 2 * states_.size());
+  std::atomic<bool> finite{true};
+  ForFlatBlocks(ctx, floats_, touched, [&](int64_t block, int64_t, int64_t) {
+    const auto first = first_piece_[static_cast<size_t>(block)];
+    const auto last = first_piece_[static_cast<size_t>(block) + 1];
+    for (size_t i = first; i < last; ++i) {
+      const Piece& piece = pieces_[i];
+      Range range{.gradients = parameters.gradients.data() + piece.begin,
+                  .size = piece.end - piece.begin,
+                  .values = parameters.values.data() + piece.begin,
+                  .states = {}};
+      for (size_t s = 0; s < states_.size(); ++s) range.states[s] = states[s] + piece.begin;
+      if (!UpdateRange(piece.setting, range)) finite.store(false, std::memory_order_relaxed);
+    }
+  });
+  if (finite.load()) return Status::Ok();
+  const Status status = CheckGradientsFinite(parameters);
+  LOCKSTEP_CHECK(!status.ok(), "the padding between gradients must be zero");
+  return status;
+}
+
+std::vector<OptimizerState> FlatOptimizer::states() const {
+  std::vector<OptimizerState> states;
+  for (const ParameterInfo& info : infos_) {
+    for (size_t s = 0; s < states_.size(); ++s) {
+      float* data = reinterpret_cast<float*>(states_[s].data()) + info.offset;
+      states.push_back({info.name, state_names_[s], Tensor(data, info.shape)});
+    }
+  }
+  return states;
+}
+
+}  // namespace lockstep

@@ -42,10 +42,10 @@ struct Step {
   uint64_t seed = 0;
   uint64_t index = 0;        // of the step in the run: random layers draw from (seed, index, place)
   int64_t first_sample = 0;  // of this process, within the global batch
-  uint64_t version =
-      0;  // changes whenever parameters or states may have: what is derived from them can be kept
+  uint64_t version = 0;      // changes whenever parameters or states may have: marks what is stale
+  StepObserver* observer = nullptr;
   bool accumulate =
-      false;  // Backward adds to the parameter gradients; otherwise it overwrites them
+      false;  // Backward adds to the parameter gradients, otherwise it overwrites them
 
   bool training() const { return mode == Mode::kTrain; }
   template <class T>
@@ -60,10 +60,9 @@ struct Step {
 // What Bind tells the layer around this one.
 struct Bound {
   Shape out{};
-  bool needs_x = false;  // Backward reads x: keep it until then
-  bool needs_y = false;  // Backward reads y
-  bool view =
-      false;  // y is x under another shape; Forward and Backward copy where the memory differs
+  bool needs_x = false;       // Backward reads x: keep it until then
+  bool needs_y = false;       // Backward reads y
+  bool view = false;          // y is x under another shape; copies only where the memory differs
   bool y_may_be_x = false;    // Forward may write y over x
   bool dx_may_be_dy = false;  // Backward may write dx over dy
   double flops = 0.0;         // of one forward pass at the bound batch

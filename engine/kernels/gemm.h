@@ -19,8 +19,8 @@ struct GemmArgs {
   int64_t m = 0;
   int64_t n = 0;
   int64_t k = 0;
-  ConstMatrix a;         // (m, k)
-  ConstMatrix b;         // (k, n)
+  ConstMatrix a = {};    // (m, k)
+  ConstMatrix b = {};    // (k, n)
   float* c = nullptr;    // (m, n), rows c_stride floats apart; overlaps no operand
   int64_t c_stride = 0;  // >= n
   bool accumulate = false;

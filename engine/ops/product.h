@@ -37,10 +37,10 @@ struct ProductArgs {
   int64_t m = 0;  // each may be 0; k = 0 means A B = 0
   int64_t n = 0;
   int64_t k = 0;
-  kernels::ConstMatrix a;  // (m, k), any strides; dy^T is RowMajor(dy, m).Transposed()
-  kernels::ConstMatrix b;  // (k, n), any strides; W^T is RowMajor(w, k).Transposed()
-  float* c = nullptr;      // (m, n), row-major; overlaps neither a nor b nor bias
-  int64_t c_stride = 0;    // floats from one row of C to the next, >= n
+  kernels::ConstMatrix a = {};  // (m, k), any strides; dy^T is RowMajor(dy, m).Transposed()
+  kernels::ConstMatrix b = {};  // (k, n), any strides; W^T is RowMajor(w, k).Transposed()
+  float* c = nullptr;           // (m, n), row-major; overlaps neither a nor b nor bias
+  int64_t c_stride = 0;         // floats from one row of C to the next, >= n
   bool accumulate = false;
   const float* bias = nullptr;  // (n), or null
   kernels::Activation activation = kernels::Activation::kNone;

@@ -1,0 +1,40 @@
+// Softmax and cross entropy as plain scalar templates: T is double, or std::complex<double> for
+// derivatives by complex step.
+#ifndef LOCKSTEP_TESTS_REFERENCE_SOFTMAX_H_
+#define LOCKSTEP_TESTS_REFERENCE_SOFTMAX_H_
+
+#include <algorithm>
+#include <cmath>
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace lockstep::reference {
+
+// log softmax of one row.
+template <class T>
+std::vector<T> LogSoftmax(const std::vector<T>& x) {
+  double max = std::real(x[0]);
+  for (const T& v : x) max = std::max(max, std::real(v));
+  T sum = 0.0;
+  for (const T& v : x) sum += std::exp(v - max);
+  std::vector<T> log_p;
+  for (const T& v : x) log_p.push_back(v - max - std::log(sum));
+  return log_p;
+}
+
+// The loss of one row, not ignored; w: class weights.
+template <class T>
+T CrossEntropyRow(const std::vector<T>& x, size_t target, const std::vector<double>& w,
+                  double smoothing) {
+  const std::vector<T> log_p = LogSoftmax(x);
+  T smooth = 0.0;
+  for (size_t c = 0; c < x.size(); ++c) smooth -= w[c] * log_p[c];
+  return -(1.0 - smoothing) * w[target] * log_p[target] +
+         smooth * smoothing / static_cast<double>(x.size());
+}
+
+}  // namespace lockstep::reference
+
+#endif  // LOCKSTEP_TESTS_REFERENCE_SOFTMAX_H_

@@ -1,0 +1,89 @@
+// A network (and what trains it) to and from a checkpoint file.
+//
+//   "0.weight", "1.running_mean"   parameters and states, by their PyTorch names
+//   "best.0.weight"                the best ones so far, where a run keeps them
+//   "average.0.weight"             their moving average
+//   "optimizer.0.weight.exp_avg"   what the optimizer remembers
+//   "data.mean", "data.sd"         how the features were standardised
+#ifndef LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
+#define LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/data/standardize.h"
+#include "engine/io/checkpoint.h"
+#include "engine/io/training_state.h"
+#include "engine/optim/ema.h"
+#include "engine/optim/optimizer.h"
+#include "engine/train/network.h"
+
+namespace lockstep {
+
+inline constexpr std::string_view kBestPrefix = "best.";
+
+// Views of all parameters, then of all states. For a checkpoint, RestoreTensors, or a hash.
+std::vector<NamedTensor> ModelTensors(const Network& network);
+
+// Of the names, shapes and bytes of all parameters and states: equal for runs that ended in the
+// same bits. HexOf() prints it.
+uint64_t ModelHash(const Network& network);
+
+// How the network's batch norms keep their statistics, by layer.
+std::map<std::string, BatchNormConvention> ConventionsOf(const Network& network);
+
+// A copy of all parameters and states, in memory.
+class ModelCopy {
+ public:
+  ModelCopy() = default;
+  // Books the memory.
+  explicit ModelCopy(const Network& network);
+  // Neither allocates. ApplyTo tells the network that its parameters changed.
+  void TakeFrom(const Network& network);
+  void ApplyTo(Network& network) const;
+  // Views, named as in ModelTensors().
+  const std::vector<NamedTensor>& tensors() const { return tensors_; }
+
+ private:
+  std::vector<float> values_;
+  std::vector<NamedTensor> tensors_;
+};
+
+// What a checkpoint holds; null members are left out. Borrowed.
+struct CheckpointParts {
+  Network* network = nullptr;
+  Optimizer* optimizer = nullptr;
+  Ema* ema = nullptr;
+  ModelCopy* best = nullptr;
+  const Standardizer* standardizer = nullptr;  // written only: ReadStandardizer reads
+};
+
+// `state.batch_norms` is filled in from the network. `more` goes into the metadata as well.
+Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
+                       const Metadata& more = {});
+// Everything that parts ask for is copied from the file, or nothing is: the error names the first
+// tensor that is missing or differs. A batch norm with another convention than the network's is an
+// error that names both.
+Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts);
+
+// Empty where the file has none.
+Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoint);
+
+// A trained model alone, for use: parameters, states and how its features were standardised.
+struct LoadedModel {
+  TrainingState state;
+  std::optional<Standardizer> standardizer;
+};
+Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
+                 const Standardizer* standardizer = nullptr);
+// Reads files of SaveModel and of Trainer::Save: from those the best weights where there are any,
+// else the averaged, else the last.
+Result<LoadedModel> LoadModel(const std::string& path, Network& network);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_

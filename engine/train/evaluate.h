@@ -1,0 +1,61 @@
+// A network measured on some samples of a dataset, in evaluation mode.
+#ifndef LOCKSTEP_ENGINE_TRAIN_EVALUATE_H_
+#define LOCKSTEP_ENGINE_TRAIN_EVALUATE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/comm/communicator.h"
+#include "engine/data/dataset.h"
+#include "engine/data/loader.h"
+#include "engine/train/metrics.h"
+#include "engine/train/network.h"
+
+namespace lockstep {
+
+// Some samples of a dataset, in this order. A default-made one is empty.
+struct Subset {
+  std::shared_ptr<const Dataset> dataset{};
+  std::vector<int64_t> indices{};
+  bool empty() const { return indices.empty(); }
+};
+
+struct EvaluationOptions {
+  // Samples at a time; 0: as many as the network was bound for (with several ranks: as the rank
+  // that was bound for the fewest). The loss depends on it in its last bits.
+  int64_t batch = 0;
+  Communicator* communicator = nullptr;  // null: this process alone. Batches go round the ranks.
+};
+
+// For the same samples again and again; Evaluate() does for once. Borrows the network and the
+// communicator. Thread-compatible.
+class Evaluator {
+ public:
+  // Errors: no samples, samples that do not fit the network, a network without a loss.
+  static Result<std::unique_ptr<Evaluator>> Make(Network& network, Subset samples,
+                                                 const EvaluationOptions& options = {});
+  // Collective. An error if an output or the loss is not finite.
+  Result<EvaluationResult> Run();
+
+  int64_t samples() const { return samples_; }
+
+ private:
+  Evaluator(Network& network, Communicator& communicator, const MetricsAccumulator::Plan& plan)
+      : network_(network), communicator_(communicator), metrics_(plan), samples_(plan.samples) {}
+  Status RunBatches();
+
+  Network& network_;
+  Communicator& communicator_;
+  std::unique_ptr<Loader> loader_;  // null if this rank has no batch
+  MetricsAccumulator metrics_;
+  int64_t samples_;
+};
+
+Result<EvaluationResult> Evaluate(Network& network, Subset samples,
+                                  const EvaluationOptions& options = {});
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_EVALUATE_H_

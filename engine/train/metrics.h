@@ -1,0 +1,98 @@
+// How good a network's outputs are: loss, accuracy, AUC, confusion, errors of a regression.
+//
+//   binary       a positive is predicted where the logit is > 0
+//   classes      the predicted class is the first of the largest outputs
+//   auc          P(score of a positive > score of a negative) + P(equal) / 2
+//   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
+#ifndef LOCKSTEP_ENGINE_TRAIN_METRICS_H_
+#define LOCKSTEP_ENGINE_TRAIN_METRICS_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/comm/communicator.h"
+#include "engine/data/dataset.h"
+#include "engine/loss.h"
+#include "engine/tensor/tensor.h"
+
+namespace lockstep {
+
+struct EvaluationResult {
+  int64_t samples = 0;
+  int64_t predictions = 0;  // that count: samples, or positions of sequences that are not ignored,
+                            // or numbers in a regression
+  double loss = 0.0;        // the mean over everything that was evaluated
+  std::optional<double> accuracy;  // binary and classes
+  std::optional<double> auc;       // binary, where there are samples of both classes
+  std::optional<double> mae;       // regression: mean absolute error
+  std::optional<double> r2;        // regression, where the targets of every column vary
+  int64_t classes = 0;             // 2 for binary, 0 for a regression
+  // confusion[truth * classes + predicted]: how often. Empty for regressions and for more than
+  // kMaxConfusionClasses classes.
+  std::vector<int64_t> confusion;
+};
+
+inline constexpr int64_t kMaxConfusionClasses = 1000;
+
+enum class Metric { kLoss, kAccuracy, kAuc, kMae, kR2 };
+
+const char* NameOf(Metric metric);  // "loss", "accuracy", "auc", "mae", "r2"
+// The error lists the names there are.
+Result<Metric> MetricFromName(std::string_view name);
+// Whether larger is better: not for kLoss and kMae.
+bool LargerIsBetter(Metric metric);
+// The value of one metric; empty where the result does not have it.
+std::optional<double> ValueOf(const EvaluationResult& result, Metric metric);
+
+// The area under the ROC curve, exactly (pairs are counted, ties by half); empty unless there are
+// positives and negatives. labels[i] > 0.5 is a positive. Scores must not be NaN.
+std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels);
+
+// Collects an evaluation batch by batch, on this rank and on others. What is summed is summed by
+// batches in their order, so the result depends neither on threads nor on the number of ranks.
+// Thread-compatible.
+class MetricsAccumulator {
+ public:
+  struct Plan {
+    Task task = Task::kClasses;
+    int64_t columns = 1;      // of the network's output: its last dimension
+    int64_t samples = 0;      // of the whole evaluation, over all ranks
+    int64_t batches = 0;      // of the whole evaluation
+    int64_t first_batch = 0;  // this rank has batches first_batch, first_batch + batch_step, ...
+    int64_t batch_step = 1;
+    int64_t batch = 1;  // samples in each but the last
+  };
+  // Books all memory; neither Add nor Reset allocates unless it fails.
+  explicit MetricsAccumulator(const Plan& plan);
+
+  void Reset();
+  // The next batch of this rank: outputs y (n, ..., columns) f32, its targets as the dataset gives
+  // them, and its loss. An output, or the loss, that is not finite is an error that says where.
+  Status Add(ConstTensor y, ConstTensor target, LossSum loss);
+  // Collective. Merges what all ranks have. `local` is how this rank fared: if any rank failed,
+  // all return an error.
+  Result<EvaluationResult> Finish(Communicator& communicator, const Status& local = {});
+
+ private:
+  struct Slot;  // what one batch adds up to
+  Status AddBinary(ConstTensor y, ConstTensor target, double* slot);
+  Status AddClasses(ConstTensor y, ConstTensor target, double* slot);
+  Status AddRegression(ConstTensor y, ConstTensor target, double* slot);
+  void MergeRegression(EvaluationResult& result) const;
+
+  Plan plan_;
+  int64_t added_ = 0;          // batches of this rank
+  int64_t slot_size_ = 0;      // doubles
+  std::vector<double> slots_;  // of this rank's batches
+  std::vector<double> all_slots_;
+  std::vector<int64_t> confusion_;      // or hits and misses only, where there are too many classes
+  std::vector<float> scores_, labels_;  // binary, by place in the evaluation
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_METRICS_H_

@@ -1,0 +1,245 @@
+// The training loop: drives a Network (layers and loss), an Optimizer, a Loader and a Communicator.
+//
+//   auto trainer = Trainer::Make(net, optimizer, *loader, {.epochs = 20, .validation = {data,
+//   val}}); auto summary = (*trainer)->Run();
+//
+// One step is one global batch of the Loader:
+//   gradients (micro-batch by micro-batch) -> sum over ranks -> clip -> update -> average of
+//   weights
+// Steps allocate nothing after the first, take no lock of ours and write no file; whoever wants
+// files writes them in a TrainingObserver.
+#ifndef LOCKSTEP_ENGINE_TRAIN_TRAINER_H_
+#define LOCKSTEP_ENGINE_TRAIN_TRAINER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/comm/communicator.h"
+#include "engine/data/loader.h"
+#include "engine/data/standardize.h"
+#include "engine/io/training_state.h"
+#include "engine/optim/clip.h"
+#include "engine/optim/ema.h"
+#include "engine/optim/optimizer.h"
+#include "engine/optim/schedule.h"
+#include "engine/train/checkpointing.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/metrics.h"
+#include "engine/train/network.h"
+
+namespace lockstep {
+
+// Epochs and batches count from 0 as in LoaderPlace; `step` is the number of steps done.
+struct StepReport {
+  int64_t step = 0;
+  int64_t epoch = 0;
+  int64_t batch = 0;                      // of the epoch
+  int64_t batches = 0;                    // in an epoch
+  int64_t samples = 0;                    // in this global batch
+  double loss = 0.0;                      // the mean over this global batch; 0 if skipped
+  double epoch_loss = 0.0;                // the mean over the epoch so far
+  double learning_rate = 0.0;             // of this step
+  std::optional<double> gradient_norm{};  // before clipping; only where clip_norm asks for it
+  double samples_per_second = 0.0;        // over the epoch so far, without evaluation and observers
+  bool skipped = false;                   // left out by a layer's policy: nothing was updated
+};
+
+struct EvaluationReport {
+  int64_t step = 0;
+  int64_t epoch = 0;  // that has ended
+  EvaluationResult result{};
+  double seconds = 0.0;
+  bool improved = false;                 // the best so far, by at least min_delta
+  int64_t evaluations_without_gain = 0;  // what patience is compared with
+};
+
+struct EpochReport {
+  int64_t epoch = 0;
+  int64_t step = 0;            // at its end
+  double train_loss = 0.0;     // mean of the losses in training mode, as the epoch went
+  double learning_rate = 0.0;  // of its last step
+  int64_t samples = 0;
+  int64_t skipped_batches = 0;
+  double seconds = 0.0;  // in this process, without evaluation and observers
+  std::optional<EvaluationResult> validation{};  // where this epoch was evaluated
+};
+
+enum class Wish { kGoOn, kStop };
+
+// Watches a run; called on the thread that trains, on every rank. A wish to stop (Ctrl-C) ends the
+// run after the current step (with several ranks: one step later, so that all agree), ready to be
+// saved and resumed. Trainer::Save may be called from any of these.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual Wish OnStep(const StepReport& report) {
+    (void)report;
+    return Wish::kGoOn;
+  }
+  virtual Wish OnEvaluation(const EvaluationReport& report) {
+    (void)report;
+    return Wish::kGoOn;
+  }
+  virtual Wish OnEpoch(const EpochReport& report) {
+    (void)report;
+    return Wish::kGoOn;
+  }
+};
+
+struct EarlyStopping {
+  int64_t patience = 10;   // evaluations in a row without a gain
+  double min_delta = 0.0;  // smaller gains do not count
+};
+
+struct TrainerOptions {
+  // The run ends at whichever comes first; 0 sets no limit, but one of them must.
+  int64_t epochs = 0;
+  int64_t max_steps = 0;
+
+  Schedule schedule = ConstantSchedule{};  // over the run's steps
+  double clip_norm = 0.0;                  // global norm of the gradients; 0: not clipped
+  // Each batch of the Loader goes through the network in this many parts, one after another; their
+  // gradients add up to the batch's. The network needs to be bound for one part only. Without batch
+  // norm (whose statistics are then those of a part) the result is the same up to rounding.
+  int64_t micro_batches = 1;
+  std::optional<EmaOptions> ema{};  // evaluate, and end with, a moving average of the weights
+
+  Subset validation{};
+  int64_t evaluation_batch = 0;    // see EvaluationOptions::batch
+  int64_t evaluate_every = 1;      // epochs; and at the end of the run
+  Metric monitor = Metric::kLoss;  // of the validation: what is best, and what patience waits for
+  bool keep_best = true;           // end with the weights of the best evaluation
+  std::optional<EarlyStopping> early_stopping{};
+
+  TrainingObserver* observer = nullptr;  // borrowed
+  Communicator* communicator = nullptr;  // borrowed; null: this process alone
+
+  // For checkpoints only. A run is resumed with the same seed.
+  uint64_t seed = 0;
+  std::string recipe{};
+  std::optional<Standardizer> standardizer{};
+};
+
+enum class StopReason {
+  kCompleted,     // all epochs or steps are done
+  kEarlyStopped,  // patience ran out
+  kRequested,     // an observer asked: Run() goes on
+};
+
+struct TrainingSummary {
+  StopReason reason = StopReason::kCompleted;
+  int64_t steps = 0;                    // since the beginning of the run, over all resumes
+  int64_t epochs = 0;                   // ended
+  int64_t skipped_batches = 0;          // likewise
+  std::optional<double> best_metric{};  // of `monitor`
+  int64_t best_epoch = -1;              // -1: none
+  double seconds = 0.0;                 // of this call, in all
+};
+
+// Ownership: borrows network, optimizer, loader (and what the options point to), which outlive it.
+// One thread at a time; collective where there are several ranks.
+class Trainer {
+ public:
+  // Binds the optimizer (which must not be bound) and books all memory. The loader's `rank` and
+  // `ranks` are the communicator's. Errors: options that make no sense, data that do not fit the
+  // network or the loss.
+  static Result<std::unique_ptr<Trainer>> Make(Network& network, Optimizer& optimizer,
+                                               Loader& loader, TrainerOptions options);
+
+  // Trains to the end. Unless an observer asked to stop, the network then holds what `keep_best`
+  // and `ema` say. Errors leave the network as it was when they arose: a loss or gradient that is
+  // not finite (the message names the step, and the layer or parameter), unreadable data.
+  Result<TrainingSummary> Run();
+
+  // At any step boundary, thus from an observer: all that is needed to go on. Resume() is called
+  // before Run(), on a Trainer made with the same options: the run then ends in the same bits, and
+  // reports the same numbers, as one that was never stopped. (history() begins at the resume;
+  // seconds are those of this process.)
+  Status Save(const std::string& path) const;
+  Status Resume(const std::string& path);
+
+  // The network takes the weights of the best evaluation, or the averaged ones. Run() does it at
+  // its end; after a requested stop it is for those who do not mean to go on: Run() and Save() then
+  // refuse. False if there is nothing to take: the last weights are the result.
+  bool TakeResult();
+
+  // The epochs that ended since this Trainer was made.
+  const std::vector<EpochReport>& history() const { return history_; }
+  int64_t step() const { return step_; }
+  int64_t total_steps() const { return total_steps_; }
+  // What a checkpoint written now would say.
+  TrainingState state() const;
+  // For SaveModel in OnEvaluation: the best weights so far; null if there are none.
+  const ModelCopy* best() const { return best_metric_ ? &best_ : nullptr; }
+
+ private:
+  // What every rank tells the others about its part of a step.
+  struct RankRecord {
+    double loss_sum = 0.0;
+    double loss_weight = 0.0;
+    int64_t run = 0;  // micro-batches that were not skipped
+    int64_t failed = 0;
+    int64_t wants_stop = 0;
+  };
+  // Of the current epoch, over all ranks; in checkpoints, so that a resumed run reports the same.
+  struct EpochSums {
+    double loss_sum = 0.0;
+    double loss_weight = 0.0;
+    int64_t samples = 0;
+    int64_t skipped = 0;
+  };
+
+  Trainer(Network& network, Optimizer& optimizer, Loader& loader, TrainerOptions options);
+  Status Bind();
+  Status CheckOptions() const;
+  Status CheckData() const;
+
+  bool Finished() const;
+  Status TrainBatch(const Batch& batch);
+  RankRecord Gradients(const Batch& batch, Status& status);
+  Result<RankRecord> Exchange(const RankRecord& mine, const Status& status);
+  Status EndEpoch(bool complete);
+  Status EvaluateNow(EpochReport& epoch);
+  std::optional<EvaluationReport> Judge(EvaluationResult result);
+  Metadata Extra() const;
+  Status TakeExtra(const Metadata& meta);
+  void Heed(Wish wish) { wants_stop_ = wants_stop_ || wish == Wish::kStop; }
+
+  Network& network_;
+  Optimizer& optimizer_;
+  Loader& loader_;
+  TrainerOptions options_;
+  SingleProcess alone_;
+  Communicator& communicator_;
+  std::unique_ptr<Evaluator> validation_;
+  std::optional<GradientNorm> gradient_norm_;
+  std::optional<Ema> ema_;
+  ModelCopy best_;
+  std::vector<RankRecord> records_;  // by rank
+  int64_t total_steps_ = 0;
+
+  int64_t step_ = 0;
+  int64_t skipped_ = 0;
+  EpochSums sums_;
+  std::optional<double> best_metric_;
+  int64_t best_epoch_ = -1;
+  int64_t best_step_ = -1;
+  int64_t evaluated_step_ = -1;  // the last evaluation's
+  int64_t evaluations_without_gain_ = 0;
+  bool result_taken_ = false;
+
+  bool wants_stop_ = false;  // this rank
+  bool all_stop_ = false;    // what the ranks have agreed on
+  double learning_rate_ = 0.0;
+  double epoch_seconds_ = 0.0;
+  int64_t timed_samples_ = 0;  // of epoch_seconds_
+  std::vector<EpochReport> history_;
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_TRAINER_H_

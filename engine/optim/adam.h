@@ -32,7 +32,7 @@ struct BasicAdamOptions {
   bool amsgrad = false;
   bool maximize = false;
   bool decay_all = false;  // decay parameters declared Decay::kNo as well, as PyTorch does
-  std::vector<ParameterGroup> groups;
+  std::vector<ParameterGroup> groups = {};
 };
 using AdamOptions = BasicAdamOptions<false>;
 using AdamWOptions = BasicAdamOptions<true>;  // weight decay decoupled from the gradient

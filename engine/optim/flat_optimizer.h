@@ -37,7 +37,7 @@ class FlatOptimizer : public Optimizer {
     double weight_decay = 0.0;
     bool decay_all = false;
     bool maximize = false;
-    std::vector<ParameterGroup> groups;
+    std::vector<ParameterGroup> groups = {};
   };
   // What parameters that are updated together have in common.
   struct Setting {

@@ -18,7 +18,7 @@ namespace lockstep {
 // Settings of some parameters that differ from the optimizer's own. The first group that matches a
 // name decides.
 struct ParameterGroup {
-  std::vector<std::string> patterns;  // shell patterns on full names: "*.bias", "0.*"
+  std::vector<std::string> patterns = {};  // shell patterns on full names: "*.bias", "0.*"
   double learning_rate_scale = 1.0;
   // Negative: the optimizer's own, and none for parameters declared Decay::kNo. Otherwise it holds
   // for every parameter of the group.

@@ -29,7 +29,7 @@ struct SgdOptions {
   bool nesterov = false;
   bool maximize = false;
   bool decay_all = false;  // decay parameters declared Decay::kNo as well, as PyTorch does
-  std::vector<ParameterGroup> groups;
+  std::vector<ParameterGroup> groups = {};
 };
 
 // States: momentum_buffer, where momentum is not zero.

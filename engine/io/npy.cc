@@ -57,6 +57,7 @@ class HeaderReader {
       if (key == "descr" && !has_type) {
         has_type = true;
         if (!TakeString(type)) {
+          if (!Take('[')) return Damaged("has a wrong descr");
           return Status::Invalid(
               "the NPY array holds records; save each field as an array of its own");
         }

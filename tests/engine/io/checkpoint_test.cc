@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -77,19 +79,27 @@ TEST(CheckpointTest, EveryFlippedBitAndEveryTruncationIsNoticed) {
                                           {"lockstep", ".checksum"}})
                   .ok());
   ASSERT_TRUE(LoadCheckpoint(folder / "file").ok());
+  // Changed in place: rewriting thousands of files makes some file systems wait for the disk.
   const std::string content = Slurp(folder / "file");
+  const auto put = [&](size_t at, char byte) {
+    std::fstream file(folder / "file", std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(at));
+    file.put(byte);
+  };
   for (size_t i = 0; i < content.size(); ++i) {
     for (const int flip : {1, 32, 128}) {
-      std::string damaged = content;
-      damaged[i] = static_cast<char>(damaged[i] ^ flip);
-      Spill(folder / "damaged", damaged);
-      const Status status = LoadCheckpoint(folder / "damaged").status();
+      put(i, static_cast<char>(content[i] ^ flip));
+      const Status status = LoadCheckpoint(folder / "file").status();
       ASSERT_FALSE(status.ok()) << "byte " << i << " flip " << flip;
-      EXPECT_THAT(status.message(), AllOf(HasSubstr(folder / "damaged"), Not(HasSubstr("\n"))));
+      EXPECT_THAT(status.message(), AllOf(HasSubstr(folder / "file"), Not(HasSubstr("\n"))));
       EXPECT_LT(status.message().size(), 600u);
     }
-    Spill(folder / "damaged", content.substr(0, i));
-    EXPECT_FALSE(LoadCheckpoint(folder / "damaged").ok()) << i;
+    put(i, content[i]);
+  }
+  ASSERT_TRUE(LoadCheckpoint(folder / "file").ok());
+  for (size_t size = content.size(); size-- > 0;) {
+    std::filesystem::resize_file(folder / "file", size);
+    EXPECT_FALSE(LoadCheckpoint(folder / "file").ok()) << size;
   }
 }
 
@@ -147,7 +157,7 @@ TEST(RestoreTest, NamesTheFirstMismatchAndChangesNothing) {
 TEST(CheckpointTest, SurvivesKillAtAnyMoment) {
   const TemporaryFolder folder;
   ASSERT_TRUE(Model(0.0f).Save(folder / "file").ok());
-  for (int round = 0; round < 40; ++round) {
+  for (int round = 0; round < 20; ++round) {
     const pid_t child = fork();
     ASSERT_GE(child, 0);
     if (child == 0) {
@@ -157,7 +167,7 @@ TEST(CheckpointTest, SurvivesKillAtAnyMoment) {
         if (!model.Save(folder / "file").ok()) _exit(1);
       }
     }
-    usleep(static_cast<useconds_t>(1000 + round * 397));
+    usleep(static_cast<useconds_t>(1000 + round * 797));
     kill(child, SIGKILL);
     int status = 0;
     ASSERT_EQ(waitpid(child, &status, 0), child);

@@ -18,6 +18,7 @@
 #include "engine/kernels/activation_kind.h"
 #include "engine/kernels/targets.h"
 //
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 // Loops over accumulators must be unrolled completely, or they live in memory.
@@ -83,9 +84,10 @@ struct TileArgs {
   const float* b;  // kTileVecs vectors for each k, b_step apart
   int64_t b_step;
   float* c;
-  int64_t cols;       // <= kTileVecs * kLanes: how many columns of C exist
-  const float* bias;  // at the first column, or null
-  float* partial;     // sums of unfinished segments: slots of kTileRows * kTileVecs vectors
+  int64_t cols;               // <= kTileVecs * kLanes: how many columns of C exist
+  const float* bias;          // at the first column, or null
+  float* partial;             // sums of unfinished segments: slots of kTileRows * kTileVecs vectors
+  const float* next_partial;  // what the next tile will begin with, to be fetched; or null
   const Stretch* stretch;
   const TileOutput* output;
 };
@@ -197,6 +199,14 @@ HWY_NOINLINE void Tile(const TileArgs& args) {
   const int64_t b_step = args.b_step;
   const float* HWY_RESTRICT a = args.a;
   const float* HWY_RESTRICT b = args.b;
+  if (stretch.last) {
+    for (int i = 0; i < kTileRows; ++i) {
+      for (int j = 0; j < kCols; j += 16) hwy::Prefetch(args.c + i * args.output->c_stride + j);
+    }
+  }
+  if (args.next_partial != nullptr) {
+    for (int64_t i = 0; i < kSlot; i += 16) hwy::Prefetch(args.next_partial + i);
+  }
   int64_t k = stretch.k_begin;
   for (int64_t segment = stretch.first_segment;; ++segment) {
     const int64_t waiting = std::popcount(static_cast<uint64_t>(segment));

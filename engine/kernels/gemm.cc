@@ -136,6 +136,7 @@ void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
         }
         tile.c = args.c + row * args.c_stride + col;
         tile.partial = partial + (steps > 1 ? (panel * tiles + t) * slots : 0);
+        tile.next_partial = steps > 1 && step > 0 ? tile.partial + slots : nullptr;
         functions[rows - 1](tile);
         row += rows;
       }

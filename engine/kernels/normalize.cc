@@ -14,9 +14,11 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Channels that are worked on together: their constants stay in L1.
-constexpr int64_t kChunk = 512;
+constexpr int64_t kChunk = 1024;
 // Rows whose gradient sums stay in single precision.
 constexpr int64_t kTile = 32;
+// Tiles of up to this many channels go down their columns.
+constexpr int64_t kNarrow = 64;
 
 // The constants of a chunk with what is absent filled in, so that the loops have no branches.
 struct Constants {
@@ -54,9 +56,9 @@ HWY_INLINE V Pass(D d, V at, V v) {
   return hn::IfThenZeroElse(hn::Le(at, hn::Zero(d)), v);
 }
 
-template <class D, class V = hn::Vec<D>>
-HWY_INLINE void Put(D d, V v, bool stream, float* to) {
-  if (stream) {
+template <bool kStream, class D, class V = hn::Vec<D>>
+HWY_INLINE void Put(D d, V v, float* to) {
+  if constexpr (kStream) {
     hn::Stream(v, d, to);
   } else {
     hn::StoreU(v, d, to);
@@ -72,29 +74,30 @@ bool CanStream(const float* to, int64_t channels) {
 
 // ------------------------------------------------------------------------------------- forward
 
-template <bool kRelu, bool kResidual>
+template <bool kRelu, bool kResidual, bool kStream>
 struct ForwardPass {
   const float* x;
   const float* residual;
   float* y;
-  bool stream;
   const Constants* constants;
 
+  // What one vector of channels needs for any row.
+  template <class V>
+  struct Channels {
+    V mean, scale, beta;
+  };
   template <class D>
-  HWY_INLINE void One(D d, int64_t i, hn::Vec<D> mean, hn::Vec<D> scale, hn::Vec<D> beta) const {
-    auto v = Affine(d, hn::LoadU(d, x + i), mean, scale, beta);
-    if constexpr (kResidual) v = hn::Add(v, hn::LoadU(d, residual + i));
-    if constexpr (kRelu) v = Pass(d, v, v);
-    Put(d, v, stream, y + i);
+  HWY_INLINE Channels<hn::Vec<D>> At(D d, int64_t c) const {
+    return {hn::Load(d, constants->mean + c), hn::Load(d, constants->scale + c),
+            hn::Load(d, constants->beta + c)};
   }
 
-  // Rows of one vector of channels: place `at` is channel c of the first.
   template <class D>
-  HWY_INLINE void Vector(D d, int64_t at, int64_t c, int64_t rows, int64_t stride) const {
-    const auto mean = hn::Load(d, constants->mean + c);
-    const auto scale = hn::Load(d, constants->scale + c);
-    const auto beta = hn::Load(d, constants->beta + c);
-    for (int64_t r = 0; r < rows; ++r) One(d, at + r * stride, mean, scale, beta);
+  HWY_INLINE void One(D d, int64_t i, const Channels<hn::Vec<D>>& k) const {
+    auto v = Affine(d, hn::LoadU(d, x + i), k.mean, k.scale, k.beta);
+    if constexpr (kResidual) v = hn::Add(v, hn::LoadU(d, residual + i));
+    if constexpr (kRelu) v = Pass(d, v, v);
+    Put<kStream>(d, v, y + i);
   }
 };
 
@@ -111,68 +114,116 @@ HWY_INLINE V MaskedDy(D d, const float* dy, const float* y, V x, V mean, V scale
   return v;
 }
 
-template <MaskFrom kMask, bool kTrain>
+enum class Outputs { kDx, kStreamedDx, kAny };
+
+template <MaskFrom kMask, bool kTrain, Outputs kOutputs>
 struct BackwardPass {
   const float* x;
   const float* y;
   const float* dy;
   NormalizeGradient gradient;
-  bool stream;
   const Constants* constants;
 
+  template <class V>
+  struct Channels {
+    V mean, inv_std, scale, beta, mean_dbeta, mean_dgamma;
+  };
   template <class D>
-  HWY_INLINE void Vector(D d, int64_t at, int64_t c, int64_t rows, int64_t stride) const {
+  HWY_INLINE Channels<hn::Vec<D>> At(D d, int64_t c) const {
+    return {hn::Load(d, constants->mean + c),       hn::Load(d, constants->inv_std + c),
+            hn::Load(d, constants->scale + c),      hn::Load(d, constants->beta + c),
+            hn::Load(d, constants->mean_dbeta + c), hn::Load(d, constants->mean_dgamma + c)};
+  }
+
+  template <class D>
+  HWY_INLINE void One(D d, int64_t i, const Channels<hn::Vec<D>>& k) const {
     using V = hn::Vec<D>;
-    const V mean = hn::Load(d, constants->mean + c);
-    const V inv_std = hn::Load(d, constants->inv_std + c);
-    const V scale = hn::Load(d, constants->scale + c);
-    const V beta = hn::Load(d, constants->beta + c);
-    const V mean_dbeta = hn::Load(d, constants->mean_dbeta + c);
-    const V mean_dgamma = hn::Load(d, constants->mean_dgamma + c);
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t i = at + r * stride;
-      V value = mean;
-      if constexpr (kTrain || kMask == MaskFrom::kX) value = hn::LoadU(d, x + i);
-      const V dz = MaskedDy<kMask>(d, dy + i, y + i, value, mean, scale, beta);
-      V t = dz;
-      if constexpr (kTrain) {
-        const V xhat = hn::Mul(hn::Sub(value, mean), inv_std);
-        t = hn::NegMulAdd(xhat, mean_dgamma, hn::Sub(dz, mean_dbeta));
-      }
-      t = hn::Mul(t, scale);
+    V value = k.mean;
+    if constexpr (kTrain || kMask == MaskFrom::kX) value = hn::LoadU(d, x + i);
+    const V dz = MaskedDy<kMask>(d, dy + i, y + i, value, k.mean, k.scale, k.beta);
+    V t = dz;
+    if constexpr (kTrain) {
+      const V xhat = hn::Mul(hn::Sub(value, k.mean), k.inv_std);
+      t = hn::NegMulAdd(xhat, k.mean_dgamma, hn::Sub(dz, k.mean_dbeta));
+    }
+    t = hn::Mul(t, k.scale);
+    if constexpr (kOutputs == Outputs::kAny) {
       if (gradient.d_residual != nullptr) {
         V out = dz;
         if (gradient.add_to_d_residual) out = hn::Add(hn::LoadU(d, gradient.d_residual + i), dz);
         hn::StoreU(out, d, gradient.d_residual + i);
       }
-      if (gradient.dx != nullptr) Put(d, t, stream, gradient.dx + i);
+      if (gradient.dx != nullptr) hn::StoreU(t, d, gradient.dx + i);
+    } else {
+      Put<kOutputs == Outputs::kStreamedDx>(d, t, gradient.dx + i);
     }
   }
 };
 
 // -------------------------------------------------------------------------- loops over a matrix
 
-// `rows` rows of `channels` columns from place `at` on: whole vectors, then narrower ones.
+// `channels` columns of one row, or of four, from place `at` on. Four rows share a load of the
+// constants, and a pair of vectors fills a cache line of each before the next is begun.
 template <class Pass>
-HWY_INLINE void SomeRows(const Pass& pass, int64_t at, int64_t channels, int64_t rows,
-                         int64_t stride) {
+HWY_INLINE void OneRow(const Pass& pass, int64_t at, int64_t c, int64_t channels) {
   const hn::ScalableTag<float> d;
   const hn::CappedTag<float, 4> d4;
   const hn::CappedTag<float, 1> d1;
   const auto n = static_cast<int64_t>(hn::Lanes(d));
   const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
-  int64_t c = 0;
-  for (; c + n <= channels; c += n) pass.Vector(d, at + c, c, rows, stride);
-  for (; c + n4 <= channels; c += n4) pass.Vector(d4, at + c, c, rows, stride);
-  for (; c < channels; ++c) pass.Vector(d1, at + c, c, rows, stride);
+  for (; c + n <= channels; c += n) pass.One(d, at + c, pass.At(d, c));
+  for (; c + n4 <= channels; c += n4) pass.One(d4, at + c, pass.At(d4, c));
+  for (; c < channels; ++c) pass.One(d1, at + c, pass.At(d1, c));
 }
 
-// Four rows share a load of the constants.
+template <class Pass>
+HWY_INLINE void FourRows(const Pass& pass, int64_t at, int64_t channels, int64_t stride) {
+  const hn::ScalableTag<float> d;
+  const auto n = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + 2 * n <= channels; c += 2 * n) {
+    const auto k0 = pass.At(d, c);
+    const auto k1 = pass.At(d, c + n);
+    int64_t i = at + c;
+    pass.One(d, i, k0);
+    pass.One(d, i + n, k1);
+    i += stride;
+    pass.One(d, i, k0);
+    pass.One(d, i + n, k1);
+    i += stride;
+    pass.One(d, i, k0);
+    pass.One(d, i + n, k1);
+    i += stride;
+    pass.One(d, i, k0);
+    pass.One(d, i + n, k1);
+  }
+  if (c == channels) return;
+  for (int64_t r = 0; r < 4; ++r) OneRow(pass, at + r * stride, c, channels);
+}
+
 template <class Pass>
 void AllRows(const Pass& pass, int64_t first, int64_t channels, int64_t rows, int64_t stride) {
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) SomeRows(pass, r * stride + first, channels, 4, stride);
-  if (r < rows) SomeRows(pass, r * stride + first, channels, rows - r, stride);
+  for (; r + 4 <= rows; r += 4) FourRows(pass, r * stride + first, channels, stride);
+  for (; r < rows; ++r) OneRow(pass, r * stride + first, 0, channels);
+}
+
+template <bool kStream>
+void NormalizeChunk(const float* x, const float* residual, int64_t rows, int64_t channels,
+                    int64_t first, int64_t count, bool relu, const Constants& constants, float* y) {
+  if (relu && residual != nullptr) {
+    AllRows(ForwardPass<true, true, kStream>{x, residual, y, &constants}, first, count, rows,
+            channels);
+  } else if (relu) {
+    AllRows(ForwardPass<true, false, kStream>{x, residual, y, &constants}, first, count, rows,
+            channels);
+  } else if (residual != nullptr) {
+    AllRows(ForwardPass<false, true, kStream>{x, residual, y, &constants}, first, count, rows,
+            channels);
+  } else {
+    AllRows(ForwardPass<false, false, kStream>{x, residual, y, &constants}, first, count, rows,
+            channels);
+  }
 }
 
 void Normalize(const float* x, const float* residual, int64_t rows, int64_t channels,
@@ -183,33 +234,41 @@ void Normalize(const float* x, const float* residual, int64_t rows, int64_t chan
   for (int64_t c = 0; c < channels; c += kChunk) {
     const int64_t count = HWY_MIN(kChunk, channels - c);
     Fill(affine, {}, c, count, constants);
-    if (relu && residual != nullptr) {
-      AllRows(ForwardPass<true, true>{x, residual, y, stream, &constants}, c, count, rows,
-              channels);
-    } else if (relu) {
-      AllRows(ForwardPass<true, false>{x, residual, y, stream, &constants}, c, count, rows,
-              channels);
-    } else if (residual != nullptr) {
-      AllRows(ForwardPass<false, true>{x, residual, y, stream, &constants}, c, count, rows,
-              channels);
+    if (stream) {
+      NormalizeChunk<true>(x, residual, rows, channels, c, count, relu, constants, y);
     } else {
-      AllRows(ForwardPass<false, false>{x, residual, y, stream, &constants}, c, count, rows,
-              channels);
+      NormalizeChunk<false>(x, residual, rows, channels, c, count, relu, constants, y);
     }
   }
   if (stream) hwy::FlushStream();
 }
 
+template <MaskFrom kMask, bool kTrain>
+void BackwardChunk(const float* x, const float* y, const float* dy, int64_t rows, int64_t channels,
+                   int64_t first, int64_t count, const NormalizeGradient& gradient, Outputs outputs,
+                   const Constants& constants) {
+  if (outputs == Outputs::kStreamedDx) {
+    AllRows(BackwardPass<kMask, kTrain, Outputs::kStreamedDx>{x, y, dy, gradient, &constants},
+            first, count, rows, channels);
+  } else if (outputs == Outputs::kDx) {
+    AllRows(BackwardPass<kMask, kTrain, Outputs::kDx>{x, y, dy, gradient, &constants}, first, count,
+            rows, channels);
+  } else {
+    AllRows(BackwardPass<kMask, kTrain, Outputs::kAny>{x, y, dy, gradient, &constants}, first,
+            count, rows, channels);
+  }
+}
+
 template <MaskFrom kMask>
 void BackwardChunk(const float* x, const float* y, const float* dy, int64_t rows, int64_t channels,
-                   int64_t first, int64_t count, const NormalizeGradient& gradient, bool stream,
+                   int64_t first, int64_t count, const NormalizeGradient& gradient, Outputs outputs,
                    const Constants& constants) {
   if (gradient.mean_dbeta != nullptr) {
-    AllRows(BackwardPass<kMask, true>{x, y, dy, gradient, stream, &constants}, first, count, rows,
-            channels);
+    BackwardChunk<kMask, true>(x, y, dy, rows, channels, first, count, gradient, outputs,
+                               constants);
   } else {
-    AllRows(BackwardPass<kMask, false>{x, y, dy, gradient, stream, &constants}, first, count, rows,
-            channels);
+    BackwardChunk<kMask, false>(x, y, dy, rows, channels, first, count, gradient, outputs,
+                                constants);
   }
 }
 
@@ -221,7 +280,12 @@ MaskFrom MaskOf(Activation activation, const float* y) {
 void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t rows,
                        int64_t channels, const ChannelAffine& affine, NormalizeOptions options,
                        const NormalizeGradient& gradient) {
-  const bool stream = options.stream && CanStream(gradient.dx, channels);
+  Outputs outputs = Outputs::kDx;
+  if (gradient.d_residual != nullptr || gradient.dx == nullptr) {
+    outputs = Outputs::kAny;
+  } else if (options.stream && CanStream(gradient.dx, channels)) {
+    outputs = Outputs::kStreamedDx;
+  }
   const MaskFrom mask = MaskOf(options.activation, y);
   if (mask != MaskFrom::kY) y = dy;  // not read: any address that may be formed
   Constants constants;
@@ -229,58 +293,133 @@ void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t 
     const int64_t count = HWY_MIN(kChunk, channels - c);
     Fill(affine, gradient, c, count, constants);
     if (mask == MaskFrom::kX) {
-      BackwardChunk<MaskFrom::kX>(x, y, dy, rows, channels, c, count, gradient, stream, constants);
+      BackwardChunk<MaskFrom::kX>(x, y, dy, rows, channels, c, count, gradient, outputs, constants);
     } else if (mask == MaskFrom::kY) {
-      BackwardChunk<MaskFrom::kY>(x, y, dy, rows, channels, c, count, gradient, stream, constants);
+      BackwardChunk<MaskFrom::kY>(x, y, dy, rows, channels, c, count, gradient, outputs, constants);
     } else {
-      BackwardChunk<MaskFrom::kNothing>(x, y, dy, rows, channels, c, count, gradient, stream,
+      BackwardChunk<MaskFrom::kNothing>(x, y, dy, rows, channels, c, count, gradient, outputs,
                                         constants);
     }
   }
-  if (stream) hwy::FlushStream();
+  if (outputs == Outputs::kStreamedDx) hwy::FlushStream();
 }
 
 // ------------------------------------------------------------------------------- gradient sums
 
-// One vector of channels over a tile: four rows make one addition to each running sum.
-template <MaskFrom kMask, class D>
-HWY_INLINE void SumVector(D d, const float* x, const float* y, const float* dy, int64_t rows,
-                          int64_t stride, const Constants& constants, int64_t c, float* sum_dz,
-                          float* sum_dz_xhat) {
-  using V = hn::Vec<D>;
-  const V mean = hn::Load(d, constants.mean + c);
-  const V inv_std = hn::Load(d, constants.inv_std + c);
-  const V scale = hn::Load(d, constants.scale + c);
-  const V beta = hn::Load(d, constants.beta + c);
-  V s = hn::Zero(d);
-  V t = hn::Zero(d);
-  int64_t i = c;
-  int64_t r = 0;
-  for (; r + 4 <= rows; r += 4, i += 4 * stride) {
-    const V x0 = hn::LoadU(d, x + i);
-    const V x1 = hn::LoadU(d, x + i + stride);
-    const V x2 = hn::LoadU(d, x + i + 2 * stride);
-    const V x3 = hn::LoadU(d, x + i + 3 * stride);
-    const V z0 = MaskedDy<kMask>(d, dy + i, y + i, x0, mean, scale, beta);
-    const V z1 = MaskedDy<kMask>(d, dy + i + stride, y + i + stride, x1, mean, scale, beta);
-    const V z2 = MaskedDy<kMask>(d, dy + i + 2 * stride, y + i + 2 * stride, x2, mean, scale, beta);
-    const V z3 = MaskedDy<kMask>(d, dy + i + 3 * stride, y + i + 3 * stride, x3, mean, scale, beta);
+// Single-precision sums of one tile.
+struct TileSums {
+  HWY_ALIGN float dz[kChunk];
+  HWY_ALIGN float dz_xhat[kChunk];
+};
+
+template <MaskFrom kMask>
+struct SumsPass {
+  const float* x;
+  const float* y;
+  const float* dy;
+  int64_t stride;
+  const Constants* constants;
+
+  template <class V>
+  struct Channels {
+    V mean, inv_std, scale, beta;
+  };
+  template <class D>
+  HWY_INLINE Channels<hn::Vec<D>> At(D d, int64_t c) const {
+    return {hn::Load(d, constants->mean + c), hn::Load(d, constants->inv_std + c),
+            hn::Load(d, constants->scale + c), hn::Load(d, constants->beta + c)};
+  }
+
+  // Adds the row at place i; or four, which make one addition to each running sum.
+  template <class D, class V = hn::Vec<D>>
+  HWY_INLINE void AddRow(D d, int64_t i, const Channels<hn::Vec<D>>& k, V& s, V& t) const {
+    const V v = hn::LoadU(d, x + i);
+    const V z = MaskedDy<kMask>(d, dy + i, y + i, v, k.mean, k.scale, k.beta);
+    s = hn::Add(s, z);
+    t = hn::MulAdd(z, hn::Mul(hn::Sub(v, k.mean), k.inv_std), t);
+  }
+  template <class D, class V = hn::Vec<D>>
+  HWY_INLINE void AddRows(D d, int64_t i, const Channels<hn::Vec<D>>& k, V& s, V& t) const {
+    const V v0 = hn::LoadU(d, x + i);
+    const V z0 = MaskedDy<kMask>(d, dy + i, y + i, v0, k.mean, k.scale, k.beta);
+    V p = hn::Mul(z0, hn::Mul(hn::Sub(v0, k.mean), k.inv_std));
+    i += stride;
+    const V v1 = hn::LoadU(d, x + i);
+    const V z1 = MaskedDy<kMask>(d, dy + i, y + i, v1, k.mean, k.scale, k.beta);
+    p = hn::MulAdd(z1, hn::Mul(hn::Sub(v1, k.mean), k.inv_std), p);
+    i += stride;
+    const V v2 = hn::LoadU(d, x + i);
+    const V z2 = MaskedDy<kMask>(d, dy + i, y + i, v2, k.mean, k.scale, k.beta);
+    p = hn::MulAdd(z2, hn::Mul(hn::Sub(v2, k.mean), k.inv_std), p);
+    i += stride;
+    const V v3 = hn::LoadU(d, x + i);
+    const V z3 = MaskedDy<kMask>(d, dy + i, y + i, v3, k.mean, k.scale, k.beta);
+    p = hn::MulAdd(z3, hn::Mul(hn::Sub(v3, k.mean), k.inv_std), p);
     s = hn::Add(s, hn::Add(hn::Add(z0, z1), hn::Add(z2, z3)));
-    V p = hn::Mul(z0, hn::Mul(hn::Sub(x0, mean), inv_std));
-    p = hn::MulAdd(z1, hn::Mul(hn::Sub(x1, mean), inv_std), p);
-    p = hn::MulAdd(z2, hn::Mul(hn::Sub(x2, mean), inv_std), p);
-    p = hn::MulAdd(z3, hn::Mul(hn::Sub(x3, mean), inv_std), p);
     t = hn::Add(t, p);
   }
-  for (; r < rows; ++r, i += stride) {
-    const V x0 = hn::LoadU(d, x + i);
-    const V z0 = MaskedDy<kMask>(d, dy + i, y + i, x0, mean, scale, beta);
-    s = hn::Add(s, z0);
-    t = hn::MulAdd(z0, hn::Mul(hn::Sub(x0, mean), inv_std), t);
+
+  // Columns [c, c + Lanes(d)) of a tile that begins at row `row`, its sums in registers.
+  template <class D>
+  HWY_INLINE void SumVector(D d, int64_t row, int64_t rows, int64_t c, TileSums& tile) const {
+    const auto k = At(d, c);
+    auto s = hn::Zero(d);
+    auto t = hn::Zero(d);
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) AddRows(d, (row + r) * stride + c, k, s, t);
+    for (; r < rows; ++r) AddRow(d, (row + r) * stride + c, k, s, t);
+    hn::Store(s, d, tile.dz + c);
+    hn::Store(t, d, tile.dz_xhat + c);
   }
-  hn::Store(s, d, sum_dz + c);
-  hn::Store(t, d, sum_dz_xhat + c);
-}
+
+  // Four rows or one of the same, its sums in memory.
+  template <int kRows, class D>
+  HWY_INLINE void SweepVector(D d, int64_t row, bool first, int64_t c, TileSums& tile) const {
+    const auto k = At(d, c);
+    auto s = hn::Load(d, tile.dz + c);
+    auto t = hn::Load(d, tile.dz_xhat + c);
+    if (first) s = t = hn::Zero(d);
+    if constexpr (kRows == 4) {
+      AddRows(d, row * stride + c, k, s, t);
+    } else {
+      AddRow(d, row * stride + c, k, s, t);
+    }
+    hn::Store(s, d, tile.dz + c);
+    hn::Store(t, d, tile.dz_xhat + c);
+  }
+
+  template <int kRows>
+  void SweepRows(int64_t row, bool first, int64_t channels, TileSums& tile) const {
+    const hn::ScalableTag<float> d;
+    const hn::CappedTag<float, 4> d4;
+    const hn::CappedTag<float, 1> d1;
+    const auto n = static_cast<int64_t>(hn::Lanes(d));
+    const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
+    int64_t c = 0;
+    for (; c + n <= channels; c += n) SweepVector<kRows>(d, row, first, c, tile);
+    for (; c + n4 <= channels; c += n4) SweepVector<kRows>(d4, row, first, c, tile);
+    for (; c < channels; ++c) SweepVector<kRows>(d1, row, first, c, tile);
+  }
+
+  // Narrow tiles go down their columns, wide ones along their rows: see SumTile in moments.cc.
+  void SumTile(int64_t row, int64_t rows, int64_t channels, TileSums& tile) const {
+    const hn::ScalableTag<float> d;
+    const hn::CappedTag<float, 4> d4;
+    const hn::CappedTag<float, 1> d1;
+    const auto n = static_cast<int64_t>(hn::Lanes(d));
+    const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
+    if (channels <= kNarrow) {
+      int64_t c = 0;
+      for (; c + n <= channels; c += n) SumVector(d, row, rows, c, tile);
+      for (; c + n4 <= channels; c += n4) SumVector(d4, row, rows, c, tile);
+      for (; c < channels; ++c) SumVector(d1, row, rows, c, tile);
+      return;
+    }
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4) SweepRows<4>(row + r, r == 0, channels, tile);
+    for (; r < rows; ++r) SweepRows<1>(row + r, r == 0, channels, tile);
+  }
+};
 
 void AddSums(const double* from, int64_t count, double* into) {
   const hn::ScalableTag<double> d;
@@ -308,29 +447,12 @@ void AddTile(const float* tile, int64_t channels, double* total) {
 template <MaskFrom kMask>
 void SumChunk(const float* x, const float* y, const float* dy, int64_t rows, int64_t channels,
               int64_t stride, const Constants& constants, double* dbeta, double* dgamma) {
-  const hn::ScalableTag<float> d;
-  const hn::CappedTag<float, 4> d4;
-  const hn::CappedTag<float, 1> d1;
-  const auto n = static_cast<int64_t>(hn::Lanes(d));
-  const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
-  HWY_ALIGN float s[kChunk];
-  HWY_ALIGN float t[kChunk];
+  const SumsPass<kMask> pass{x, y, dy, stride, &constants};
+  TileSums tile;
   for (int64_t r = 0; r < rows; r += kTile) {
-    const int64_t count = HWY_MIN(kTile, rows - r);
-    const int64_t at = r * stride;
-    const float* y_tile = kMask == MaskFrom::kY ? y + at : x + at;
-    int64_t c = 0;
-    for (; c + n <= channels; c += n) {
-      SumVector<kMask>(d, x + at, y_tile, dy + at, count, stride, constants, c, s, t);
-    }
-    for (; c + n4 <= channels; c += n4) {
-      SumVector<kMask>(d4, x + at, y_tile, dy + at, count, stride, constants, c, s, t);
-    }
-    for (; c < channels; ++c) {
-      SumVector<kMask>(d1, x + at, y_tile, dy + at, count, stride, constants, c, s, t);
-    }
-    AddTile(s, channels, dbeta);
-    AddTile(t, channels, dgamma);
+    pass.SumTile(r, HWY_MIN(kTile, rows - r), channels, tile);
+    AddTile(tile.dz, channels, dbeta);
+    AddTile(tile.dz_xhat, channels, dgamma);
   }
 }
 
@@ -344,14 +466,14 @@ void NormalizeGradientSums(const float* x, const float* y, const float* dy, int6
     const int64_t count = HWY_MIN(kChunk, channels - c);
     Fill(affine, {}, c, count, constants);
     if (mask == MaskFrom::kX) {
-      SumChunk<MaskFrom::kX>(x + c, nullptr, dy + c, rows, count, stride, constants, dbeta + c,
+      SumChunk<MaskFrom::kX>(x + c, dy + c, dy + c, rows, count, stride, constants, dbeta + c,
                              dgamma + c);
     } else if (mask == MaskFrom::kY) {
       SumChunk<MaskFrom::kY>(x + c, y + c, dy + c, rows, count, stride, constants, dbeta + c,
                              dgamma + c);
     } else {
-      SumChunk<MaskFrom::kNothing>(x + c, nullptr, dy + c, rows, count, stride, constants,
-                                   dbeta + c, dgamma + c);
+      SumChunk<MaskFrom::kNothing>(x + c, dy + c, dy + c, rows, count, stride, constants, dbeta + c,
+                                   dgamma + c);
     }
   }
 }

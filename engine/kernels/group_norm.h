@@ -27,8 +27,8 @@ namespace lockstep::kernels {
 void GroupStatistics(const double* channel_mean, const double* channel_m2, int64_t positions,
                      int64_t channels, int64_t groups, float epsilon, float* mean, float* rstd);
 
-// The constants of dx = a dy + b + e (x - mean), from the sums over a whole sample:
-//   a = rstd gamma,  e = -rstd^2 c2,  b = -rstd c1
+// The constants of dx = a dy + b + e xhat, from the sums over a whole sample:
+//   a = rstd gamma,  b = -rstd c1,  e = -rstd c2
 //   sum_dy, sum_dy_xhat   (channels)
 //   rstd, gamma           (channels); gamma null: ones
 //   a, b, e               (channels)
@@ -36,12 +36,12 @@ void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, con
                             const float* gamma, int64_t positions, int64_t channels, int64_t groups,
                             float* a, float* b, float* e);
 
-// dx = a dy + b + e (x - mean) over `rows` positions.
-//   x, dy, dx      (rows, channels); dx may be dy or x
-//   mean, a, b, e  (channels)
+// dx = a dy + b + e (x - mean) rstd over `rows` positions.
+//   x, dy, dx            (rows, channels); dx may be dy or x
+//   mean, rstd, a, b, e  (channels)
 void GroupInputGradient(const float* x, const float* dy, int64_t rows, int64_t channels,
-                        const float* mean, const float* a, const float* b, const float* e,
-                        float* dx);
+                        const float* mean, const float* rstd, const float* a, const float* b,
+                        const float* e, float* dx);
 
 }  // namespace lockstep::kernels
 

@@ -18,7 +18,8 @@ namespace hn = hwy::HWY_NAMESPACE;
 // elements at i and returns their gradients. Returns whether those were finite.
 //
 // g * 0 is NaN where g is not finite, and a NaN stays in a sum. One more instruction for a vector,
-// in loops that wait for memory.
+// in loops that wait for memory. Or-ing the bits of g * 0 instead, to be rid of the chain of
+// additions, changed nothing (3664 parameters on a Zen 3 core: SGD 0.7 microseconds either way).
 template <class Update>
 HWY_INLINE bool ForVectors(int64_t n, const Update& update) {
   const hn::ScalableTag<float> d;

@@ -9,6 +9,7 @@
 #define LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,8 +41,10 @@ std::map<std::string, BatchNormConvention> ConventionsOf(const Network& network)
 class ModelCopy {
  public:
   ModelCopy() = default;
-  // Books the memory.
-  explicit ModelCopy(const Network& network);
+  explicit ModelCopy(const Network& network);  // books the memory
+  ModelCopy(ModelCopy&&) = default;            // tensors() stay where they are
+  ModelCopy& operator=(ModelCopy&&) = default;
+
   // Neither allocates. ApplyTo tells the network that its parameters changed.
   void TakeFrom(const Network& network);
   void ApplyTo(Network& network) const;
@@ -62,12 +65,13 @@ struct CheckpointParts {
   const Standardizer* standardizer = nullptr;  // written only: ReadStandardizer reads
 };
 
-// `state.batch_norms` is filled in from the network. `more` goes into the metadata as well.
+// `state.batch_norms` is filled in from the network; the optimizer's kind and step count and the
+// average's number of updates go into the metadata by themselves, `more` as well.
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
                        const Metadata& more = {});
 // Everything that parts ask for is copied from the file, or nothing is: the error names the first
-// tensor that is missing or differs. A batch norm with another convention than the network's is an
-// error that names both.
+// tensor that is missing or differs. A batch norm with another convention than the network's, or
+// another kind of optimizer, is an error that names both.
 Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts);
 
 // Empty where the file has none.
@@ -81,7 +85,8 @@ struct LoadedModel {
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
                  const Standardizer* standardizer = nullptr);
 // Reads files of SaveModel and of Trainer::Save: from those the best weights where there are any,
-// else the averaged, else the last.
+// else the averaged, else the last. A failed read changes nothing.
+Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network);
 Result<LoadedModel> LoadModel(const std::string& path, Network& network);
 
 }  // namespace lockstep

@@ -22,6 +22,9 @@ struct Subset {
   bool empty() const { return indices.empty(); }
 };
 
+// Says what does not fit: samples of `dataset` against the network's input, its output, its loss.
+Status CheckFits(const Network& network, const Dataset& dataset);
+
 struct EvaluationOptions {
   // Samples at a time; 0: as many as the network was bound for (with several ranks: as the rank
   // that was bound for the fewest). The loss depends on it in its last bits.
@@ -42,13 +45,13 @@ class Evaluator {
   int64_t samples() const { return samples_; }
 
  private:
-  Evaluator(Network& network, Communicator& communicator, const MetricsAccumulator::Plan& plan)
-      : network_(network), communicator_(communicator), metrics_(plan), samples_(plan.samples) {}
+  Evaluator(Network& network, Communicator* communicator, const MetricsAccumulator::Plan& plan);
   Status RunBatches();
 
   Network& network_;
+  SingleProcess alone_;
   Communicator& communicator_;
-  std::unique_ptr<Loader> loader_;  // null if this rank has no batch
+  std::unique_ptr<Loader> loader_;  // of this rank's batches; null if it has none
   MetricsAccumulator metrics_;
   int64_t samples_;
 };

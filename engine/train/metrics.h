@@ -26,14 +26,14 @@ struct EvaluationResult {
   int64_t predictions = 0;  // that count: samples, or positions of sequences that are not ignored,
                             // or numbers in a regression
   double loss = 0.0;        // the mean over everything that was evaluated
-  std::optional<double> accuracy;  // binary and classes
-  std::optional<double> auc;       // binary, where there are samples of both classes
-  std::optional<double> mae;       // regression: mean absolute error
-  std::optional<double> r2;        // regression, where the targets of every column vary
-  int64_t classes = 0;             // 2 for binary, 0 for a regression
+  std::optional<double> accuracy{};  // binary and classes
+  std::optional<double> auc{};       // binary, where there are samples of both classes
+  std::optional<double> mae{};       // regression: mean absolute error
+  std::optional<double> r2{};        // regression, where the targets of every column vary
+  int64_t classes = 0;               // 2 for binary, 0 for a regression
   // confusion[truth * classes + predicted]: how often. Empty for regressions and for more than
   // kMaxConfusionClasses classes.
-  std::vector<int64_t> confusion;
+  std::vector<int64_t> confusion{};
 };
 
 inline constexpr int64_t kMaxConfusionClasses = 1000;
@@ -59,12 +59,11 @@ class MetricsAccumulator {
  public:
   struct Plan {
     Task task = Task::kClasses;
-    int64_t columns = 1;      // of the network's output: its last dimension
-    int64_t samples = 0;      // of the whole evaluation, over all ranks
-    int64_t batches = 0;      // of the whole evaluation
-    int64_t first_batch = 0;  // this rank has batches first_batch, first_batch + batch_step, ...
-    int64_t batch_step = 1;
-    int64_t batch = 1;  // samples in each but the last
+    int64_t columns = 1;  // of the network's output: its last dimension
+    int64_t samples = 0;  // of the whole evaluation, over all ranks
+    int64_t batch = 1;    // samples in each batch but the last
+    int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
+    int ranks = 1;
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.
   explicit MetricsAccumulator(const Plan& plan);
@@ -78,19 +77,22 @@ class MetricsAccumulator {
   Result<EvaluationResult> Finish(Communicator& communicator, const Status& local = {});
 
  private:
-  struct Slot;  // what one batch adds up to
-  Status AddBinary(ConstTensor y, ConstTensor target, double* slot);
-  Status AddClasses(ConstTensor y, ConstTensor target, double* slot);
-  Status AddRegression(ConstTensor y, ConstTensor target, double* slot);
+  Status AddBinary(ConstTensor y, ConstTensor target, int64_t first_sample);
+  Status AddClasses(ConstTensor y, ConstTensor target, int64_t first_sample, double* slot);
+  Status AddRegression(ConstTensor y, ConstTensor target, int64_t first_sample, double* slot);
+  std::span<const double> SlotOf(int64_t batch) const;
+  Status MergeCounts(Communicator& communicator, EvaluationResult& result);
+  Status MergeScores(Communicator& communicator, EvaluationResult& result);
   void MergeRegression(EvaluationResult& result) const;
 
   Plan plan_;
-  int64_t added_ = 0;          // batches of this rank
-  int64_t slot_size_ = 0;      // doubles
-  std::vector<double> slots_;  // of this rank's batches
-  std::vector<double> all_slots_;
-  std::vector<int64_t> confusion_;      // or hits and misses only, where there are too many classes
-  std::vector<float> scores_, labels_;  // binary, by place in the evaluation
+  int64_t batches_ = 0;  // of the whole evaluation
+  int64_t added_ = 0;    // batches of this rank
+  // What every batch adds up to, `slot_size_` doubles each: see metrics.cc.
+  int64_t slot_size_ = 0;
+  std::vector<double> slots_, all_slots_;  // of this rank; of all, one after the other
+  std::vector<int64_t> counts_;            // the confusion, or hits and misses alone
+  std::vector<float> scores_, labels_;     // binary, by place in the evaluation
 };
 
 }  // namespace lockstep

@@ -119,10 +119,13 @@ Result<StepResult> Network::Gradients(ConstTensor x, ConstTensor target,
   const Tensor y(step[y_], y_shape);
   StepResult result;
   LOCKSTEP_TRY_ASSIGN(result.loss, Run(step, x, &target, y));
-  if (!std::isfinite(result.mean())) return ExplainNonFinite(step, x, y, result.mean());
+  // A part of a batch may hold nothing that counts: its sum and its weight are then 0.
+  const double loss = options.divisor > 0.0 ? result.loss.sum : result.mean();
+  if (!std::isfinite(loss)) return ExplainNonFinite(step, x, y, loss);
 
   const Tensor dy(step[dy_], y_shape);
-  loss_->Backward(step, y, target, options.gradient_scale / result.loss.weight, dy);
+  const double divisor = options.divisor > 0.0 ? options.divisor : result.loss.weight;
+  loss_->Backward(step, y, target, options.gradient_scale / divisor, dy);
   layers_->Backward(step, needs_x_ ? x : ConstTensor(), needs_y_ ? y : Tensor(), dy, Tensor());
   ++version_;  // running statistics moved
   return result;

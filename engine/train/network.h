@@ -38,6 +38,9 @@ struct StepOptions {
   int64_t first_sample = 0;  // of this batch within the global batch
   bool accumulate = false;   // add to the gradients of the step before: micro-batches
   double gradient_scale = 1.0;
+  // What the loss is divided by before it is differentiated. 0: its own weight, so that the
+  // gradients are those of the mean. Whoever hands in a batch in parts gives all parts the same.
+  double divisor = 0.0;
   StepObserver* observer = nullptr;
 };
 
@@ -69,10 +72,10 @@ class Network {
   // x (samples, ...) and target as the loss wants it, samples <= the bound batch. Allocates nothing
   // unless it fails.
   //
-  // Gradients(): forward, loss, backward. gradients = gradient_scale * d(mean loss)/d(parameters),
-  // added where asked. TrainStep(): the same, and one update at the optimizer's own learning rate;
-  // returns the mean loss before it. The optimizer is bound at its first step. A loss or gradient
-  // that is not finite is an error that names the layer.
+  // Gradients(): forward, loss, backward. gradients = gradient_scale * d(mean loss)/d(parameters)
+  // (or as options.divisor says), added where asked. TrainStep(): the same, and one update at the
+  // optimizer's own learning rate; returns the mean loss before it. The optimizer is bound at its
+  // first step. A loss or gradient that is not finite is an error that names the layer.
   Result<StepResult> Gradients(ConstTensor x, ConstTensor target, const StepOptions& options = {});
   Result<double> TrainStep(ConstTensor x, ConstTensor target, Optimizer& optimizer);
 
@@ -89,6 +92,7 @@ class Network {
   const Shape& output_shape() const { return y_shape_; }
   Layer& layers() { return *layers_; }
   Loss* loss() { return loss_.get(); }
+  const Loss* loss() const { return loss_.get(); }
   Context& context() const { return *ctx_; }
   const Planner& plan() const { return *plan_; }
   const Workspace& workspace() const { return *workspace_; }

@@ -159,7 +159,7 @@ class Trainer {
   // before Run(), on a Trainer made with the same options: the run then ends in the same bits, and
   // reports the same numbers, as one that was never stopped. (history() begins at the resume;
   // seconds are those of this process.)
-  Status Save(const std::string& path) const;
+  Status Save(const std::string& path);
   Status Resume(const std::string& path);
 
   // The network takes the weights of the best evaluation, or the averaged ones. Run() does it at
@@ -169,45 +169,56 @@ class Trainer {
 
   // The epochs that ended since this Trainer was made.
   const std::vector<EpochReport>& history() const { return history_; }
-  int64_t step() const { return step_; }
+  int64_t step() const { return progress_.step; }
   int64_t total_steps() const { return total_steps_; }
   // What a checkpoint written now would say.
   TrainingState state() const;
   // For SaveModel in OnEvaluation: the best weights so far; null if there are none.
-  const ModelCopy* best() const { return best_metric_ ? &best_ : nullptr; }
+  const ModelCopy* best() const { return keeps_best() && progress_.best_metric ? &best_ : nullptr; }
 
  private:
   // What every rank tells the others about its part of a step.
   struct RankRecord {
     double loss_sum = 0.0;
     double loss_weight = 0.0;
-    int64_t run = 0;  // micro-batches that were not skipped
+    int64_t parts = 0;  // micro-batches that were not skipped
     int64_t failed = 0;
     int64_t wants_stop = 0;
   };
-  // Of the current epoch, over all ranks; in checkpoints, so that a resumed run reports the same.
-  struct EpochSums {
-    double loss_sum = 0.0;
-    double loss_weight = 0.0;
-    int64_t samples = 0;
+  // How far the run has come, beside what TrainingState has; in checkpoints, so that a resumed run
+  // reports the same.
+  struct Progress {
+    int64_t step = 0;
     int64_t skipped = 0;
+    double epoch_loss_sum = 0.0;  // of the current epoch, over all ranks
+    double epoch_loss_weight = 0.0;
+    int64_t epoch_samples = 0;
+    int64_t epoch_skipped = 0;
+    std::optional<double> best_metric{};
+    int64_t best_epoch = -1;
+    int64_t evaluations_without_gain = 0;
+    int64_t ended_step = -1;  // when an epoch was last reported
   };
 
   Trainer(Network& network, Optimizer& optimizer, Loader& loader, TrainerOptions options);
-  Status Bind();
   Status CheckOptions() const;
-  Status CheckData() const;
+  Status CheckMonitor() const;
+  Status CheckBatch() const;
+  Status Bind();
 
-  bool Finished() const;
+  bool keeps_best() const { return options_.keep_best && validation_ != nullptr; }
+  bool PatienceIsOut() const;
   Status TrainBatch(const Batch& batch);
   RankRecord Gradients(const Batch& batch, Status& status);
   Result<RankRecord> Exchange(const RankRecord& mine, const Status& status);
-  Status EndEpoch(bool complete);
-  Status EvaluateNow(EpochReport& epoch);
-  std::optional<EvaluationReport> Judge(EvaluationResult result);
+  Status Update(const RankRecord& mine, const RankRecord& all, int64_t samples);
+  Status EndEpoch(int64_t epoch, bool complete);
+  Result<EvaluationReport> EvaluateEpoch(int64_t epoch);
+  void Judge(EvaluationReport& report, double value);
+  void Heed(Wish wish);
+  CheckpointParts Parts(bool with_best);
   Metadata Extra() const;
-  Status TakeExtra(const Metadata& meta);
-  void Heed(Wish wish) { wants_stop_ = wants_stop_ || wish == Wish::kStop; }
+  Status ReadExtra(const Metadata& meta, const TrainingState& state, Progress& progress) const;
 
   Network& network_;
   Optimizer& optimizer_;
@@ -222,21 +233,13 @@ class Trainer {
   std::vector<RankRecord> records_;  // by rank
   int64_t total_steps_ = 0;
 
-  int64_t step_ = 0;
-  int64_t skipped_ = 0;
-  EpochSums sums_;
-  std::optional<double> best_metric_;
-  int64_t best_epoch_ = -1;
-  int64_t best_step_ = -1;
-  int64_t evaluated_step_ = -1;  // the last evaluation's
-  int64_t evaluations_without_gain_ = 0;
+  Progress progress_;
   bool result_taken_ = false;
-
-  bool wants_stop_ = false;  // this rank
-  bool all_stop_ = false;    // what the ranks have agreed on
-  double learning_rate_ = 0.0;
-  double epoch_seconds_ = 0.0;
-  int64_t timed_samples_ = 0;  // of epoch_seconds_
+  bool wants_stop_ = false;     // this rank
+  bool all_stop_ = false;       // what the ranks have agreed on
+  StepReport report_;           // of the last step
+  double epoch_seconds_ = 0.0;  // of steps, in this process
+  int64_t timed_samples_ = 0;   // in those seconds
   std::vector<EpochReport> history_;
 };
 

@@ -1,0 +1,264 @@
+#include "engine/train/checkpointing.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/io/file.h"
+#include "engine/io/hash.h"
+#include "engine/io/text.h"
+
+namespace lockstep {
+namespace {
+
+constexpr std::string_view kMean = "data.mean", kSd = "data.sd";
+constexpr std::string_view kCounter = "num_batches_tracked";
+// Keys of the metadata.
+constexpr char kOptimizerKind[] = "optimizer.kind", kOptimizerSteps[] = "optimizer.steps";
+constexpr char kAverageUpdates[] = "average.updates";
+
+template <class Named>
+void AddPrefixed(std::string_view prefix, const std::vector<Named>& tensors,
+                 std::vector<NamedTensor>& to) {
+  for (const Named& named : tensors) to.push_back({std::string(prefix) + named.name, named.tensor});
+}
+
+// Everything that is both written and read, by the names in the file.
+std::vector<NamedTensor> TensorsOf(const CheckpointParts& parts) {
+  std::vector<NamedTensor> tensors;
+  if (parts.network != nullptr) tensors = ModelTensors(*parts.network);
+  if (parts.best != nullptr) AddPrefixed(kBestPrefix, parts.best->tensors(), tensors);
+  if (parts.ema != nullptr) AddPrefixed(kAveragePrefix, parts.ema->states(), tensors);
+  if (parts.optimizer != nullptr) {
+    for (const OptimizerState& state : parts.optimizer->states()) {
+      tensors.push_back(
+          {std::string(kOptimizerPrefix) + state.parameter + "." + state.name, state.tensor});
+    }
+  }
+  return tensors;
+}
+
+Result<int64_t> CountIn(const Metadata& meta, const std::string& key) {
+  const auto found = meta.find(key);
+  if (found == meta.end()) {
+    return Status::NotFound("metadata " + Quoted(key) +
+                            " is missing; was the file saved by a run of another kind?");
+  }
+  const std::string& text = found->second;
+  int64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  if (error != std::errc() || end != text.data() + text.size() || count < 0) {
+    return Status::Corrupt("metadata " + Quoted(key) + " is " + Quoted(text) +
+                           ", expected a whole number of at least 0");
+  }
+  return count;
+}
+
+Status CheckOptimizer(const Metadata& meta, const Optimizer& optimizer) {
+  const auto kind = meta.find(kOptimizerKind);
+  if (kind == meta.end()) {
+    return Status::NotFound("it holds a model without an optimizer: a run cannot go on from it");
+  }
+  if (kind->second == optimizer.kind()) return Status::Ok();
+  return Status::Invalid("it was trained by " + Quoted(kind->second) + ", this run uses " +
+                         optimizer.kind());
+}
+
+// As RestoreTensors, but PyTorch counts batches in an i64 where the engine has a float.
+Status RestoreAnyCounter(const Checkpoint& from, std::vector<NamedTensor> into) {
+  struct Converted {
+    Tensor into;
+    float value;
+  };
+  std::vector<Converted> converted;
+  for (size_t i = 0; i < into.size();) {
+    const StoredTensor* stored =
+        into[i].name.ends_with(kCounter) ? from.Find(into[i].name) : nullptr;
+    if (stored == nullptr || stored->type == StoredType::kF32 || stored->shape.size() != 1) {
+      ++i;
+      continue;
+    }
+    float value = 0.0f;
+    LOCKSTEP_TRY(ConvertInto(*stored, Tensor(&value, Shape{})));
+    converted.push_back({into[i].tensor, value});
+    into.erase(into.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  LOCKSTEP_TRY(RestoreTensors(from, into));
+  for (const Converted& counter : converted) *counter.into.f32() = counter.value;
+  return Status::Ok();
+}
+
+Status CheckConventions(const TrainingState& state, const Network& network) {
+  const auto text = [](const BatchNormConvention& norm) {
+    return norm.convention + " with momentum " + TextOf(norm.momentum) + " and eps " +
+           TextOf(norm.eps);
+  };
+  for (const auto& [layer, wanted] : ConventionsOf(network)) {
+    const auto found = state.batch_norms.find(layer);
+    if (found == state.batch_norms.end()) {
+      return Status::Invalid("it does not say how batch norm " + layer +
+                             " keeps its statistics; was it saved from another model?");
+    }
+    if (!(found->second == wanted)) {
+      return Status::Invalid("batch norm " + layer + " was trained as " + text(found->second) +
+                             ", the network has it as " + text(wanted) +
+                             "; bind it with the convention it was trained with");
+    }
+  }
+  return Status::Ok();
+}
+
+Result<std::vector<float>> FloatsOf(const StoredTensor& stored) {
+  if (stored.shape.rank() != 1 || stored.type != StoredType::kF32) {
+    return Status::Corrupt("tensor " + Quoted(stored.name) + " is " + stored.Describe() +
+                           ", expected one F32 for each feature");
+  }
+  const std::span<const float> values = stored.view().span<float>();
+  return std::vector<float>(values.begin(), values.end());
+}
+
+}  // namespace
+
+std::vector<NamedTensor> ModelTensors(const Network& network) {
+  std::vector<NamedTensor> tensors;
+  const ParameterSet parameters = network.parameters();
+  for (size_t i = 0; i < parameters.infos.size(); ++i)
+    tensors.push_back({parameters.infos[i].name, parameters.value(i)});
+  for (size_t i = 0; i < network.states().size(); ++i)
+    tensors.push_back({network.states()[i].name, network.state(i)});
+  return tensors;
+}
+
+uint64_t ModelHash(const Network& network) {
+  const std::vector<NamedTensor> tensors = ModelTensors(network);
+  return HashTensors(std::vector<NamedConstTensor>(tensors.begin(), tensors.end()));
+}
+
+std::map<std::string, BatchNormConvention> ConventionsOf(const Network& network) {
+  std::map<std::string, BatchNormConvention> conventions;
+  for (const NormRecord& norm : network.plan().norms())
+    conventions[norm.layer] = {norm.convention, norm.momentum, norm.eps};
+  return conventions;
+}
+
+ModelCopy::ModelCopy(const Network& network) : tensors_(ModelTensors(network)) {
+  size_t floats = 0;
+  for (const NamedTensor& named : tensors_) floats += named.tensor.span<float>().size();
+  values_.resize(floats);
+  float* next = values_.data();
+  for (NamedTensor& named : tensors_) {
+    named.tensor = Tensor(next, named.tensor.shape());
+    next += named.tensor.size();
+  }
+}
+
+void ModelCopy::TakeFrom(const Network& network) {
+  const ParameterSet parameters = network.parameters();
+  const size_t count = parameters.infos.size();
+  LOCKSTEP_CHECK_EQ(tensors_.size(), count + network.states().size());
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const Tensor from = i < count ? parameters.value(i) : network.state(i - count);
+    std::copy_n(from.f32(), from.size(), tensors_[i].tensor.f32());
+  }
+}
+
+void ModelCopy::ApplyTo(Network& network) const {
+  const ParameterSet parameters = network.parameters();
+  const size_t count = parameters.infos.size();
+  LOCKSTEP_CHECK_EQ(tensors_.size(), count + network.states().size());
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const Tensor into = i < count ? parameters.value(i) : network.state(i - count);
+    std::copy_n(tensors_[i].tensor.f32(), into.size(), into.f32());
+  }
+  network.ParametersChanged();
+}
+
+Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
+                       const Metadata& more) {
+  const std::vector<NamedTensor> tensors = TensorsOf(parts);
+  std::vector<NamedConstTensor> all(tensors.begin(), tensors.end());
+  if (parts.standardizer != nullptr) {
+    const Shape shape{parts.standardizer->channels()};
+    all.emplace_back(std::string(kMean), ConstTensor(parts.standardizer->mean().data(), shape));
+    all.emplace_back(std::string(kSd), ConstTensor(parts.standardizer->sd().data(), shape));
+  }
+  if (parts.network != nullptr) state.batch_norms = ConventionsOf(*parts.network);
+  Metadata meta = MetadataOf(state);
+  if (parts.optimizer != nullptr) {
+    meta[kOptimizerKind] = parts.optimizer->kind();
+    meta[kOptimizerSteps] = std::to_string(parts.optimizer->step_count());
+  }
+  if (parts.ema != nullptr) meta[kAverageUpdates] = std::to_string(parts.ema->update_count());
+  for (const auto& [key, value] : more)
+    LOCKSTEP_CHECK(meta.emplace(key, value).second, "metadata key given twice: " + key);
+  return SaveCheckpoint(path, all, meta);
+}
+
+Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts) {
+  LOCKSTEP_TRY_ASSIGN(TrainingState state, TrainingStateFrom(checkpoint.meta));
+  if (parts.network != nullptr) LOCKSTEP_TRY(CheckConventions(state, *parts.network));
+  int64_t optimizer_steps = 0, average_updates = 0;
+  if (parts.optimizer != nullptr) {
+    LOCKSTEP_TRY(CheckOptimizer(checkpoint.meta, *parts.optimizer));
+    LOCKSTEP_TRY_ASSIGN(optimizer_steps, CountIn(checkpoint.meta, kOptimizerSteps));
+  }
+  if (parts.ema != nullptr) {
+    LOCKSTEP_TRY_ASSIGN(average_updates, CountIn(checkpoint.meta, kAverageUpdates));
+  }
+  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint, TensorsOf(parts)));
+  if (parts.network != nullptr) parts.network->ParametersChanged();
+  if (parts.optimizer != nullptr) parts.optimizer->set_step_count(optimizer_steps);
+  if (parts.ema != nullptr) parts.ema->set_update_count(average_updates);
+  return state;
+}
+
+Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoint) {
+  const StoredTensor* mean = checkpoint.Find(kMean);
+  const StoredTensor* sd = checkpoint.Find(kSd);
+  if (mean == nullptr && sd == nullptr) return std::optional<Standardizer>();
+  if (mean == nullptr || sd == nullptr)
+    return Status::Corrupt("of data.mean and data.sd only one is in the file");
+  LOCKSTEP_TRY_ASSIGN(std::vector<float> means, FloatsOf(*mean));
+  LOCKSTEP_TRY_ASSIGN(std::vector<float> sds, FloatsOf(*sd));
+  LOCKSTEP_TRY_ASSIGN(Standardizer standardizer,
+                      Standardizer::FromVectors(std::move(means), std::move(sds)));
+  return std::optional<Standardizer>(std::move(standardizer));
+}
+
+Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
+                 const Standardizer* standardizer) {
+  return WriteCheckpoint(path, {.network = &network, .standardizer = standardizer}, state);
+}
+
+Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {
+  LoadedModel model;
+  LOCKSTEP_TRY_ASSIGN(model.state, TrainingStateFrom(checkpoint.meta));
+  LOCKSTEP_TRY(CheckConventions(model.state, network));
+  LOCKSTEP_TRY_ASSIGN(model.standardizer, ReadStandardizer(checkpoint));
+  std::string_view prefix;
+  const bool has_best =
+      std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(),
+                  [](const StoredTensor& tensor) { return tensor.name.starts_with(kBestPrefix); });
+  if (has_best) {
+    prefix = kBestPrefix;
+  } else if (checkpoint.meta.contains(kAverageUpdates)) {
+    LOCKSTEP_TRY_ASSIGN(const int64_t updates, CountIn(checkpoint.meta, kAverageUpdates));
+    if (updates > 0) prefix = kAveragePrefix;
+  }
+  std::vector<NamedTensor> tensors;
+  AddPrefixed(prefix, ModelTensors(network), tensors);
+  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint, std::move(tensors)));
+  network.ParametersChanged();
+  return model;
+}
+
+Result<LoadedModel> LoadModel(const std::string& path, Network& network) {
+  LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
+  Result<LoadedModel> model = LoadModel(checkpoint, network);
+  if (!model.ok()) return model.status().At(path);
+  return model;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,321 @@
+#include "engine/train/metrics.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <numeric>
+#include <string>
+
+#include "engine/base/check.h"
+
+namespace lockstep {
+namespace {
+
+constexpr std::array kMetrics = {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae,
+                                 Metric::kR2};
+
+// The places of a slot.
+constexpr size_t kLossSum = 0, kLossWeight = 1, kPredictions = 2, kFailed = 3, kAbsoluteError = 4;
+constexpr size_t kSlotHead = 5;
+// For each column of a regression: mean and sum of squared deviations of the targets, sum of
+// squared errors.
+constexpr size_t kColumnMean = 0, kColumnM2 = 1, kColumnErrors = 2;
+constexpr size_t kColumnSlot = 3;
+
+Status NotFinite(int64_t sample, float value) {
+  return Status::NonFinite("the output for sample " + std::to_string(sample) +
+                           " of the evaluation is " + std::to_string(value));
+}
+
+int64_t CeilDivide(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+}  // namespace
+
+const char* NameOf(Metric metric) {
+  switch (metric) {
+    case Metric::kLoss:
+      return "loss";
+    case Metric::kAccuracy:
+      return "accuracy";
+    case Metric::kAuc:
+      return "auc";
+    case Metric::kMae:
+      return "mae";
+    case Metric::kR2:
+      return "r2";
+  }
+  return "?";
+}
+
+Result<Metric> MetricFromName(std::string_view name) {
+  std::string names;
+  for (const Metric metric : kMetrics) {
+    if (name == NameOf(metric)) return metric;
+    names += (names.empty() ? "" : ", ") + std::string(NameOf(metric));
+  }
+  return Status::Invalid("there is no metric '" + std::string(name) + "'; choose one of " + names);
+}
+
+bool LargerIsBetter(Metric metric) { return metric != Metric::kLoss && metric != Metric::kMae; }
+
+std::optional<double> ValueOf(const EvaluationResult& result, Metric metric) {
+  switch (metric) {
+    case Metric::kLoss:
+      return result.loss;
+    case Metric::kAccuracy:
+      return result.accuracy;
+    case Metric::kAuc:
+      return result.auc;
+    case Metric::kMae:
+      return result.mae;
+    case Metric::kR2:
+      return result.r2;
+  }
+  return std::nullopt;
+}
+
+// Goes through the scores in rising order, equal ones together: each positive wins against every
+// negative below it, and half against those beside it. Counted in halves, so that it stays whole.
+std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels) {
+  LOCKSTEP_CHECK_EQ(scores.size(), labels.size());
+  std::vector<int64_t> order(scores.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  const auto score = [&](int64_t i) { return scores[static_cast<size_t>(i)]; };
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return score(a) < score(b); });
+  uint64_t half_wins = 0, positives = 0, negatives = 0;
+  for (size_t i = 0; i < order.size();) {
+    uint64_t equal_positives = 0, equal_negatives = 0;
+    const float value = score(order[i]);
+    for (; i < order.size() && score(order[i]) == value; ++i) {
+      ++(labels[static_cast<size_t>(order[i])] > 0.5f ? equal_positives : equal_negatives);
+    }
+    half_wins += equal_positives * (2 * negatives + equal_negatives);
+    positives += equal_positives;
+    negatives += equal_negatives;
+  }
+  if (positives == 0 || negatives == 0) return std::nullopt;
+  return static_cast<double>(half_wins) / (2.0 * static_cast<double>(positives * negatives));
+}
+
+MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
+  LOCKSTEP_CHECK(plan.samples > 0 && plan.batch > 0 && plan.columns > 0, "nothing to evaluate");
+  LOCKSTEP_CHECK(plan.rank >= 0 && plan.rank < plan.ranks, "rank");
+  batches_ = CeilDivide(plan.samples, plan.batch);
+  const bool regression = plan.task == Task::kRegression;
+  slot_size_ = static_cast<int64_t>(kSlotHead) +
+               (regression ? plan.columns * static_cast<int64_t>(kColumnSlot) : 0);
+  const int64_t of_a_rank = CeilDivide(batches_, plan.ranks) * slot_size_;
+  slots_.resize(static_cast<size_t>(of_a_rank));
+  all_slots_.resize(static_cast<size_t>(of_a_rank * plan.ranks));
+  if (plan.task == Task::kBinary) {
+    counts_.resize(4);
+    scores_.resize(static_cast<size_t>(plan.samples));
+    labels_.resize(static_cast<size_t>(plan.samples));
+  } else if (plan.task == Task::kClasses) {
+    const bool matrix = plan.columns <= kMaxConfusionClasses;
+    counts_.resize(static_cast<size_t>(matrix ? plan.columns * plan.columns : 2));
+  }
+}
+
+void MetricsAccumulator::Reset() {
+  added_ = 0;
+  std::fill(slots_.begin(), slots_.end(), 0.0);
+  std::fill(counts_.begin(), counts_.end(), 0);
+  std::fill(scores_.begin(), scores_.end(), 0.0f);
+  std::fill(labels_.begin(), labels_.end(), 0.0f);
+}
+
+Status MetricsAccumulator::Add(ConstTensor y, ConstTensor target, LossSum loss) {
+  const int64_t first_sample = (added_ * plan_.ranks + plan_.rank) * plan_.batch;
+  const int64_t samples = std::min(plan_.batch, plan_.samples - first_sample);
+  LOCKSTEP_CHECK_EQ(y.shape().batch(), samples);
+  LOCKSTEP_CHECK_EQ(target.shape().batch(), samples);
+  LOCKSTEP_CHECK_EQ(y.shape().channels(), plan_.columns);
+  double* slot = slots_.data() + added_ * slot_size_;
+  ++added_;
+  switch (plan_.task) {
+    case Task::kBinary:
+      LOCKSTEP_TRY(AddBinary(y, target, first_sample));
+      slot[kPredictions] = static_cast<double>(samples);
+      break;
+    case Task::kClasses:
+      LOCKSTEP_TRY(AddClasses(y, target, first_sample, slot));
+      break;
+    case Task::kRegression:
+      LOCKSTEP_TRY(AddRegression(y, target, first_sample, slot));
+      break;
+  }
+  if (!std::isfinite(loss.sum)) {
+    return Status::NonFinite("the loss of the evaluation is " + std::to_string(loss.sum) +
+                             " though every output is finite: look at the targets");
+  }
+  slot[kLossSum] = loss.sum;
+  slot[kLossWeight] = loss.weight;
+  return Status::Ok();
+}
+
+Status MetricsAccumulator::AddBinary(ConstTensor y, ConstTensor target, int64_t first_sample) {
+  LOCKSTEP_CHECK_EQ(plan_.columns, int64_t{1});
+  const std::span<const float> logits = y.span<float>(), truths = target.span<float>();
+  LOCKSTEP_CHECK_EQ(logits.size(), truths.size());
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const auto sample = static_cast<size_t>(first_sample) + i;
+    if (!std::isfinite(logits[i])) return NotFinite(static_cast<int64_t>(sample), logits[i]);
+    const bool truth = truths[i] > 0.5f;
+    ++counts_[(truth ? 2u : 0u) + (logits[i] > 0.0f ? 1u : 0u)];
+    scores_[sample] = logits[i];
+    labels_[sample] = truth ? 1.0f : 0.0f;
+  }
+  return Status::Ok();
+}
+
+Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t first_sample,
+                                      double* slot) {
+  const auto classes = static_cast<size_t>(plan_.columns);
+  const std::span<const float> outputs = y.span<float>();
+  const std::span<const int32_t> truths = target.span<int32_t>();
+  LOCKSTEP_CHECK_EQ(outputs.size(), truths.size() * classes);
+  const bool matrix = counts_.size() == classes * classes;
+  const int64_t rows_per_sample = y.shape().rows_per_sample();
+  int64_t predictions = 0;
+  for (size_t row = 0; row < truths.size(); ++row) {
+    const float* output = outputs.data() + row * classes;
+    size_t predicted = 0;
+    bool finite = true;
+    for (size_t c = 0; c < classes; ++c) {
+      finite = finite && std::isfinite(output[c]);
+      if (output[c] > output[predicted]) predicted = c;
+    }
+    if (!finite) {
+      const float* first =
+          std::find_if_not(output, output + classes, [](float v) { return std::isfinite(v); });
+      return NotFinite(first_sample + static_cast<int64_t>(row) / rows_per_sample, *first);
+    }
+    if (truths[row] == kIgnoredTarget) continue;
+    const auto truth = static_cast<size_t>(truths[row]);
+    LOCKSTEP_CHECK_LT(truth, classes);
+    ++predictions;
+    ++counts_[matrix ? truth * classes + predicted : (truth == predicted ? 0u : 1u)];
+  }
+  slot[kPredictions] = static_cast<double>(predictions);
+  return Status::Ok();
+}
+
+// Welford's recurrence for the targets of each column, in double.
+Status MetricsAccumulator::AddRegression(ConstTensor y, ConstTensor target, int64_t first_sample,
+                                         double* slot) {
+  const std::span<const float> outputs = y.span<float>(), truths = target.span<float>();
+  LOCKSTEP_CHECK_EQ(outputs.size(), truths.size());
+  const auto columns = static_cast<size_t>(plan_.columns);
+  const int64_t sample_size = y.shape().sample_size();
+  double absolute = 0.0;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!std::isfinite(outputs[i]))
+      return NotFinite(first_sample + static_cast<int64_t>(i) / sample_size, outputs[i]);
+    double* column = slot + kSlotHead + i % columns * kColumnSlot;
+    const double truth = truths[i];
+    const double error = outputs[i] - truth;
+    const double delta = truth - column[kColumnMean];
+    column[kColumnMean] += delta / static_cast<double>(i / columns + 1);
+    column[kColumnM2] += delta * (truth - column[kColumnMean]);
+    column[kColumnErrors] += error * error;
+    absolute += std::abs(error);
+  }
+  slot[kAbsoluteError] = absolute;
+  slot[kPredictions] = static_cast<double>(outputs.size());
+  return Status::Ok();
+}
+
+// The slot of a batch of any rank.
+std::span<const double> MetricsAccumulator::SlotOf(int64_t batch) const {
+  const size_t of_a_rank = slots_.size();
+  const size_t begin = static_cast<size_t>(batch % plan_.ranks) * of_a_rank +
+                       static_cast<size_t>(batch / plan_.ranks * slot_size_);
+  return std::span(all_slots_).subspan(begin, static_cast<size_t>(slot_size_));
+}
+
+Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
+                                                    const Status& local) {
+  LOCKSTEP_CHECK_EQ(communicator.size(), plan_.ranks);
+  slots_[kFailed] = local.ok() ? 0.0 : 1.0;
+  LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(slots_)),
+                                      std::as_writable_bytes(std::span(all_slots_))));
+  LOCKSTEP_TRY(local);
+  for (int rank = 0; rank < plan_.ranks; ++rank) {
+    if (all_slots_[static_cast<size_t>(rank) * slots_.size() + kFailed] != 0.0)
+      return Status::Invalid("the evaluation failed on rank " + std::to_string(rank));
+  }
+
+  EvaluationResult result{.samples = plan_.samples};
+  double sum = 0.0, weight = 0.0, predictions = 0.0;
+  for (int64_t batch = 0; batch < batches_; ++batch) {
+    const std::span<const double> slot = SlotOf(batch);
+    sum += slot[kLossSum];
+    weight += slot[kLossWeight];
+    predictions += slot[kPredictions];
+  }
+  result.predictions = static_cast<int64_t>(predictions);
+  if (predictions == 0.0) return Status::Invalid("no target of the evaluation counts");
+  result.loss = sum / weight;
+  if (plan_.task == Task::kRegression) {
+    MergeRegression(result);
+    return result;
+  }
+  LOCKSTEP_TRY(MergeCounts(communicator, result));
+  if (plan_.task == Task::kBinary) LOCKSTEP_TRY(MergeScores(communicator, result));
+  return result;
+}
+
+Status MetricsAccumulator::MergeCounts(Communicator& communicator, EvaluationResult& result) {
+  const size_t n = counts_.size();
+  std::vector<int64_t> all(n * static_cast<size_t>(plan_.ranks));
+  LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(counts_)),
+                                      std::as_writable_bytes(std::span(all))));
+  for (size_t i = n; i < all.size(); ++i) all[i % n] += all[i];
+  all.resize(n);
+
+  result.classes = plan_.task == Task::kBinary ? 2 : plan_.columns;
+  const auto classes = static_cast<size_t>(result.classes);
+  int64_t hits = all[0];
+  if (n == classes * classes) {
+    for (size_t c = 1; c < classes; ++c) hits += all[c * classes + c];
+    result.confusion = std::move(all);
+  }
+  result.accuracy = static_cast<double>(hits) / static_cast<double>(result.predictions);
+  return Status::Ok();
+}
+
+// Every score is in the array of one rank and zero in all others, so their sum is exact.
+Status MetricsAccumulator::MergeScores(Communicator& communicator, EvaluationResult& result) {
+  LOCKSTEP_TRY(communicator.AllReduce(scores_));
+  LOCKSTEP_TRY(communicator.AllReduce(labels_));
+  result.auc = Auc(scores_, labels_);
+  return Status::Ok();
+}
+
+// Chan's merge over the batches, column by column.
+void MetricsAccumulator::MergeRegression(EvaluationResult& result) const {
+  double absolute = 0.0, r2 = 0.0;
+  bool varies = true;
+  for (int64_t batch = 0; batch < batches_; ++batch) absolute += SlotOf(batch)[kAbsoluteError];
+  for (int64_t c = 0; c < plan_.columns; ++c) {
+    double n = 0.0, mean = 0.0, m2 = 0.0, errors = 0.0;
+    for (int64_t batch = 0; batch < batches_; ++batch) {
+      const std::span<const double> slot = SlotOf(batch);
+      const auto column = slot.subspan(kSlotHead + static_cast<size_t>(c) * kColumnSlot);
+      const double more = slot[kPredictions] / static_cast<double>(plan_.columns);
+      const double delta = column[kColumnMean] - mean;
+      m2 += column[kColumnM2] + delta * delta * (n * more / (n + more));
+      mean += delta * (more / (n + more));
+      n += more;
+      errors += column[kColumnErrors];
+    }
+    varies = varies && m2 > 0.0;
+    if (varies) r2 += 1.0 - errors / m2;
+  }
+  result.mae = absolute / static_cast<double>(result.predictions);
+  if (varies) result.r2 = r2 / static_cast<double>(plan_.columns);
+}
+
+}  // namespace lockstep

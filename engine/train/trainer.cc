@@ -1,0 +1,476 @@
+// Gradients are taken of the loss summed over the global batch and divided by its number of
+// samples, which every rank and every micro-batch knows beforehand; the optimizer multiplies them
+// by samples / weight. So the mean is right for any weights and any cut of the batch, sums over
+// ranks are sums of the same terms as within one rank, and where each sample weighs 1 the factor is
+// exactly 1.
+#include "engine/train/trainer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/io/file.h"
+#include "engine/io/text.h"
+#include "engine/parallel/shards.h"
+
+namespace lockstep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double MeanOf(double sum, double weight) { return weight == 0.0 ? 0.0 : sum / weight; }
+
+int64_t CeilDivide(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+Status Bad(const std::string& setting, const std::string& wanted, double value) {
+  return Status::Invalid(setting + " must be " + wanted + ", not " + TextOf(value));
+}
+
+template <class T>
+Status Take(const Metadata& meta, const std::string& key, T& number) {
+  const auto found = meta.find(key);
+  if (found == meta.end()) {
+    return Status::NotFound("metadata " + Quoted(key) +
+                            " is missing: the file is no checkpoint that a run can go on from");
+  }
+  const std::string& text = found->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size()) return Status::Ok();
+  return Status::Corrupt("metadata " + Quoted(key) + " is " + Quoted(text) +
+                         ", expected a number; use another checkpoint");
+}
+
+}  // namespace
+
+Trainer::Trainer(Network& network, Optimizer& optimizer, Loader& loader, TrainerOptions options)
+    : network_(network),
+      optimizer_(optimizer),
+      loader_(loader),
+      options_(std::move(options)),
+      communicator_(options_.communicator == nullptr ? alone_ : *options_.communicator) {}
+
+Result<std::unique_ptr<Trainer>> Trainer::Make(Network& network, Optimizer& optimizer,
+                                               Loader& loader, TrainerOptions options) {
+  std::unique_ptr<Trainer> trainer(new Trainer(network, optimizer, loader, std::move(options)));
+  LOCKSTEP_TRY(trainer->CheckOptions());
+  LOCKSTEP_TRY(CheckFits(network, loader.dataset()));
+  LOCKSTEP_TRY(trainer->CheckBatch());
+  LOCKSTEP_TRY(trainer->Bind());
+  return trainer;
+}
+
+Status Trainer::CheckOptions() const {
+  const TrainerOptions& o = options_;
+  if (o.epochs < 0) return Bad("epochs", "0 or more", static_cast<double>(o.epochs));
+  if (o.max_steps < 0) return Bad("max_steps", "0 or more", static_cast<double>(o.max_steps));
+  if (o.epochs == 0 && o.max_steps == 0)
+    return Status::Invalid("a run needs an end: set epochs or max_steps");
+  if (o.epochs > std::numeric_limits<int64_t>::max() / loader_.batches_per_epoch())
+    return Bad("epochs", "a number that can be counted", static_cast<double>(o.epochs));
+  if (!(o.clip_norm >= 0.0)) return Bad("clip_norm", "0 or more", o.clip_norm);
+  if (o.micro_batches < 1)
+    return Bad("micro_batches", "1 or more", static_cast<double>(o.micro_batches));
+  if (o.evaluate_every < 1)
+    return Bad("evaluate_every", "1 or more", static_cast<double>(o.evaluate_every));
+  if (o.early_stopping) {
+    if (o.validation.empty())
+      return Status::Invalid("early stopping needs validation samples to judge by");
+    if (o.early_stopping->patience < 1)
+      return Bad("patience", "1 or more", static_cast<double>(o.early_stopping->patience));
+    if (!(o.early_stopping->min_delta >= 0.0))
+      return Bad("min_delta", "0 or more", o.early_stopping->min_delta);
+  }
+  if (o.validation.empty()) return Status::Ok();
+  return CheckMonitor();
+}
+
+Status Trainer::CheckMonitor() const {
+  LOCKSTEP_CHECK(options_.validation.dataset != nullptr, "validation indices without a dataset");
+  const Task task = options_.validation.dataset->info().task;
+  const Metric metric = options_.monitor;
+  const bool fits =
+      metric == Metric::kLoss || (metric == Metric::kAccuracy && task != Task::kRegression) ||
+      (metric == Metric::kAuc && task == Task::kBinary) ||
+      ((metric == Metric::kMae || metric == Metric::kR2) && task == Task::kRegression);
+  if (fits) return Status::Ok();
+  return Status::Invalid(std::string("there is no ") + NameOf(metric) +
+                         " of this task to monitor; choose " +
+                         (task == Task::kBinary    ? "loss, accuracy or auc"
+                          : task == Task::kClasses ? "loss or accuracy"
+                                                   : "loss, mae or r2"));
+}
+
+Status Trainer::CheckBatch() const {
+  const int64_t part = CeilDivide(loader_.largest_count(), options_.micro_batches);
+  const int64_t bound = network_.input_shape().batch();
+  if (part <= bound) return Status::Ok();
+  return Status::Invalid("batches of " + std::to_string(loader_.largest_count()) + " samples in " +
+                         std::to_string(options_.micro_batches) +
+                         " part(s) need a network bound for " + std::to_string(part) +
+                         " samples; it was bound for " + std::to_string(bound));
+}
+
+Status Trainer::Bind() {
+  const int64_t all_epochs = options_.epochs * loader_.batches_per_epoch();
+  total_steps_ = options_.epochs == 0      ? options_.max_steps
+                 : options_.max_steps == 0 ? all_epochs
+                                           : std::min(all_epochs, options_.max_steps);
+  LOCKSTEP_TRY(CheckSchedule(options_.schedule, total_steps_));
+  LOCKSTEP_TRY(optimizer_.Bind(network_.context(), network_.parameters()));
+  if (options_.clip_norm > 0.0) gradient_norm_.emplace(network_.parameters());
+  if (options_.ema) {
+    ema_.emplace(*options_.ema);
+    LOCKSTEP_TRY(ema_->Bind(network_.context(), network_.workspace()));
+  }
+  if (!options_.validation.empty()) {
+    LOCKSTEP_TRY_ASSIGN(validation_, Evaluator::Make(network_, options_.validation,
+                                                     {.batch = options_.evaluation_batch,
+                                                      .communicator = &communicator_}));
+    if (options_.keep_best) best_ = ModelCopy(network_);
+  }
+  records_.resize(static_cast<size_t>(communicator_.size()));
+  return Status::Ok();
+}
+
+Result<TrainingSummary> Trainer::Run() {
+  if (result_taken_) return Status::Invalid("this run has ended and the network holds its result");
+  const Clock::time_point start = Clock::now();
+  TrainingSummary summary;
+  wants_stop_ = all_stop_ = false;
+  for (;;) {
+    const LoaderPlace place = loader_.place();
+    if (PatienceIsOut()) {
+      summary.reason = StopReason::kEarlyStopped;
+      break;
+    }
+    if (step() >= total_steps_ && place.batch < loader_.batches_per_epoch()) {
+      // max_steps can end a run within an epoch, which is then reported as far as it went.
+      if (place.batch > 0 && progress_.ended_step != step())
+        LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/false));
+      break;
+    }
+    if (all_stop_) {
+      summary.reason = StopReason::kRequested;
+      break;
+    }
+    const Clock::time_point step_start = Clock::now();
+    LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader_.Next());
+    if (batch == nullptr) {
+      LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/true));
+      continue;
+    }
+    LOCKSTEP_TRY(TrainBatch(*batch));
+    epoch_seconds_ += SecondsSince(step_start);
+    timed_samples_ += report_.samples;
+    report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);
+    if (options_.observer != nullptr) Heed(options_.observer->OnStep(report_));
+  }
+  summary.steps = step();
+  summary.epochs = loader_.place().epoch;
+  summary.skipped_batches = progress_.skipped;
+  summary.best_metric = progress_.best_metric;
+  summary.best_epoch = progress_.best_epoch;
+  if (summary.reason != StopReason::kRequested) TakeResult();
+  summary.seconds = SecondsSince(start);
+  return summary;
+}
+
+bool Trainer::PatienceIsOut() const {
+  return options_.early_stopping &&
+         progress_.evaluations_without_gain >= options_.early_stopping->patience;
+}
+
+// With several ranks, all stop after the step in which they learn of the wish.
+void Trainer::Heed(Wish wish) {
+  wants_stop_ = wants_stop_ || wish == Wish::kStop;
+  if (communicator_.size() == 1) all_stop_ = wants_stop_;
+}
+
+Status Trainer::TrainBatch(const Batch& batch) {
+  const auto where = [&] {
+    return "epoch " + std::to_string(batch.epoch) + ", batch " + std::to_string(batch.number);
+  };
+  report_ = {.step = step() + 1,
+             .epoch = batch.epoch,
+             .batch = batch.number,
+             .batches = loader_.batches_per_epoch(),
+             .samples = batch.global_count,
+             .learning_rate = optimizer_.learning_rate() *
+                              ScheduleFactor(options_.schedule, step(), total_steps_)};
+  Status status;
+  const RankRecord mine = Gradients(batch, status);
+  Result<RankRecord> all = Exchange(mine, status);
+  if (!all.ok()) return all.status().At(where());
+  report_.skipped = all->parts == 0;
+  if (!report_.skipped) {
+    if (const Status updated = Update(mine, *all, batch.global_count); !updated.ok())
+      return updated.At(where() + ", step " + std::to_string(step()));
+    progress_.epoch_samples += batch.global_count;
+  }
+  all_stop_ = all_stop_ || all->wants_stop > 0;
+  ++progress_.step;
+  progress_.skipped += report_.skipped;
+  progress_.epoch_skipped += report_.skipped;
+  progress_.epoch_loss_sum += all->loss_sum;
+  progress_.epoch_loss_weight += all->loss_weight;
+  report_.loss = MeanOf(all->loss_sum, all->loss_weight);
+  report_.epoch_loss = MeanOf(progress_.epoch_loss_sum, progress_.epoch_loss_weight);
+  return Status::Ok();
+}
+
+// This rank's samples, cut into parts that differ by at most one: no part is so small that batch
+// norm could not take its statistics while the others are large.
+Trainer::RankRecord Trainer::Gradients(const Batch& batch, Status& status) {
+  RankRecord record;
+  record.wants_stop = wants_stop_;
+  const int64_t largest_part = CeilDivide(loader_.largest_count(), options_.micro_batches);
+  const int64_t parts = CeilDivide(batch.count, largest_part);
+  for (int64_t part = 0; part < parts && status.ok(); ++part) {
+    const IndexRange samples = ShardRange(batch.count, parts, part);
+    const Result<StepResult> result =
+        network_.Gradients(batch.x.Samples(samples.begin, samples.end),
+                           batch.target.Samples(samples.begin, samples.end),
+                           {.index = static_cast<uint64_t>(step()),
+                            .first_sample = batch.first + samples.begin,
+                            .accumulate = record.parts > 0,
+                            .divisor = static_cast<double>(batch.global_count)});
+    if (!result.ok()) {
+      status = result.status();
+    } else if (!result.value().skipped) {
+      record.loss_sum += result.value().loss.sum;
+      record.loss_weight += result.value().loss.weight;
+      ++record.parts;
+    }
+  }
+  record.failed = !status.ok();
+  return record;
+}
+
+Result<Trainer::RankRecord> Trainer::Exchange(const RankRecord& mine, const Status& status) {
+  LOCKSTEP_TRY(communicator_.AllGather(std::as_bytes(std::span(&mine, 1)),
+                                       std::as_writable_bytes(std::span(records_))));
+  LOCKSTEP_TRY(status);
+  for (size_t rank = 0; rank < records_.size(); ++rank) {
+    if (records_[rank].failed != 0)
+      return Status::Invalid("rank " + std::to_string(rank) + " failed; it says why");
+  }
+  MergeTree(0, static_cast<int64_t>(records_.size()), [&](int64_t into, int64_t from) {
+    RankRecord& to = records_[static_cast<size_t>(into)];
+    const RankRecord& other = records_[static_cast<size_t>(from)];
+    to.loss_sum += other.loss_sum;
+    to.loss_weight += other.loss_weight;
+    to.parts += other.parts;
+    to.wants_stop += other.wants_stop;
+  });
+  return records_[0];
+}
+
+Status Trainer::Update(const RankRecord& mine, const RankRecord& all, int64_t samples) {
+  Context& ctx = network_.context();
+  const ParameterSet parameters = network_.parameters();
+  if (all.loss_weight == 0.0)
+    return Status::Invalid("no target of the batch counts, so there is no loss to reduce");
+  if (mine.parts == 0) std::fill(parameters.gradients.begin(), parameters.gradients.end(), 0.0f);
+  LOCKSTEP_TRY(communicator_.AllReduce(parameters.gradients));
+  double scale = static_cast<double>(samples) / all.loss_weight;
+  if (gradient_norm_) {
+    LOCKSTEP_TRY_ASSIGN(const double norm, gradient_norm_->Measure(ctx, parameters));
+    report_.gradient_norm = norm * scale;
+    scale *= ClipFactor(norm * scale, options_.clip_norm);
+  }
+  LOCKSTEP_TRY(optimizer_.Update(ctx, parameters, report_.learning_rate, scale));
+  network_.ParametersChanged();
+  if (ema_) ema_->Update(ctx, network_.workspace());
+  return Status::Ok();
+}
+
+// Everything is settled before observers hear of it, so that one which saves, saves the boundary.
+Status Trainer::EndEpoch(int64_t epoch, bool complete) {
+  EpochReport report{.epoch = epoch,
+                     .step = step(),
+                     .train_loss = MeanOf(progress_.epoch_loss_sum, progress_.epoch_loss_weight),
+                     .learning_rate = report_.learning_rate,
+                     .samples = progress_.epoch_samples,
+                     .skipped_batches = progress_.epoch_skipped,
+                     .seconds = epoch_seconds_};
+  std::optional<EvaluationReport> evaluation;
+  const bool last = step() >= total_steps_;
+  if (validation_ != nullptr && (last || (epoch + 1) % options_.evaluate_every == 0)) {
+    LOCKSTEP_TRY_ASSIGN(evaluation, EvaluateEpoch(epoch));
+    report.validation = evaluation->result;
+  }
+  if (complete) {
+    progress_.epoch_loss_sum = progress_.epoch_loss_weight = 0.0;
+    progress_.epoch_samples = progress_.epoch_skipped = 0;
+    epoch_seconds_ = 0.0;
+    timed_samples_ = 0;
+  }
+  progress_.ended_step = step();
+  history_.push_back(report);
+  if (options_.observer == nullptr) return Status::Ok();
+  if (evaluation) Heed(options_.observer->OnEvaluation(*evaluation));
+  Heed(options_.observer->OnEpoch(report));
+  return Status::Ok();
+}
+
+Result<EvaluationReport> Trainer::EvaluateEpoch(int64_t epoch) {
+  const Clock::time_point start = Clock::now();
+  EvaluationReport report{.step = step(), .epoch = epoch};
+  {
+    std::optional<Ema::Swap> averaged;
+    if (ema_) averaged.emplace(*ema_, network_.context(), network_.workspace());
+    network_.ParametersChanged();
+    LOCKSTEP_TRY_ASSIGN(report.result, validation_->Run());
+    const std::optional<double> value = ValueOf(report.result, options_.monitor);
+    if (!value) {
+      return Status::Invalid(std::string("the validation samples have no ") +
+                             NameOf(options_.monitor) +
+                             ": they are all of one class, or all the same");
+    }
+    Judge(report, *value);
+  }
+  network_.ParametersChanged();
+  report.seconds = SecondsSince(start);
+  return report;
+}
+
+void Trainer::Judge(EvaluationReport& report, double value) {
+  const double min_delta = options_.early_stopping ? options_.early_stopping->min_delta : 0.0;
+  const double gain = !progress_.best_metric             ? std::numeric_limits<double>::infinity()
+                      : LargerIsBetter(options_.monitor) ? value - *progress_.best_metric
+                                                         : *progress_.best_metric - value;
+  report.improved = gain > min_delta;
+  ++progress_.evaluations_without_gain;
+  if (report.improved) {
+    progress_.best_metric = value;
+    progress_.best_epoch = report.epoch;
+    progress_.evaluations_without_gain = 0;
+    if (keeps_best()) best_.TakeFrom(network_);
+  }
+  report.evaluations_without_gain = progress_.evaluations_without_gain;
+}
+
+bool Trainer::TakeResult() {
+  if (best() != nullptr) {
+    best()->ApplyTo(network_);
+  } else if (ema_ && ema_->update_count() > 0) {
+    const std::vector<NamedTensor> live = ModelTensors(network_);
+    for (size_t i = 0; i < live.size(); ++i) {
+      const Tensor average = ema_->states()[i].tensor;
+      std::copy_n(average.f32(), average.size(), live[i].tensor.f32());
+    }
+    network_.ParametersChanged();
+  } else {
+    return false;
+  }
+  result_taken_ = true;
+  return true;
+}
+
+TrainingState Trainer::state() const {
+  const LoaderPlace place = loader_.place();
+  return {.step = step(),
+          .epoch = place.epoch,
+          .batch_in_epoch = place.batch,
+          .seed = options_.seed,
+          .shards = network_.plan().shards(),
+          .best_metric = progress_.best_metric,
+          .recipe = options_.recipe,
+          .batch_norms = ConventionsOf(network_)};
+}
+
+CheckpointParts Trainer::Parts(bool with_best) {
+  return {.network = &network_,
+          .optimizer = &optimizer_,
+          .ema = ema_ ? &*ema_ : nullptr,
+          .best = with_best && keeps_best() ? &best_ : nullptr,
+          .standardizer = options_.standardizer ? &*options_.standardizer : nullptr};
+}
+
+Metadata Trainer::Extra() const {
+  const Progress& p = progress_;
+  return {{"batches_per_epoch", std::to_string(loader_.batches_per_epoch())},
+          {"samples_per_epoch", std::to_string(loader_.samples_per_epoch())},
+          {"monitor", NameOf(options_.monitor)},
+          {"skipped_batches", std::to_string(p.skipped)},
+          {"epoch_loss_sum", TextOf(p.epoch_loss_sum)},
+          {"epoch_loss_weight", TextOf(p.epoch_loss_weight)},
+          {"epoch_samples", std::to_string(p.epoch_samples)},
+          {"epoch_skipped", std::to_string(p.epoch_skipped)},
+          {"best_epoch", std::to_string(p.best_epoch)},
+          {"evaluations_without_gain", std::to_string(p.evaluations_without_gain)},
+          {"ended_step", std::to_string(p.ended_step)}};
+}
+
+Status Trainer::ReadExtra(const Metadata& meta, const TrainingState& state, Progress& p) const {
+  p.step = state.step;
+  p.best_metric = state.best_metric;
+  LOCKSTEP_TRY(Take(meta, "skipped_batches", p.skipped));
+  LOCKSTEP_TRY(Take(meta, "epoch_loss_sum", p.epoch_loss_sum));
+  LOCKSTEP_TRY(Take(meta, "epoch_loss_weight", p.epoch_loss_weight));
+  LOCKSTEP_TRY(Take(meta, "epoch_samples", p.epoch_samples));
+  LOCKSTEP_TRY(Take(meta, "epoch_skipped", p.epoch_skipped));
+  LOCKSTEP_TRY(Take(meta, "best_epoch", p.best_epoch));
+  LOCKSTEP_TRY(Take(meta, "evaluations_without_gain", p.evaluations_without_gain));
+  LOCKSTEP_TRY(Take(meta, "ended_step", p.ended_step));
+
+  const auto same = [](const char* what, auto saved, auto now) {
+    if (saved == now) return Status::Ok();
+    return Status::Invalid("the run was saved with " + std::string(what) + " " +
+                           std::to_string(saved) + ", now it is " + std::to_string(now) +
+                           ": it would not go on as it began");
+  };
+  LOCKSTEP_TRY(same("seed", state.seed, options_.seed));
+  LOCKSTEP_TRY(same("shards", state.shards, static_cast<int64_t>(network_.plan().shards())));
+  int64_t batches = 0, samples = 0;
+  LOCKSTEP_TRY(Take(meta, "batches_per_epoch", batches));
+  LOCKSTEP_TRY(Take(meta, "samples_per_epoch", samples));
+  LOCKSTEP_TRY(same("batches per epoch", batches, loader_.batches_per_epoch()));
+  LOCKSTEP_TRY(same("samples per epoch", samples, loader_.samples_per_epoch()));
+  const auto monitor = meta.find("monitor");
+  if (p.best_metric && (monitor == meta.end() || monitor->second != NameOf(options_.monitor))) {
+    return Status::Invalid("the best weights were chosen by " +
+                           (monitor == meta.end() ? "?" : Quoted(monitor->second)) +
+                           ", now it is by " + NameOf(options_.monitor));
+  }
+  return Status::Ok();
+}
+
+Status Trainer::Save(const std::string& path) {
+  if (result_taken_) {
+    return Status::Invalid(path +
+                           ": the run has ended and the network holds its result, from which no "
+                           "run can go on; SaveModel saves it");
+  }
+  return WriteCheckpoint(path, Parts(progress_.best_metric.has_value()), state(), Extra());
+}
+
+Status Trainer::Resume(const std::string& path) {
+  LOCKSTEP_CHECK(step() == 0 && !result_taken_, "Resume comes before Run");
+  LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
+  Result<TrainingState> state = TrainingStateFrom(checkpoint.meta);
+  if (!state.ok()) return state.status().At(path);
+  Progress progress;
+  LOCKSTEP_TRY(ReadExtra(checkpoint.meta, *state, progress).At(path));
+  LOCKSTEP_TRY(loader_.Seek({.epoch = state->epoch, .batch = state->batch_in_epoch}).At(path));
+  const Status read =
+      ReadInto(checkpoint, Parts(progress.best_metric.has_value())).status().At(path);
+  if (!read.ok()) {
+    LOCKSTEP_TRY(loader_.Seek({}));
+    return read;
+  }
+  progress_ = progress;
+  return Status::Ok();
+}
+
+}  // namespace lockstep

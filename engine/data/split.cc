@@ -28,7 +28,8 @@ std::string Number(double value) {
 Result<int64_t> CountOf(const Share& share, int64_t size, const std::string& part) {
   if (share.is_count()) {
     if (share.count() < 0) {
-      return Status::Invalid("the " + part + " part needs a fraction in [0, 1) or a count from 0");
+      return Status::Invalid("a " + part + " part of " + std::to_string(share.count()) +
+                             " samples: a count from 0 is needed");
     }
     return share.count();
   }

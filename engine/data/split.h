@@ -14,14 +14,16 @@ namespace lockstep {
 // How much of a dataset: a fraction of all samples, or a number of samples.
 class Share {
  public:
-  static Share Fraction(double fraction) { return Share(fraction, -1); }
-  static Share Count(int64_t count) { return Share(0.0, count); }
-  bool is_count() const { return count_ >= 0 || fraction_ < 0.0; }
+  static Share Fraction(double fraction) { return Share(false, fraction, 0); }
+  static Share Count(int64_t count) { return Share(true, 0.0, count); }
+  bool is_count() const { return is_count_; }
   double fraction() const { return fraction_; }
   int64_t count() const { return count_; }
 
  private:
-  Share(double fraction, int64_t count) : fraction_(fraction), count_(count) {}
+  Share(bool is_count, double fraction, int64_t count)
+      : is_count_(is_count), fraction_(fraction), count_(count) {}
+  bool is_count_;
   double fraction_;
   int64_t count_;
 };

@@ -59,6 +59,38 @@ int64_t GemmScratchOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
   return AlignUp(sizes.panel_b) + sizes.panels_a + sizes.partial;
 }
 
+// Fetches the part of B that the next panel will be packed from, a little with each tile of this
+// one, into the L2 cache. (Zen 3, B transposed: packing was 11 % of a 2048-cubed product without
+// it.)
+class PanelPrefetch {
+ public:
+  PanelPrefetch(const ConstMatrix& b, const Stretch& stretch, int64_t col, int64_t col_end,
+                int64_t tiles) {
+    const int64_t depth = stretch.k_end - stretch.k_begin;
+    if (col >= col_end || depth * (col_end - col) < kL1Floats / 4) return;
+    const bool by_rows = b.col_stride == 1;
+    if (!by_rows && b.row_stride != 1) return;
+    start_ = b.data + stretch.k_begin * b.row_stride + col * b.col_stride;
+    stride_ = by_rows ? b.row_stride : b.col_stride;
+    const int64_t runs = by_rows ? depth : col_end - col;
+    lines_ = CeilDiv(by_rows ? col_end - col : depth, kLineFloats);
+    left_ = runs * lines_;
+    each_ = CeilDiv(left_, tiles);
+  }
+  void Some() {
+    for (int64_t i = std::min(each_, left_); i > 0; --i) {
+      __builtin_prefetch(start_ + line_ * kLineFloats, 0, 2);
+      if (++line_ == lines_) line_ = 0, start_ += stride_;
+    }
+    left_ -= std::min(each_, left_);
+  }
+
+ private:
+  static constexpr int64_t kLineFloats = 16;
+  const float* start_ = nullptr;  // of the run: a row or column of the panel
+  int64_t stride_ = 0, lines_ = 0, line_ = 0, left_ = 0, each_ = 0;
+};
+
 // scalar_bias: one bias for every column.
 void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
   const int64_t m = args.m, n = args.n, k = args.k;
@@ -80,6 +112,7 @@ void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
   const bool pack_a = !wide && (panels > 4 || m * k > kL1Floats);
   const int64_t tiles = CeilDiv(m, wide ? kWideRows : pack_a ? kRows : kDirectRows);
   const int64_t tile_rows = m / tiles, larger_tiles = m % tiles;
+  const auto first_row = [=](int64_t t) { return t * tile_rows + std::min(t, larger_tiles); };
   const bool pack_b = b.col_stride != 1 || (tiles > 2 && k * b.row_stride > kL1Floats);
 
   const ScratchSizes sizes = SizesOf(m, n, k, stretch.segments);
@@ -112,7 +145,7 @@ void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
       tile.b = b.data + stretch.k_begin * b.row_stride + col * b.col_stride;
       tile.b_step = b.row_stride;
       if (pack_b || cols < width) {
-        PackPanel(tile.b, b.col_stride, b.row_stride, cols, cols, depth, width, panel_b);
+        PackPanel(tile.b, b.col_stride, b.row_stride, cols, depth, width, panel_b);
         tile.b = panel_b;
         tile.b_step = width;
       }
@@ -120,25 +153,31 @@ void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
                                       : narrow ? kNarrowTiles.data()
                                       : pack_a ? kPackedTiles.data()
                                                : kDirectTiles.data();
-      for (int64_t t = 0, row = 0; t < tiles; ++t) {
-        const int64_t rows = tile_rows + (t < larger_tiles ? 1 : 0);
+      PanelPrefetch next_b(b, stretch, col + panel_cols, std::min(n, col + 2 * panel_cols), tiles);
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t row = first_row(t), rows = first_row(t + 1) - row;
         tile.a = a.data + row * a.row_stride + stretch.k_begin * a.col_stride;
         tile.a_row = a.row_stride;
         tile.a_step = a.col_stride;
         if (pack_a) {
           float* packed = panels_a + row * depth;
-          if (panel == 0) {
-            PackPanel(tile.a, a.row_stride, a.col_stride, rows, m - row, depth, rows, packed);
+          if (panel == 0 && a.row_stride != 1) {
+            PackPanel(tile.a, a.row_stride, a.col_stride, rows, depth, rows, packed);
+          } else if (panel == 0 && t % kPackedAtOnce == 0) {
+            int64_t rows_of[kPackedAtOnce + 1];
+            const int many = static_cast<int>(std::min<int64_t>(kPackedAtOnce, tiles - t));
+            for (int i = 0; i <= many; ++i) rows_of[i] = first_row(t + i);
+            PackNeighbours(tile.a, a.col_stride, rows_of, many, m - row, depth, panels_a);
           }
           tile.a = packed;
           tile.a_row = 1;
           tile.a_step = rows;
         }
+        next_b.Some();
         tile.c = args.c + row * args.c_stride + col;
         tile.partial = partial + (steps > 1 ? (panel * tiles + t) * slots : 0);
         tile.next_partial = steps > 1 && step > 0 ? tile.partial + slots : nullptr;
         functions[rows - 1](tile);
-        row += rows;
       }
     }
   }

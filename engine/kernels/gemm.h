@@ -30,7 +30,7 @@ struct GemmArgs {
 };
 
 // Blocks of about this size keep what they touch in the caches; larger ones are correct but slower.
-inline constexpr int64_t kGemmBlockRows = 256;
+inline constexpr int64_t kGemmBlockRows = 512;
 inline constexpr int64_t kGemmBlockCols = 512;
 
 // Floats of scratch for any block with no larger m, n, k and number of segments.

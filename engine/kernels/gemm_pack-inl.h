@@ -3,8 +3,7 @@
 //
 // A panel of `width` vectors v[0..width) over k holds v[i][p] at panel[p * width + i]. For A the
 // vectors are the rows of a tile, for B the columns. `count` of them exist; where the panel is
-// wider, it repeats the last, so nothing is read that is not there and no lane meets a NaN of
-// another's.
+// wider, its last lanes repeat one of them or are zero.
 #if defined(LOCKSTEP_ENGINE_KERNELS_GEMM_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_ENGINE_KERNELS_GEMM_PACK_INL_H_
 #undef LOCKSTEP_ENGINE_KERNELS_GEMM_PACK_INL_H_
@@ -84,30 +83,61 @@ HWY_INLINE void PackTransposed(const float* from, int64_t stride, int64_t count,
 
 #endif  // HWY_TARGET == HWY_SCALAR
 
-// Vectors side by side: v[i][p] = from[p * stride + i]. `readable` floats may be read from each k.
-HWY_INLINE void PackCopied(const float* HWY_RESTRICT from, int64_t stride, int64_t count,
-                           int64_t readable, int64_t k, int64_t width, float* HWY_RESTRICT panel) {
+// Vectors side by side: v[i][p] = from[p * stride + i].
+HWY_INLINE void PackCopied(const float* HWY_RESTRICT from, int64_t stride, int64_t count, int64_t k,
+                           int64_t width, float* HWY_RESTRICT panel) {
   const TileTag d;
-  const int64_t whole = (count + kLanes - 1) / kLanes * kLanes;
-  if (whole <= readable && whole >= width) {
-    // What is read beyond `count` exists, but belongs to others: it may be overwritten here, by the
-    // next k, or stay where nobody looks.
+  if (count == width && width % kLanes == 0) {
     for (int64_t p = 0; p < k; ++p, from += stride, panel += width) {
-      for (int64_t i = 0; i < whole; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, panel + i);
+      for (int64_t i = 0; i < width; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, panel + i);
     }
     return;
   }
   for (int64_t p = 0; p < k; ++p, from += stride, panel += width) {
+    for (int64_t i = count; i < width; ++i) panel[i] = 0.0f;
     CopyFew(from, count, panel);
-    for (int64_t i = count; i < width; ++i) panel[i] = panel[count - 1];
   }
 }
 
+// The panels of several neighbouring tiles of A at once, where the rows of A are side by side: a
+// row of tiles shares its cache lines, and where k steps from page to page, or by a power of two
+// that makes lines collide, it pays to meet each only once. Tile t begins at row first_row[t] of A
+// and its panel at panels + first_row[t] * k; first_row has one entry more than there are tiles.
+// `readable`: rows of A that exist from first_row[0] on.
+inline constexpr int kPackedAtOnce = 8;
+HWY_INLINE void PackNeighbours(const float* from, int64_t stride, const int64_t* first_row,
+                               int tiles, int64_t readable, int64_t k, float* panels) {
+  const TileTag d;
+  if (k == 0) return;
+  float* to[kPackedAtOnce];
+  int64_t offset[kPackedAtOnce], rows[kPackedAtOnce];
+  // Whole vectors are copied where that reads nothing beyond A; what they write too much is written
+  // again in the next k, so the last k is copied exactly.
+  int vectors = 0;
+  for (int t = 0; t < tiles; ++t) {
+    to[t] = panels + first_row[t] * k;
+    offset[t] = first_row[t] - first_row[0];
+    rows[t] = first_row[t + 1] - first_row[t];
+    if (rows[t] <= kLanes && offset[t] + kLanes <= readable) vectors = t + 1;
+  }
+  constexpr int64_t kAhead = 16;
+  for (int64_t p = 0; p + 1 < k; ++p, from += stride) {
+    for (int64_t i = 0; i < kPackedAtOnce * kRows; i += 16) {
+      hwy::Prefetch(from + std::min(kAhead, k - 1 - p) * stride + std::min(i, readable - 1));
+    }
+    for (int t = 0; t < vectors; ++t) {
+      hn::StoreU(hn::LoadU(d, from + offset[t]), d, to[t] + p * rows[t]);
+    }
+    for (int t = vectors; t < tiles; ++t) CopyFew(from + offset[t], rows[t], to[t] + p * rows[t]);
+  }
+  for (int t = 0; t < tiles; ++t) CopyFew(from + offset[t], rows[t], to[t] + (k - 1) * rows[t]);
+}
+
 // Any strides: v[i][p] = from[i * stride + p * step].
-HWY_INLINE void PackPanel(const float* from, int64_t stride, int64_t step, int64_t count,
-                          int64_t readable, int64_t k, int64_t width, float* HWY_RESTRICT panel) {
+HWY_INLINE void PackPanel(const float* from, int64_t stride, int64_t step, int64_t count, int64_t k,
+                          int64_t width, float* HWY_RESTRICT panel) {
   if (step == 1) return PackTransposed(from, stride, count, k, width, panel);
-  if (stride == 1) return PackCopied(from, step, count, readable, k, width, panel);
+  if (stride == 1) return PackCopied(from, step, count, k, width, panel);
   for (int64_t p = 0; p < k; ++p) {
     for (int64_t i = 0; i < width; ++i) {
       panel[p * width + i] = from[std::min(i, count - 1) * stride + p * step];

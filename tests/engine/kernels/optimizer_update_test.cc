@@ -153,6 +153,12 @@ TEST_P(OptimizerUpdateTest, AdamIsTheReference) {
   }
 }
 
+// Whoever gives the bits of the reference gives those of every other target: what runs here was
+// compared above, and what does not is said to be left out.
+TEST(OptimizerUpdateTargets, Avx512IsCompared) {
+  if ((hwy::SupportedTargets() & HWY_AVX3) == 0) GTEST_SKIP() << "this machine has no AVX-512";
+}
+
 // What allows blocks of any size, and threads to take any of them.
 TEST_P(OptimizerUpdateTest, CuttingTheRangeAnywhereGivesTheSameBits) {
   const AdamFactors f{.one_minus_beta1 = 0.1f,

@@ -95,7 +95,7 @@ Result<std::unique_ptr<ByteSource>> OpenFile(const std::string& path) {
     close(fd);
     return Status::Io(path + ": cannot be opened: too little memory");
   }
-  gzbuffer(file, 256 * 1024);
+  gzbuffer(file, 64 * 1024);
   const bool plain = gzdirect(file) == 1;  // looks at the first bytes
   return std::unique_ptr<ByteSource>(std::make_unique<File>(
       path, file, plain && S_ISREG(info.st_mode) ? static_cast<int64_t>(info.st_size) : -1));

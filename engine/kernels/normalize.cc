@@ -76,6 +76,7 @@ bool CanStream(const float* to, int64_t channels) {
 
 template <bool kRelu, bool kResidual, bool kStream>
 struct ForwardPass {
+  static constexpr bool kStreams = kStream;
   const float* x;
   const float* residual;
   float* y;
@@ -118,6 +119,7 @@ enum class Outputs { kDx, kStreamedDx, kAny };
 
 template <MaskFrom kMask, bool kTrain, Outputs kOutputs>
 struct BackwardPass {
+  static constexpr bool kStreams = kOutputs == Outputs::kStreamedDx;
   const float* x;
   const float* y;
   const float* dy;
@@ -171,6 +173,10 @@ HWY_INLINE void OneRow(const Pass& pass, int64_t at, int64_t c, int64_t channels
   const hn::CappedTag<float, 1> d1;
   const auto n = static_cast<int64_t>(hn::Lanes(d));
   const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
+  for (; c + 2 * n <= channels; c += 2 * n) {
+    pass.One(d, at + c, pass.At(d, c));
+    pass.One(d, at + c + n, pass.At(d, c + n));
+  }
   for (; c + n <= channels; c += n) pass.One(d, at + c, pass.At(d, c));
   for (; c + n4 <= channels; c += n4) pass.One(d4, at + c, pass.At(d4, c));
   for (; c < channels; ++c) pass.One(d1, at + c, pass.At(d1, c));
@@ -201,10 +207,14 @@ HWY_INLINE void FourRows(const Pass& pass, int64_t at, int64_t channels, int64_t
   for (int64_t r = 0; r < 4; ++r) OneRow(pass, at + r * stride, c, channels);
 }
 
+// What is streamed is written in the order of memory: the same matrix took half as long so as by
+// four rows at once (103 MB, Zen 3).
 template <class Pass>
 void AllRows(const Pass& pass, int64_t first, int64_t channels, int64_t rows, int64_t stride) {
   int64_t r = 0;
-  for (; r + 4 <= rows; r += 4) FourRows(pass, r * stride + first, channels, stride);
+  if constexpr (!Pass::kStreams) {
+    for (; r + 4 <= rows; r += 4) FourRows(pass, r * stride + first, channels, stride);
+  }
   for (; r < rows; ++r) OneRow(pass, r * stride + first, 0, channels);
 }
 
@@ -306,6 +316,15 @@ void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t 
 
 // ------------------------------------------------------------------------------- gradient sums
 
+// As in moments.cc, for each of the matrices that are read.
+constexpr int64_t kAhead = 8192;
+HWY_INLINE void PrefetchLines(const float* from, int64_t floats) {
+  const char* bytes = reinterpret_cast<const char*>(from);
+  for (int64_t i = 0; i < floats * static_cast<int64_t>(sizeof(float)); i += 64) {
+    hwy::Prefetch(bytes + kAhead + i);
+  }
+}
+
 // Single-precision sums of one tile.
 struct TileSums {
   HWY_ALIGN float dz[kChunk];
@@ -388,6 +407,12 @@ struct SumsPass {
     hn::Store(t, d, tile.dz_xhat + c);
   }
 
+  HWY_INLINE void PrefetchAll(int64_t i, int64_t floats) const {
+    PrefetchLines(x + i, floats);
+    PrefetchLines(dy + i, floats);
+    if constexpr (kMask == MaskFrom::kY) PrefetchLines(y + i, floats);
+  }
+
   template <int kRows>
   void SweepRows(int64_t row, bool first, int64_t channels, TileSums& tile) const {
     const hn::ScalableTag<float> d;
@@ -396,7 +421,11 @@ struct SumsPass {
     const auto n = static_cast<int64_t>(hn::Lanes(d));
     const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
     int64_t c = 0;
-    for (; c + n <= channels; c += n) SweepVector<kRows>(d, row, first, c, tile);
+    const bool dense = stride == channels;
+    for (; c + n <= channels; c += n) {
+      if (dense) PrefetchAll(row * stride + c * kRows, n * kRows);
+      SweepVector<kRows>(d, row, first, c, tile);
+    }
     for (; c + n4 <= channels; c += n4) SweepVector<kRows>(d4, row, first, c, tile);
     for (; c < channels; ++c) SweepVector<kRows>(d1, row, first, c, tile);
   }

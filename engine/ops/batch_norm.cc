@@ -11,8 +11,9 @@ namespace {
 
 using kernels::Activation;
 
-// Tensors beyond this many bytes are gone from every cache when whoever reads them next begins.
-constexpr int64_t kBeyondCaches = int64_t{24} << 20;
+// Tensors beyond this many bytes are, with the others of the same pass, gone from every cache when
+// whoever reads them next begins.
+constexpr int64_t kBeyondCaches = int64_t{12} << 20;
 
 bool BeyondCaches(int64_t elements) {
   return elements * static_cast<int64_t>(sizeof(float)) > kBeyondCaches;

@@ -56,6 +56,7 @@ constexpr size_t kCacheLine = 64;
 // enough that an idle engine costs a host program nothing it would notice.
 constexpr auto kLinger = std::chrono::microseconds(200);
 constexpr int kPausesPerClock = 64;
+constexpr auto kPatience = std::chrono::milliseconds(500);
 
 }  // namespace
 
@@ -93,11 +94,16 @@ class Context::Team {
     }
   }
 
-  // Helpers that were asked for but have not been given a thread yet find `closing` set when they
-  // are; the state is theirs too.
+  // Helpers that are inside leave at once. Those that were asked for but have not been given a
+  // thread yet find `closing` set when they are; the state is theirs too, so they are only waited
+  // for as long as a busy machine may reasonably take.
   ~Team() {
     state_->closing.store(true);
-    while (state_->inside.load() > 0) std::this_thread::yield();
+    const auto start = std::chrono::steady_clock::now();
+    while (state_->inside.load() > 0 ||
+           (state_->summoned.load() > 0 && std::chrono::steady_clock::now() - start < kPatience)) {
+      std::this_thread::yield();
+    }
   }
 
   void Run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {

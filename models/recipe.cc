@@ -1,0 +1,289 @@
+#include "models/recipe.h"
+
+#include <toml++/toml.h>
+
+#include <charconv>
+#include <cmath>
+#include <type_traits>
+
+#include "engine/io/file.h"
+#include "engine/io/nearest_name.h"
+#include "models/recipe_keys.h"
+
+namespace lockstep {
+namespace {
+
+template <class T>
+constexpr const char* kTypeName = "";
+template <>
+constexpr const char* kTypeName<std::string> = "a string";
+template <>
+constexpr const char* kTypeName<int64_t> = "a whole number";
+template <>
+constexpr const char* kTypeName<double> = "a number";
+template <>
+constexpr const char* kTypeName<bool> = "true or false";
+template <>
+constexpr const char* kTypeName<std::vector<std::string>> = "a list of strings";
+template <>
+constexpr const char* kTypeName<std::vector<int64_t>> = "a list of whole numbers";
+template <>
+constexpr const char* kTypeName<std::vector<double>> = "a list of numbers";
+
+template <class T>
+struct ElementOf {
+  using Type = void;
+};
+template <class T>
+struct ElementOf<std::vector<T>> {
+  using Type = T;
+};
+
+std::string Shown(double value) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof(text), value).ptr;
+  return std::string(text, end);
+}
+
+Status CheckValue(const std::string& value, const KeyLimits& limits) {
+  if (limits.choices.empty()) return Status::Ok();
+  for (const std::string& choice : limits.choices) {
+    if (value == choice) return Status::Ok();
+  }
+  std::string known;
+  for (const std::string& choice : limits.choices) known += (known.empty() ? "" : ", ") + choice;
+  return Status::Invalid("does not know " + Quoted(value) + "; choose one of " + known);
+}
+
+Status CheckValue(double value, const KeyLimits& limits) {
+  if (value >= limits.least && value <= limits.most) return Status::Ok();
+  const bool bounded = std::isfinite(limits.most);
+  return Status::Invalid("must be " +
+                         (bounded ? "between " + Shown(limits.least) + " and " + Shown(limits.most)
+                                  : "at least " + Shown(limits.least)) +
+                         ", not " + Shown(value));
+}
+Status CheckValue(int64_t value, const KeyLimits& limits) {
+  return CheckValue(static_cast<double>(value), limits);
+}
+Status CheckValue(bool, const KeyLimits&) { return Status::Ok(); }
+
+template <class T>
+Status ReadValue(const toml::node& node, const KeyLimits& limits, T& into) {
+  using Element = typename ElementOf<T>::Type;
+  const Status wrong = Status::Invalid(std::string("must be ") + kTypeName<T>);
+  if constexpr (!std::is_void_v<Element>) {
+    const toml::array* array = node.as_array();
+    if (array == nullptr) return wrong;
+    T values;
+    for (const toml::node& item : *array) {
+      Element value{};
+      LOCKSTEP_TRY(ReadValue(item, limits, value));
+      values.push_back(std::move(value));
+    }
+    into = std::move(values);
+    return Status::Ok();
+  } else {
+    if constexpr (std::is_same_v<T, std::string>) {
+      // Columns may be named by number; everything else that wants a string is checked against its
+      // choices.
+      if (const auto* number = node.as_integer()) {
+        into = std::to_string(number->get());
+      } else if (const auto* text = node.as_string()) {
+        into = text->get();
+      } else {
+        return wrong;
+      }
+    } else if constexpr (std::is_same_v<T, double>) {
+      if (const auto* number = node.as_floating_point()) {
+        into = number->get();
+      } else if (const auto* whole = node.as_integer()) {
+        into = static_cast<double>(whole->get());
+      } else {
+        return wrong;
+      }
+    } else if constexpr (std::is_same_v<T, bool>) {
+      const auto* value = node.as_boolean();
+      if (value == nullptr) return wrong;
+      into = value->get();
+    } else {
+      const auto* value = node.as_integer();
+      if (value == nullptr) return wrong;
+      into = value->get();
+    }
+    return CheckValue(into, limits);
+  }
+}
+
+std::vector<std::string> AllKeys() {
+  std::vector<std::string> keys;
+  const Recipe recipe;
+  VisitKeys(recipe, [&](const char* key, const auto&, const KeyLimits&, const char*) {
+    keys.push_back(key);
+  });
+  return keys;
+}
+
+// Sets the one key; `where` is the file and line, or the override.
+Status SetKey(const std::string& key, const toml::node& node, const std::string& where,
+              Recipe& recipe) {
+  bool found = false;
+  Status status;
+  VisitKeys(recipe, [&](const char* known, auto& member, const KeyLimits& limits, const char*) {
+    if (key != known) return;
+    found = true;
+    status = ReadValue(node, limits, member);
+  });
+  if (!found) {
+    const std::vector<std::string> keys = AllKeys();
+    return Status::Invalid(where + ": unknown key " + Quoted(key) + "; did you mean " +
+                           NearestName(key, keys) + "?");
+  }
+  return status.At(where + ": " + key);
+}
+
+std::string LineOf(const std::string& name, const toml::node& node) {
+  return name + ":" + std::to_string(node.source().begin.line);
+}
+
+Status ReadTable(const toml::table& table, const std::string& prefix, const std::string& name,
+                 Recipe& recipe) {
+  for (const auto& [key, node] : table) {
+    const std::string full = prefix + std::string(key.str());
+    if (const toml::table* inner = node.as_table(); inner != nullptr && prefix.empty()) {
+      bool known = false;
+      for (const std::string& one : AllKeys()) known = known || one.starts_with(full + ".");
+      if (!known) {
+        return Status::Invalid(
+            LineOf(name, node) + ": unknown table [" + full +
+            "]; there are data, model, loss, optimizer, schedule, train and output");
+      }
+      LOCKSTEP_TRY(ReadTable(*inner, full + ".", name, recipe));
+    } else {
+      LOCKSTEP_TRY(SetKey(full, node, LineOf(name, node), recipe));
+    }
+  }
+  return Status::Ok();
+}
+
+// toml++ explains over several lines; users get one.
+Status ParseFailure(const std::string& name, const toml::parse_error& error) {
+  return Status::Invalid(name + ":" + std::to_string(error.source().begin.line) +
+                         ": not TOML: " + Quoted(std::string(error.description())));
+}
+
+Status Override(const std::string& text, Recipe& recipe) {
+  const size_t equals = text.find('=');
+  const std::string where = "override " + Quoted(text);
+  if (equals == std::string::npos || equals == 0)
+    return Status::Invalid(where + ": write key=value");
+  const std::string key = text.substr(0, equals);
+  const std::string value = text.substr(equals + 1);
+  toml::table table;
+  try {
+    table = toml::parse("value = " + value + "\n");
+    if (table.size() != 1) return Status::Invalid(where + ": write one key=value");
+  } catch (const toml::parse_error&) {  // a bare word
+    table.insert_or_assign("value", value);
+  }
+  return SetKey(key, *table.get("value"), where, recipe);
+}
+
+// What no single key can say.
+Status CheckTogether(const Recipe& recipe) {
+  const bool file = recipe.data.kind == "csv" || recipe.data.kind == "mnist";
+  if (file && recipe.data.path.empty()) {
+    return Status::Invalid("data.kind = \"" + recipe.data.kind +
+                           "\" needs data.path; give it in the recipe, or as data.path=...");
+  }
+  if (recipe.data.delimiter.size() != 1) {
+    return Status::Invalid("data.delimiter must be one character, not " +
+                           Quoted(recipe.data.delimiter));
+  }
+  if (recipe.train.batch % recipe.train.micro_batches != 0) {
+    return Status::Invalid("train.micro_batches = " + std::to_string(recipe.train.micro_batches) +
+                           " does not divide train.batch = " + std::to_string(recipe.train.batch));
+  }
+  return Status::Ok();
+}
+
+void PrintValue(const std::string& value, std::string& out) {
+  out += '"';
+  for (const char c : value) {
+    if (c == '"' || c == '\\') out += '\\';
+    if (static_cast<unsigned char>(c) < 0x20) {
+      constexpr char kHex[] = "0123456789abcdef";
+      out += std::string("\\u00") + kHex[(c >> 4) & 15] + kHex[c & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+void PrintValue(int64_t value, std::string& out) { out += std::to_string(value); }
+void PrintValue(bool value, std::string& out) { out += value ? "true" : "false"; }
+void PrintValue(double value, std::string& out) {
+  const std::string text = Shown(value);
+  out += text;
+  if (text.find_first_of(".en") == std::string::npos) out += ".0";
+}
+template <class T>
+void PrintValue(const std::vector<T>& values, std::string& out) {
+  out += '[';
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (i > 0) out += ", ";
+    PrintValue(values[i], out);
+  }
+  out += ']';
+}
+
+}  // namespace
+
+Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
+                           std::span<const std::string> overrides) {
+  Recipe recipe;
+  try {
+    LOCKSTEP_TRY(ReadTable(toml::parse(text, name), "", name, recipe));
+  } catch (const toml::parse_error& error) {
+    return ParseFailure(name, error);
+  }
+  for (const std::string& override_text : overrides) LOCKSTEP_TRY(Override(override_text, recipe));
+  LOCKSTEP_TRY(CheckTogether(recipe).At(name));
+  return recipe;
+}
+
+Result<Recipe> LoadRecipe(const std::string& path, std::span<const std::string> overrides) {
+  constexpr int64_t kLargestRecipe = int64_t{1} << 20;
+  LOCKSTEP_TRY_ASSIGN(const std::string text, ReadFile(path, kLargestRecipe));
+  return ParseRecipe(text, path, overrides);
+}
+
+std::string PrintRecipe(const Recipe& recipe) {
+  std::string out;
+  std::string table;
+  VisitKeys(recipe,
+            [&](const char* key, const auto& member, const KeyLimits& limits, const char* meaning) {
+              const std::string name = key;
+              const size_t dot = name.find('.');
+              if (name.substr(0, dot) != table) {
+                if (!table.empty()) out += '\n';
+                table = name.substr(0, dot);
+                out += "[" + table + "]\n";
+              }
+              std::string line = name.substr(dot + 1) + " = ";
+              PrintValue(member, line);
+              std::string comment = meaning;
+              if (!limits.choices.empty()) {
+                std::string choices;
+                for (const std::string& choice : limits.choices)
+                  choices += (choices.empty() ? "" : ", ") + choice;
+                comment += (comment.empty() ? "" : " - ") + ("one of " + choices);
+              }
+              constexpr size_t kCommentColumn = 36;
+              if (line.size() < kCommentColumn) line.resize(kCommentColumn, ' ');
+              out += line + "  # " + comment + "\n";
+            });
+  return out;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,142 @@
+// A recipe says everything that decides a run: data, model, loss, optimizer, schedule, training. It
+// is a TOML file, with overrides from the command line; models/recipes/ holds examples and
+// recipe_keys.h the list of all keys.
+#ifndef LOCKSTEP_MODELS_RECIPE_H_
+#define LOCKSTEP_MODELS_RECIPE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/data/builtin_clinical.h"
+#include "engine/data/loader.h"
+#include "engine/data/standardize.h"
+#include "engine/optim/optimizer.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/network.h"
+#include "engine/train/trainer.h"
+
+namespace lockstep {
+
+// Defaults are what a recipe that does not name the key gets. Meanings: recipe_keys.h.
+struct Recipe {
+  struct Data {
+    std::string kind = "clinical";
+    std::string path{};
+    std::string test_path{};
+    std::string label = "-1";
+    std::vector<std::string> ignore{};
+    std::string header = "auto";
+    std::string delimiter = ",";
+    std::string task = "auto";
+    std::string positive{};
+    std::string missing = "error";
+    int64_t size = 0;
+    int64_t seed = 1;
+    double validation = 0.15;
+    double test = 0.15;
+    int64_t split_seed = 1;
+    bool standardize = true;
+    double pixel_mean = 0.0;
+    double pixel_sd = 1.0;
+  } data;
+  struct Model {
+    std::string kind = "mlp";
+    std::vector<int64_t> hidden = {64, 32};
+    std::string norm = "batch";
+    std::string activation = "relu";
+    double dropout = 0.0;
+    bool bias = true;
+    std::string init = "torch";
+    double init_scale = 1.0;
+    int64_t groups = 8;
+    std::string convention = "torch";
+    double momentum = -1.0;
+    double eps = 1e-5;
+    std::string single_value = "error";
+  } model;
+  struct Loss {
+    std::string kind = "auto";
+    double label_smoothing = 0.0;
+    std::vector<double> class_weights{};
+    double pos_weight = 1.0;
+    double delta = 1.0;
+  } loss;
+  struct Optim {
+    std::string kind = "adamw";
+    double learning_rate = 1e-3;
+    double weight_decay = 0.01;
+    bool decay_all = false;
+    double momentum = 0.9;
+    bool nesterov = false;
+    double beta1 = 0.9;
+    double beta2 = 0.999;
+    double eps = 1e-8;
+    double clip_norm = 0.0;
+  } optimizer;
+  struct Schedule {
+    std::string kind = "constant";
+    double warmup_epochs = 0.0;
+    double floor = 0.0;
+    double step_epochs = 10.0;
+    double gamma = 0.1;
+    double peak = 0.3;
+  } schedule;
+  struct Train {
+    int64_t epochs = 20;
+    int64_t batch = 32;
+    std::string last_batch = "keep";
+    int64_t micro_batches = 1;
+    int64_t seed = 1;
+    int64_t shards = 1;
+    int64_t threads = 0;
+    int64_t evaluate_every = 1;
+    std::string monitor = "loss";
+    int64_t patience = 0;
+    bool keep_best = true;
+    double ema_decay = 0.0;
+  } train;
+  struct Output {
+    std::string folder{};
+    double checkpoint_seconds = 60.0;
+  } output;
+};
+
+// Reads a recipe file and applies overrides "key=value" (the value as TOML; bare words count as
+// strings). An unknown key is an error that names the nearest known one; so is a value of the wrong
+// type or out of range. Errors name file and line.
+Result<Recipe> LoadRecipe(const std::string& path, std::span<const std::string> overrides = {});
+// The same from text; `name` stands for the file in messages, and relative data paths are taken as
+// they are.
+Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
+                           std::span<const std::string> overrides = {});
+// A recipe file with every key: its value in `recipe` and what it means. Reads back to the same
+// recipe.
+std::string PrintRecipe(const Recipe& recipe);
+
+// The data of a recipe, split and standardised.
+struct RecipeData {
+  Subset train, validation, test;
+  std::optional<Standardizer> standardizer{};
+  std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
+};
+// `standardizer` replaces the one measured on the training samples: a trained model brings its own.
+Result<RecipeData> LoadData(const Recipe& recipe,
+                            std::optional<Standardizer> standardizer = std::nullopt);
+
+// The network for samples as `info` describes them, bound for `batch` samples at a time.
+Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
+                             int64_t batch, bool training = true);
+Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe);
+Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe);
+// Everything but validation data, observer and recipe text. `batches` is the number of batches in
+// an epoch.
+Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_MODELS_RECIPE_H_

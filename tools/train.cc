@@ -1,0 +1,280 @@
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "engine/io/checkpoint.h"
+#include "engine/io/file.h"
+#include "engine/io/hash.h"
+#include "engine/io/metrics_log.h"
+#include "engine/train/checkpointing.h"
+#include "engine/train/trainer.h"
+#include "models/recipe.h"
+#include "tools/commands.h"
+#include "tools/live_line.h"
+#include "tools/run_folder.h"
+
+namespace lockstep::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// The first Ctrl-C asks the run to save and stop; the second one ends the program as if we were not
+// here.
+std::atomic<bool> stop_requested{false};
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+class CatchInterrupts {
+ public:
+  CatchInterrupts() {
+    stop_requested = false;
+    struct sigaction action {};
+    action.sa_handler = [](int) { stop_requested = true; };
+    action.sa_flags = SA_RESETHAND;
+    sigaction(SIGINT, &action, &before_int_);
+    sigaction(SIGTERM, &action, &before_term_);
+  }
+  ~CatchInterrupts() {
+    sigaction(SIGINT, &before_int_, nullptr);
+    sigaction(SIGTERM, &before_term_, nullptr);
+  }
+  CatchInterrupts(const CatchInterrupts&) = delete;
+  CatchInterrupts& operator=(const CatchInterrupts&) = delete;
+
+ private:
+  struct sigaction before_int_ {};
+  struct sigaction before_term_ {};
+};
+
+std::vector<std::string> MetricColumns() {
+  return {"train_loss", "learning_rate", "seconds", "loss", "accuracy", "auc", "mae", "r2"};
+}
+
+// Writes what a run leaves behind, and shows how it goes.
+class Recorder final : public TrainingObserver {
+ public:
+  Recorder(RunFolder folder, const Recipe& recipe, MetricsLog log)
+      : folder_(std::move(folder)),
+        checkpoint_seconds_(recipe.output.checkpoint_seconds),
+        line_(recipe.train.epochs),
+        log_(std::move(log)) {}
+
+  void Attach(Trainer* trainer) { trainer_ = trainer; }
+  const Status& status() const { return status_; }
+  void End() { line_.End(); }
+
+  Wish OnStep(const StepReport& report) override {
+    line_.Step(report, trainer_->total_steps());
+    return stop_requested || !status_.ok() ? Wish::kStop : Wish::kGoOn;
+  }
+  Wish OnEvaluation(const EvaluationReport& report) override {
+    improved_ = report.improved;
+    return Wish::kGoOn;
+  }
+  Wish OnEpoch(const EpochReport& report) override {
+    line_.Epoch(report, improved_);
+    improved_ = false;
+    std::vector<MetricValue> values = {{"train_loss", report.train_loss},
+                                       {"learning_rate", report.learning_rate},
+                                       {"seconds", report.seconds}};
+    if (report.validation) {
+      for (const Metric metric :
+           {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+        if (const auto value = ValueOf(*report.validation, metric))
+          values.push_back({NameOf(metric), *value});
+      }
+    }
+    Keep(log_.Append(report.epoch, report.step, values));
+    if (SecondsSince(last_save_) >= checkpoint_seconds_) {
+      Keep(trainer_->Save(folder_.last()));
+      last_save_ = Clock::now();
+    }
+    return stop_requested || !status_.ok() ? Wish::kStop : Wish::kGoOn;
+  }
+
+ private:
+  void Keep(Status status) {
+    if (status_.ok()) status_ = std::move(status);
+  }
+
+  RunFolder folder_;
+  double checkpoint_seconds_;
+  LiveLine line_;
+  MetricsLog log_;
+  Trainer* trainer_ = nullptr;
+  Status status_;
+  bool improved_ = false;
+  Clock::time_point last_save_ = Clock::now();
+};
+
+Json JsonOf(const EvaluationResult& result) {
+  Json json;
+  json["samples"] = result.samples;
+  for (const Metric metric :
+       {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+    if (const auto value = ValueOf(result, metric)) json[NameOf(metric)] = *value;
+  }
+  if (!result.confusion.empty() && result.classes <= 100) {
+    Json rows = Json::array();
+    for (int64_t c = 0; c < result.classes; ++c) {
+      const auto row = result.confusion.begin() + c * result.classes;
+      rows.push_back(std::vector<int64_t>(row, row + result.classes));
+    }
+    json["confusion"] = rows;
+  }
+  return json;
+}
+
+const char* NameOf(StopReason reason) {
+  switch (reason) {
+    case StopReason::kCompleted:
+      return "completed";
+    case StopReason::kEarlyStopped:
+      return "stopped early";
+    case StopReason::kRequested:
+      return "interrupted";
+  }
+  return "?";
+}
+
+// Measures the finished network on every split, says so, and writes model and summary.
+Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const RecipeData& data,
+              const TrainingSummary& summary, const Recipe& recipe) {
+  Json json;
+  json["status"] = NameOf(summary.reason);
+  json["steps"] = summary.steps;
+  json["epochs"] = summary.epochs;
+  json["seconds"] = summary.seconds;
+  json["skipped_batches"] = summary.skipped_batches;
+  if (summary.best_metric) {
+    json["best"] = {{"metric", recipe.train.monitor},
+                    {"value", *summary.best_metric},
+                    {"epoch", summary.best_epoch + 1}};
+  }
+  json["parameters"] = net.parameter_count();
+  json["bytes"] = net.bytes();
+  json["parameter_hash"] = HexOf(ModelHash(net));
+  json["threads"] = net.context().threads();
+  const std::pair<const char*, const Subset*> splits[] = {
+      {"train", &data.train}, {"validation", &data.validation}, {"test", &data.test}};
+  for (const auto& [name, subset] : splits) {
+    if (subset->empty()) continue;
+    LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, *subset));
+    json[name] = JsonOf(result);
+    fmt::print("{:<10}  {}\n", name, Describe(result));
+  }
+  if (data.best_test) {
+    json["best_possible_test"] = {{"auc", data.best_test->drawn_auc},
+                                  {"loss", data.best_test->drawn_log_loss},
+                                  {"accuracy", data.best_test->drawn_accuracy}};
+    fmt::print(
+        "best        loss {:.4f}  accuracy {:.2f} %  AUC {:.4f}   what knowing every true "
+        "probability would score on "
+        "these test samples\n",
+        data.best_test->drawn_log_loss, data.best_test->drawn_accuracy * 100.0,
+        data.best_test->drawn_auc);
+  }
+  LOCKSTEP_TRY(SaveModel(folder.model(), net, trainer.state(),
+                         data.standardizer ? &*data.standardizer : nullptr));
+  LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
+  fmt::print("{} steps in {:.1f} s, parameter hash {}; model, metrics and summary are in {}\n",
+             summary.steps, summary.seconds, json["parameter_hash"].get<std::string>(),
+             folder.path);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status Train(const TrainArgs& args) {
+  const bool resume = !args.resume.empty();
+  if (resume && (!args.recipe.empty() || !args.overrides.empty())) {
+    return Status::Invalid(
+        "--resume takes the run's own recipe: give neither a recipe nor overrides");
+  }
+  RunFolder folder{args.resume};
+  if (!resume && args.recipe.empty()) {
+    if (!args.print_recipe)
+      return Status::Invalid("train needs a recipe, or --resume and a run folder");
+    fmt::print("{}", PrintRecipe(Recipe{}));
+    return Status::Ok();
+  }
+  LOCKSTEP_TRY_ASSIGN(const Recipe recipe,
+                      LoadRecipe(resume ? folder.recipe() : args.recipe, args.overrides));
+  if (args.print_recipe) {
+    fmt::print("{}", PrintRecipe(recipe));
+    return Status::Ok();
+  }
+
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
+  LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
+                      Loader::Make(data.train.dataset, data.train.indices, loader_options));
+  Context ctx({.threads = static_cast<int>(recipe.train.threads)});
+  const int64_t parts = recipe.train.micro_batches;
+  LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(),
+                                                (loader->largest_count() + parts - 1) / parts));
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
+  LOCKSTEP_TRY_ASSIGN(TrainerOptions options,
+                      BuildTrainerOptions(recipe, loader->batches_per_epoch()));
+
+  if (!resume) {
+    LOCKSTEP_TRY_ASSIGN(folder, RunFolder::Create(recipe.output.folder, args.recipe));
+    LOCKSTEP_TRY(WriteFileAtomically(folder.recipe(), PrintRecipe(recipe)));
+  }
+  options.validation = data.validation;
+  options.recipe = PrintRecipe(recipe);
+  options.standardizer = data.standardizer;
+  if (options.validation.empty()) options.keep_best = false;
+
+  int64_t resumed_step = 0;
+  if (resume) {
+    LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
+    LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
+    resumed_step = state.step;
+  }
+  LOCKSTEP_TRY_ASSIGN(MetricsLog log,
+                      resume ? MetricsLog::Resume(folder.path, MetricColumns(), resumed_step)
+                             : MetricsLog::Start(folder.path, MetricColumns()));
+  Recorder recorder(folder, recipe, std::move(log));
+  options.observer = &recorder;
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
+                      Trainer::Make(net, *optimizer, *loader, std::move(options)));
+  recorder.Attach(trainer.get());
+  if (resume) LOCKSTEP_TRY(trainer->Resume(folder.last()));
+
+  fmt::print(
+      "{} samples to train, {} to validate, {} to test; {} parameters, {:.1f} MB; {} thread{}; "
+      "{}\n",
+      data.train.indices.size(), data.validation.indices.size(), data.test.indices.size(),
+      net.parameter_count(), static_cast<double>(net.bytes()) / 1e6, ctx.threads(),
+      ctx.threads() == 1 ? "" : "s", folder.path);
+  for (const LayerReport& row : net.plan().report()) {
+    for (const std::string& note : row.notes) {
+      if (note.starts_with("its bias")) fmt::print("note: {} {}: {}\n", row.path, row.kind, note);
+    }
+  }
+  std::fflush(stdout);
+
+  CatchInterrupts interrupts;
+  const Result<TrainingSummary> summary = trainer->Run();
+  recorder.End();
+  LOCKSTEP_TRY(recorder.status());
+  if (!summary.ok()) return summary.status();
+  if (summary->reason == StopReason::kRequested) {
+    LOCKSTEP_TRY(trainer->Save(folder.last()));
+    return Status(Code::kInterrupted, "stopped at step " + std::to_string(trainer->step()) +
+                                          " and saved; lockstep train --resume " + folder.path +
+                                          " goes on");
+  }
+  return Finish(folder, net, *trainer, data, *summary, recipe);
+}
+
+}  // namespace lockstep::tools

@@ -16,11 +16,9 @@
 
 namespace lockstep {
 
-// Names of tensors that begin so belong to the optimizer, to the moving average of the weights, to
-// the data; all others to the model.
+// Names of tensors that begin so belong to the optimizer and to the moving average of the weights.
 inline constexpr std::string_view kOptimizerPrefix = "optimizer.";
 inline constexpr std::string_view kAveragePrefix = "average.";
-inline constexpr std::string_view kDataPrefix = "data.";
 
 // Keys of the metadata that SaveCheckpoint adds itself. "format" = "pt" is what other programs look
 // for.

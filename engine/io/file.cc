@@ -206,7 +206,8 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
     }
   }
   const std::string temporary = TemporaryOf(path);
-  while (true) {
+  constexpr int kAttempts = 100;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
     const int fd = OpenRetrying(temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return FileError(path, "write", errno);
     // The name of the temporary is fixed, so that killed processes leave one at most; the lock
@@ -233,6 +234,8 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
     if (ftruncate(fd, 0) != 0) return FileError(path, "write", errno);
     return file;
   }
+  return Status::Io(path +
+                    ": cannot write: other processes keep replacing it; choose another path");
 }
 
 Status AtomicFile::Write(std::span<const std::byte> bytes) {

@@ -103,9 +103,31 @@ HWY_INLINE void CopyFew(const float* HWY_RESTRICT from, int64_t count, float* HW
   if (count & 1) *to = *from;
 }
 
-HWY_INLINE TileVec Finish(TileVec v, const TileOutput& out) {
+// Writes a tile that is wider than what is left of C: `sums` holds its rows, `width` floats each.
+HWY_NOINLINE void WritePartialTile(const TileArgs& args, int64_t rows, int64_t width,
+                                   float* HWY_RESTRICT sums) {
   const TileTag d;
-  return out.relu ? hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v) : v;
+  const TileOutput& out = *args.output;
+  HWY_ALIGN float row[kWideVecs * kLanes];
+  HWY_ALIGN float bias[kWideVecs * kLanes];
+  for (int64_t j = 0; j < width; j += kLanes) {
+    hn::Store(hn::Zero(d), d, row + j);
+    hn::Store(hn::Set(d, args.bias != nullptr && out.scalar_bias ? *args.bias : 0.0f), d, bias + j);
+  }
+  if (args.bias != nullptr && !out.scalar_bias) CopyFew(args.bias, args.cols, bias);
+  for (int64_t i = 0; i < rows; ++i) {
+    float* c = args.c + i * out.c_stride;
+    if (out.accumulate) CopyFew(c, args.cols, row);
+    for (int64_t j = 0; j < width; j += kLanes) {
+      float* at = sums + i * width + j;
+      TileVec v = hn::Load(d, at);
+      if (out.accumulate) v = hn::Add(hn::Load(d, row + j), v);
+      if (args.bias != nullptr) v = hn::Add(v, hn::Load(d, bias + j));
+      if (out.relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
+      hn::Store(v, d, at);
+    }
+    CopyFew(sums + i * width, args.cols, c);
+  }
 }
 
 template <int kTileRows, int kTileVecs>
@@ -113,74 +135,50 @@ HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileV
   const TileTag d;
   constexpr int kCols = kTileVecs * kLanes;
   const TileOutput& out = *args.output;
-  const bool whole = args.cols == kCols;
-  if (HWY_LIKELY(whole)) {
-    if (out.accumulate) {
+  if (HWY_UNLIKELY(args.cols != kCols)) {
+    HWY_ALIGN float sums[kTileRows * kCols];
+    LOCKSTEP_GEMM_UNROLL
+    for (int i = 0; i < kTileRows; ++i) {
       LOCKSTEP_GEMM_UNROLL
-      for (int i = 0; i < kTileRows; ++i) {
-        LOCKSTEP_GEMM_UNROLL
-        for (int j = 0; j < kTileVecs; ++j) {
-          const float* from = args.c + i * out.c_stride + j * kLanes;
-          acc[i][j] = hn::Add(hn::LoadU(d, from), acc[i][j]);
-        }
-      }
+      for (int j = 0; j < kTileVecs; ++j) hn::Store(acc[i][j], d, sums + i * kCols + j * kLanes);
     }
-    if (args.bias != nullptr) {
-      LOCKSTEP_GEMM_UNROLL
-      for (int j = 0; j < kTileVecs; ++j) {
-        const TileVec bias =
-            out.scalar_bias ? hn::Set(d, args.bias[0]) : hn::LoadU(d, args.bias + j * kLanes);
-        LOCKSTEP_GEMM_UNROLL
-        for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::Add(acc[i][j], bias);
-      }
-    }
-    if (out.relu) {
-      LOCKSTEP_GEMM_UNROLL
-      for (int i = 0; i < kTileRows; ++i) {
-        LOCKSTEP_GEMM_UNROLL
-        for (int j = 0; j < kTileVecs; ++j) {
-          acc[i][j] = hn::IfThenZeroElse(hn::Lt(acc[i][j], hn::Zero(d)), acc[i][j]);
-        }
-      }
-    }
+    WritePartialTile(args, kTileRows, kCols, sums);
+    return;
+  }
+  if (out.accumulate) {
     LOCKSTEP_GEMM_UNROLL
     for (int i = 0; i < kTileRows; ++i) {
       LOCKSTEP_GEMM_UNROLL
       for (int j = 0; j < kTileVecs; ++j) {
-        hn::StoreU(acc[i][j], d, args.c + i * out.c_stride + j * kLanes);
+        const float* from = args.c + i * out.c_stride + j * kLanes;
+        acc[i][j] = hn::Add(hn::LoadU(d, from), acc[i][j]);
       }
     }
-    return;
   }
-  // The last columns: each row passes through a buffer of full width.
-  HWY_ALIGN float sums[kTileRows * kCols];
-  HWY_ALIGN float row[kCols] = {};
-  HWY_ALIGN float bias[kCols] = {};
+  if (args.bias != nullptr) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int j = 0; j < kTileVecs; ++j) {
+      const TileVec bias =
+          out.scalar_bias ? hn::Set(d, args.bias[0]) : hn::LoadU(d, args.bias + j * kLanes);
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::Add(acc[i][j], bias);
+    }
+  }
+  if (out.relu) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int i = 0; i < kTileRows; ++i) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int j = 0; j < kTileVecs; ++j) {
+        acc[i][j] = hn::IfThenZeroElse(hn::Lt(acc[i][j], hn::Zero(d)), acc[i][j]);
+      }
+    }
+  }
   LOCKSTEP_GEMM_UNROLL
   for (int i = 0; i < kTileRows; ++i) {
     LOCKSTEP_GEMM_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
-      hn::Store(acc[i][j], d, sums + (i * kTileVecs + j) * kLanes);
+      hn::StoreU(acc[i][j], d, args.c + i * out.c_stride + j * kLanes);
     }
-  }
-  if (args.bias != nullptr) {
-    if (out.scalar_bias) {
-      std::fill_n(bias, args.cols, args.bias[0]);
-    } else {
-      CopyFew(args.bias, args.cols, bias);
-    }
-  }
-  for (int i = 0; i < kTileRows; ++i) {
-    float* c = args.c + i * out.c_stride;
-    if (out.accumulate) CopyFew(c, args.cols, row);
-    for (int j = 0; j < kTileVecs; ++j) {
-      float* at = sums + (i * kTileVecs + j) * kLanes;
-      TileVec v = hn::Load(d, at);
-      if (out.accumulate) v = hn::Add(hn::Load(d, row + j * kLanes), v);
-      if (args.bias != nullptr) v = hn::Add(v, hn::Load(d, bias + j * kLanes));
-      hn::Store(Finish(v, out), d, at);
-    }
-    CopyFew(sums + i * kCols, args.cols, c);
   }
 }
 

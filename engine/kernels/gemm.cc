@@ -28,10 +28,10 @@ template <int kTileVecs, bool kPacked, int kMaxRows>
 constexpr auto TilesUpTo() {
   return TilesOf<kTileVecs, kPacked>(std::make_integer_sequence<int, kMaxRows>());
 }
-// Indexed by rows - 1. Narrow panels are rare enough to do with one version.
+// Indexed by rows - 1. Narrow and wide panels do with one version for packed and direct A.
 constexpr auto kPackedTiles = TilesUpTo<kVecs, true, kRows>();
 constexpr auto kDirectTiles = TilesUpTo<kVecs, false, kDirectRows>();
-constexpr auto kNarrowTiles = TilesUpTo<kNarrowVecs, false, kRows>();
+constexpr auto kNarrowTiles = TilesUpTo<kNarrowVecs, false, kDirectRows>();
 constexpr auto kWideTiles = TilesUpTo<kWideVecs, false, kWideRows>();
 
 constexpr int64_t kL1Floats = 8192;  // 32 KB
@@ -108,9 +108,11 @@ void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
   const bool wide = m <= kWideRows;
   const int64_t panel_cols = wide ? kWideVecs * kLanes : kPanel;
   const int64_t panels = CeilDiv(n, panel_cols);
+  // Packing A pays when several panels of B read it.
+  const bool pack_a = !wide && (panels > 4 || (panels > 1 && m * k > kL1Floats));
   // Rows are dealt evenly, so that no tile has too few chains in flight.
-  const bool pack_a = !wide && (panels > 4 || m * k > kL1Floats);
-  const int64_t tiles = CeilDiv(m, wide ? kWideRows : pack_a ? kRows : kDirectRows);
+  const int64_t most_rows = wide ? kWideRows : pack_a ? kRows : kDirectRows;
+  const int64_t tiles = CeilDiv(m, most_rows);
   const int64_t tile_rows = m / tiles, larger_tiles = m % tiles;
   const auto first_row = [=](int64_t t) { return t * tile_rows + std::min(t, larger_tiles); };
   const bool pack_b = b.col_stride != 1 || (tiles > 2 && k * b.row_stride > kL1Floats);
@@ -133,10 +135,16 @@ void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
     const int64_t depth = stretch.k_end - stretch.k_begin;
 
     for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t col = panel * panel_cols;
-      const int64_t cols = std::min(panel_cols, n - col);
-      const bool narrow = !wide && cols <= kNarrowVecs * kLanes;
+      int64_t col = panel * panel_cols;
+      int64_t cols = std::min(panel_cols, n - col);
+      const bool narrow = !wide && cols <= kNarrowVecs * kLanes && first_row(1) <= kDirectRows;
       const int64_t width = narrow ? kNarrowVecs * kLanes : panel_cols;
+      if (cols < width && n >= width && !args.accumulate) {
+        // A whole panel that begins earlier writes some columns again, with the same bits: faster
+        // than part of a panel.
+        col = n - width;
+        cols = width;
+      }
       TileArgs tile;
       tile.cols = cols;
       tile.bias = args.bias == nullptr ? nullptr : args.bias + (scalar_bias ? 0 : col);

@@ -19,31 +19,41 @@ int64_t ThreadScratch(int64_t m, int64_t n, int64_t k, int64_t segments) {
   return CeilDiv(floats, kCacheLineFloats) * kCacheLineFloats;
 }
 
-// C is cut into blocks of rows x cols, one task each.
+// C is cut into a grid of blocks, one task each: `rows` x `cols` of them, as equal as they can be.
 struct Blocks {
-  int64_t rows, cols;
+  int64_t rows = 1, cols = 1;
+  int64_t width = 0;  // of a column of blocks: a multiple of kBlockAlign, but for the last
 };
+constexpr int64_t kLargestBlock = kernels::kGemmBlockRows * kernels::kGemmBlockCols;
+constexpr int64_t kCachedBlock = 65536;  // what is to be looked at again: half of a small L2 cache
+constexpr int64_t kBlockAlign = 32;  // whole panels on every target, whole cache lines of moments
 
-// Large blocks spend less on packing operands (about 1 / 3 cycle for each element, once in every
-// block, against cols / 16 or rows / 16 cycles of multiply-adds for it); small ones spread more
-// evenly. The cheapest in units of one multiply-add on the thread that has the most to do.
-Blocks ChooseBlocks(int64_t m, int64_t n, int64_t threads) {
-  Blocks best{kernels::kGemmBlockRows, kernels::kGemmBlockCols};
-  if (threads == 1) return best;
-  double least = 0.0;
-  for (int64_t rows = kernels::kGemmBlockRows; rows >= 32; rows /= 2) {
-    for (int64_t cols = kernels::kGemmBlockCols; cols >= 64; cols /= 2) {
-      const int64_t tasks = CeilDiv(m, rows) * CeilDiv(n, cols);
-      const double r = static_cast<double>(std::min(m, rows));
-      const double c = static_cast<double>(std::min(n, cols));
-      const double cost =
-          static_cast<double>(CeilDiv(tasks, threads)) * (r * c + 5.0 * r + 5.0 * c);
-      if (least == 0.0 || cost < least) {
+// Large blocks spend less on packing their operands (about 1 / 3 cycle for each element of a row or
+// column, against cols / 16 or rows / 16 cycles of multiply-adds for it); small ones spread more
+// evenly. Takes the grid that is cheapest for the thread with the most to do, in multiply-adds.
+// No block has more than `largest` elements, if that can be had.
+Blocks ChooseBlocks(int64_t m, int64_t n, int64_t threads, int64_t largest) {
+  Blocks best;
+  int64_t least = 0;
+  const int64_t fewest_rows = CeilDiv(m, kernels::kGemmBlockRows);
+  const int64_t fewest_cols = CeilDiv(n, kernels::kGemmBlockCols);
+  constexpr int64_t kSmallest = 32;
+  for (int64_t rows = fewest_rows;; rows *= 2) {
+    const int64_t height = CeilDiv(m, rows);
+    for (int64_t cols = fewest_cols;; cols *= 2) {
+      const int64_t width = CeilDiv(CeilDiv(n, cols), kBlockAlign) * kBlockAlign;
+      const int64_t used = CeilDiv(n, width);  // columns of blocks, after rounding
+      constexpr int64_t kPacking = 5;
+      const int64_t cost =
+          CeilDiv(rows * used, threads) * (height * width + kPacking * height + kPacking * width);
+      const bool fits = height * width <= largest;
+      if (fits && (least == 0 || cost < least)) {
         least = cost;
-        best = {rows, cols};
+        best = {rows, used, width};
       }
-      if (cols >= 2 * n) continue;
+      if ((threads == 1 && fits) || width <= kSmallest) break;
     }
+    if ((threads == 1 && least != 0) || height <= kSmallest) break;
   }
   return best;
 }
@@ -63,23 +73,21 @@ void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch) {
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
   LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()), threads * thread_scratch);
 
-  const Blocks blocks = ChooseBlocks(m, n, threads);
-  const int64_t col_blocks = CeilDiv(n, blocks.cols);
-  // A task takes whole cells of the grid, about as many rows of them as it would choose itself.
+  const Blocks blocks = ChooseBlocks(m, n, threads, args.finished ? kCachedBlock : kLargestBlock);
+  // With a grid a task takes whole cells, about as many rows of them as it would take without.
   const int64_t cells = static_cast<int64_t>(args.row_grid.size()) - 1;
   const bool gridded = cells >= 1;
-  const int64_t cells_each = gridded ? std::max<int64_t>(1, blocks.rows * cells / m) : 1;
-  const int64_t row_blocks = gridded ? CeilDiv(cells, cells_each) : CeilDiv(m, blocks.rows);
-  const auto boundary = [&](int64_t cell) { return args.row_grid[static_cast<size_t>(cell)]; };
+  const int64_t row_blocks = gridded ? std::min(blocks.rows, cells) : blocks.rows;
+  const auto cell_row = [&](int64_t cell) { return args.row_grid[static_cast<size_t>(cell)]; };
 
-  ctx.ForWithThread(row_blocks * col_blocks, work, [&](int64_t task, int thread) {
+  ctx.ForWithThread(row_blocks * blocks.cols, work, [&](int64_t task, int thread) {
     const int64_t row_block = task % row_blocks;
-    const int64_t col = task / row_blocks * blocks.cols;
-    const int64_t cols = std::min(blocks.cols, n - col);
-    const int64_t first_cell = row_block * cells_each;
-    const int64_t last_cell = std::min(first_cell + cells_each, cells);
-    const int64_t row_begin = gridded ? boundary(first_cell) : row_block * blocks.rows;
-    const int64_t row_end = gridded ? boundary(last_cell) : std::min(row_begin + blocks.rows, m);
+    const int64_t col = task / row_blocks * blocks.width;
+    const int64_t cols = std::min(blocks.width, n - col);
+    const int64_t first_cell = cells * row_block / row_blocks;
+    const int64_t last_cell = cells * (row_block + 1) / row_blocks;
+    const int64_t row_begin = gridded ? cell_row(first_cell) : m * row_block / row_blocks;
+    const int64_t row_end = gridded ? cell_row(last_cell) : m * (row_block + 1) / row_blocks;
     const int64_t parts = CeilDiv(row_end - row_begin, kernels::kGemmBlockRows);
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t row = row_begin + (row_end - row_begin) * part / parts;
@@ -100,7 +108,7 @@ void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch) {
     if (!args.finished) return;
     if (!gridded) return (*args.finished)(row_begin, row_end, col, col + cols);
     for (int64_t cell = first_cell; cell < last_cell; ++cell) {
-      (*args.finished)(boundary(cell), boundary(cell + 1), col, col + cols);
+      (*args.finished)(cell_row(cell), cell_row(cell + 1), col, col + cols);
     }
   });
 }

@@ -8,7 +8,9 @@
 //
 // NaN gives NaN; +-inf give the limits; results below the smallest normal float are 0 or that of
 // the neighbourhood, because the engine flushes denormals. The polynomials were fitted for these
-// ranges (Lawson's iteration, coefficients rounded one after the other, lowest first).
+// ranges (Lawson's iteration, coefficients rounded one after the other, lowest first). Those of exp
+// and ln are evaluated by Estrin's scheme, whose chains are shorter; erf has two chains anyway and
+// loses a third of an ulp by it.
 #if defined(LOCKSTEP_ENGINE_KERNELS_MATH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_ENGINE_KERNELS_MATH_INL_H_
 #undef LOCKSTEP_ENGINE_KERNELS_MATH_INL_H_
@@ -44,11 +46,12 @@ HWY_INLINE ExpParts<D> SplitExp(D d, hn::Vec<D> x) {
   // ln 2 in two parts; n times the first is exact, so this is right without FMA too.
   auto r = hn::MulAdd(n, hn::Set(d, -0.693359375f), x);
   r = hn::MulAdd(n, hn::Set(d, 2.12194440e-4f), r);
-  auto p = hn::MulAdd(r, hn::Set(d, 0.00138204091f), hn::Set(d, 0.00836867746f));
-  p = hn::MulAdd(r, p, hn::Set(d, 0.0416682698f));
-  p = hn::MulAdd(r, p, hn::Set(d, 0.166665211f));
-  p = hn::MulAdd(r, p, hn::Set(d, 0.49999994f));
-  return {hn::MulAdd(hn::Mul(r, r), p, r), hn::ShiftLeft<23>(hn::BitCast(di, shifted))};
+  const auto r2 = hn::Mul(r, r);
+  const auto p01 = hn::MulAdd(r, hn::Set(d, 0.166665211f), hn::Set(d, 0.49999994f));
+  auto p24 = hn::MulAdd(r, hn::Set(d, 0.00836867746f), hn::Set(d, 0.0416682698f));
+  p24 = hn::MulAdd(r2, hn::Set(d, 0.00138204091f), p24);
+  const auto p = hn::MulAdd(r2, p24, p01);
+  return {hn::MulAdd(r2, p, r), hn::ShiftLeft<23>(hn::BitCast(di, shifted))};
 }
 
 // The exponent lanes as 2^n, for n in [-126, 127].
@@ -89,14 +92,14 @@ HWY_INLINE hn::Vec<D> ExpOfNonPositive(D d, hn::Vec<D> x) {
 template <class D>
 HWY_INLINE hn::Vec<D> LogOfParts(D d, hn::Vec<D> f, hn::Vec<D> e) {
   const auto f2 = hn::Mul(f, f);
-  auto p = hn::MulAdd(f, hn::Set(d, 0.0675154179f), hn::Set(d, -0.116725259f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.118838929f));
-  p = hn::MulAdd(f, p, hn::Set(d, -0.124059126f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.142202795f));
-  p = hn::MulAdd(f, p, hn::Set(d, -0.166679993f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.200020745f));
-  p = hn::MulAdd(f, p, hn::Set(d, -0.250000089f));
-  p = hn::MulAdd(f, p, hn::Set(d, 0.333333135f));
+  const auto f4 = hn::Mul(f2, f2);
+  const auto p01 = hn::MulAdd(f, hn::Set(d, -0.250000089f), hn::Set(d, 0.333333135f));
+  const auto p23 = hn::MulAdd(f, hn::Set(d, -0.166679993f), hn::Set(d, 0.200020745f));
+  const auto p45 = hn::MulAdd(f, hn::Set(d, -0.124059126f), hn::Set(d, 0.142202795f));
+  const auto p67 = hn::MulAdd(f, hn::Set(d, -0.116725259f), hn::Set(d, 0.118838929f));
+  auto p48 = hn::MulAdd(f2, p67, p45);
+  p48 = hn::MulAdd(f4, hn::Set(d, 0.0675154179f), p48);
+  const auto p = hn::MulAdd(f4, p48, hn::MulAdd(f2, p23, p01));
   // From the smallest term to the largest: f^3 p, the rest of e ln 2, -f^2 / 2, f, most of e ln 2.
   auto sum = hn::Mul(hn::Mul(f2, f), p);
   sum = hn::MulAdd(e, hn::Set(d, -2.12194440e-4f), sum);

@@ -6,6 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/kernels/row_norm.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -19,6 +20,22 @@ namespace {
 // Rows whose dgamma and dbeta are summed in single precision before they are added in double. With
 // C = 768 the tile's x and dy are 48 KB: past L1, but L2 keeps up with the arithmetic.
 constexpr int64_t kTileRows = 8;
+
+// Stores past the caches need whole aligned vectors, and a fence after the last of them.
+template <bool kStream, class D>
+HWY_INLINE void Put(D d, hn::Vec<D> v, float* to) {
+  if constexpr (kStream) {
+    hn::Stream(v, d, to);
+  } else {
+    hn::StoreU(v, d, to);
+  }
+}
+
+bool CanStream(const float* to, int64_t columns) {
+  constexpr size_t kLine = 64;
+  return reinterpret_cast<uintptr_t>(to) % kLine == 0 &&
+         static_cast<size_t>(columns) * sizeof(float) % kLine == 0;
+}
 
 struct RowMoments {
   double mean;
@@ -61,7 +78,7 @@ HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
   return {static_cast<double>(mean), squares / count, true};
 }
 
-template <bool kGamma, bool kBeta, bool kCentred>
+template <bool kGamma, bool kBeta, bool kCentred, bool kStream>
 HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float rstd, const float* gamma,
                              const float* beta, float* y) {
   ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
@@ -75,7 +92,7 @@ HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float rstd, 
     } else if constexpr (kBeta) {
       out = hn::Add(out, hn::LoadU(d, beta + i));
     }
-    hn::StoreU(out, d, y + i);
+    Put<kStream>(d, out, y + i);
   });
 }
 
@@ -93,6 +110,7 @@ void NormalizeRowInDouble(const float* x, int64_t n, double mean, double rstd, c
 template <bool kGamma, bool kBeta, bool kCentred>
 void ForwardRows(const RowNormForwardArgs& args) {
   const int64_t n = args.columns;
+  const bool stream = args.stream && CanStream(args.y, n);
   for (int64_t r = 0; r < args.rows; ++r) {
     const float* x = args.x + r * n;
     float* y = args.y + r * n;
@@ -101,12 +119,16 @@ void ForwardRows(const RowNormForwardArgs& args) {
     if (kCentred && args.mean != nullptr) args.mean[r] = static_cast<float>(moments.mean);
     if (args.rstd != nullptr) args.rstd[r] = static_cast<float>(rstd);
     if (HWY_LIKELY(moments.in_single)) {
-      NormalizeRow<kGamma, kBeta, kCentred>(x, n, static_cast<float>(moments.mean),
-                                            static_cast<float>(rstd), args.gamma, args.beta, y);
+      const auto mean32 = static_cast<float>(moments.mean), rstd32 = static_cast<float>(rstd);
+      stream ? NormalizeRow<kGamma, kBeta, kCentred, true>(x, n, mean32, rstd32, args.gamma,
+                                                           args.beta, y)
+             : NormalizeRow<kGamma, kBeta, kCentred, false>(x, n, mean32, rstd32, args.gamma,
+                                                            args.beta, y);
     } else {
       NormalizeRowInDouble(x, n, moments.mean, rstd, args.gamma, kCentred ? args.beta : nullptr, y);
     }
   }
+  if (stream) hwy::FlushStream();
 }
 
 void LayerNormForwardTarget(const RowNormForwardArgs& args) {
@@ -152,38 +174,52 @@ HWY_INLINE void AddToDoubles(D d, hn::Vec<D> v, double* into) {
   for (size_t lane = 0; lane < kLanes; ++lane) into[lane] += static_cast<double>(lanes[lane]);
 }
 
-// The gradients of a tile of `rows` rows, in columns [i, i + lanes): dx, and what the tile adds to
-// dgamma and dbeta, each read of x and dy serving all three.
-template <bool kGamma, bool kCentred, class D>
+// The gradients of a tile of `rows` rows, in kVectors vectors of columns from i on: dx, and what
+// the tile adds to dgamma and dbeta, each read of x and dy serving all three. A cache line of
+// columns at a time: stores past the caches lose more than they gain when they write half lines.
+template <bool kGamma, bool kCentred, bool kStream, int kVectors, class D>
 HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first, int64_t rows,
                             const RowConstants* constants, int64_t i) {
-  auto sum_dgamma = hn::Zero(d), sum_dbeta = hn::Zero(d);
+  constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  using V = hn::Vec<D>;
+  V sum_dgamma[kVectors], sum_dbeta[kVectors];
+  for (int v = 0; v < kVectors; ++v) sum_dgamma[v] = sum_dbeta[v] = hn::Zero(d);
   for (int64_t r = 0; r < rows; ++r) {
-    const int64_t at = (first + r) * args.columns + i;
     const RowConstants& row = constants[r];
-    const auto v = hn::LoadU(d, args.x + at);
-    const auto dy = hn::LoadU(d, args.dy + at);
-    const auto rstd = hn::Set(d, row.rstd);
-    const auto xhat = hn::Mul(kCentred ? hn::Sub(v, hn::Set(d, row.mean)) : v, rstd);
-    sum_dgamma = hn::MulAdd(dy, xhat, sum_dgamma);
-    if constexpr (kCentred) sum_dbeta = hn::Add(sum_dbeta, dy);
-    if (args.dx != nullptr) {
-      auto g = dy;
-      if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, args.gamma + i));
-      if constexpr (kCentred) g = hn::Sub(g, hn::Set(d, row.c1));
-      g = hn::NegMulAdd(xhat, hn::Set(d, row.c2), g);
-      hn::StoreU(hn::Mul(g, rstd), d, args.dx + at);
+    const V mean = hn::Set(d, row.mean), rstd = hn::Set(d, row.rstd);
+    const V c1 = hn::Set(d, row.c1), c2 = hn::Set(d, row.c2);
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t column = i + v * kLanes;
+      const int64_t at = (first + r) * args.columns + column;
+      const V x = hn::LoadU(d, args.x + at);
+      const V dy = hn::LoadU(d, args.dy + at);
+      const V xhat = hn::Mul(kCentred ? hn::Sub(x, mean) : x, rstd);
+      sum_dgamma[v] = hn::MulAdd(dy, xhat, sum_dgamma[v]);
+      if constexpr (kCentred) sum_dbeta[v] = hn::Add(sum_dbeta[v], dy);
+      if (args.dx != nullptr) {
+        V g = dy;
+        if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, args.gamma + column));
+        if constexpr (kCentred) g = hn::Sub(g, c1);
+        Put<kStream>(d, hn::Mul(hn::NegMulAdd(xhat, c2, g), rstd), args.dx + at);
+      }
     }
   }
-  if (args.dgamma != nullptr) AddToDoubles(d, sum_dgamma, args.dgamma + i);
-  if (kCentred && args.dbeta != nullptr) AddToDoubles(d, sum_dbeta, args.dbeta + i);
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t column = i + v * kLanes;
+    if (args.dgamma != nullptr) AddToDoubles(d, sum_dgamma[v], args.dgamma + column);
+    if (kCentred && args.dbeta != nullptr) AddToDoubles(d, sum_dbeta[v], args.dbeta + column);
+  }
 }
 
-template <bool kGamma, bool kCentred>
+template <bool kGamma, bool kCentred, bool kStream>
 void BackwardRows(const RowNormBackwardArgs& args) {
   const int64_t n = args.columns;
   for (int64_t i = 0; args.dgamma != nullptr && i < n; ++i) args.dgamma[i] = 0.0;
   for (int64_t i = 0; kCentred && args.dbeta != nullptr && i < n; ++i) args.dbeta[i] = 0.0;
+  const hn::ScalableTag<float> d;
+  const hn::CappedTag<float, 1> d1;
+  constexpr int kVectors = HWY_MAX(1, 16 / static_cast<int>(hn::MaxLanes(decltype(d)())));
+  constexpr int64_t kLine = kVectors * static_cast<int64_t>(hn::MaxLanes(decltype(d)()));
   RowConstants constants[kTileRows];
   for (int64_t first = 0; first < args.rows; first += kTileRows) {
     const int64_t rows = HWY_MIN(kTileRows, args.rows - first);
@@ -195,23 +231,39 @@ void BackwardRows(const RowNormBackwardArgs& args) {
                          : GradientMeans<kGamma, kCentred>(args.x + row * n, args.dy + row * n,
                                                            args.gamma, n, mean, args.rstd[row]);
     }
-    ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    int64_t i = 0;
+    for (; i + kLine <= n; i += kLine) {
       // A constant number of rows, where it can be, keeps the loop over them unrolled.
       if (HWY_LIKELY(rows == kTileRows)) {
-        TileColumns<kGamma, kCentred>(d, args, first, kTileRows, constants, i);
+        TileColumns<kGamma, kCentred, kStream, kVectors>(d, args, first, kTileRows, constants, i);
       } else {
-        TileColumns<kGamma, kCentred>(d, args, first, rows, constants, i);
+        TileColumns<kGamma, kCentred, kStream, kVectors>(d, args, first, rows, constants, i);
       }
-    });
+    }
+    for (; i < n; ++i) {
+      TileColumns<kGamma, kCentred, false, 1>(d1, args, first, rows, constants, i);
+    }
+  }
+}
+
+template <bool kGamma, bool kCentred>
+void BackwardMaybeStreamed(const RowNormBackwardArgs& args) {
+  if (args.stream && args.dx != nullptr && CanStream(args.dx, args.columns)) {
+    BackwardRows<kGamma, kCentred, true>(args);
+    hwy::FlushStream();
+  } else {
+    BackwardRows<kGamma, kCentred, false>(args);
   }
 }
 
 void LayerNormBackwardTarget(const RowNormBackwardArgs& args) {
-  args.gamma != nullptr ? BackwardRows<true, true>(args) : BackwardRows<false, true>(args);
+  args.gamma != nullptr ? BackwardMaybeStreamed<true, true>(args)
+                        : BackwardMaybeStreamed<false, true>(args);
 }
 
 void RmsNormBackwardTarget(const RowNormBackwardArgs& args) {
-  args.gamma != nullptr ? BackwardRows<true, false>(args) : BackwardRows<false, false>(args);
+  args.gamma != nullptr ? BackwardMaybeStreamed<true, false>(args)
+                        : BackwardMaybeStreamed<false, false>(args);
 }
 
 }  // namespace

@@ -30,6 +30,7 @@ struct RowNormForwardArgs {
   float* y = nullptr;     // (R, C), may be x
   float* mean = nullptr;  // (R), null if not wanted; unused by RMSNorm
   float* rstd = nullptr;  // (R), null if not wanted
+  bool stream = false;    // write y past the caches: for tensors that no cache holds. Same bits.
 };
 
 struct RowNormBackwardArgs {
@@ -43,6 +44,7 @@ struct RowNormBackwardArgs {
   float* dx = nullptr;           // (R, C), overwritten; may be dy or x; null if not wanted
   double* dgamma = nullptr;      // (C), overwritten with the sums over these rows; may be null
   double* dbeta = nullptr;       // (C), likewise; unused by RMSNorm
+  bool stream = false;           // write dx past the caches. Same bits.
 };
 
 void LayerNormForward(const RowNormForwardArgs& args);

@@ -14,6 +14,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "engine/kernels/targets.h"
 // After targets.h.
@@ -34,11 +35,18 @@ HWY_INLINE float FoldLanes(float* HWY_RESTRICT values) {
   return values[0];
 }
 
+// The tail of SumRow element by element.
+struct NoTail {};
+
 // Calls body(d, i, sums) for every element i in [0, n), several at a time, where d is a tag of the
 // lanes from i on and `sums` points to kSums accumulators, vectors of d, to which body adds what
 // these elements contribute. Returns the kSums totals.
-template <int kSums, class Body>
-HWY_INLINE std::array<double, kSums> SumRow(int64_t n, const Body& body) {
+//
+// The up to 15 elements beyond the last whole set of virtual lanes go to body one by one. Where
+// that would be slow, tail(d, i, count, sums) takes them all: sums[v] are the accumulators of lanes
+// [v * Lanes(d), ...), and the lanes that have no element must stay as they are.
+template <int kSums, class Body, class Tail = NoTail>
+HWY_INLINE std::array<double, kSums> SumRow(int64_t n, const Body& body, const Tail& tail = {}) {
   const hn::CappedTag<float, kVirtualLanes> d;
   const hn::CappedTag<float, 1> d1;
   using V = hn::Vec<decltype(d)>;
@@ -56,6 +64,10 @@ HWY_INLINE std::array<double, kSums> SumRow(int64_t n, const Body& body) {
     int64_t i = begin;
     for (; i + kVirtualLanes <= end; i += kVirtualLanes) {
       for (int v = 0; v < kVectors; ++v) body(d, i + v * kLanes, sums[v]);
+    }
+    if constexpr (!std::is_same_v<Tail, NoTail>) {
+      if (i < end) tail(d, i, end - i, sums);
+      i = end;
     }
     HWY_ALIGN float lanes[kSums][kVirtualLanes];
     for (int v = 0; v < kVectors; ++v) {

@@ -18,43 +18,58 @@ namespace HWY_NAMESPACE {
 namespace {
 
 // The largest element; a NaN may or may not be seen. Every order gives the same value.
-float RowMax(const float* x, int64_t n) {
+HWY_INLINE float RowMax(const float* x, int64_t n) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  float max = x[0];
+  if (n < lanes) {
+    float max = x[0];
+    for (int64_t i = 1; i < n; ++i) max = HWY_MAX(max, x[i]);
+    return max;
+  }
+  auto max =
+      hn::LoadU(d, x + n - lanes);  // what the loops leave; elements seen twice do not matter
   int64_t i = 0;
   if (n >= 4 * lanes) {
     // Four chains: one would wait for the latency of each maximum.
-    auto m0 = hn::LoadU(d, x), m1 = hn::LoadU(d, x + lanes), m2 = hn::LoadU(d, x + 2 * lanes),
-         m3 = hn::LoadU(d, x + 3 * lanes);
-    for (i = 4 * lanes; i + 4 * lanes <= n; i += 4 * lanes) {
-      m0 = hn::Max(m0, hn::LoadU(d, x + i));
+    auto m1 = max, m2 = max, m3 = max;
+    for (; i + 4 * lanes <= n; i += 4 * lanes) {
+      max = hn::Max(max, hn::LoadU(d, x + i));
       m1 = hn::Max(m1, hn::LoadU(d, x + i + lanes));
       m2 = hn::Max(m2, hn::LoadU(d, x + i + 2 * lanes));
       m3 = hn::Max(m3, hn::LoadU(d, x + i + 3 * lanes));
     }
-    HWY_ALIGN float folded[HWY_MAX_BYTES / sizeof(float)];
-    hn::Store(hn::Max(hn::Max(m0, m1), hn::Max(m2, m3)), d, folded);
-    for (int64_t lane = 0; lane < lanes; ++lane) max = HWY_MAX(max, folded[lane]);
+    max = hn::Max(hn::Max(max, m1), hn::Max(m2, m3));
   }
-  for (; i < n; ++i) max = HWY_MAX(max, x[i]);
-  return max;
+  for (; i + lanes <= n; i += lanes) max = hn::Max(max, hn::LoadU(d, x + i));
+  return hn::GetLane(hn::MaxOfLanes(d, max));
 }
 
-// sum_c exp(x_c - max); e (n), unless null, receives the terms and may be x.
+// sum_c exp(x_c - max); with kStore e (n) receives the terms and may be x.
+template <bool kStore>
 HWY_INLINE double SumOfExp(const float* x, int64_t n, float max, float* e) {
-  if (e == nullptr) {
-    return SumRow<1>(n, [&](auto d, int64_t i, auto* sum) HWY_ATTR {
-      const auto shifted = hn::Sub(hn::LoadU(d, x + i), hn::Set(d, max));
-      sum[0] = hn::Add(sum[0], ExpOfNonPositive(d, shifted));
-    })[0];
-  }
-  return SumRow<1>(n, [&](auto d, int64_t i, auto* sum) HWY_ATTR {
-    const auto shifted = hn::Sub(hn::LoadU(d, x + i), hn::Set(d, max));
-    const auto term = ExpOfNonPositive(d, shifted);
-    hn::StoreU(term, d, e + i);
+  const auto body = [&](auto d, int64_t i, auto* sum) HWY_ATTR {
+    const auto term = ExpOfNonPositive(d, hn::Sub(hn::LoadU(d, x + i), hn::Set(d, max)));
+    if constexpr (kStore) hn::StoreU(term, d, e + i);
     sum[0] = hn::Add(sum[0], term);
-  })[0];
+  };
+  // A row of ten classes is all tail: one set of lanes, filled up with -inf, whose terms are 0.
+  const auto tail = [&](auto d, int64_t i, int64_t count, auto* sums) HWY_ATTR {
+    constexpr int kLanes = static_cast<int>(hn::MaxLanes(decltype(d)()));
+    HWY_ALIGN float lanes[kVirtualLanes];
+    for (int64_t k = 0; k < kVirtualLanes; ++k) {
+      lanes[k] = k < count ? x[i + k] : -std::numeric_limits<float>::infinity();
+    }
+    for (int v = 0; v < kVirtualLanes / kLanes; ++v) {
+      const auto shifted = hn::Sub(hn::Load(d, lanes + v * kLanes), hn::Set(d, max));
+      const auto term = ExpOfNonPositive(d, shifted);
+      hn::Store(term, d, lanes + v * kLanes);
+      sums[v][0] = hn::Add(sums[v][0], term);
+    }
+    if constexpr (kStore) {
+      for (int64_t k = 0; k < count; ++k) e[i + k] = lanes[k];
+    }
+  };
+  return SumRow<1>(n, body, tail)[0];
 }
 
 float LogOfSum(double sum) {
@@ -70,7 +85,7 @@ void ScaleRow(float factor, float* y, int64_t n) {
 
 void SoftmaxForwardTarget(const float* x, int64_t rows, int64_t columns, float* y) {
   for (int64_t r = 0; r < rows; ++r, x += columns, y += columns) {
-    const double sum = SumOfExp(x, columns, RowMax(x, columns), y);
+    const double sum = SumOfExp<true>(x, columns, RowMax(x, columns), y);
     ScaleRow(static_cast<float>(1.0 / sum), y, columns);
   }
 }
@@ -79,7 +94,7 @@ void SoftmaxStatisticsTarget(const float* x, int64_t rows, int64_t columns, floa
                              float* log_sum) {
   for (int64_t r = 0; r < rows; ++r, x += columns) {
     max[r] = RowMax(x, columns);
-    log_sum[r] = LogOfSum(SumOfExp(x, columns, max[r], nullptr));
+    log_sum[r] = LogOfSum(SumOfExp<false>(x, columns, max[r], nullptr));
   }
 }
 
@@ -139,7 +154,8 @@ double CrossEntropyTarget(const float* logits, const int32_t* targets, int64_t r
     // Read from x before dx, which may be x, is written.
     const double target_shifted = static_cast<double>(x[target] - max);
     const double sum_shifted = smoothing > 0.0 ? WeightedShiftedSum(x, w, classes, max) : 0.0;
-    const double sum = SumOfExp(x, classes, max, dx);
+    const double sum = dx != nullptr ? SumOfExp<true>(x, classes, max, dx)
+                                     : SumOfExp<false>(x, classes, max, nullptr);
     const double log_sum = static_cast<double>(LogOfSum(sum));
 
     double loss = (1.0 - smoothing) * w_target * (log_sum - target_shifted);

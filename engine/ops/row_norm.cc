@@ -13,6 +13,10 @@ namespace {
 constexpr int64_t kForwardCost = 2;
 constexpr int64_t kBackwardCost = 4;
 
+// From this size on a result has left the caches before its reader begins, and goes past them.
+// LayerNorm 8192x768 on one Zen 3 core: forward 3.3 against 3.6 ms, backward 4.7 against 5.6.
+constexpr int64_t kBeyondCaches = (int64_t{16} << 20) / static_cast<int64_t>(sizeof(float));
+
 // dgamma and dbeta from the partial sums of the blocks, (blocks, 2, C): both sums of all columns
 // are one row of 2 C numbers that merge alike, in stretches that go to the threads.
 void MergePartials(Context& context, const RowGrid& grid, int64_t columns,
@@ -54,7 +58,8 @@ void Forward(Context& context, const RowGrid& grid, int64_t columns, const RowNo
             .epsilon = args.epsilon,
             .y = args.y + rows.begin * columns,
             .mean = args.mean == nullptr ? nullptr : args.mean + rows.begin,
-            .rstd = args.rstd == nullptr ? nullptr : args.rstd + rows.begin});
+            .rstd = args.rstd == nullptr ? nullptr : args.rstd + rows.begin,
+            .stream = grid.rows() * columns >= kBeyondCaches});
   });
 }
 
@@ -74,7 +79,8 @@ void Backward(Context& context, const RowGrid& grid, int64_t columns,
             .columns = columns,
             .dx = args.dx == nullptr ? nullptr : args.dx + at,
             .dgamma = args.dgamma == nullptr ? nullptr : partials,
-            .dbeta = args.dbeta == nullptr ? nullptr : partials + columns});
+            .dbeta = args.dbeta == nullptr ? nullptr : partials + columns,
+            .stream = grid.rows() * columns >= kBeyondCaches});
   });
   if (args.dgamma != nullptr || args.dbeta != nullptr) {
     MergePartials(context, grid, columns, args);

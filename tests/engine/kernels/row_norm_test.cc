@@ -281,6 +281,45 @@ TEST_P(RowNormTest, NanAndInfinityStayInTheirRow) {
   }
 }
 
+TEST_P(RowNormTest, StoresPastTheCachesChangeNothing) {
+  struct alignas(64) Line {
+    float values[16];
+  };
+  for (const int64_t columns : {32, 33}) {
+    for (const int64_t offset : {0, 1}) {  // aligned, as such stores need it, and not
+      SCOPED_TRACE(testing::Message() << columns << " columns, offset " << offset);
+      const int64_t rows = 11, size = rows * columns;
+      const std::vector<float> x = Normals(size, /*seed=*/15), dy = Normals(size, /*seed=*/16);
+      std::vector<float> mean(11), rstd(11);
+      std::vector<std::vector<float>> y, dx;
+      for (const bool stream : {false, true}) {
+        std::vector<Line> y_lines(30), dx_lines(30);
+        float* y_data = y_lines[0].values + offset;
+        float* dx_data = dx_lines[0].values + offset;
+        LayerNormForward({.x = x.data(),
+                          .rows = rows,
+                          .columns = columns,
+                          .y = y_data,
+                          .mean = mean.data(),
+                          .rstd = rstd.data(),
+                          .stream = stream});
+        LayerNormBackward({.x = x.data(),
+                           .dy = dy.data(),
+                           .mean = mean.data(),
+                           .rstd = rstd.data(),
+                           .rows = rows,
+                           .columns = columns,
+                           .dx = dx_data,
+                           .stream = stream});
+        y.emplace_back(y_data, y_data + size);
+        dx.emplace_back(dx_data, dx_data + size);
+      }
+      EXPECT_EQ(Bits(y[1]), Bits(y[0]));
+      EXPECT_EQ(Bits(dx[1]), Bits(dx[0]));
+    }
+  }
+}
+
 TEST_P(RowNormTest, NoRowsGiveZeroSums) {
   std::vector<double> dgamma(5, NAN), dbeta(5, NAN);
   LayerNormForward({.rows = 0, .columns = 5});

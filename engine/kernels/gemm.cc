@@ -47,148 +47,183 @@ struct ScratchSizes {
   int64_t panel_b, panels_a, partial;
 };
 ScratchSizes SizesOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
-  constexpr int64_t kTileFloats = kRows * kPanel;
   const int64_t depth = std::min(k, kDepth);
   const int64_t tiles = k > kDepth ? CeilDiv(m, kDirectRows) * CeilDiv(n, kPanel) : 1;
-  return {depth * kWideVecs * kLanes + kLanes, AlignUp(m * depth + kLanes),
-          tiles * SlotsOf(segments) * kTileFloats};
+  return {AlignUp(depth * kWideVecs * kLanes + kLanes), AlignUp(m * depth + kLanes),
+          tiles * SlotsOf(segments) * kRows * kPanel};
 }
 
 int64_t GemmScratchOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
   const ScratchSizes sizes = SizesOf(m, n, k, segments);
-  return AlignUp(sizes.panel_b) + sizes.panels_a + sizes.partial;
+  return sizes.panel_b + sizes.panels_a + sizes.partial;
 }
 
-// Fetches the part of B that the next panel will be packed from, a little with each tile of this
-// one, into the L2 cache. (Zen 3, B transposed: packing was 11 % of a 2048-cubed product without
-// it.)
+// Fetches what the next panel of B will be packed from into the L2 cache, a little with each tile
+// of this one. (Zen 3, B transposed: packing was 11 % of a 2048-cubed product without it.)
 class PanelPrefetch {
  public:
-  PanelPrefetch(const ConstMatrix& b, const Stretch& stretch, int64_t col, int64_t col_end,
-                int64_t tiles) {
-    const int64_t depth = stretch.k_end - stretch.k_begin;
-    if (col >= col_end || depth * (col_end - col) < kL1Floats / 4) return;
+  // The next panel is b[0..depth) x [0..cols); `tiles` calls of Some will follow.
+  void Start(const ConstMatrix& b, int64_t depth, int64_t cols, int64_t tiles) {
     const bool by_rows = b.col_stride == 1;
     if (!by_rows && b.row_stride != 1) return;
-    start_ = b.data + stretch.k_begin * b.row_stride + col * b.col_stride;
+    start_ = b.data;
     stride_ = by_rows ? b.row_stride : b.col_stride;
-    const int64_t runs = by_rows ? depth : col_end - col;
-    lines_ = CeilDiv(by_rows ? col_end - col : depth, kLineFloats);
-    left_ = runs * lines_;
+    lines_ = CeilDiv(by_rows ? cols : depth, kLineFloats);
+    left_ = (by_rows ? depth : cols) * lines_;
     each_ = CeilDiv(left_, tiles);
   }
   void Some() {
-    for (int64_t i = std::min(each_, left_); i > 0; --i) {
-      __builtin_prefetch(start_ + line_ * kLineFloats, 0, 2);
+    const int64_t count = std::min(each_, left_);
+    for (int64_t i = 0; i < count; ++i) {
+      __builtin_prefetch(start_ + line_ * kLineFloats, /*write=*/0, /*locality: L2*/ 2);
       if (++line_ == lines_) line_ = 0, start_ += stride_;
     }
-    left_ -= std::min(each_, left_);
+    left_ -= count;
   }
 
  private:
   static constexpr int64_t kLineFloats = 16;
-  const float* start_ = nullptr;  // of the run: a row or column of the panel
-  int64_t stride_ = 0, lines_ = 0, line_ = 0, left_ = 0, each_ = 0;
+  const float* start_ = nullptr;  // of a row or column of the panel
+  int64_t stride_ = 0;
+  int64_t lines_ = 0, line_ = 0;  // of each
+  int64_t left_ = 0, each_ = 0;
 };
 
-// scalar_bias: one bias for every column.
-void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
-  const int64_t m = args.m, n = args.n, k = args.k;
-  if (m == 0 || n == 0) return;
-  const ConstMatrix &a = args.a, &b = args.b;
-  const TileOutput output{args.c_stride, args.accumulate, scalar_bias,
-                          args.activation == Activation::kRelu};
+// One product of a block: for each stretch of K, for each panel of B, for each tile of rows.
+class BlockProduct {
+ public:
+  // scalar_bias: one bias for every column.
+  BlockProduct(const GemmArgs& args, bool scalar_bias, float* scratch)
+      : args_(args),
+        output_{args.c_stride, args.accumulate, scalar_bias, args.activation == Activation::kRelu},
+        whole_k_{0, args.k} {
+    const bool segmented = args.segments.size() > 2;
+    stretch_.bounds = segmented ? args.segments.data() : whole_k_;
+    stretch_.segments = segmented ? static_cast<int64_t>(args.segments.size()) - 1 : 1;
+    wide_ = args.m <= kWideRows;
+    panel_cols_ = wide_ ? kWideVecs * kLanes : kPanel;
+    panels_ = CeilDiv(args.n, panel_cols_);
+    // Packing pays when several panels of B read the same A; when the rows of B would not all stay
+    // in the L1 cache; and where vectors do not lie along a row.
+    pack_a_ = !wide_ && (panels_ > 4 || (panels_ > 1 && args.m * args.k > kL1Floats));
+    // Rows are dealt evenly, so that no tile has too few chains in flight.
+    tiles_ = CeilDiv(args.m, wide_ ? kWideRows : pack_a_ ? kRows : kDirectRows);
+    tile_rows_ = args.m / tiles_;
+    larger_tiles_ = args.m % tiles_;
+    pack_b_ = args.b.col_stride != 1 || (tiles_ > 2 && args.k * args.b.row_stride > kL1Floats);
+    narrow_ = !wide_ && FirstRow(1) <= kDirectRows;
+    prefetch_b_ = panels_ > 1 && args.k * args.n > kL1Floats;
 
-  const int64_t one_segment[2] = {0, k};
-  const bool segmented = args.segments.size() > 2;
-  Stretch stretch{};
-  stretch.bounds = segmented ? args.segments.data() : one_segment;
-  stretch.segments = segmented ? static_cast<int64_t>(args.segments.size()) - 1 : 1;
+    const ScratchSizes sizes = SizesOf(args.m, args.n, args.k, stretch_.segments);
+    panel_b_ = scratch;
+    panels_a_ = panel_b_ + sizes.panel_b;
+    partial_ = panels_a_ + sizes.panels_a;
+    slots_ = SlotsOf(stretch_.segments) * kRows * kPanel;
+  }
 
-  const bool wide = m <= kWideRows;
-  const int64_t panel_cols = wide ? kWideVecs * kLanes : kPanel;
-  const int64_t panels = CeilDiv(n, panel_cols);
-  // Packing A pays when several panels of B read it.
-  const bool pack_a = !wide && (panels > 4 || (panels > 1 && m * k > kL1Floats));
-  // Rows are dealt evenly, so that no tile has too few chains in flight.
-  const int64_t most_rows = wide ? kWideRows : pack_a ? kRows : kDirectRows;
-  const int64_t tiles = CeilDiv(m, most_rows);
-  const int64_t tile_rows = m / tiles, larger_tiles = m % tiles;
-  const auto first_row = [=](int64_t t) { return t * tile_rows + std::min(t, larger_tiles); };
-  const bool pack_b = b.col_stride != 1 || (tiles > 2 && k * b.row_stride > kL1Floats);
-
-  const ScratchSizes sizes = SizesOf(m, n, k, stretch.segments);
-  float* panel_b = scratch;
-  float* panels_a = panel_b + AlignUp(sizes.panel_b);
-  float* partial = panels_a + sizes.panels_a;
-  const int64_t slots = SlotsOf(stretch.segments) * kRows * kPanel;
-
-  const int64_t steps = std::max<int64_t>(1, CeilDiv(k, kDepth));
-  for (int64_t step = 0; step < steps; ++step) {
-    stretch.k_begin = k * step / steps;
-    stretch.k_end = k * (step + 1) / steps;
-    stretch.last = step + 1 == steps;
-    while (stretch.bounds[stretch.first_segment + 1] < stretch.k_begin) ++stretch.first_segment;
-    if (step > 0 && stretch.bounds[stretch.first_segment + 1] == stretch.k_begin) {
-      ++stretch.first_segment;
-    }
-    const int64_t depth = stretch.k_end - stretch.k_begin;
-
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      int64_t col = panel * panel_cols;
-      int64_t cols = std::min(panel_cols, n - col);
-      const bool narrow = !wide && cols <= kNarrowVecs * kLanes && first_row(1) <= kDirectRows;
-      const int64_t width = narrow ? kNarrowVecs * kLanes : panel_cols;
-      if (cols < width && n >= width && !args.accumulate) {
-        // A whole panel that begins earlier writes some columns again, with the same bits: faster
-        // than part of a panel.
-        col = n - width;
-        cols = width;
-      }
-      TileArgs tile;
-      tile.cols = cols;
-      tile.bias = args.bias == nullptr ? nullptr : args.bias + (scalar_bias ? 0 : col);
-      tile.stretch = &stretch;
-      tile.output = &output;
-      tile.b = b.data + stretch.k_begin * b.row_stride + col * b.col_stride;
-      tile.b_step = b.row_stride;
-      if (pack_b || cols < width) {
-        PackPanel(tile.b, b.col_stride, b.row_stride, cols, depth, width, panel_b);
-        tile.b = panel_b;
-        tile.b_step = width;
-      }
-      const TileFunction* functions = wide     ? kWideTiles.data()
-                                      : narrow ? kNarrowTiles.data()
-                                      : pack_a ? kPackedTiles.data()
-                                               : kDirectTiles.data();
-      PanelPrefetch next_b(b, stretch, col + panel_cols, std::min(n, col + 2 * panel_cols), tiles);
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t row = first_row(t), rows = first_row(t + 1) - row;
-        tile.a = a.data + row * a.row_stride + stretch.k_begin * a.col_stride;
-        tile.a_row = a.row_stride;
-        tile.a_step = a.col_stride;
-        if (pack_a) {
-          float* packed = panels_a + row * depth;
-          if (panel == 0 && a.row_stride != 1) {
-            PackPanel(tile.a, a.row_stride, a.col_stride, rows, depth, rows, packed);
-          } else if (panel == 0 && t % kPackedAtOnce == 0) {
-            int64_t rows_of[kPackedAtOnce + 1];
-            const int many = static_cast<int>(std::min<int64_t>(kPackedAtOnce, tiles - t));
-            for (int i = 0; i <= many; ++i) rows_of[i] = first_row(t + i);
-            PackNeighbours(tile.a, a.col_stride, rows_of, many, m - row, depth, panels_a);
-          }
-          tile.a = packed;
-          tile.a_row = 1;
-          tile.a_step = rows;
-        }
-        next_b.Some();
-        tile.c = args.c + row * args.c_stride + col;
-        tile.partial = partial + (steps > 1 ? (panel * tiles + t) * slots : 0);
-        tile.next_partial = steps > 1 && step > 0 ? tile.partial + slots : nullptr;
-        functions[rows - 1](tile);
-      }
+  void Run() {
+    steps_ = std::max<int64_t>(1, CeilDiv(args_.k, kDepth));
+    for (step_ = 0; step_ < steps_; ++step_) {
+      stretch_.k_begin = args_.k * step_ / steps_;
+      stretch_.k_end = args_.k * (step_ + 1) / steps_;
+      stretch_.last = step_ + 1 == steps_;
+      // A segment that ended where the last stretch did is done.
+      const int64_t* ends = stretch_.bounds + 1;
+      while (ends[stretch_.first_segment] < stretch_.k_begin) ++stretch_.first_segment;
+      if (step_ > 0 && ends[stretch_.first_segment] == stretch_.k_begin) ++stretch_.first_segment;
+      for (int64_t panel = 0; panel < panels_; ++panel) RunPanel(panel);
     }
   }
+
+ private:
+  // The first rows of tiles 0 .. tiles_.
+  int64_t FirstRow(int64_t t) const { return t * tile_rows_ + std::min(t, larger_tiles_); }
+  int64_t Depth() const { return stretch_.k_end - stretch_.k_begin; }
+
+  void RunPanel(int64_t panel) {
+    const ConstMatrix &a = args_.a, &b = args_.b;
+    int64_t col = panel * panel_cols_;
+    int64_t cols = std::min(panel_cols_, args_.n - col);
+    const bool narrow = narrow_ && cols <= kNarrowVecs * kLanes;
+    const int64_t width = narrow ? kNarrowVecs * kLanes : panel_cols_;
+    if (cols < width && args_.n >= width && !args_.accumulate) {
+      // A whole panel that begins earlier writes some columns again, with the same bits: faster
+      // than part of a panel.
+      col = args_.n - width;
+      cols = width;
+    }
+    TileArgs tile;
+    tile.cols = cols;
+    tile.bias = args_.bias == nullptr ? nullptr : args_.bias + (output_.scalar_bias ? 0 : col);
+    tile.stretch = &stretch_;
+    tile.output = &output_;
+    tile.b = b.data + stretch_.k_begin * b.row_stride + col * b.col_stride;
+    tile.b_step = b.row_stride;
+    if (pack_b_ || cols < width) {
+      PackPanel(tile.b, b.col_stride, b.row_stride, cols, Depth(), width, panel_b_);
+      tile.b = panel_b_;
+      tile.b_step = width;
+    }
+    PanelPrefetch next_b;
+    if (prefetch_b_ && panel + 1 < panels_) {
+      const int64_t next_col = (panel + 1) * panel_cols_;
+      next_b.Start(b.From(stretch_.k_begin, next_col), Depth(),
+                   std::min(panel_cols_, args_.n - next_col), tiles_);
+    }
+    const TileFunction* functions = wide_     ? kWideTiles.data()
+                                    : narrow  ? kNarrowTiles.data()
+                                    : pack_a_ ? kPackedTiles.data()
+                                              : kDirectTiles.data();
+    tile.a_row = pack_a_ ? 1 : a.row_stride;
+    for (int64_t t = 0; t < tiles_; ++t) {
+      const int64_t row = FirstRow(t), rows = FirstRow(t + 1) - row;
+      if (pack_a_) {
+        if (panel == 0) PackTile(t);
+        tile.a = panels_a_ + row * Depth();
+        tile.a_step = rows;
+      } else {
+        tile.a = a.data + row * a.row_stride + stretch_.k_begin * a.col_stride;
+        tile.a_step = a.col_stride;
+      }
+      tile.c = args_.c + row * args_.c_stride + col;
+      tile.partial = partial_ + (steps_ > 1 ? (panel * tiles_ + t) * slots_ : 0);
+      tile.next_partial = step_ > 0 ? tile.partial + slots_ : nullptr;
+      next_b.Some();
+      functions[rows - 1](tile);
+    }
+  }
+
+  // Packs the rows of tile t of A, or of a group of tiles with the first of them.
+  void PackTile(int64_t t) {
+    const int64_t row = FirstRow(t);
+    const ConstMatrix a = args_.a.From(row, stretch_.k_begin);
+    if (a.row_stride != 1) {
+      const int64_t rows = FirstRow(t + 1) - row;
+      PackPanel(a.data, a.row_stride, a.col_stride, rows, Depth(), rows, panels_a_ + row * Depth());
+    } else if (t % kPackedAtOnce == 0) {
+      int64_t first_row[kPackedAtOnce + 1];
+      const int count = static_cast<int>(std::min<int64_t>(kPackedAtOnce, tiles_ - t));
+      for (int i = 0; i <= count; ++i) first_row[i] = FirstRow(t + i);
+      PackNeighbours(a.data, a.col_stride, first_row, count, args_.m - row, Depth(), panels_a_);
+    }
+  }
+
+  const GemmArgs& args_;
+  const TileOutput output_;
+  const int64_t whole_k_[2];
+  Stretch stretch_{};
+  int64_t steps_ = 1, step_ = 0;
+  bool wide_, narrow_;  // all panels; the last panel, if it has few columns
+  bool pack_a_, pack_b_, prefetch_b_;
+  int64_t panel_cols_, panels_;
+  int64_t tiles_, tile_rows_, larger_tiles_;
+  float *panel_b_, *panels_a_, *partial_;
+  int64_t slots_;  // floats of partial sums for each tile
+};
+
+void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
+  if (args.m == 0 || args.n == 0) return;
+  BlockProduct(args, scalar_bias, scratch).Run();
 }
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)

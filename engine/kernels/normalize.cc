@@ -207,6 +207,9 @@ HWY_INLINE void FourRows(const Pass& pass, int64_t at, int64_t channels, int64_t
   for (int64_t r = 0; r < 4; ++r) OneRow(pass, at + r * stride, c, channels);
 }
 
+// Prefetching x and y here as well (512 to 4,096 bytes ahead) gained nothing from the third-level
+// cache or from memory, and cost a tenth nearer by.
+//
 // What is streamed is written in the order of memory: the same matrix took half as long so as by
 // four rows at once (103 MB, Zen 3).
 template <class Pass>

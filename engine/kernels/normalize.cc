@@ -167,7 +167,7 @@ struct BackwardPass {
 // `channels` columns of one row, or of four, from place `at` on. Four rows share a load of the
 // constants, and a pair of vectors fills a cache line of each before the next is begun.
 template <class Pass>
-HWY_INLINE void OneRow(const Pass& pass, int64_t at, int64_t c, int64_t channels) {
+void OneRow(const Pass& pass, int64_t at, int64_t c, int64_t channels) {
   const hn::ScalableTag<float> d;
   const hn::CappedTag<float, 4> d4;
   const hn::CappedTag<float, 1> d1;
@@ -256,33 +256,25 @@ void Normalize(const float* x, const float* residual, int64_t rows, int64_t chan
   if (stream) hwy::FlushStream();
 }
 
-template <MaskFrom kMask, bool kTrain>
+template <MaskFrom kMask, bool kTrain, Outputs kOutputs>
 void BackwardChunk(const float* x, const float* y, const float* dy, int64_t rows, int64_t channels,
-                   int64_t first, int64_t count, const NormalizeGradient& gradient, Outputs outputs,
+                   int64_t first, int64_t count, const NormalizeGradient& gradient,
                    const Constants& constants) {
-  if (outputs == Outputs::kStreamedDx) {
-    AllRows(BackwardPass<kMask, kTrain, Outputs::kStreamedDx>{x, y, dy, gradient, &constants},
-            first, count, rows, channels);
-  } else if (outputs == Outputs::kDx) {
-    AllRows(BackwardPass<kMask, kTrain, Outputs::kDx>{x, y, dy, gradient, &constants}, first, count,
-            rows, channels);
-  } else {
-    AllRows(BackwardPass<kMask, kTrain, Outputs::kAny>{x, y, dy, gradient, &constants}, first,
-            count, rows, channels);
-  }
+  AllRows(BackwardPass<kMask, kTrain, kOutputs>{x, y, dy, gradient, &constants}, first, count, rows,
+          channels);
 }
 
+using BackwardFunction = decltype(&BackwardChunk<MaskFrom::kNothing, true, Outputs::kAny>);
+
+// The common cases have loops of their own; the others share one for each mask.
 template <MaskFrom kMask>
-void BackwardChunk(const float* x, const float* y, const float* dy, int64_t rows, int64_t channels,
-                   int64_t first, int64_t count, const NormalizeGradient& gradient, Outputs outputs,
-                   const Constants& constants) {
-  if (gradient.mean_dbeta != nullptr) {
-    BackwardChunk<kMask, true>(x, y, dy, rows, channels, first, count, gradient, outputs,
-                               constants);
-  } else {
-    BackwardChunk<kMask, false>(x, y, dy, rows, channels, first, count, gradient, outputs,
-                                constants);
+BackwardFunction ChooseBackward(bool train, Outputs outputs) {
+  if (!train) return BackwardChunk<kMask, false, Outputs::kAny>;
+  if constexpr (kMask != MaskFrom::kY) {
+    if (outputs == Outputs::kDx) return BackwardChunk<kMask, true, Outputs::kDx>;
+    if (outputs == Outputs::kStreamedDx) return BackwardChunk<kMask, true, Outputs::kStreamedDx>;
   }
+  return BackwardChunk<kMask, true, Outputs::kAny>;
 }
 
 MaskFrom MaskOf(Activation activation, const float* y) {
@@ -301,18 +293,16 @@ void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t 
   }
   const MaskFrom mask = MaskOf(options.activation, y);
   if (mask != MaskFrom::kY) y = dy;  // not read: any address that may be formed
+  const bool train = gradient.mean_dbeta != nullptr;
+  const BackwardFunction backward =
+      mask == MaskFrom::kX   ? ChooseBackward<MaskFrom::kX>(train, outputs)
+      : mask == MaskFrom::kY ? ChooseBackward<MaskFrom::kY>(train, outputs)
+                             : ChooseBackward<MaskFrom::kNothing>(train, outputs);
   Constants constants;
   for (int64_t c = 0; c < channels; c += kChunk) {
     const int64_t count = HWY_MIN(kChunk, channels - c);
     Fill(affine, gradient, c, count, constants);
-    if (mask == MaskFrom::kX) {
-      BackwardChunk<MaskFrom::kX>(x, y, dy, rows, channels, c, count, gradient, outputs, constants);
-    } else if (mask == MaskFrom::kY) {
-      BackwardChunk<MaskFrom::kY>(x, y, dy, rows, channels, c, count, gradient, outputs, constants);
-    } else {
-      BackwardChunk<MaskFrom::kNothing>(x, y, dy, rows, channels, c, count, gradient, outputs,
-                                        constants);
-    }
+    backward(x, y, dy, rows, channels, c, count, gradient, constants);
   }
   if (outputs == Outputs::kStreamedDx) hwy::FlushStream();
 }

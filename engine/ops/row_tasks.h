@@ -55,8 +55,7 @@ class RowTasks {
   RowTasks(int64_t rows, int64_t channels, int threads)
       : rows_(rows),
         threads_(threads),
-        count_(std::min((rows + kUnit - 1) / kUnit,
-                        std::max<int64_t>(1, rows * channels / kTaskElements))) {}
+        count_(std::min((rows + kUnit - 1) / kUnit, Wanted(rows, channels, threads))) {}
 
   int64_t count() const { return count_; }
   IndexRange Rows(int64_t task, bool reverse) const {
@@ -71,6 +70,14 @@ class RowTasks {
 
  private:
   static constexpr int64_t kUnit = 4;
+  // A task of fewer rows spends its time on preparing the constants of its channels.
+  static constexpr int64_t kRows = 64;
+
+  static int64_t Wanted(int64_t rows, int64_t channels, int64_t threads) {
+    const int64_t most = std::max(rows / kRows, 2 * threads);
+    return std::max<int64_t>(1, std::min(rows * channels / kTaskElements, most));
+  }
+
   int64_t rows_;
   int64_t threads_;
   int64_t count_;

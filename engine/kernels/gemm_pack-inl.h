@@ -112,13 +112,15 @@ HWY_INLINE void PackNeighbours(const float* from, int64_t stride, const int64_t*
   float* to[kPackedAtOnce];
   int64_t offset[kPackedAtOnce], rows[kPackedAtOnce];
   // Whole vectors are copied where that reads nothing beyond A; what they write too much is written
-  // again in the next k, so the last k is copied exactly.
+  // again in the next k, so the last k is copied exactly. From the first tile that does not fit on,
+  // all go the exact way.
   int vectors = 0;
   for (int t = 0; t < tiles; ++t) {
     to[t] = panels + first_row[t] * k;
     offset[t] = first_row[t] - first_row[0];
     rows[t] = first_row[t + 1] - first_row[t];
-    if (rows[t] <= kLanes && offset[t] + kLanes <= readable) vectors = t + 1;
+    const bool fits = rows[t] <= kLanes && kLanes <= 2 * rows[t] && offset[t] + kLanes <= readable;
+    if (fits && vectors == t) vectors = t + 1;
   }
   constexpr int64_t kAhead = 16;
   for (int64_t p = 0; p + 1 < k; ++p, from += stride) {

@@ -15,15 +15,9 @@ double LossBlocks::Sum(const Step& step, int64_t samples, int64_t work,
   if (grid_->blocks() == 0) return 0.0;
   step.ctx.For(grid_->blocks(), work,
                [&](int64_t block) { sums[block] = body(grid_->BlockRows(block)); });
-  const auto add = [&](int64_t into, int64_t from) { sums[into] += sums[from]; };
-  int64_t filled = 0;  // shards that hold rows, packed to the front
-  for (int64_t shard = 0; shard < grid_->shards(); ++shard) {
-    const IndexRange blocks = grid_->ShardBlocks(shard);
-    MergeTree(blocks.begin, blocks.end, add);
-    sums[filled] = blocks.size() > 0 ? sums[blocks.begin] : 0.0;
-    ++filled;
-  }
-  MergeTree(0, filled, add);
+  const auto add = [&](int64_t into, int64_t, int64_t from, int64_t) { sums[into] += sums[from]; };
+  for (int64_t shard = 0; shard < grid_->shards(); ++shard) MergeBlocks(*grid_, shard, add);
+  MergeShards(*grid_, add);
   return sums[0];
 }
 

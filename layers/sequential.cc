@@ -106,11 +106,21 @@ void Sequential::PlaceValues(Planner& plan) {
   values_.resize(n + 1);
   for (size_t b = 0; b <= n; ++b) values_[b].group = b;
   values_[0].in = Place::In::kX;
+  // Whether backward reads what lies in the memory of boundary b: views and stages that wrote over
+  // their input may have brought it there from further in front.
+  const auto held = [&](size_t b) {
+    for (size_t i = 0; i < b; ++i) {
+      if ((stages_[i].bound.needs_x && values_[i].group == values_[b].group) ||
+          (stages_[i].bound.needs_y && values_[i + 1].group == values_[b].group)) {
+        return true;
+      }
+    }
+    return false;
+  };
   for (size_t i = 0; i + 1 < n; ++i) {
     const Bound& bound = stages_[i].bound;
-    const bool may_overwrite = bound.y_may_be_x && !bound.needs_x &&
-                               values_[i].in != Place::In::kX &&
-                               (i == 0 || !stages_[i - 1].bound.needs_y);
+    const bool may_overwrite =
+        bound.y_may_be_x && !bound.needs_x && values_[i].in != Place::In::kX && !held(i);
     // Evaluation writes a folded norm straight to where the norm's output goes.
     if (bound.view || may_overwrite) values_[i + 1] = values_[i];
   }

@@ -71,7 +71,7 @@ int Planner::BookBytes(int64_t bytes, Life life) {
   const int id = BookBytesBetween(bytes, {tick, false}, {tick, true});
   Booking& booking = bookings_.back();
   booking.forever = life == Life::kBound;
-  if (life == Life::kCall) {
+  if (life == Life::kCall && options_.share) {
     booking.scratch = true;
     booking.scratch_offset = scratch_;
     scratch_ += booking.bytes;
@@ -113,7 +113,7 @@ Planner::Layout Planner::LayOut() const {
     for (const size_t j : placed) {
       const Booking& other = bookings_[j];
       const bool together =
-          booking.forever || other.forever ||
+          !options_.share || booking.forever || other.forever ||
           (time(booking.from) <= time(other.to) && time(other.from) <= time(booking.to));
       if (!together) continue;
       if (layout.offsets[j] >= offset + booking.bytes) break;

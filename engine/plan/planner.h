@@ -63,6 +63,8 @@ struct PlannerOptions {
   int shards = 1;   // fixed ranges that the batch is summed in
   int threads = 1;  // for scratch that each thread needs
   bool training = true;
+  bool share =
+      true;  // false: every buffer has memory of its own; shows whether a lifetime is wrong
 };
 
 // How a batch norm keeps its running statistics: goes into every checkpoint.

@@ -45,8 +45,10 @@ Result<Network> Network::Bind(Context& ctx, std::unique_ptr<Layer> layers,
   net.ctx_ = &ctx;
   net.options_ = options;
   net.input_ = options.input;
-  net.plan_ = std::make_unique<Planner>(PlannerOptions{
-      .shards = options.shards, .threads = ctx.threads(), .training = options.training});
+  net.plan_ = std::make_unique<Planner>(PlannerOptions{.shards = options.shards,
+                                                       .threads = ctx.threads(),
+                                                       .training = options.training,
+                                                       .share = options.share_memory});
   Planner& plan = *net.plan_;
   LOCKSTEP_TRY_ASSIGN(const BoundIn bound, BindInScope(*layers, "", options.input, plan));
   net.y_shape_ = bound.bound.out;

@@ -29,7 +29,8 @@ struct NetworkOptions {
   Shape input{};      // of x at the largest batch: (batch, ...)
   uint64_t seed = 0;  // of initial parameters and of random layers
   int shards = 1;     // fixed ranges that the batch is summed in: part of what decides a run's bits
-  bool training = true;  // false: Forward only, and less memory
+  bool training = true;      // false: Forward only, and less memory
+  bool share_memory = true;  // see PlannerOptions::share
 };
 
 // What of a training step is not in the batch.

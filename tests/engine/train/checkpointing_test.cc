@@ -1,0 +1,232 @@
+#include "engine/train/checkpointing.h"
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/optim/sgd.h"
+#include "engine/train/trainer.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "layers/bce_with_logits.h"
+#include "tests/engine/io/temporary_folder.h"
+#include "tests/engine/train/toy_data.h"
+
+namespace lockstep::toy {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsSupersetOf;
+
+Network Bind(Context& ctx, uint64_t seed, BatchNormOptions norm = {}, int64_t hidden = 8) {
+  auto net = Network::Bind(ctx, BnMlp(hidden, 1, norm), BceWithLogitsLoss(),
+                           {.input = {16, 4}, .seed = seed});
+  EXPECT_TRUE(net.ok()) << net.status().message();
+  return std::move(*net);
+}
+
+TEST(CheckpointingTest, TensorsHaveTheNamesOfPyTorch) {
+  Context ctx({.threads = 1});
+  const Network net = Bind(ctx, 1);
+  std::vector<std::string> names;
+  for (const NamedTensor& named : ModelTensors(net)) names.push_back(named.name);
+  EXPECT_THAT(names,
+              testing::ElementsAre("0.weight", "0.bias", "1.weight", "1.bias", "3.weight", "3.bias",
+                                   "4.weight", "4.bias", "6.weight", "6.bias", "1.running_mean",
+                                   "1.running_var", "1.num_batches_tracked", "4.running_mean",
+                                   "4.running_var", "4.num_batches_tracked"));
+}
+
+TEST(CheckpointingTest, TheHashSeesEveryParameterAndState) {
+  Context ctx({.threads = 1});
+  const Network net = Bind(ctx, 1);
+  std::set<uint64_t> hashes = {ModelHash(net)};
+  EXPECT_EQ(ModelHash(net), ModelHash(Bind(ctx, 1)));
+  for (const NamedTensor& named : ModelTensors(net)) {
+    *named.tensor.f32() += 1.0f;
+    EXPECT_TRUE(hashes.insert(ModelHash(net)).second) << named.name;
+  }
+}
+
+TEST(CheckpointingTest, AModelComesBackToTheBitAndPredictsTheSame) {
+  const DatasetPtr data = Quadrants(64, 4, 0.1, 71);
+  TemporaryFolder folder;
+  const std::string path = folder / "model.safetensors";
+  const Standardizer standardizer =
+      Standardizer::FromVectors({1, 2, 3, 4}, {0.5f, 0.0f, 1.0f, 2.0f}).value();
+  Rig rig(All(data), BnMlp(8, 1), BceWithLogitsLoss(), {}, {.epochs = 2, .recipe = "a = 1\n"});
+  ASSERT_TRUE(rig.trainer->Run().ok());
+  ASSERT_TRUE(SaveModel(path, *rig.net, rig.trainer->state(), &standardizer).ok());
+
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 99);
+  (void)Evaluate(net, All(data));  // folds the norms once: loading must undo that
+  const LoadedModel model = LoadModel(path, net).value();
+  EXPECT_EQ(ModelHash(net), ModelHash(*rig.net));
+  EXPECT_EQ(Evaluate(net, All(data)).value().loss,
+            Evaluate(*rig.net, All(data), {.batch = 16}).value().loss);
+  EXPECT_EQ(model.state, rig.trainer->state());
+  EXPECT_EQ(model.state.recipe, "a = 1\n");
+  ASSERT_TRUE(model.standardizer);
+  EXPECT_EQ(model.standardizer->mean(), standardizer.mean());
+  EXPECT_EQ(model.standardizer->sd(), standardizer.sd());
+}
+
+TEST(CheckpointingTest, AModelLoadsIntoANetworkForPredictionAndOfAnotherBatch) {
+  TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 1);
+  ASSERT_TRUE(SaveModel(folder / "model", net, {}).ok());
+  Network predicts = Network::Bind(ctx, BnMlp(8, 1), {.input = {3, 4}, .seed = 2}).value();
+  const Result<LoadedModel> model = LoadModel(folder / "model", predicts);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_FALSE(model.value().standardizer);
+  EXPECT_EQ(ModelHash(predicts), ModelHash(net));
+}
+
+TEST(CheckpointingTest, OfARunTheBestThenTheAverageThenTheLastWeightsAreTheModel) {
+  const auto [train, validation] = Deal(Quadrants(160, 4, 0.3, 72), 2);
+  struct Saver final : TrainingObserver {
+    Wish OnEpoch(const EpochReport& report) override {
+      if (report.epoch == 5) {
+        EXPECT_TRUE(trainer->Save(path).ok());
+      }
+      return Wish::kGoOn;
+    }
+    Trainer* trainer = nullptr;
+    std::string path;
+  };
+  TemporaryFolder folder;
+  for (const bool best : {true, false}) {
+    for (const bool average : {true, false}) {
+      Saver saver;
+      TrainerOptions options{
+          .epochs = 6, .validation = validation, .keep_best = best, .observer = &saver};
+      if (average) options.ema = EmaOptions{.decay = 0.9};
+      Rig rig(train, BnMlp(8, 1), BceWithLogitsLoss(), {.adam = {.lr = 3e-2}}, options);
+      saver.trainer = rig.trainer.get();
+      saver.path = folder / "run";
+      ASSERT_TRUE(rig.trainer->Run().ok());  // ends with just that
+      Context ctx({.threads = 1});
+      Network net = Bind(ctx, 99);
+      const Result<LoadedModel> model = LoadModel(saver.path, net);
+      ASSERT_TRUE(model.ok()) << model.status().message();
+      EXPECT_EQ(ModelHash(net), ModelHash(*rig.net)) << best << average;
+    }
+  }
+}
+
+TEST(CheckpointingTest, ARunsFileHoldsWhatItsHeaderSays) {
+  const DatasetPtr data = Quadrants(64, 4, 0.1, 73);
+  TemporaryFolder folder;
+  Rig rig(All(data), BnMlp(8, 1), BceWithLogitsLoss(), {},
+          {.max_steps = 1,
+           .ema = EmaOptions{},
+           .validation = All(data),
+           .standardizer = Standardizer::FromVectors({0, 0, 0, 0}, {1, 1, 1, 1}).value()});
+  ASSERT_TRUE(rig.trainer->Save(folder / "start").ok());  // before the first step, too
+  const Checkpoint checkpoint = LoadCheckpoint(folder / "start").value();
+  std::vector<std::string> names;
+  for (const StoredTensor& tensor : checkpoint.tensors) names.push_back(tensor.name);
+  EXPECT_THAT(names, IsSupersetOf({"0.weight", "1.running_var", "optimizer.0.weight.exp_avg",
+                                   "optimizer.6.bias.exp_avg_sq", "average.0.weight",
+                                   "average.1.running_mean", "data.mean", "data.sd"}));
+  EXPECT_THAT(names, testing::Not(testing::Contains("best.0.weight")));  // there is none yet
+  Rig again(All(data), BnMlp(8, 1), BceWithLogitsLoss(), {},
+            {.max_steps = 1, .ema = EmaOptions{}, .validation = All(data)});
+  EXPECT_TRUE(again.trainer->Resume(folder / "start").ok());
+}
+
+TEST(CheckpointingTest, AnotherConventionIsRefusedAndNamed) {
+  TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network torch = Bind(ctx, 1);
+  ASSERT_TRUE(SaveModel(folder / "model", torch, {}).ok());
+  Network keras = Bind(ctx, 2, {.convention = Convention::kKeras});
+  const uint64_t before = ModelHash(keras);
+  const Status status = LoadModel(folder / "model", keras).status();
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_THAT(status.message(), HasSubstr("batch norm 1"));
+  EXPECT_THAT(status.message(), HasSubstr("torch with momentum 0.1"));
+  EXPECT_THAT(status.message(), HasSubstr("keras with momentum 0.99"));
+  EXPECT_EQ(ModelHash(keras), before);
+  Network other_eps = Bind(ctx, 2, {.eps = 1e-3});
+  EXPECT_THAT(LoadModel(folder / "model", other_eps).status().message(), HasSubstr("eps 1e-05"));
+}
+
+TEST(CheckpointingTest, AnotherModelIsRefusedAndNothingChanges) {
+  TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 1);
+  ASSERT_TRUE(SaveModel(folder / "model", net, {}).ok());
+  Network wider = Bind(ctx, 2, {}, /*hidden=*/9);
+  const uint64_t before = ModelHash(wider);
+  const Status status = LoadModel(folder / "model", wider).status();
+  EXPECT_THAT(status.message(), HasSubstr("0.weight"));
+  EXPECT_THAT(status.message(), HasSubstr(folder / "model"));
+  EXPECT_EQ(ModelHash(wider), before);
+}
+
+TEST(CheckpointingTest, ARunDoesNotGoOnWithAnotherOptimizer) {
+  const DatasetPtr data = Quadrants(64, 4, 0.1, 74);
+  TemporaryFolder folder;
+  Rig rig(All(data), BnMlp(8, 1), BceWithLogitsLoss(), {}, {.epochs = 1});
+  ASSERT_TRUE(rig.trainer->Save(folder / "run").ok());
+
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 7);
+  Sgd sgd({.lr = 0.1});
+  auto loader = Loader::Make(data, AllIndices(64), {.batch = 32}).value();
+  auto net32 = Network::Bind(ctx, BnMlp(8, 1), BceWithLogitsLoss(), {.input = {32, 4}}).value();
+  auto trainer = Trainer::Make(net32, sgd, *loader, {.epochs = 1, .seed = 7}).value();
+  EXPECT_THAT(trainer->Resume(folder / "run").message(), HasSubstr("\"AdamW\", this run uses SGD"));
+  // Nor from a model alone.
+  ASSERT_TRUE(SaveModel(folder / "model", net32, rig.trainer->state()).ok());
+  EXPECT_FALSE(trainer->Resume(folder / "model").ok());
+}
+
+// PyTorch writes num_batches_tracked as an i64 scalar.
+TEST(CheckpointingTest, ACounterIsReadFromWholeNumbersToo) {
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 1), other = Bind(ctx, 2);
+  std::vector<StoredTensor> stored;
+  for (const NamedTensor& named : ModelTensors(net)) stored.emplace_back(named);
+  const int64_t batches = 12345;
+  for (StoredTensor& tensor : stored) {
+    if (tensor.name.ends_with("num_batches_tracked"))
+      tensor =
+          StoredTensor(tensor.name, StoredType::kI64, {}, std::as_bytes(std::span(&batches, 1)));
+  }
+  Checkpoint checkpoint;
+  checkpoint.tensors = stored;
+  TrainingState state;
+  state.batch_norms = ConventionsOf(net);
+  checkpoint.meta = MetadataOf(state);
+  const Result<LoadedModel> model = LoadModel(checkpoint, other);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  for (size_t i = 0; i < other.states().size(); ++i) {
+    if (other.states()[i].name.ends_with("num_batches_tracked")) {
+      EXPECT_EQ(*other.state(i).f32(), 12345.0f);
+    } else {
+      EXPECT_EQ(*other.state(i).f32(), *net.state(i).f32());
+    }
+  }
+}
+
+TEST(CheckpointingTest, ACopyGivesBackWhatItTook) {
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 1);
+  const uint64_t before = ModelHash(net);
+  ModelCopy copy(net);
+  copy.TakeFrom(net);
+  const ModelCopy moved = std::move(copy);
+  for (const NamedTensor& named : ModelTensors(net)) *named.tensor.f32() += 1.0f;
+  moved.ApplyTo(net);
+  EXPECT_EQ(ModelHash(net), before);
+}
+
+}  // namespace
+}  // namespace lockstep::toy

@@ -1,0 +1,95 @@
+#include "models/recipe.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "models/recipe_keys.h"
+
+namespace lockstep {
+namespace {
+
+std::string ErrorOf(const std::string& text, std::vector<std::string> overrides = {}) {
+  const Result<Recipe> recipe = ParseRecipe(text, "r.toml", overrides);
+  return recipe.ok() ? "" : recipe.status().message();
+}
+
+TEST(Recipe, PrintsAndReadsBackToTheSame) {
+  const std::vector<std::string> overrides = {
+      "model.hidden=[7, 9]", "optimizer.learning_rate=0.125",
+      "data.ignore=[\"a \\\"b\\\"\", \"3\"]", "train.keep_best=false", "data.positive=M"};
+  const Result<Recipe> recipe = ParseRecipe("", "r.toml", overrides);
+  ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+  const std::string text = PrintRecipe(*recipe);
+  const Result<Recipe> again = ParseRecipe(text, "again.toml");
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(PrintRecipe(*again), text);
+  EXPECT_EQ(again->model.hidden, (std::vector<int64_t>{7, 9}));
+  EXPECT_EQ(again->data.ignore, (std::vector<std::string>{"a \"b\"", "3"}));
+  EXPECT_EQ(again->data.positive, "M");
+  EXPECT_FALSE(again->train.keep_best);
+}
+
+TEST(Recipe, EveryErrorSaysWhereAndWhatToDo) {
+  EXPECT_EQ(ErrorOf("[train]\nepoch = 3\n"),
+            "r.toml:2: unknown key \"train.epoch\"; did you mean train.epochs?");
+  EXPECT_NE(ErrorOf("[trian]\nepochs = 3\n").find("r.toml:1: unknown table [trian]"),
+            std::string::npos);
+  EXPECT_EQ(ErrorOf("[train]\nepochs = 0.5\n"), "r.toml:2: train.epochs: must be a whole number");
+  EXPECT_EQ(ErrorOf("[train]\nepochs = 0\n"), "r.toml:2: train.epochs: must be at least 1, not 0");
+  EXPECT_EQ(ErrorOf("[model]\ndropout = 2\n"),
+            "r.toml:2: model.dropout: must be between 0 and 0.999, not 2");
+  EXPECT_EQ(
+      ErrorOf("[model]\nnorm = \"bath\"\n"),
+      "r.toml:2: model.norm: does not know \"bath\"; choose one of none, batch, layer, rms, group");
+  EXPECT_EQ(ErrorOf("[model]\nhidden = [4, 0]\n"),
+            "r.toml:2: model.hidden: must be at least 1, not 0");
+  EXPECT_EQ(ErrorOf("[model]\nhidden = 4\n"),
+            "r.toml:2: model.hidden: must be a list of whole numbers");
+  EXPECT_NE(ErrorOf("[model\n").find("r.toml:1: not TOML"), std::string::npos);
+  EXPECT_NE(ErrorOf("", {"train.epochs"}).find("write key=value"), std::string::npos);
+  EXPECT_NE(ErrorOf("", {"train.epochs=x"}).find("must be a whole number"), std::string::npos);
+  EXPECT_NE(ErrorOf("", {"data.kind=csv"}).find("needs data.path"), std::string::npos);
+  EXPECT_NE(ErrorOf("", {"train.batch=10", "train.micro_batches=3"}).find("does not divide"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("", {"optimizer.learning_rate=nan"}).find("must be between"),
+            std::string::npos);
+}
+
+// Every message is one line, whatever a key is set to.
+TEST(Recipe, NoValueOfAnyKeyBreaksIt) {
+  VisitKeys(
+      *std::make_unique<Recipe>(), [](const char* key, const auto&, const KeyLimits&, const char*) {
+        for (const char* value :
+             {"-1", "0", "1e308", "nan", "inf", "-inf", "\"\"", "\"x\\ny\"", "[]", "[[1]]", "{}",
+              "true", "9223372036854775807", "1979-05-27", "=", "\n[train]\nepochs=1"}) {
+          const std::string error = ErrorOf("", {std::string(key) + "=" + value});
+          EXPECT_EQ(error.find('\n'), std::string::npos) << error;
+        }
+      });
+}
+
+TEST(Recipe, ThoseThatAreShippedAreRight) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(LOCKSTEP_SOURCE_DIR "/models/recipes")) {
+    SCOPED_TRACE(entry.path());
+    const std::vector<std::string> overrides = {"data.path=somewhere"};
+    const Result<Recipe> recipe = LoadRecipe(entry.path(), overrides);
+    EXPECT_TRUE(recipe.ok()) << recipe.status().message();
+  }
+}
+
+TEST(Recipe, LossMustFitTheData) {
+  const std::vector<std::string> overrides = {"loss.kind=cross_entropy", "data.size=200"};
+  const Result<Recipe> recipe = ParseRecipe("", "r.toml", overrides);
+  ASSERT_TRUE(recipe.ok());
+  const Result<RecipeData> data = LoadData(*recipe);
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  Context ctx({.threads = 1});
+  const Result<Network> net = BuildNetwork(ctx, *recipe, data->train.dataset->info(), 32);
+  ASSERT_FALSE(net.ok());
+  EXPECT_NE(net.status().message().find("does not fit the data"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lockstep

@@ -6,7 +6,6 @@
 #include "engine/train/trainer.h"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -15,7 +14,6 @@
 #include <utility>
 
 #include "engine/base/check.h"
-#include "engine/io/file.h"
 #include "engine/io/text.h"
 #include "engine/parallel/shards.h"
 
@@ -34,20 +32,6 @@ int64_t CeilDivide(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 Status Bad(const std::string& setting, const std::string& wanted, double value) {
   return Status::Invalid(setting + " must be " + wanted + ", not " + TextOf(value));
-}
-
-template <class T>
-Status Take(const Metadata& meta, const std::string& key, T& number) {
-  const auto found = meta.find(key);
-  if (found == meta.end()) {
-    return Status::NotFound("metadata " + Quoted(key) +
-                            " is missing: the file is no checkpoint that a run can go on from");
-  }
-  const std::string& text = found->second;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size()) return Status::Ok();
-  return Status::Corrupt("metadata " + Quoted(key) + " is " + Quoted(text) +
-                         ", expected a number; use another checkpoint");
 }
 
 }  // namespace
@@ -185,6 +169,10 @@ Result<TrainingSummary> Trainer::Run() {
   return summary;
 }
 
+double Trainer::LearningRate(int64_t step) const {
+  return optimizer_.learning_rate() * ScheduleFactor(options_.schedule, step, total_steps_);
+}
+
 bool Trainer::PatienceIsOut() const {
   return options_.early_stopping &&
          progress_.evaluations_without_gain >= options_.early_stopping->patience;
@@ -205,8 +193,7 @@ Status Trainer::TrainBatch(const Batch& batch) {
              .batch = batch.number,
              .batches = loader_.batches_per_epoch(),
              .samples = batch.global_count,
-             .learning_rate = optimizer_.learning_rate() *
-                              ScheduleFactor(options_.schedule, step(), total_steps_)};
+             .learning_rate = LearningRate(step())};
   Status status;
   const RankRecord mine = Gradients(batch, status);
   Result<RankRecord> all = Exchange(mine, status);
@@ -299,7 +286,7 @@ Status Trainer::EndEpoch(int64_t epoch, bool complete) {
   EpochReport report{.epoch = epoch,
                      .step = step(),
                      .train_loss = MeanOf(progress_.epoch_loss_sum, progress_.epoch_loss_weight),
-                     .learning_rate = report_.learning_rate,
+                     .learning_rate = LearningRate(std::max<int64_t>(step() - 1, 0)),
                      .samples = progress_.epoch_samples,
                      .skipped_batches = progress_.epoch_skipped,
                      .seconds = epoch_seconds_};
@@ -361,8 +348,8 @@ void Trainer::Judge(EvaluationReport& report, double value) {
 }
 
 bool Trainer::TakeResult() {
-  if (best() != nullptr) {
-    best()->ApplyTo(network_);
+  if (keeps_best() && progress_.best_metric) {
+    best_.ApplyTo(network_);
   } else if (ema_ && ema_->update_count() > 0) {
     const std::vector<NamedTensor> live = ModelTensors(network_);
     for (size_t i = 0; i < live.size(); ++i) {
@@ -375,102 +362,6 @@ bool Trainer::TakeResult() {
   }
   result_taken_ = true;
   return true;
-}
-
-TrainingState Trainer::state() const {
-  const LoaderPlace place = loader_.place();
-  return {.step = step(),
-          .epoch = place.epoch,
-          .batch_in_epoch = place.batch,
-          .seed = options_.seed,
-          .shards = network_.plan().shards(),
-          .best_metric = progress_.best_metric,
-          .recipe = options_.recipe,
-          .batch_norms = ConventionsOf(network_)};
-}
-
-CheckpointParts Trainer::Parts(bool with_best) {
-  return {.network = &network_,
-          .optimizer = &optimizer_,
-          .ema = ema_ ? &*ema_ : nullptr,
-          .best = with_best && keeps_best() ? &best_ : nullptr,
-          .standardizer = options_.standardizer ? &*options_.standardizer : nullptr};
-}
-
-Metadata Trainer::Extra() const {
-  const Progress& p = progress_;
-  return {{"batches_per_epoch", std::to_string(loader_.batches_per_epoch())},
-          {"samples_per_epoch", std::to_string(loader_.samples_per_epoch())},
-          {"monitor", NameOf(options_.monitor)},
-          {"skipped_batches", std::to_string(p.skipped)},
-          {"epoch_loss_sum", TextOf(p.epoch_loss_sum)},
-          {"epoch_loss_weight", TextOf(p.epoch_loss_weight)},
-          {"epoch_samples", std::to_string(p.epoch_samples)},
-          {"epoch_skipped", std::to_string(p.epoch_skipped)},
-          {"best_epoch", std::to_string(p.best_epoch)},
-          {"evaluations_without_gain", std::to_string(p.evaluations_without_gain)},
-          {"ended_step", std::to_string(p.ended_step)}};
-}
-
-Status Trainer::ReadExtra(const Metadata& meta, const TrainingState& state, Progress& p) const {
-  p.step = state.step;
-  p.best_metric = state.best_metric;
-  LOCKSTEP_TRY(Take(meta, "skipped_batches", p.skipped));
-  LOCKSTEP_TRY(Take(meta, "epoch_loss_sum", p.epoch_loss_sum));
-  LOCKSTEP_TRY(Take(meta, "epoch_loss_weight", p.epoch_loss_weight));
-  LOCKSTEP_TRY(Take(meta, "epoch_samples", p.epoch_samples));
-  LOCKSTEP_TRY(Take(meta, "epoch_skipped", p.epoch_skipped));
-  LOCKSTEP_TRY(Take(meta, "best_epoch", p.best_epoch));
-  LOCKSTEP_TRY(Take(meta, "evaluations_without_gain", p.evaluations_without_gain));
-  LOCKSTEP_TRY(Take(meta, "ended_step", p.ended_step));
-
-  const auto same = [](const char* what, auto saved, auto now) {
-    if (saved == now) return Status::Ok();
-    return Status::Invalid("the run was saved with " + std::string(what) + " " +
-                           std::to_string(saved) + ", now it is " + std::to_string(now) +
-                           ": it would not go on as it began");
-  };
-  LOCKSTEP_TRY(same("seed", state.seed, options_.seed));
-  LOCKSTEP_TRY(same("shards", state.shards, static_cast<int64_t>(network_.plan().shards())));
-  int64_t batches = 0, samples = 0;
-  LOCKSTEP_TRY(Take(meta, "batches_per_epoch", batches));
-  LOCKSTEP_TRY(Take(meta, "samples_per_epoch", samples));
-  LOCKSTEP_TRY(same("batches per epoch", batches, loader_.batches_per_epoch()));
-  LOCKSTEP_TRY(same("samples per epoch", samples, loader_.samples_per_epoch()));
-  const auto monitor = meta.find("monitor");
-  if (p.best_metric && (monitor == meta.end() || monitor->second != NameOf(options_.monitor))) {
-    return Status::Invalid("the best weights were chosen by " +
-                           (monitor == meta.end() ? "?" : Quoted(monitor->second)) +
-                           ", now it is by " + NameOf(options_.monitor));
-  }
-  return Status::Ok();
-}
-
-Status Trainer::Save(const std::string& path) {
-  if (result_taken_) {
-    return Status::Invalid(path +
-                           ": the run has ended and the network holds its result, from which no "
-                           "run can go on; SaveModel saves it");
-  }
-  return WriteCheckpoint(path, Parts(progress_.best_metric.has_value()), state(), Extra());
-}
-
-Status Trainer::Resume(const std::string& path) {
-  LOCKSTEP_CHECK(step() == 0 && !result_taken_, "Resume comes before Run");
-  LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
-  Result<TrainingState> state = TrainingStateFrom(checkpoint.meta);
-  if (!state.ok()) return state.status().At(path);
-  Progress progress;
-  LOCKSTEP_TRY(ReadExtra(checkpoint.meta, *state, progress).At(path));
-  LOCKSTEP_TRY(loader_.Seek({.epoch = state->epoch, .batch = state->batch_in_epoch}).At(path));
-  const Status read =
-      ReadInto(checkpoint, Parts(progress.best_metric.has_value())).status().At(path);
-  if (!read.ok()) {
-    LOCKSTEP_TRY(loader_.Seek({}));
-    return read;
-  }
-  progress_ = progress;
-  return Status::Ok();
 }
 
 }  // namespace lockstep

@@ -173,8 +173,6 @@ class Trainer {
   int64_t total_steps() const { return total_steps_; }
   // What a checkpoint written now would say.
   TrainingState state() const;
-  // For SaveModel in OnEvaluation: the best weights so far; null if there are none.
-  const ModelCopy* best() const { return keeps_best() && progress_.best_metric ? &best_ : nullptr; }
 
  private:
   // What every rank tells the others about its part of a step.
@@ -207,6 +205,7 @@ class Trainer {
   Status Bind();
 
   bool keeps_best() const { return options_.keep_best && validation_ != nullptr; }
+  double LearningRate(int64_t step) const;
   bool PatienceIsOut() const;
   Status TrainBatch(const Batch& batch);
   RankRecord Gradients(const Batch& batch, Status& status);

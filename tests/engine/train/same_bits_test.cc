@@ -83,6 +83,8 @@ struct StopAt final : TrainingObserver {
   }
   Wish OnEpoch(const EpochReport& report) override {
     epochs.push_back(report.train_loss);
+    epochs.push_back(report.learning_rate);
+    epochs.push_back(static_cast<double>(report.samples));
     return Wish::kGoOn;
   }
   int64_t step;

@@ -26,6 +26,31 @@ TEST(NetworkMemoryTest, BuffersThatShareMemoryAreNeverNeededTogether) {
   }
 }
 
+// A network bound for prediction keeps nothing for backward, so its buffers share all they can.
+TEST(NetworkMemoryTest, PredictionsShareMemoryWithoutHarm) {
+  for (const Model& model : Models()) {
+    Context ctx({.threads = 1});
+    const Shape in = Batched(model.sample, kBatch);
+    const std::vector<float> x = Normals(in.size(), 14);
+    Network trains =
+        Network::Bind(ctx, model.make(false), MseLoss(), {.input = in, .seed = 11}).value();
+    const Shape out = trains.output_shape();
+    const auto predict = [&](Network& net) {
+      std::vector<float> y(static_cast<size_t>(out.size()), NAN);
+      EXPECT_TRUE(net.Predict({x.data(), in}, {y.data(), out}).ok());
+      return y;
+    };
+    const std::vector<float> y = predict(trains);
+    for (const bool share : {true, false}) {
+      Network net =
+          Network::Bind(ctx, model.make(false), {.input = in, .seed = 11, .share_memory = share})
+              .value();
+      Poison(net);
+      EXPECT_EQ(predict(net), y) << model.name << (share ? " shared" : " unshared");
+    }
+  }
+}
+
 TEST(NetworkMemoryTest, NothingIsReadThatThisStepDidNotWrite) {
   for (const Model& model : Models())
     EXPECT_EQ(TraceOf(model, {.poison = true}), TraceOf(model, {})) << model.name;

@@ -190,18 +190,11 @@ HWY_INLINE void FourRows(const Pass& pass, int64_t at, int64_t channels, int64_t
   for (; c + 2 * n <= channels; c += 2 * n) {
     const auto k0 = pass.At(d, c);
     const auto k1 = pass.At(d, c + n);
-    int64_t i = at + c;
-    pass.One(d, i, k0);
-    pass.One(d, i + n, k1);
-    i += stride;
-    pass.One(d, i, k0);
-    pass.One(d, i + n, k1);
-    i += stride;
-    pass.One(d, i, k0);
-    pass.One(d, i + n, k1);
-    i += stride;
-    pass.One(d, i, k0);
-    pass.One(d, i + n, k1);
+    for (int64_t r = 0; r < 4; ++r) {
+      const int64_t i = at + r * stride + c;
+      pass.One(d, i, k0);
+      pass.One(d, i + n, k1);
+    }
   }
   if (c == channels) return;
   for (int64_t r = 0; r < 4; ++r) OneRow(pass, at + r * stride, c, channels);

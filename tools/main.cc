@@ -2,10 +2,16 @@
 // standard error and a non-zero exit: 1 for what went wrong in a run, 2 for a command line that
 // says nothing we understand, 130 after Ctrl-C.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
+#include <vector>
 
+#include "engine/io/file.h"
+#include "engine/io/nearest_name.h"
 #include "tools/commands.h"
 
 namespace lockstep::tools {
@@ -48,6 +54,16 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "validation", "test"}));
   eval->footer("example:\n  lockstep eval runs/clinical --split validation");
 
+  const std::string command = argc > 1 ? argv[1] : "";
+  const std::vector<std::string> commands = {"train", "eval"};
+  if (!command.empty() && command[0] != '-' &&
+      std::find(commands.begin(), commands.end(), command) == commands.end()) {
+    std::fprintf(
+        stderr,
+        "lockstep: unknown command %s; did you mean %s? (lockstep --help lists the commands)\n",
+        Quoted(command).c_str(), NearestName(command, commands).c_str());
+    return 2;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -63,6 +79,8 @@ int Main(int argc, char** argv) {
 }  // namespace lockstep::tools
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ,
+              SIG_IGN);  // a file larger than `ulimit -f` allows is then an error we can report
   try {
     return lockstep::tools::Main(argc, argv);
   } catch (const std::bad_alloc&) {

@@ -84,6 +84,35 @@ HWY_INLINE void SumVector(D d, const float* x, int64_t rows, int64_t stride, int
   hn::Store(squares, d, tile.squares + c);
 }
 
+// The same for two vectors: whole cache lines.
+template <class D>
+HWY_INLINE void SumVectorPair(D d, const float* x, int64_t rows, int64_t stride, int64_t c,
+                              TileSums& tile) {
+  const auto n = static_cast<int64_t>(hn::Lanes(d));
+  x += c;
+  const auto shift0 = Shift(d, x, rows, stride);
+  const auto shift1 = Shift(d, x + n, rows, stride);
+  auto sum0 = hn::Zero(d);
+  auto sum1 = hn::Zero(d);
+  auto squares0 = hn::Zero(d);
+  auto squares1 = hn::Zero(d);
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    AddRows(d, x + r * stride, stride, shift0, sum0, squares0);
+    AddRows(d, x + r * stride + n, stride, shift1, sum1, squares1);
+  }
+  for (; r < rows; ++r) {
+    AddRow(d, x + r * stride, shift0, sum0, squares0);
+    AddRow(d, x + r * stride + n, shift1, sum1, squares1);
+  }
+  hn::Store(shift0, d, tile.shift + c);
+  hn::Store(shift1, d, tile.shift + c + n);
+  hn::Store(sum0, d, tile.sum + c);
+  hn::Store(sum1, d, tile.sum + c + n);
+  hn::Store(squares0, d, tile.squares + c);
+  hn::Store(squares1, d, tile.squares + c + n);
+}
+
 // The same for the rows [row, row + kRows) alone, its sums in memory.
 template <int kRows, class D>
 HWY_INLINE void SweepVector(D d, const float* x, int64_t row, int64_t rows, int64_t stride,
@@ -151,6 +180,7 @@ void SumTile(const float* x, int64_t rows, int64_t channels, int64_t stride, Til
   const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
   if (channels <= kNarrow) {
     int64_t c = 0;
+    for (; c + 2 * n <= channels; c += 2 * n) SumVectorPair(d, x, rows, stride, c, tile);
     for (; c + n <= channels; c += n) SumVector(d, x, rows, stride, c, tile);
     for (; c + n4 <= channels; c += n4) SumVector(d4, x, rows, stride, c, tile);
     for (; c < channels; ++c) SumVector(d1, x, rows, stride, c, tile);

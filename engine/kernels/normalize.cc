@@ -377,6 +377,32 @@ struct SumsPass {
     hn::Store(t, d, tile.dz_xhat + c);
   }
 
+  // The same for two vectors: whole cache lines.
+  template <class D>
+  HWY_INLINE void SumVectorPair(D d, int64_t row, int64_t rows, int64_t c, TileSums& tile) const {
+    const auto n = static_cast<int64_t>(hn::Lanes(d));
+    const auto k0 = At(d, c);
+    const auto k1 = At(d, c + n);
+    auto s0 = hn::Zero(d);
+    auto s1 = hn::Zero(d);
+    auto t0 = hn::Zero(d);
+    auto t1 = hn::Zero(d);
+    int64_t i = row * stride + c;
+    int64_t r = 0;
+    for (; r + 4 <= rows; r += 4, i += 4 * stride) {
+      AddRows(d, i, k0, s0, t0);
+      AddRows(d, i + n, k1, s1, t1);
+    }
+    for (; r < rows; ++r, i += stride) {
+      AddRow(d, i, k0, s0, t0);
+      AddRow(d, i + n, k1, s1, t1);
+    }
+    hn::Store(s0, d, tile.dz + c);
+    hn::Store(s1, d, tile.dz + c + n);
+    hn::Store(t0, d, tile.dz_xhat + c);
+    hn::Store(t1, d, tile.dz_xhat + c + n);
+  }
+
   // Four rows or one of the same, its sums in memory.
   template <int kRows, class D>
   HWY_INLINE void SweepVector(D d, int64_t row, bool first, int64_t c, TileSums& tile) const {
@@ -425,6 +451,7 @@ struct SumsPass {
     const auto n4 = static_cast<int64_t>(hn::Lanes(d4));
     if (channels <= kNarrow) {
       int64_t c = 0;
+      for (; c + 2 * n <= channels; c += 2 * n) SumVectorPair(d, row, rows, c, tile);
       for (; c + n <= channels; c += n) SumVector(d, row, rows, c, tile);
       for (; c + n4 <= channels; c += n4) SumVector(d4, row, rows, c, tile);
       for (; c < channels; ++c) SumVector(d1, row, rows, c, tile);

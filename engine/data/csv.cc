@@ -1,69 +1,18 @@
 #include "engine/data/csv.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <map>
-#include <system_error>
 #include <utility>
 
+#include "engine/data/csv_cell.h"
 #include "engine/data/csv_reader.h"
 
 namespace lockstep {
 namespace {
 
 constexpr size_t kMostClasses = size_t{1} << 16;
-
-// Whether a well-formed number that a double cannot hold is too small rather than too large: its
-// first digit that is not 0 stands behind the point.
-bool IsTiny(std::string_view number) {
-  const size_t e = std::min(number.find_first_of("eE"), number.size());
-  int64_t exponent = 0;
-  if (e < number.size()) {
-    std::string_view text = number.substr(e + 1);
-    if (text.front() == '+') text.remove_prefix(1);
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), exponent);
-    if (error != std::errc()) return text.front() == '-';
-  }
-  std::string_view digits = number.substr(0, e);
-  while (!digits.empty() && (digits.front() == '-' || digits.front() == '0')) {
-    digits.remove_prefix(1);
-  }
-  const size_t point = std::min(digits.find('.'), digits.size());
-  auto magnitude = static_cast<int64_t>(point);
-  if (point == 0) {
-    magnitude =
-        -static_cast<int64_t>(std::min(digits.find_first_not_of('0', 1), digits.size()) - 1);
-  }
-  // No field is longer than CsvReader::kLongestField: the magnitude cannot overturn a large
-  // exponent, and the sum cannot overflow.
-  return std::clamp<int64_t>(exponent, -1'000'000, 1'000'000) + magnitude <= 0;
-}
-
-enum class Kind { kNumber, kMissing, kText, kTooLarge, kNotFinite };
-
-struct Cell {
-  Kind kind = Kind::kText;
-  float value = std::numeric_limits<float>::quiet_NaN();
-};
-
-Cell ReadCell(std::string_view text, const std::vector<std::string>& missing) {
-  if (std::find(missing.begin(), missing.end(), text) != missing.end()) return {Kind::kMissing};
-  if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
-  double value = 0.0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error == std::errc::invalid_argument || end != text.data() + text.size()) return {};
-  if (error == std::errc::result_out_of_range) {
-    if (!IsTiny(text)) return {Kind::kTooLarge};
-    return {Kind::kNumber, 0.0f};
-  }
-  if (!std::isfinite(value)) return {Kind::kNotFinite};
-  const auto narrow = static_cast<float>(value);
-  if (!std::isfinite(narrow)) return {Kind::kTooLarge};
-  return {Kind::kNumber, narrow};
-}
 
 // Label texts, numbered as they come; SortedClasses gives them their final order.
 class Labels {
@@ -84,8 +33,8 @@ class Labels {
     std::vector<std::pair<double, std::string>> keyed;
     bool numeric = true;
     for (const auto& [text, number] : numbers_) {
-      const Cell cell = ReadCell(text, {});
-      numeric = numeric && cell.kind == Kind::kNumber;
+      const CsvCell cell = ReadCsvCell(text, {});
+      numeric = numeric && cell.kind == CsvCell::kNumber;
       keyed.emplace_back(numeric ? cell.value : 0.0, text);
     }
     if (!numeric) {
@@ -132,7 +81,7 @@ class Parser {
   Status FailAt(size_t column, const std::string& what) const {
     return Fail(Place(column) + ": " + what);
   }
-  Status FailCell(size_t column, Kind kind) const;
+  Status FailCell(size_t column, CsvCell::Kind kind) const;
 
   CsvReader& rows_;
   const std::string name_;
@@ -160,20 +109,20 @@ std::string Parser::Place(size_t column) const {
   return place;
 }
 
-Status Parser::FailCell(size_t column, Kind kind) const {
+Status Parser::FailCell(size_t column, CsvCell::Kind kind) const {
   const std::string found = ShownText(rows_.field(column));
   switch (kind) {
-    case Kind::kMissing:
+    case CsvCell::kMissing:
       return FailAt(column, found +
                                 " is a missing value; choose what to do with them (mean of the "
                                 "training samples, or drop the row)");
-    case Kind::kTooLarge:
+    case CsvCell::kTooLarge:
       return FailAt(column, found + " is too large for a 32-bit float");
-    case Kind::kNotFinite:
+    case CsvCell::kNotFinite:
       return FailAt(column,
                     found + " is not a finite number; list it as missing if it is meant so");
-    case Kind::kText:
-    case Kind::kNumber:
+    case CsvCell::kText:
+    case CsvCell::kNumber:
       break;
   }
   return FailAt(column,
@@ -212,9 +161,9 @@ Result<bool> Parser::FirstRowIsHeader() const {
   bool any_text = false;
   for (size_t i = 0; i < columns_; ++i) {
     if (std::find(others.begin(), others.end(), i) != others.end()) continue;
-    const Kind kind = ReadCell(rows_.field(i), options_.missing).kind;
-    if (kind == Kind::kText) any_text = true;
-    if (kind != Kind::kText && kind != Kind::kMissing) return false;
+    const CsvCell::Kind kind = ReadCsvCell(rows_.field(i), options_.missing).kind;
+    if (kind == CsvCell::kText) any_text = true;
+    if (kind != CsvCell::kText && kind != CsvCell::kMissing) return false;
   }
   return any_text;
 }
@@ -279,10 +228,10 @@ Status Parser::AddRow() {
   row_.clear();
   int64_t missing = 0;
   for (const size_t column : features_) {
-    const Cell cell = ReadCell(rows_.field(column), options_.missing);
-    if (cell.kind == Kind::kMissing && options_.on_missing != CsvOptions::Missing::kError) {
+    const CsvCell cell = ReadCsvCell(rows_.field(column), options_.missing);
+    if (cell.kind == CsvCell::kMissing && options_.on_missing != CsvOptions::Missing::kError) {
       ++missing;
-    } else if (cell.kind != Kind::kNumber) {
+    } else if (cell.kind != CsvCell::kNumber) {
       return FailCell(column, cell.kind);
     }
     row_.push_back(cell.value);
@@ -307,8 +256,8 @@ Status Parser::AddRow() {
 
 Status Parser::AddLabel(std::string_view text) {
   if (options_.task == Task::kRegression) {
-    const Cell cell = ReadCell(text, {});
-    if (cell.kind != Kind::kNumber) return FailCell(label_, cell.kind);
+    const CsvCell cell = ReadCsvCell(text, {});
+    if (cell.kind != CsvCell::kNumber) return FailCell(label_, cell.kind);
     values_.push_back(cell.value);
     return Status::Ok();
   }

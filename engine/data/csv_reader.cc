@@ -86,9 +86,28 @@ Result<CsvReader::Ends> CsvReader::ReadField() {
       if (byte != kEnd) SkipLineEnd();
       return Ends::kRow;
     }
-    LOCKSTEP_TRY(Put(byte));
-    Skip();
+    LOCKSTEP_TRY(PutRun());
   }
+}
+
+// Takes over all bytes up to one that ends the field, or the buffer.
+Status CsvReader::PutRun() {
+  const uint8_t* const begin = buffer_.data() + next_;
+  const uint8_t* const end = buffer_.data() + filled_;
+  const uint8_t* stop = begin;
+  while (stop < end && *stop != delimiter_ && *stop != '\n' && *stop != '\r' && *stop != 0) ++stop;
+  if (stop == begin) return Put(0);  // the only byte that neither belongs to a field nor ends it
+  const auto length = static_cast<size_t>(stop - begin);
+  const size_t field_begin = ends_.empty() ? 0 : ends_.back();
+  if (row_.size() - field_begin + length > kLongestField) return FailLong();
+  row_.append(reinterpret_cast<const char*>(begin), length);
+  next_ += length;
+  return Status::Ok();
+}
+
+Status CsvReader::FailLong() const {
+  return Fail("column " + std::to_string(ends_.size() + 1) + ": the field is longer than " +
+              std::to_string(kLongestField) + " bytes; is a quote missing?");
 }
 
 Status CsvReader::ReadQuoted() {
@@ -127,10 +146,7 @@ Status CsvReader::Put(int byte) {
     return Fail("a NUL byte; this is not a text file in ASCII or UTF-8 (UTF-16 must be converted)");
   }
   const size_t begin = ends_.empty() ? 0 : ends_.back();
-  if (row_.size() - begin == kLongestField) {
-    return Fail("column " + std::to_string(ends_.size() + 1) + ": the field is longer than " +
-                std::to_string(kLongestField) + " bytes; is a quote missing?");
-  }
+  if (row_.size() - begin == kLongestField) return FailLong();
   row_ += static_cast<char>(byte);
   return Status::Ok();
 }

@@ -48,7 +48,9 @@ class CsvReader {
   enum class Ends { kField, kRow };
   Result<Ends> ReadField();
   Status ReadQuoted();
+  Status PutRun();
   Status Put(int byte);
+  Status FailLong() const;
   void SkipSpaces();
   void SkipLineEnd();
   bool IsSpace(int byte) const { return (byte == ' ' || byte == '\t') && byte != delimiter_; }

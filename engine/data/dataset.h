@@ -6,7 +6,6 @@
 #ifndef LOCKSTEP_ENGINE_DATA_DATASET_H_
 #define LOCKSTEP_ENGINE_DATA_DATASET_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -78,12 +77,14 @@ class Dataset {
   DatasetInfo info_;
 };
 
-// How a stored byte becomes a float: x = u * scale + shift, evaluated in double.
+// How a stored byte becomes a float: x = u / divisor + shift.
 struct ByteScale {
-  double scale = 1.0 / 255.0;
-  double shift = 0.0;
+  float divisor = 255.0f;
+  float shift = 0.0f;
   // (u / 255 - mean) / sd. REQUIRES: sd > 0.
-  static ByteScale Standardized(double mean, double sd) { return {1.0 / (255.0 * sd), -mean / sd}; }
+  static ByteScale Standardized(double mean, double sd) {
+    return {static_cast<float>(255.0 * sd), static_cast<float>(-mean / sd)};
+  }
 };
 
 class InMemoryDataset final : public Dataset {
@@ -109,7 +110,7 @@ class InMemoryDataset final : public Dataset {
 
   X x_;
   Targets targets_;
-  std::array<float, 256> byte_values_;
+  ByteScale byte_scale_;
 };
 
 // The class of every sample: the targets of kClasses with shape {}, 0 or 1 for kBinary. Errors:

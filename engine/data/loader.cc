@@ -19,9 +19,6 @@ namespace lockstep {
 namespace {
 
 constexpr int kMostPrefetch = 64;
-// Handing a batch from thread to thread costs up to some ten microseconds (a wake-up through the
-// kernel); gathering runs at several bytes a nanosecond. Below this the thread cannot pay.
-constexpr int64_t kPrefetchBytes = 64 * 1024;
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -124,9 +121,7 @@ Status Loader::Impl::Allocate() {
       dataset_->XShape(largest_).size() * static_cast<int64_t>(SizeOf(dataset_->info().x_dtype));
   const int64_t target_bytes = dataset_->TargetShape(largest_).size() *
                                static_cast<int64_t>(SizeOf(dataset_->info().target_dtype));
-  int prefetch = options_.prefetch;
-  if (prefetch == LoaderOptions::kAuto) prefetch = x_bytes >= kPrefetchBytes ? 1 : 0;
-  slots_.resize(static_cast<size_t>(prefetch) + 1);
+  slots_.resize(static_cast<size_t>(options_.prefetch) + 1);
   for (Slot& slot : slots_) {
     slot.x = lockstep::Allocate(x_bytes);
     slot.target = lockstep::Allocate(target_bytes);
@@ -282,9 +277,9 @@ Result<std::unique_ptr<Loader>> Loader::Make(std::shared_ptr<const Dataset> data
     return Status::Invalid(where + "rank " + std::to_string(options.rank) + " of " +
                            std::to_string(options.ranks) + " does not exist");
   }
-  if (options.prefetch < LoaderOptions::kAuto || options.prefetch > kMostPrefetch) {
+  if (options.prefetch < 0 || options.prefetch > kMostPrefetch) {
     return Status::Invalid(where + "prefetch must be 0 to " + std::to_string(kMostPrefetch) +
-                           " batches, or -1 to have it chosen");
+                           " batches, not " + std::to_string(options.prefetch));
   }
   auto impl = std::make_unique<Impl>(std::move(dataset), std::move(indices), options);
   LOCKSTEP_TRY(impl->Allocate());

@@ -109,11 +109,13 @@ void Standardizer::Apply(Tensor x) const {
   LOCKSTEP_CHECK_EQ(x.shape().channels(), channels());
   const auto channel_count = static_cast<size_t>(channels());
   const auto rows = static_cast<size_t>(x.shape().rows());
-  float* row = x.f32();
+  const float* __restrict mean = mean_.data();
+  const float* __restrict inv_sd = inv_sd_.data();
+  float* __restrict row = x.f32();
   for (size_t r = 0; r < rows; ++r, row += channel_count) {
     for (size_t c = 0; c < channel_count; ++c) {
-      const float y = (row[c] - mean_[c]) * inv_sd_[c];
-      row[c] = std::isnan(y) ? 0.0f : y;
+      const float y = (row[c] - mean[c]) * inv_sd[c];
+      row[c] = y == y ? y : 0.0f;  // a missing value is NaN
     }
   }
 }

@@ -83,12 +83,12 @@ class LoaderTest : public testing::TestWithParam<int> {};  // by prefetch
 INSTANTIATE_TEST_SUITE_P(Prefetch, LoaderTest, testing::Values(0, 1, 3));
 
 TEST_P(LoaderTest, AnEpochHoldsEverySampleOnce) {
-  for (const int64_t size : {1, 2, 9, 10, 11, 100}) {
+  for (const int64_t size : {1, 9, 10, 11, 35}) {
     SCOPED_TRACE(size);
     const auto loader = MakeLoader(size, {.batch = 10, .seed = 1, .prefetch = GetParam()});
     EXPECT_EQ(loader->batches_per_epoch(), (size + 9) / 10);
     EXPECT_EQ(loader->samples_per_epoch(), size);
-    for (int64_t epoch = 0; epoch < 3; ++epoch) {
+    for (int64_t epoch = 0; epoch < 2; ++epoch) {
       std::vector<int64_t> all;
       for (int64_t number = 0; number < loader->batches_per_epoch(); ++number) {
         const auto [e, n, samples] = See(*loader);
@@ -123,7 +123,7 @@ TEST_P(LoaderTest, DroppingLeavesFullBatchesOnly) {
   EXPECT_EQ(loader->batches_per_epoch(), 2);
   EXPECT_EQ(loader->samples_per_epoch(), 8);
   std::set<int64_t> left_out;
-  for (int epoch = 0; epoch < 20; ++epoch) {
+  for (int epoch = 0; epoch < 12; ++epoch) {
     std::set<int64_t> seen;
     for (int i = 0; i < 2; ++i) {
       const auto samples = std::get<2>(See(*loader));
@@ -167,11 +167,11 @@ TEST_P(LoaderTest, GoesOnFromAnyPlaceWithTheSameBatches) {
 TEST_P(LoaderTest, PrefetchChangesNothing) {
   const auto plain = MakeLoader(103, {.batch = 10, .seed = 2, .prefetch = 0});
   const auto other = MakeLoader(103, {.batch = 10, .seed = 2, .prefetch = GetParam()});
-  for (int i = 0; i < 200; ++i) EXPECT_EQ(See(*other), See(*plain));
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(See(*other), See(*plain));
 }
 
 TEST_P(LoaderTest, RanksShareEveryGlobalBatchInOrder) {
-  for (const int ranks : {1, 2, 3, 4, 5, 8}) {
+  for (const int ranks : {1, 2, 3, 5, 8}) {
     SCOPED_TRACE(ranks);
     LoaderOptions options{.batch = 7, .seed = 3, .prefetch = GetParam()};
     const auto whole = MakeLoader(24, options);  // batches of 7, 7, 7, 3
@@ -201,10 +201,10 @@ TEST_P(LoaderTest, RanksShareEveryGlobalBatchInOrder) {
 
 TEST_P(LoaderTest, ABatchStaysUntilTheNextCall) {
   const auto loader = MakeLoader(1000, {.batch = 5, .shuffle = false, .prefetch = GetParam()});
-  for (int i = 0; i < 100; ++i) {
+  for (int i = 0; i < 40; ++i) {
     const Batch* batch = loader->Next().value();
     // Time for a thread that would run too far ahead.
-    if (i % 20 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (i % 10 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     for (int64_t k = 0; k < 5; ++k) {
       EXPECT_EQ(batch->x.f32()[2 * k], static_cast<float>(5 * i + k));
       EXPECT_EQ(batch->indices[static_cast<size_t>(k)], 5 * i + k);
@@ -213,10 +213,10 @@ TEST_P(LoaderTest, ABatchStaysUntilTheNextCall) {
 }
 
 TEST_P(LoaderTest, SteadyStateAllocatesNothing) {
-  const auto loader = MakeLoader(1000, {.batch = 10, .prefetch = GetParam()});
-  for (int i = 0; i < 150; ++i) (void)loader->Next();
+  const auto loader = MakeLoader(200, {.batch = 10, .prefetch = GetParam()});
+  for (int i = 0; i < 25; ++i) (void)loader->Next();  // over the end of an epoch
   const int64_t before = allocations.load();
-  for (int i = 0; i < 1000; ++i) (void)loader->Next();
+  for (int i = 0; i < 50; ++i) (void)loader->Next();
   EXPECT_EQ(allocations.load(), before);
 }
 
@@ -309,7 +309,8 @@ TEST(LoaderSettingsTest, ImpossibleOnesSayWhy) {
   EXPECT_THAT(error(all, {.batch = 6, .last = LastBatch::kDrop}), HasSubstr("no full batch of 6"));
   EXPECT_THAT(error(all, {.rank = 2, .ranks = 2}), HasSubstr("rank 2 of 2"));
   EXPECT_THAT(error(all, {.ranks = 0}), HasSubstr("of 0"));
-  EXPECT_THAT(error(all, {.prefetch = 1000}), HasSubstr("prefetch"));
+  EXPECT_THAT(error(all, {.prefetch = 1000}),
+              HasSubstr("prefetch must be 0 to 64 batches, not 1000"));
   EXPECT_EQ(error(all, {.batch = INT64_MAX}), "(no error)");  // one batch of all
 
   const auto loader = MakeLoader(5, {.batch = 2});

@@ -27,7 +27,7 @@ struct LoaderOptions {
   uint64_t seed = 0;
   // Batches that a thread of the loader prepares ahead; 0: there is no such thread, Next() gathers.
   // Worth it where samples are decoded on the fly or a core is idle. Not by default: gathering from
-  // memory is a few percent of a step at most (256 MNIST images: 0.1 ms), and a thread beside a
+  // memory is a few percent of a step at most (256 MNIST images: 0.15 ms), and a thread beside a
   // team that has all cores must wait for one (measured with busy cores: 12 ms, one batch in ten).
   int prefetch = 0;
   // This process is `rank` of `ranks`: it gets the samples [n * rank / ranks, n * (rank + 1) /

@@ -39,29 +39,27 @@ inline constexpr int kLanes = HWY_LANES(float);
 // kRows x kVecs accumulators and kVecs + 1 operands fill the register file, and kRows * kVecs is at
 // least latency x throughput of a fused multiply-add (4 x 2 on all of these), so the adders never
 // wait. kDirectRows is the same where A is read in place, and each row takes an address register.
-// kDepth is the longest stretch of k between two visits of a tile. A panel of B (kDepth x kVecs
-// vectors) should stay in the L1 cache while the tiles of a block pass by: 25 of 32 KB with AVX2,
-// 34 of 48 with AVX-512. 400 and 264 also cut 784, 1024 and 2048 into stretches of nearly that
-// length.
+// kDepth is the longest stretch of k between two visits of a tile: a panel of B and two tiles of A
+// (kDepth x (2 kRows + kVecs kLanes) floats, 29 of 32 KB with AVX2) share the L1 cache. 264 also
+// cuts 784, 1024 and 2048 into stretches of nearly that length.
 //
 // Measured on Zen 3 (AVX2), one core, as shares of the peak rate. The tile alone with operands in
-// L1: 6 x 2 reaches 0.97 to 1.00 from k = 256 on and 0.77 at k = 20. Tried and not better: 4 x 3
-// (0.90 to 0.97); A in place instead of packed (0.85 to 0.90); the loop over k unrolled by 2 (same)
-// or 4 (small products 8 % slower); kDepth 256 (3 to 5 % slower than 384 or 512 in large products:
-// visits cost more than a panel that does not quite fit).
+// L1: 6 x 2 reaches 0.97 to 1.00 from k = 256 on and 0.77 at k = 20. The loop over k must begin a
+// cache line of code (the build says -falign-loops=64 for this file): a whole product gains a tenth.
+// Tried and not better: 4 x 3 (0.90 to 0.97); A in place instead of packed (0.85 to 0.90); the loop
+// over k unrolled by 2 (same) or 4 (small products 8 % slower); kDepth 192 to 400 (within 3 %); A
+// prefetched in the loop (same); sums between two visits kept in C instead of `partial` (a tenth
+// slower: its rows are powers of two apart).
 #if HWY_TARGET == HWY_AVX3
 inline constexpr int kRows = 14, kVecs = 2, kDirectRows = 8;
-inline constexpr int64_t kDepth = 264;
 #elif HWY_TARGET == HWY_AVX2
 inline constexpr int kRows = 6, kVecs = 2, kDirectRows = 6;
-inline constexpr int64_t kDepth = 400;
 #elif HWY_ARCH_ARM && HWY_TARGET != HWY_EMU128 && HWY_TARGET != HWY_SCALAR
 inline constexpr int kRows = 6, kVecs = 4, kDirectRows = 6;
-inline constexpr int64_t kDepth = 400;
 #else  // baselines: four lanes emulated, or one
 inline constexpr int kRows = 4, kVecs = 8 / kLanes, kDirectRows = 4;
-inline constexpr int64_t kDepth = 400;
 #endif
+inline constexpr int64_t kDepth = 264;
 // A narrow panel serves the last columns, a wide one products of few rows, which would otherwise
 // have too few chains in flight.
 inline constexpr int kNarrowVecs = kVecs / 2, kWideVecs = kVecs * 2;

@@ -35,6 +35,10 @@ constexpr auto kNarrowTiles = TilesUpTo<kNarrowVecs, false, kDirectRows>();
 constexpr auto kWideTiles = TilesUpTo<kWideVecs, false, kWideRows>();
 
 constexpr int64_t kL1Floats = 8192;  // 32 KB
+// Tiles of A that are packed and used together: half of a 512 KB L2 cache with AVX-512, less with
+// AVX2. All panels of B pass by each group, so they are packed once for all rows of the block.
+constexpr int64_t kGroupTiles = 24;
+static_assert(kGroupTiles % kPackedAtOnce == 0);
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t AlignUp(int64_t floats) { return CeilDiv(floats, 16) * 16; }
@@ -42,20 +46,24 @@ constexpr int64_t AlignUp(int64_t floats) { return CeilDiv(floats, 16) * 16; }
 // Partial sums that one tile may have to keep: those that wait for a partner and the chain.
 int64_t SlotsOf(int64_t segments) { return std::bit_width(static_cast<uint64_t>(segments)); }
 
-// A panel of B, the panels of A, the partial sums, in this order.
+// The panels of B (one, if one group of tiles is all), the panels of a group of tiles of A, the
+// partial sums, in this order.
 struct ScratchSizes {
-  int64_t panel_b, panels_a, partial;
+  int64_t panels_b, panels_a, partial;
 };
 ScratchSizes SizesOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
   const int64_t depth = std::min(k, kDepth);
   const int64_t tiles = k > kDepth ? CeilDiv(m, kDirectRows) * CeilDiv(n, kPanel) : 1;
-  return {AlignUp(depth * kWideVecs * kLanes + kLanes), AlignUp(m * depth + kLanes),
+  const int64_t width = kWideVecs * kLanes;
+  const int64_t cols = m > kGroupTiles * kDirectRows ? CeilDiv(n, width) * width : width;
+  const int64_t rows = std::min(m, kGroupTiles * kRows);
+  return {AlignUp(cols * depth + kLanes), AlignUp(rows * depth + kLanes),
           tiles * SlotsOf(segments) * kRows * kPanel};
 }
 
 int64_t GemmScratchOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
   const ScratchSizes sizes = SizesOf(m, n, k, segments);
-  return sizes.panel_b + sizes.panels_a + sizes.partial;
+  return sizes.panels_b + sizes.panels_a + sizes.partial;
 }
 
 // Fetches what the next panel of B will be packed from into the L2 cache, a little with each tile
@@ -89,7 +97,8 @@ class PanelPrefetch {
   int64_t left_ = 0, each_ = 0;
 };
 
-// One product of a block: for each stretch of K, for each panel of B, for each tile of rows.
+// One product of a block: for each stretch of K, for each group of tiles of rows, for each panel of
+// B, for each tile of the group.
 class BlockProduct {
  public:
   // scalar_bias: one bias for every column.
@@ -115,8 +124,8 @@ class BlockProduct {
     prefetch_b_ = panels_ > 1 && args.k * args.n > kL1Floats;
 
     const ScratchSizes sizes = SizesOf(args.m, args.n, args.k, stretch_.segments);
-    panel_b_ = scratch;
-    panels_a_ = panel_b_ + sizes.panel_b;
+    panels_b_ = scratch;
+    panels_a_ = panels_b_ + sizes.panels_b;
     partial_ = panels_a_ + sizes.panels_a;
     slots_ = SlotsOf(stretch_.segments) * kRows * kPanel;
   }
@@ -131,7 +140,10 @@ class BlockProduct {
       const int64_t* ends = stretch_.bounds + 1;
       while (ends[stretch_.first_segment] < stretch_.k_begin) ++stretch_.first_segment;
       if (step_ > 0 && ends[stretch_.first_segment] == stretch_.k_begin) ++stretch_.first_segment;
-      for (int64_t panel = 0; panel < panels_; ++panel) RunPanel(panel);
+      for (group_ = 0; group_ < tiles_; group_ = group_end_) {
+        group_end_ = std::min(group_ + kGroupTiles, tiles_);
+        for (int64_t panel = 0; panel < panels_; ++panel) RunPanel(panel);
+      }
     }
   }
 
@@ -160,26 +172,29 @@ class BlockProduct {
     tile.b = b.data + stretch_.k_begin * b.row_stride + col * b.col_stride;
     tile.b_step = b.row_stride;
     if (pack_b_ || cols < width) {
-      PackPanel(tile.b, b.col_stride, b.row_stride, cols, Depth(), width, panel_b_);
-      tile.b = panel_b_;
+      float* packed = panels_b_ + (tiles_ > kGroupTiles ? panel * panel_cols_ * Depth() : 0);
+      if (group_ == 0) {
+        PackPanel(tile.b, b.col_stride, b.row_stride, cols, Depth(), width, packed);
+      }
+      tile.b = packed;
       tile.b_step = width;
     }
     PanelPrefetch next_b;
-    if (prefetch_b_ && panel + 1 < panels_) {
+    if (prefetch_b_ && panel + 1 < panels_ && group_ == 0) {
       const int64_t next_col = (panel + 1) * panel_cols_;
       next_b.Start(b.From(stretch_.k_begin, next_col), Depth(),
-                   std::min(panel_cols_, args_.n - next_col), tiles_);
+                   std::min(panel_cols_, args_.n - next_col), group_end_);
     }
     const TileFunction* functions = wide_     ? kWideTiles.data()
                                     : narrow  ? kNarrowTiles.data()
                                     : pack_a_ ? kPackedTiles.data()
                                               : kDirectTiles.data();
     tile.a_row = pack_a_ ? 1 : a.row_stride;
-    for (int64_t t = 0; t < tiles_; ++t) {
+    for (int64_t t = group_; t < group_end_; ++t) {
       const int64_t row = FirstRow(t), rows = FirstRow(t + 1) - row;
       if (pack_a_) {
+        tile.a = PackedTile(t);
         if (panel == 0) PackTile(t);
-        tile.a = panels_a_ + row * Depth();
         tile.a_step = rows;
       } else {
         tile.a = a.data + row * a.row_stride + stretch_.k_begin * a.col_stride;
@@ -193,18 +208,22 @@ class BlockProduct {
     }
   }
 
+  float* PackedTile(int64_t t) const {
+    return panels_a_ + (FirstRow(t) - FirstRow(group_)) * Depth();
+  }
+
   // Packs the rows of tile t of A, or of a group of tiles with the first of them.
   void PackTile(int64_t t) {
     const int64_t row = FirstRow(t);
     const ConstMatrix a = args_.a.From(row, stretch_.k_begin);
     if (a.row_stride != 1) {
       const int64_t rows = FirstRow(t + 1) - row;
-      PackPanel(a.data, a.row_stride, a.col_stride, rows, Depth(), rows, panels_a_ + row * Depth());
+      PackPanel(a.data, a.row_stride, a.col_stride, rows, Depth(), rows, PackedTile(t));
     } else if (t % kPackedAtOnce == 0) {
       int64_t first_row[kPackedAtOnce + 1];
-      const int count = static_cast<int>(std::min<int64_t>(kPackedAtOnce, tiles_ - t));
+      const int count = static_cast<int>(std::min<int64_t>(kPackedAtOnce, group_end_ - t));
       for (int i = 0; i <= count; ++i) first_row[i] = FirstRow(t + i);
-      PackNeighbours(a.data, a.col_stride, first_row, count, args_.m - row, Depth(), panels_a_);
+      PackNeighbours(a.data, a.col_stride, first_row, count, args_.m - row, Depth(), PackedTile(t));
     }
   }
 
@@ -217,7 +236,8 @@ class BlockProduct {
   bool pack_a_, pack_b_, prefetch_b_;
   int64_t panel_cols_, panels_;
   int64_t tiles_, tile_rows_, larger_tiles_;
-  float *panel_b_, *panels_a_, *partial_;
+  int64_t group_ = 0, group_end_ = 0;  // the tiles at hand
+  float *panels_b_, *panels_a_, *partial_;
   int64_t slots_;  // floats of partial sums for each tile
 };
 

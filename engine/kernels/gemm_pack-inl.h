@@ -116,8 +116,8 @@ HWY_INLINE void PackNeighbours(const float* from, int64_t stride, const int64_t*
   // all go the exact way.
   int vectors = 0;
   for (int t = 0; t < tiles; ++t) {
-    to[t] = panels + first_row[t] * k;
     offset[t] = first_row[t] - first_row[0];
+    to[t] = panels + offset[t] * k;
     rows[t] = first_row[t + 1] - first_row[t];
     const bool fits = rows[t] <= kLanes && kLanes <= 2 * rows[t] && offset[t] + kLanes <= readable;
     if (fits && vectors == t) vectors = t + 1;

@@ -112,9 +112,7 @@ class BlockProduct {
     wide_ = args.m <= kWideRows;
     panel_cols_ = wide_ ? kWideVecs * kLanes : kPanel;
     panels_ = CeilDiv(args.n, panel_cols_);
-    // Packing pays when several panels of B read the same A; when the rows of B would not all stay
-    // in the L1 cache; and where vectors do not lie along a row.
-    pack_a_ = !wide_ && (panels_ > 4 || (panels_ > 1 && args.m * args.k > kL1Floats));
+    pack_a_ = !wide_ && PackingPays();
     // Rows are dealt evenly, so that no tile has too few chains in flight.
     tiles_ = CeilDiv(args.m, wide_ ? kWideRows : pack_a_ ? kRows : kDirectRows);
     tile_rows_ = args.m / tiles_;
@@ -148,6 +146,15 @@ class BlockProduct {
   }
 
  private:
+  // Whether a packed copy of A makes up for its making: that takes several panels of B to read it,
+  // and an A so large that reading it in place leaves the caches. (Zen 3; between the thresholds
+  // and half or twice of them lie a few per cent, for small products the choice makes a third.)
+  bool PackingPays() const {
+    const int64_t floats = args_.m * args_.k;
+    if (args_.a.col_stride == 1) return panels_ > 15 && floats > 16 * kL1Floats;
+    return panels_ > 4 && (args_.a.row_stride != 1 || floats > 4 * kL1Floats);
+  }
+
   // The first rows of tiles 0 .. tiles_.
   int64_t FirstRow(int64_t t) const { return t * tile_rows_ + std::min(t, larger_tiles_); }
   int64_t Depth() const { return stretch_.k_end - stretch_.k_begin; }

@@ -3,6 +3,7 @@
 #ifndef LOCKSTEP_TOOLS_COMMANDS_H_
 #define LOCKSTEP_TOOLS_COMMANDS_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,32 @@ struct EvalArgs {
   std::string split = "test";            // train, validation or test
 };
 Status Eval(const EvalArgs& args);
+
+struct PlanArgs {
+  std::string recipe{};
+  std::vector<std::string> overrides{};
+};
+// Layers, shapes, parameters, operations, memory and fusions, before anything runs.
+Status Plan(const PlanArgs& args);
+
+struct DataArgs {
+  std::string name{};    // empty: the list of all
+  std::string output{};  // write the samples there: a CSV file, a folder of IDX files, a text file
+  int64_t rows = 5;      // to show
+  int64_t size = 0;      // samples to make; 0: the set's own
+  int64_t seed = 1;
+};
+// Lists, shows or writes the built-in sets.
+Status Data(const DataArgs& args);
+
+// What bash may complete behind a command.
+struct CommandWords {
+  std::string name;
+  std::vector<std::string> options;
+  bool takes_overrides = false;
+};
+// A script to be sourced by bash.
+std::string BashCompletion(const std::vector<CommandWords>& commands);
 
 }  // namespace lockstep::tools
 

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <limits>
 #include <new>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "tools/commands.h"
+#include "tools/version.h"
 
 namespace lockstep::tools {
 namespace {
@@ -23,12 +25,29 @@ int Report(const Status& status) {
   return status.code() == Code::kInterrupted ? 130 : 1;
 }
 
+std::vector<CommandWords> WordsOf(const CLI::App& app) {
+  std::vector<CommandWords> all;
+  for (const CLI::App* sub : app.get_subcommands({})) {
+    CommandWords words{.name = sub->get_name(), .options = {}};
+    for (const CLI::Option* option : sub->get_options()) {
+      for (const std::string& name : option->get_lnames()) words.options.push_back("--" + name);
+      if (option->get_name() == "overrides") words.takes_overrides = true;
+    }
+    all.push_back(std::move(words));
+  }
+  return all;
+}
+
 int Main(int argc, char** argv) {
   CLI::App app(
       "Trains neural networks on CPUs: as fast as the silicon allows, and the same bits on any "
       "number of threads.");
   app.name("lockstep");
   app.require_subcommand(1);
+  app.set_version_flag("--version", VersionText);
+  app.footer(
+      "examples:\n  lockstep train models/recipes/clinical.toml\n"
+      "  lockstep eval runs/clinical\n  lockstep COMMAND --help");
 
   TrainArgs train_args;
   CLI::App* train = app.add_subcommand("train", "train a network as a recipe says");
@@ -54,8 +73,35 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "validation", "test"}));
   eval->footer("example:\n  lockstep eval runs/clinical --split validation");
 
+  PlanArgs plan_args;
+  CLI::App* plan = app.add_subcommand(
+      "plan", "show layers, shapes, operations, memory and fusions before anything runs");
+  plan->add_option("recipe", plan_args.recipe, "recipe file (TOML)")->required();
+  plan->add_option("overrides", plan_args.overrides, "key=value: replaces a key of the recipe");
+  plan->footer("example:\n  lockstep plan models/recipes/mnist_mlp.toml train.batch=512");
+
+  DataArgs data_args;
+  CLI::App* data = app.add_subcommand("data", "list, show or write the built-in data sets");
+  data->add_option("name", data_args.name, "clinical, digits or sums; none: a list");
+  data->add_option("-o,--output", data_args.output,
+                   "write all samples: clinical to a CSV file, digits to a folder of IDX files, "
+                   "sums to a text file");
+  data->add_option("--rows", data_args.rows, "samples to show")->check(CLI::Range(0, 1000));
+  data->add_option("--size", data_args.size, "samples to make (0: as many as the set has)")
+      ->check(CLI::Range(int64_t{0}, int64_t{100'000'000}));
+  data->add_option("--seed", data_args.seed, "seed of the samples")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
+  data->footer(
+      "examples:\n  lockstep data digits --rows 2\n  lockstep data clinical -o patients.csv");
+
+  CLI::App* completion =
+      app.add_subcommand("completion",
+                         "print the completion script for bash: source <(lockstep "
+                         "completion)");
+
   const std::string command = argc > 1 ? argv[1] : "";
-  const std::vector<std::string> commands = {"train", "eval"};
+  std::vector<std::string> commands;
+  for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
   if (!command.empty() && command[0] != '-' &&
       std::find(commands.begin(), commands.end(), command) == commands.end()) {
     std::fprintf(
@@ -72,7 +118,11 @@ int Main(int argc, char** argv) {
     return 2;
   }
   if (train->parsed()) return Report(Train(train_args));
-  return Report(Eval(eval_args));
+  if (eval->parsed()) return Report(Eval(eval_args));
+  if (plan->parsed()) return Report(Plan(plan_args));
+  if (data->parsed()) return Report(Data(data_args));
+  if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());
+  return 0;
 }
 
 }  // namespace

@@ -41,6 +41,8 @@ Peak PeakMultiplyAddsOf(int64_t rounds, float factor, float addend) {
   return {hn::GetLane(sum) / 10.0f, rounds * 10 * lanes * 2};
 }
 
+const char* SimdTargetOf() { return hwy::TargetName(HWY_TARGET); }
+
 // NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace lockstep::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -49,10 +51,13 @@ HWY_AFTER_NAMESPACE();
 namespace lockstep::kernels {
 
 HWY_EXPORT(PeakMultiplyAddsOf);
+HWY_EXPORT(SimdTargetOf);
 
 Peak PeakMultiplyAdds(int64_t rounds, float factor, float addend) {
   return HWY_DYNAMIC_DISPATCH(PeakMultiplyAddsOf)(rounds, factor, addend);
 }
+
+const char* SimdTarget() { return HWY_DYNAMIC_DISPATCH(SimdTargetOf)(); }
 
 }  // namespace lockstep::kernels
 #endif  // HWY_ONCE

@@ -1,4 +1,5 @@
-// The most multiply-adds this machine can do: what the speed of a product is held against.
+// What this machine is to the kernels: its instruction set, and the most multiply-adds it can do,
+// which the speed of a product is held against.
 #ifndef LOCKSTEP_ENGINE_KERNELS_PEAK_H_
 #define LOCKSTEP_ENGINE_KERNELS_PEAK_H_
 
@@ -14,6 +15,10 @@ struct Peak {
 // Runs `rounds` rounds of x = x * factor + addend on as many independent chains as keep every adder
 // of the core busy, with nothing but registers. Serial.
 Peak PeakMultiplyAdds(int64_t rounds, float factor, float addend);
+
+// The instruction set that the kernels run on here, as Highway names it: "AVX2", "AVX3" (AVX-512),
+// "NEON", ... A static string.
+const char* SimdTarget();
 
 }  // namespace lockstep::kernels
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "engine/io/checkpoint.h"
@@ -234,8 +235,11 @@ Status Train(const TrainArgs& args) {
   options.standardizer = data.standardizer;
   if (options.validation.empty()) options.keep_best = false;
 
+  // Killed before its first checkpoint, a run has a recipe and nothing else.
+  std::error_code ignored;
+  const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
   int64_t resumed_step = 0;
-  if (resume) {
+  if (saved) {
     LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
     LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
     resumed_step = state.step;
@@ -248,7 +252,8 @@ Status Train(const TrainArgs& args) {
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
                       Trainer::Make(net, *optimizer, *loader, std::move(options)));
   recorder.Attach(trainer.get());
-  if (resume) LOCKSTEP_TRY(trainer->Resume(folder.last()));
+  if (saved) LOCKSTEP_TRY(trainer->Resume(folder.last()));
+  if (resume && !saved) fmt::print("nothing was saved yet: the run starts from the beginning\n");
 
   fmt::print(
       "{} samples to train, {} to validate, {} to test; {} parameters, {:.1f} MB; {} thread{}; "

@@ -1,0 +1,100 @@
+// A run that is killed at random moments, again and again, ends like one that was left alone.
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include <random>
+#include <thread>
+
+#include "tests/tools/program.h"
+
+namespace lockstep::tools {
+namespace {
+
+class Kill : public Program {
+ protected:
+  // Starts the program without waiting for it.
+  pid_t Start(const std::vector<std::string>& arguments) {
+    const pid_t child = fork();
+    if (child != 0) return child;
+    if (chdir(folder_.c_str()) != 0) _exit(127);
+    freopen("/dev/null", "r", stdin);
+    freopen("output.txt", "w", stdout);
+    dup2(fileno(stdout), fileno(stderr));
+    std::vector<char*> argv = {const_cast<char*>(LOCKSTEP_PROGRAM)};
+    for (const std::string& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+    argv.push_back(nullptr);
+    execv(argv[0], argv.data());
+    _exit(127);
+  }
+
+  // Rows of metrics.csv without the column of seconds, which no two runs share.
+  std::vector<std::string> Metrics(const std::string& run) {
+    std::istringstream csv(Read(run + "/metrics.csv"));
+    std::vector<std::string> rows;
+    size_t seconds = 0;
+    for (std::string line; std::getline(csv, line);) {
+      std::istringstream cells(line);
+      std::string row, cell;
+      for (size_t c = 0; std::getline(cells, cell, ','); ++c) {
+        if (rows.empty() && cell == "seconds") seconds = c;
+        if (c != seconds) row += cell + ",";
+      }
+      rows.push_back(row);
+    }
+    return rows;
+  }
+};
+
+TEST_F(Kill, ResumesWhatWasKilledBeforeItsFirstCheckpoint) {
+  const std::string recipe = "train " + kClinical + " data.size=500 train.epochs=2";
+  ASSERT_EQ(Run(recipe + " output.folder=whole").code, 0);
+  fs::create_directories(folder_ / "killed");
+  fs::copy_file(folder_ / "whole/recipe.toml", folder_ / "killed/recipe.toml");
+  const Ran ran = Run("train --resume killed");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, ::testing::HasSubstr("from the beginning"));
+  EXPECT_EQ(Summary("killed")["parameter_hash"], Summary("whole")["parameter_hash"]);
+}
+
+TEST_F(Kill, AlwaysResumesToTheSameBits) {
+  const std::string recipe =
+      "train " + kClinical + " data.size=1500 train.epochs=600 output.checkpoint_seconds=0";
+  ASSERT_EQ(Run(recipe + " output.folder=whole").code, 0);
+
+  const std::vector<std::string> first = {"train",
+                                          kClinical,
+                                          "data.size=1500",
+                                          "train.epochs=600",
+                                          "output.checkpoint_seconds=0",
+                                          "output.folder=killed"};
+  std::mt19937 random(1);
+  int kills = 0, finished = 0;
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    // Between a killed process and the next one there is nothing but the folder.
+    const bool begun = fs::exists(folder_ / "killed/recipe.toml");
+    const pid_t child = begun ? Start({"train", "--resume", "killed"}) : Start(first);
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 60000));
+    kill(child, SIGKILL);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    if (WIFSIGNALED(status)) {
+      ++kills;
+    } else {  // it was quicker: it must have ended well
+      ASSERT_EQ(WEXITSTATUS(status), 0) << Read("output.txt");
+      ++finished;
+    }
+  }
+  RecordProperty("kills", kills);
+  EXPECT_GT(kills, 0) << finished << " finished";
+  const Ran last = Run("train --resume killed");
+  ASSERT_EQ(last.code, 0) << last.out;
+  EXPECT_EQ(Summary("killed")["parameter_hash"], Summary("whole")["parameter_hash"]);
+  EXPECT_EQ(Summary("killed")["test"], Summary("whole")["test"]);
+  EXPECT_EQ(Metrics("killed"), Metrics("whole"));
+  for (const auto& entry : fs::directory_iterator(folder_ / "killed")) {
+    EXPECT_NE(entry.path().extension(), ".tmp") << entry.path();
+  }
+}
+
+}  // namespace
+}  // namespace lockstep::tools

@@ -286,4 +286,18 @@ std::string PrintRecipe(const Recipe& recipe) {
   return out;
 }
 
+std::vector<RecipeDifference> Differences(const Recipe& left, const Recipe& right) {
+  std::vector<RecipeDifference> all;
+  VisitKeys(left, [&](const char* key, const auto& member, const KeyLimits&, const char*) {
+    all.push_back({.key = key, .left = "", .right = ""});
+    PrintValue(member, all.back().left);
+  });
+  size_t i = 0;
+  VisitKeys(right, [&](const char*, const auto& member, const KeyLimits&, const char*) {
+    PrintValue(member, all[i++].right);
+  });
+  std::erase_if(all, [](const RecipeDifference& one) { return one.left == one.right; });
+  return all;
+}
+
 }  // namespace lockstep

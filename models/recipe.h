@@ -118,6 +118,12 @@ Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
 // recipe.
 std::string PrintRecipe(const Recipe& recipe);
 
+// The keys in which two recipes differ, with their values as PrintRecipe writes them.
+struct RecipeDifference {
+  std::string key, left, right;
+};
+std::vector<RecipeDifference> Differences(const Recipe& left, const Recipe& right);
+
 // The data of a recipe, split and standardised.
 struct RecipeData {
   Subset train, validation, test;

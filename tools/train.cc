@@ -65,6 +65,7 @@ class Recorder final : public TrainingObserver {
   Recorder(RunFolder folder, const Recipe& recipe, MetricsLog log)
       : folder_(std::move(folder)),
         checkpoint_seconds_(recipe.output.checkpoint_seconds),
+        epochs_(recipe.train.epochs),
         line_(recipe.train.epochs),
         log_(std::move(log)) {}
 
@@ -94,7 +95,8 @@ class Recorder final : public TrainingObserver {
       }
     }
     Keep(log_.Append(report.epoch, report.step, values));
-    if (SecondsSince(last_save_) >= checkpoint_seconds_) {
+    // Always after the last epoch, so that a run can be given more of them.
+    if (SecondsSince(last_save_) >= checkpoint_seconds_ || report.epoch + 1 == epochs_) {
       Keep(trainer_->Save(folder_.last()));
       last_save_ = Clock::now();
     }
@@ -108,6 +110,7 @@ class Recorder final : public TrainingObserver {
 
   RunFolder folder_;
   double checkpoint_seconds_;
+  int64_t epochs_;
   LiveLine line_;
   MetricsLog log_;
   Trainer* trainer_ = nullptr;
@@ -192,6 +195,30 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   return Status::Ok();
 }
 
+// A resumed run goes on as it began: what decides its bits must not have changed since the
+// checkpoint. How long it runs, where its files are and how many threads it has may.
+Status CheckSameRun(const RunFolder& folder, const Recipe& recipe, const RecipeData& data,
+                    const Checkpoint& last, const TrainingState& state) {
+  LOCKSTEP_TRY_ASSIGN(const Recipe before, ParseRecipe(state.recipe, folder.last()));
+  for (const RecipeDifference& one : Differences(before, recipe)) {
+    if (one.key.starts_with("output.") || one.key == "data.path" || one.key == "data.test_path" ||
+        one.key == "train.epochs" || one.key == "train.threads") {
+      continue;
+    }
+    return Status::Invalid(folder.recipe() + ": " + one.key + " is " + one.right +
+                           ", the run began with " + one.left +
+                           ": put that back, or start a new run");
+  }
+  LOCKSTEP_TRY_ASSIGN(const std::optional<Standardizer> standardizer, ReadStandardizer(last));
+  if (standardizer && data.standardizer &&
+      (standardizer->mean() != data.standardizer->mean() ||
+       standardizer->sd() != data.standardizer->sd())) {
+    return Status::Invalid(folder.path + ": the data are not those the run began with (" +
+                           data.train.dataset->info().name + "): start a new run");
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status Train(const TrainArgs& args) {
@@ -235,13 +262,19 @@ Status Train(const TrainArgs& args) {
   options.standardizer = data.standardizer;
   if (options.validation.empty()) options.keep_best = false;
 
-  // Killed before its first checkpoint, a run has a recipe and nothing else.
   std::error_code ignored;
+  if (resume && !std::filesystem::exists(folder.last(), ignored) &&
+      std::filesystem::exists(folder.summary(), ignored)) {
+    return Status::Invalid(
+        folder.path + " is a finished run without a checkpoint to go on from: start a new one");
+  }
+  // Killed before its first checkpoint, a run has a recipe and nothing else.
   const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
   int64_t resumed_step = 0;
   if (saved) {
     LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
     LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
+    LOCKSTEP_TRY(CheckSameRun(folder, recipe, data, last, state));
     resumed_step = state.step;
   }
   LOCKSTEP_TRY_ASSIGN(MetricsLog log,

@@ -106,5 +106,72 @@ TEST_F(Program, HelpHasExamples) {
   EXPECT_NE(ran.out.find("examples:"), std::string::npos);
 }
 
+// What can go wrong around a run: a clear line, and nothing lost.
+TEST_F(Program, GoesOnOnlyAsTheRunBegan) {
+  ASSERT_EQ(Run("data clinical --size 400 -o patients.csv").code, 0);
+  ASSERT_EQ(Run("train " + kClinical +
+                " data.kind=csv data.path=patients.csv train.epochs=2 output.folder=run")
+                .code,
+            0);
+  const std::string hash = Summary("run")["parameter_hash"], recipe = Read("run/recipe.toml");
+  const auto change = [&](const std::string& from, const std::string& to) {
+    const size_t at = recipe.find(from);
+    ASSERT_NE(at, std::string::npos);
+    Write("run/recipe.toml", std::string(recipe).replace(at, from.size(), to));
+  };
+  change("learning_rate = ", "learning_rate = 1");
+  ExpectFails("train --resume run", "optimizer.learning_rate");
+  change("hidden = [64, 32]", "hidden = [64, 48]");
+  ExpectFails("train --resume run", "model.hidden is [64, 48], the run began with [64, 32]");
+  change("[model]", "[modle]");
+  ExpectFails("train --resume run", "unknown table [modle]");
+  Write("run/recipe.toml", recipe);
+
+  const std::string patients = Read("patients.csv");
+  fs::rename(folder_ / "patients.csv", folder_ / "moved.csv");
+  ExpectFails("train --resume run", "patients.csv");
+  ExpectFails("eval run", "patients.csv");
+  Write("patients.csv", patients.substr(0, patients.rfind('\n', patients.size() - 2) + 1) + "999" +
+                            patients.substr(patients.rfind(',')));
+  EXPECT_EQ(Run("train --resume run").code, 1);
+  EXPECT_EQ(Summary("run")["parameter_hash"], hash) << "a failed resume changes nothing";
+
+  // Files may move and a run may be given more epochs.
+  change("\nepochs = 2", "\nepochs = 3");
+  const std::string more = Read("run/recipe.toml");
+  Write("run/recipe.toml", std::string(more).replace(more.find("patients.csv"), 12, "moved.csv"));
+  const Ran on = Run("train --resume run");
+  EXPECT_EQ(on.code, 0) << on.out;
+  EXPECT_EQ(Summary("run")["epochs"], 3);
+
+  fs::remove(folder_ / "run/last.safetensors");
+  ExpectFails("train --resume run", "finished run without a checkpoint");
+}
+
+TEST_F(Program, SaysWhenTheDiskIsFullAndKeepsWhatWasThere) {
+  ASSERT_EQ(Run("train " + kClinical + " data.size=500 train.epochs=1 output.folder=run").code, 0);
+  const std::string model = Read("run/model.safetensors"), last = Read("run/last.safetensors");
+  const std::string recipe = Read("run/recipe.toml");
+  Write("run/recipe.toml",
+        std::string(recipe).replace(recipe.find("\nepochs = 1"), 11, "\nepochs = 2"));
+  // No file may grow beyond 16 KB: to the program the same as a disk that has no more room.
+  Write("full.sh", "ulimit -f 16\n" LOCKSTEP_PROGRAM " train --resume run 2>errors\n");
+  EXPECT_EQ(WEXITSTATUS(std::system(("cd " + folder_.string() + " && bash full.sh >out").c_str())),
+            1);
+  const std::string errors = Read("errors");
+  EXPECT_NE(errors.find("safetensors: cannot write"), std::string::npos) << errors;
+  EXPECT_EQ(std::count(errors.begin(), errors.end(), '\n'), 1) << errors;
+  EXPECT_EQ(Read("run/model.safetensors"), model);
+  EXPECT_EQ(Read("run/last.safetensors"), last);
+  const Ran ran = Run("train --resume run");
+  EXPECT_EQ(ran.code, 0) << ran.out;
+}
+
+TEST_F(Program, SaysWhereItCannotWrite) {
+  Write("file", "");
+  ExpectFails("train " + kClinical + " data.size=500 output.folder=file/run", "file/run");
+  ExpectFails("train " + kClinical + " data.size=500 output.folder=/proc/run", "/proc/run");
+}
+
 }  // namespace
 }  // namespace lockstep::tools

@@ -1,6 +1,5 @@
 // From a recipe to data, network, optimizer and training options.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "engine/data/builtin_digits.h"
@@ -23,16 +22,6 @@ namespace {
 // Strings were checked against their choices when the recipe was read, so the last choice needs no
 // test of its own.
 
-CsvColumn Column(const std::string& text) {
-  int64_t number = 0;
-  const char* end = text.data() + text.size();
-  if (const auto [rest, error] = std::from_chars(text.data(), end, number);
-      error == std::errc() && rest == end) {
-    return number;
-  }
-  return text;
-}
-
 Task TaskOf(const std::string& text) {
   if (text == "classes") return Task::kClasses;
   if (text == "regression") return Task::kRegression;
@@ -44,13 +33,13 @@ CsvOptions CsvOptionsOf(const Recipe::Data& data) {
                      .header = data.header == "auto"  ? CsvOptions::Header::kAuto
                                : data.header == "yes" ? CsvOptions::Header::kYes
                                                       : CsvOptions::Header::kNo,
-                     .label = Column(data.label),
+                     .label = CsvColumnFrom(data.label),
                      .on_missing = data.missing == "error"  ? CsvOptions::Missing::kError
                                    : data.missing == "mean" ? CsvOptions::Missing::kMean
                                                             : CsvOptions::Missing::kDropRow,
                      .task = TaskOf(data.task),
                      .positive = data.positive};
-  for (const std::string& column : data.ignore) options.ignored.push_back(Column(column));
+  for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   return options;
 }
 

@@ -26,6 +26,14 @@ struct EvalArgs {
 };
 Status Eval(const EvalArgs& args);
 
+struct PredictArgs {
+  std::string model{};                   // a run folder or a model file
+  std::string input{};                   // CSV, or for models of images IDX
+  std::string output{};                  // a CSV file; empty: standard output
+  std::vector<std::string> overrides{};  // key=value: another delimiter, for instance
+};
+Status Predict(const PredictArgs& args);
+
 struct PlanArgs {
   std::string recipe{};
   std::vector<std::string> overrides{};

@@ -73,6 +73,18 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "validation", "test"}));
   eval->footer("example:\n  lockstep eval runs/clinical --split validation");
 
+  PredictArgs predict_args;
+  CLI::App* predict = app.add_subcommand("predict", "probabilities or values for new samples");
+  predict->add_option("model", predict_args.model, "run folder or model file")->required();
+  predict
+      ->add_option("input", predict_args.input,
+                   "samples: CSV with or without header and label, or IDX images")
+      ->required();
+  predict->add_option("overrides", predict_args.overrides,
+                      "key=value: replaces a key of the model's recipe, as in data.delimiter=;");
+  predict->add_option("-o,--output", predict_args.output, "CSV file to write (else: printed)");
+  predict->footer("example:\n  lockstep predict runs/clinical patients.csv -o risks.csv");
+
   PlanArgs plan_args;
   CLI::App* plan = app.add_subcommand(
       "plan", "show layers, shapes, operations, memory and fusions before anything runs");
@@ -119,6 +131,7 @@ int Main(int argc, char** argv) {
   }
   if (train->parsed()) return Report(Train(train_args));
   if (eval->parsed()) return Report(Eval(eval_args));
+  if (predict->parsed()) return Report(Predict(predict_args));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());

@@ -187,7 +187,8 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
         data.best_test->drawn_auc);
   }
   LOCKSTEP_TRY(SaveModel(folder.model(), net, trainer.state(),
-                         data.standardizer ? &*data.standardizer : nullptr));
+                         data.standardizer ? &*data.standardizer : nullptr,
+                         &data.train.dataset->info()));
   LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
   fmt::print("{} steps in {:.1f} s, parameter hash {}; model, metrics and summary are in {}\n",
              summary.steps, summary.seconds, json["parameter_hash"].get<std::string>(),

@@ -1,6 +1,7 @@
 #include "engine/data/csv.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -347,6 +348,14 @@ Result<CsvData> Parse(std::unique_ptr<ByteSource> source, const std::string& nam
 }
 
 }  // namespace
+
+CsvColumn CsvColumnFrom(const std::string& text) {
+  int64_t number = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc() && rest == end) return number;
+  return text;
+}
 
 Result<CsvData> LoadCsv(const std::string& path, const CsvOptions& options) {
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<ByteSource> source, OpenFile(path));

@@ -19,6 +19,8 @@ namespace lockstep {
 
 // A column by its number from 0 (negative: from the end, -1 is the last) or by its header name.
 using CsvColumn = std::variant<int64_t, std::string>;
+// As settings spell it: a whole number is a number, anything else a name.
+CsvColumn CsvColumnFrom(const std::string& text);
 
 struct CsvOptions {
   char delimiter = ',';

@@ -9,6 +9,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/io/text.h"
+#include "engine/train/sample_description.h"
 
 namespace lockstep {
 namespace {
@@ -191,6 +192,7 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
     meta[kOptimizerSteps] = std::to_string(parts.optimizer->step_count());
   }
   if (parts.ema != nullptr) meta[kAverageUpdates] = std::to_string(parts.ema->update_count());
+  if (parts.samples != nullptr) meta.merge(MetadataOf(*parts.samples));
   for (const auto& [key, value] : more)
     LOCKSTEP_CHECK(meta.emplace(key, value).second, "metadata key given twice: " + key);
   return SaveCheckpoint(path, all, meta);
@@ -228,8 +230,9 @@ Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoin
 }
 
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
-                 const Standardizer* standardizer) {
-  return WriteCheckpoint(path, {.network = &network, .standardizer = standardizer}, state);
+                 const Standardizer* standardizer, const DatasetInfo* samples) {
+  return WriteCheckpoint(
+      path, {.network = &network, .standardizer = standardizer, .samples = samples}, state);
 }
 
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {

@@ -5,6 +5,8 @@
 //   "average.0.weight"             their moving average
 //   "optimizer.0.weight.exp_avg"   what the optimizer remembers
 //   "data.mean", "data.sd"         how the features were standardised
+//
+// and in the metadata what the samples look like (sample_description.h).
 #ifndef LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 #define LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/data/dataset.h"
 #include "engine/data/standardize.h"
 #include "engine/io/checkpoint.h"
 #include "engine/io/training_state.h"
@@ -63,6 +66,7 @@ struct CheckpointParts {
   Ema* ema = nullptr;
   ModelCopy* best = nullptr;
   const Standardizer* standardizer = nullptr;  // written only: ReadStandardizer reads
+  const DatasetInfo* samples = nullptr;        // written only: DatasetInfoFrom reads
 };
 
 // `state.batch_norms` is filled in from the network; the optimizer's kind and step count and the
@@ -83,7 +87,7 @@ struct LoadedModel {
   std::optional<Standardizer> standardizer;
 };
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
-                 const Standardizer* standardizer = nullptr);
+                 const Standardizer* standardizer = nullptr, const DatasetInfo* samples = nullptr);
 // Reads files of SaveModel and of Trainer::Save: from those the best weights where there are any,
 // else the averaged, else the last. A failed read changes nothing.
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network);

@@ -46,7 +46,8 @@ CheckpointParts Trainer::Parts(bool with_best) {
           .optimizer = &optimizer_,
           .ema = ema_ ? &*ema_ : nullptr,
           .best = with_best && keeps_best() ? &best_ : nullptr,
-          .standardizer = options_.standardizer ? &*options_.standardizer : nullptr};
+          .standardizer = options_.standardizer ? &*options_.standardizer : nullptr,
+          .samples = &loader_.dataset().info()};
 }
 
 Metadata Trainer::Extra() const {

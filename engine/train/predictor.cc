@@ -1,0 +1,48 @@
+#include "engine/train/predictor.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "engine/kernels/activation.h"
+#include "engine/kernels/softmax.h"
+
+namespace lockstep {
+
+Predictor::Predictor(Network& network, Task task, std::optional<Standardizer> standardizer)
+    : network_(&network), task_(task), standardizer_(std::move(standardizer)) {
+  if (standardizer_) x_.resize(static_cast<size_t>(network.input_shape().size()));
+}
+
+Result<Predictor> Predictor::Make(Network& network, Task task,
+                                  std::optional<Standardizer> standardizer) {
+  if (standardizer && standardizer->channels() != network.input_shape().channels()) {
+    return Status::Invalid("the standardised features are " +
+                           std::to_string(standardizer->channels()) + ", the network takes " +
+                           network.input_shape().ToString());
+  }
+  return Predictor(network, task, std::move(standardizer));
+}
+
+ConstTensor Predictor::Standardized(ConstTensor x) {
+  if (!standardizer_) return x;
+  std::copy_n(x.f32(), x.size(), x_.data());
+  const Tensor copy(x_.data(), x.shape());
+  standardizer_->Apply(copy);
+  return copy;
+}
+
+Status Predictor::Run(ConstTensor x, Tensor y) {
+  // What does not fit must not reach the copy; Predict names it.
+  const bool fits = x.dtype() == DType::kF32 && x.size() <= network_->input_shape().size();
+  LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
+  if (task_ == Task::kBinary) {
+    kernels::ActivationForward({.kind = kernels::ActivationKind::kSigmoid}, y.f32(), y.f32(),
+                               y.size());
+  } else if (task_ == Task::kClasses) {
+    kernels::SoftmaxForward(y.f32(), y.shape().rows(), y.shape().channels(), y.f32());
+  }
+  return Status::Ok();
+}
+
+}  // namespace lockstep

@@ -1,0 +1,45 @@
+// From samples as a user has them to what a user asks for: standardised as in training, through the
+// network in evaluation mode, and made probabilities.
+//
+//   binary      y = 1 / (1 + e^-logit)      the probability of the positive class
+//   classes     y = softmax(logits)         the probability of each class
+//   regression  y = the network's output
+#ifndef LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_
+#define LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_
+
+#include <optional>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/data/dataset.h"
+#include "engine/data/standardize.h"
+#include "engine/train/network.h"
+
+namespace lockstep {
+
+// Borrows the network, and is as thread-compatible as that. Movable.
+class Predictor {
+ public:
+  // An error if the standardizer has another number of channels than the network's input.
+  static Result<Predictor> Make(Network& network, Task task,
+                                std::optional<Standardizer> standardizer = std::nullopt);
+
+  // x f32 (samples, ...), y (samples, ...) as the network's output; samples <= the bound batch. A
+  // sample gets the same bits alone as in any batch. Allocates nothing unless it fails.
+  Status Run(ConstTensor x, Tensor y);
+  // What it is made of: x standardised, into memory of its own where there is a standardizer (valid
+  // until the next call); for whoever trains on raw samples too. REQUIRES: x fits the network.
+  ConstTensor Standardized(ConstTensor x);
+
+ private:
+  Predictor(Network& network, Task task, std::optional<Standardizer> standardizer);
+
+  Network* network_;
+  Task task_;
+  std::optional<Standardizer> standardizer_;
+  std::vector<float> x_;  // room for a batch, standardised
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_

@@ -1,0 +1,43 @@
+// A model file as it stands alone: parameters, recipe, what its samples look like and how they were
+// standardised. Neither the run's folder nor the data it was trained on are needed to use it.
+#ifndef LOCKSTEP_MODELS_RECIPE_SAVED_H_
+#define LOCKSTEP_MODELS_RECIPE_SAVED_H_
+
+#include <optional>
+#include <span>
+#include <string>
+
+#include "engine/base/status.h"
+#include "engine/data/csv_features.h"
+#include "engine/data/dataset.h"
+#include "engine/data/standardize.h"
+#include "engine/io/checkpoint.h"
+#include "engine/io/training_state.h"
+#include "engine/train/network.h"
+#include "models/recipe.h"
+
+namespace lockstep {
+
+struct SavedModel {
+  Checkpoint checkpoint;
+  TrainingState state;
+  Recipe recipe;
+  DatasetInfo samples;
+  std::optional<Standardizer> standardizer;
+};
+
+// Reads what `lockstep train`, Trainer::Save (with a recipe) and the C interface write. Overrides
+// are for the recipe that is in the file.
+Result<SavedModel> ReadSavedModel(const std::string& path,
+                                  std::span<const std::string> overrides = {});
+
+// The network with the file's weights: of a run that goes on the best ones, as LoadModel says.
+Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batch,
+                             bool training = false);
+
+// How tables for this model are to be read.
+CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_MODELS_RECIPE_SAVED_H_

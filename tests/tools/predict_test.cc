@@ -42,7 +42,7 @@ class Predict : public Program {
  protected:
   // Trains, and keeps nothing but the model file.
   void Train(const std::string& arguments) {
-    const Ran ran = Run("train " + arguments + " output.folder=run");
+    const Ran ran = Run("train " + arguments + " output.folder=run output.checkpoint_seconds=0");
     ASSERT_EQ(ran.code, 0) << ran.out;
     fs::rename(folder_ / "run/model.safetensors", folder_ / "model.safetensors");
     fs::rename(folder_ / "run/last.safetensors", folder_ / "last.safetensors");

@@ -2,6 +2,7 @@
 # CMake's find_package, once with pkg-config), runs it, and weighs it.
 #
 #   cmake -DKIND=static|shared -DCOMPONENT= -DSOURCE_DIR= -DBINARY_DIR= -DBUILD_TYPE= -DGENERATOR= -DCXX= -DSTRIP=
+#         -DC_API=ON|OFF -DCC=
 #         -P install_test.cmake
 cmake_minimum_required(VERSION 3.25)
 set(max_program_bytes 10000000)
@@ -16,7 +17,7 @@ endmacro()
 
 set(work ${BINARY_DIR}/tests/house/install_${KIND})
 set(prefix ${work}/prefix)
-file(REMOVE_RECURSE ${prefix} ${work}/outside)
+file(REMOVE_RECURSE ${prefix} ${work}/outside ${work}/outside_c)
 file(MAKE_DIRECTORY ${work}/outside)
 
 run(${CMAKE_COMMAND} --install ${BINARY_DIR} --prefix ${prefix} --component ${COMPONENT})
@@ -67,6 +68,32 @@ run(${CXX} -std=c++20 -O2 ${work}/outside/main.cc -o ${work}/outside/by_pkg_conf
 run(${work}/outside/by_pkg_config)
 if(NOT output STREQUAL printed)
   message(FATAL_ERROR "the program built with CMake printed\n${printed}and the one built with pkg-config\n${output}")
+endif()
+
+# From C, the same two ways: the program of the tests, with nothing but the installed <lockstep.h>.
+if(C_API)
+  file(MAKE_DIRECTORY ${work}/outside_c)
+  file(COPY_FILE ${SOURCE_DIR}/tests/tools/capi_program.c ${work}/outside_c/main.c)
+  file(WRITE ${work}/outside_c/CMakeLists.txt [[
+cmake_minimum_required(VERSION 3.25)
+project(outside_c LANGUAGES C CXX)
+find_package(lockstep 0.1 REQUIRED CONFIG COMPONENTS c)
+add_executable(outside_c main.c)
+target_link_libraries(outside_c PRIVATE lockstep::c)
+]])
+  run(${CMAKE_COMMAND} -S ${work}/outside_c -B ${work}/outside_c/build -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
+      -DCMAKE_C_COMPILER=${CC} -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${prefix})
+  run(${CMAKE_COMMAND} --build ${work}/outside_c/build)
+  run(${work}/outside_c/build/outside_c ${work}/outside_c)
+  if(KIND STREQUAL "shared")
+    run(${pkg_config} --cflags --libs lockstep-c)
+  else()
+    run(${pkg_config} --cflags --libs --static lockstep-c)
+  endif()
+  separate_arguments(flags UNIX_COMMAND "${output}")
+  run(${CC} -std=c99 -Wall -Wextra -Wpedantic -Werror ${work}/outside_c/main.c -o ${work}/outside_c/by_pkg_config
+      ${flags} -lm)
+  run(${work}/outside_c/by_pkg_config ${work}/outside_c)
 endif()
 
 # How much the engine adds to a program that embeds it.

@@ -1,0 +1,409 @@
+// The C interface over Network, Optimizer and recipes. Everything that may throw runs inside
+// Guarded().
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/optim/clip.h"
+#include "engine/train/checkpointing.h"
+#include "engine/train/predictor.h"
+#include "models/recipe.h"
+#include "models/recipe_saved.h"
+#include "tools/capi/lockstep.h"
+
+namespace {
+
+using namespace lockstep;  // NOLINT: this file is where both languages meet
+
+constexpr size_t kErrorSize = 1024;
+// Sizes whose products cannot overflow; no machine could hold more.
+constexpr int64_t kLargest = int64_t{1} << 28;
+
+}  // namespace
+
+// `context` and `network` stay where they are for as long as the model lives: others borrow them.
+struct lockstep_model {
+  lockstep_model(const Recipe& of, const ContextOptions& context_options)
+      : recipe(of), context(context_options) {}
+
+  Recipe recipe;
+  Context context;
+  DatasetInfo samples;
+  std::optional<Standardizer> standardizer;
+  std::optional<Network> network;
+  std::optional<Predictor> predictor;
+  std::unique_ptr<Optimizer> optimizer;  // null: for predictions only
+  std::optional<GradientNorm> norm;      // where the recipe clips
+  double learning_rate = 0.0;
+  int64_t steps = 0;
+  std::vector<int32_t> class_targets;  // room for a batch of them
+  Shape x_shape, y_shape;              // of one sample, with a batch of 1 in front
+  int64_t inputs = 0, outputs = 0, batch = 0;
+  char error[kErrorSize] = "";
+};
+
+namespace {
+
+void Say(char* error, size_t size, const char* text) {
+  if (error != nullptr && size > 0) std::snprintf(error, size, "%s", text);
+}
+
+lockstep_code CodeOf(Code code) {
+  switch (code) {
+    case Code::kOk:
+      return LOCKSTEP_OK;
+    case Code::kInvalid:
+    case Code::kInterrupted:  // nothing here waits for anyone
+      return LOCKSTEP_INVALID;
+    case Code::kNotFound:
+      return LOCKSTEP_NOT_FOUND;
+    case Code::kCorrupt:
+      return LOCKSTEP_CORRUPT;
+    case Code::kIo:
+      return LOCKSTEP_IO;
+    case Code::kNonFinite:
+      return LOCKSTEP_NON_FINITE;
+  }
+  return LOCKSTEP_INTERNAL;
+}
+
+// Runs body, which returns a Status: no exception comes out, and `error` holds why it failed.
+template <class Body>
+lockstep_code Guarded(char* error, size_t size, Body&& body) noexcept {
+  try {
+    const Status status = body();
+    if (error != nullptr && size > 0) error[0] = '\0';
+    if (status.ok()) return LOCKSTEP_OK;
+    Say(error, size, status.message().c_str());
+    return CodeOf(status.code());
+  } catch (const std::bad_alloc&) {
+    Say(error, size, "out of memory; a smaller batch or model needs less");
+    return LOCKSTEP_OUT_OF_MEMORY;
+  } catch (const std::exception& failure) {
+    Say(error, size, failure.what());
+  } catch (...) {
+    Say(error, size, "an exception of unknown type");
+  }
+  return LOCKSTEP_INTERNAL;
+}
+
+Status Needs(bool given, const char* what) {
+  if (given) return Status::Ok();
+  return Status::Invalid(std::string(what) + " is NULL");
+}
+
+Status InRange(const char* what, int64_t value, int64_t least, int64_t most) {
+  if (value >= least && value <= most) return Status::Ok();
+  return Status::Invalid(std::string(what) + " is " + std::to_string(value) + ", it must be from " +
+                         std::to_string(least) + " to " + std::to_string(most));
+}
+
+Result<Task> TaskOf(const lockstep_options& options, const Recipe& recipe) {
+  switch (options.task) {
+    case LOCKSTEP_BINARY:
+      return Task::kBinary;
+    case LOCKSTEP_CLASSES:
+      return Task::kClasses;
+    case LOCKSTEP_REGRESSION:
+      return Task::kRegression;
+    case LOCKSTEP_TASK_AUTO:
+      break;
+    default:
+      return Status::Invalid("options.task is no lockstep_task");
+  }
+  const std::string& loss = recipe.loss.kind;
+  const std::string& task = recipe.data.task;
+  if (loss == "bce" || (loss == "auto" && task == "binary")) return Task::kBinary;
+  if (loss == "cross_entropy" || (loss == "auto" && task == "classes")) return Task::kClasses;
+  if (loss != "auto" || task == "regression") return Task::kRegression;
+  return options.outputs <= 1 ? Task::kBinary : Task::kClasses;
+}
+
+// What samples look like that the caller describes.
+Result<DatasetInfo> SamplesOf(const lockstep_options& options, const Recipe& recipe) {
+  LOCKSTEP_TRY(InRange("options.inputs", options.inputs, 1, kLargest));
+  LOCKSTEP_TRY(InRange("options.outputs", options.outputs, 0, kLargest));
+  const int64_t outputs = std::max<int64_t>(1, options.outputs);
+  DatasetInfo samples{.x_shape = {options.inputs}};
+  LOCKSTEP_TRY_ASSIGN(samples.task, TaskOf(options, recipe));
+  if (samples.task == Task::kClasses) {
+    samples.classes = outputs;
+    return samples;
+  }
+  if (samples.task == Task::kBinary && outputs != 1)
+    return Status::Invalid("a binary task has one output, not " + std::to_string(outputs));
+  samples.target_dtype = DType::kF32;
+  samples.target_shape = {outputs};
+  return samples;
+}
+
+Result<std::unique_ptr<lockstep_model>> Start(const Recipe& recipe,
+                                              const lockstep_options& options) {
+  LOCKSTEP_TRY(InRange("options.threads", options.threads, 0, 1 << 16));
+  LOCKSTEP_TRY(InRange("options.batch", options.batch, 0, kLargest));
+  const int threads =
+      options.threads > 0 ? options.threads : static_cast<int>(recipe.train.threads);
+  auto model = std::make_unique<lockstep_model>(
+      recipe,
+      ContextOptions{.threads = threads, .join_current_arena = options.join_host_arena != 0});
+  model->batch = options.batch > 0 ? options.batch : recipe.train.batch;
+  return model;
+}
+
+// Everything that the bound network decides.
+Status Finish(lockstep_model& model, Network network) {
+  model.network = std::move(network);
+  Network& net = *model.network;
+  LOCKSTEP_TRY_ASSIGN(model.predictor,
+                      Predictor::Make(net, model.samples.task, model.standardizer));
+  model.x_shape = net.input_shape().WithBatch(1);
+  model.y_shape = net.output_shape().WithBatch(1);
+  model.inputs = model.x_shape.size();
+  model.outputs = model.y_shape.size();
+  if (!net.plan().training()) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(model.optimizer, BuildOptimizer(model.recipe));
+  LOCKSTEP_TRY(model.optimizer->Bind(model.context, net.parameters()));
+  model.learning_rate = model.optimizer->learning_rate();
+  if (model.recipe.optimizer.clip_norm > 0.0) model.norm.emplace(net.parameters());
+  if (model.samples.task == Task::kClasses)
+    model.class_targets.resize(static_cast<size_t>(model.batch));
+  return Status::Ok();
+}
+
+Result<std::unique_ptr<lockstep_model>> Create(const Recipe& recipe,
+                                               const lockstep_options& options) {
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(recipe, options));
+  if (options.inputs != 0) {
+    LOCKSTEP_TRY_ASSIGN(model->samples, SamplesOf(options, recipe));
+  } else {
+    if (options.outputs != 0 || options.task != LOCKSTEP_TASK_AUTO) {
+      return Status::Invalid(
+          "options.outputs and options.task are taken from the recipe's data where "
+          "options.inputs is 0; give all or none");
+    }
+    LOCKSTEP_TRY_ASSIGN(RecipeData data, LoadData(recipe));
+    model->samples = data.train.dataset->info();
+    model->standardizer = std::move(data.standardizer);
+  }
+  LOCKSTEP_TRY_ASSIGN(Network network, BuildNetwork(model->context, recipe, model->samples,
+                                                    model->batch, options.predict_only == 0));
+  LOCKSTEP_TRY(Finish(*model, std::move(network)));
+  return model;
+}
+
+Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
+                                             const lockstep_options& options) {
+  LOCKSTEP_TRY(InRange("options.inputs (a saved model knows its own)", options.inputs, 0, 0));
+  LOCKSTEP_TRY(InRange("options.outputs (a saved model knows its own)", options.outputs, 0, 0));
+  LOCKSTEP_TRY_ASSIGN(SavedModel saved, ReadSavedModel(path));
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
+  model->samples = saved.samples;
+  model->standardizer = saved.standardizer;
+  Result<Network> network =
+      BuildNetwork(model->context, saved, model->batch, options.predict_only == 0);
+  if (!network.ok()) return network.status().At(path);
+  LOCKSTEP_TRY(Finish(*model, std::move(network).value()).At(path));
+  model->steps = saved.state.step;
+  // Of a run that was cut off the weights above are the best or the averaged ones, which are not
+  // those that its optimizer remembers.
+  const bool of_a_run = saved.checkpoint.meta.contains("batches_per_epoch");
+  if (model->optimizer != nullptr && !of_a_run &&
+      saved.checkpoint.meta.contains("optimizer.kind")) {
+    LOCKSTEP_TRY(
+        ReadInto(saved.checkpoint, {.optimizer = model->optimizer.get()}).status().At(path));
+  }
+  return model;
+}
+
+// What the three ways to make a model share.
+template <class Make>
+lockstep_code MakeModel(const lockstep_options* options, lockstep_model** model, char* error,
+                        size_t error_size, Make&& make) noexcept {
+  if (model != nullptr) *model = nullptr;
+  return Guarded(error, error_size, [&]() -> Status {
+    LOCKSTEP_TRY(Needs(model != nullptr, "model"));
+    LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> made,
+                        make(options == nullptr ? lockstep_options{} : *options));
+    *model = made.release();
+    return Status::Ok();
+  });
+}
+
+// What all calls on a model share.
+template <class Body>
+lockstep_code On(lockstep_model* model, Body&& body) noexcept {
+  if (model == nullptr) return LOCKSTEP_INVALID;
+  return Guarded(model->error, kErrorSize, body);
+}
+
+Status ClassTargets(const float* targets, int64_t samples, std::vector<int32_t>& into) {
+  for (int64_t i = 0; i < samples; ++i) {
+    const float target = targets[i];
+    if (!(std::abs(target) < static_cast<float>(kLargest)) || target != std::floor(target)) {
+      return Status::Invalid("the target of sample " + std::to_string(i) + " is " +
+                             std::to_string(target) + ", expected the number of a class");
+    }
+    into[static_cast<size_t>(i)] = static_cast<int32_t>(target);
+  }
+  return Status::Ok();
+}
+
+Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const float* targets,
+                 double* loss) {
+  if (model.optimizer == nullptr)
+    return Status::Invalid("this model was made with options.predict_only, it cannot be trained");
+  LOCKSTEP_TRY(InRange("samples", samples, 1, model.batch));
+  LOCKSTEP_TRY(Needs(x != nullptr, "x"));
+  LOCKSTEP_TRY(Needs(targets != nullptr, "targets"));
+  Network& net = *model.network;
+  const Shape target_shape = net.loss()->target_shape(net.output_shape().WithBatch(samples));
+  ConstTensor target(targets, target_shape);
+  if (model.samples.task == Task::kClasses) {
+    LOCKSTEP_TRY(ClassTargets(targets, samples, model.class_targets));
+    target = ConstTensor(model.class_targets.data(), target_shape);
+  }
+  const ConstTensor features =
+      model.predictor->Standardized(ConstTensor(x, model.x_shape.WithBatch(samples)));
+  LOCKSTEP_TRY_ASSIGN(
+      const StepResult result,
+      net.Gradients(features, target, {.index = static_cast<uint64_t>(model.steps)}));
+  if (loss != nullptr)
+    *loss = result.skipped ? std::numeric_limits<double>::quiet_NaN() : result.mean();
+  if (result.skipped) return Status::Ok();
+  double scale = 1.0;
+  if (model.norm) {
+    LOCKSTEP_TRY_ASSIGN(const double norm, model.norm->Measure(model.context, net.parameters()));
+    scale = ClipFactor(norm, model.recipe.optimizer.clip_norm);
+  }
+  LOCKSTEP_TRY(
+      model.optimizer->Update(model.context, net.parameters(), model.learning_rate, scale));
+  net.ParametersChanged();
+  ++model.steps;
+  return Status::Ok();
+}
+
+Status Predict(lockstep_model& model, int64_t samples, const float* x, float* y) {
+  if (samples == 0) return Status::Ok();
+  LOCKSTEP_TRY(InRange("samples", samples, 0, std::numeric_limits<int64_t>::max() / kLargest));
+  LOCKSTEP_TRY(Needs(x != nullptr, "x"));
+  LOCKSTEP_TRY(Needs(y != nullptr, "y"));
+  for (int64_t done = 0; done < samples; done += model.batch) {
+    const int64_t count = std::min(model.batch, samples - done);
+    LOCKSTEP_TRY(
+        model.predictor->Run(ConstTensor(x + done * model.inputs, model.x_shape.WithBatch(count)),
+                             Tensor(y + done * model.outputs, model.y_shape.WithBatch(count))));
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+extern "C" {
+
+lockstep_code lockstep_create(const char* recipe_path, const lockstep_options* options,
+                              lockstep_model** model, char* error, size_t error_size) {
+  return MakeModel(options, model, error, error_size,
+                   [&](const lockstep_options& given) -> Result<std::unique_ptr<lockstep_model>> {
+                     LOCKSTEP_TRY(Needs(recipe_path != nullptr, "recipe_path"));
+                     LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(recipe_path));
+                     return Create(recipe, given);
+                   });
+}
+
+lockstep_code lockstep_create_from_text(const char* recipe, const lockstep_options* options,
+                                        lockstep_model** model, char* error, size_t error_size) {
+  return MakeModel(options, model, error, error_size,
+                   [&](const lockstep_options& given) -> Result<std::unique_ptr<lockstep_model>> {
+                     LOCKSTEP_TRY(Needs(recipe != nullptr, "recipe"));
+                     LOCKSTEP_TRY_ASSIGN(const Recipe parsed, ParseRecipe(recipe, "recipe"));
+                     return Create(parsed, given);
+                   });
+}
+
+lockstep_code lockstep_load(const char* path, const lockstep_options* options,
+                            lockstep_model** model, char* error, size_t error_size) {
+  return MakeModel(options, model, error, error_size,
+                   [&](const lockstep_options& given) -> Result<std::unique_ptr<lockstep_model>> {
+                     LOCKSTEP_TRY(Needs(path != nullptr, "path"));
+                     return Load(path, given);
+                   });
+}
+
+void lockstep_destroy(lockstep_model* model) { delete model; }
+
+lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
+                                  const float* targets, double* loss) {
+  return On(model, [&] { return TrainStep(*model, samples, x, targets, loss); });
+}
+
+lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_rate) {
+  return On(model, [&]() -> Status {
+    if (!(learning_rate >= 0.0 && std::isfinite(learning_rate)))
+      return Status::Invalid("the learning rate must be a number of at least 0");
+    model->learning_rate = learning_rate;
+    return Status::Ok();
+  });
+}
+
+lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y) {
+  return On(model, [&] { return Predict(*model, samples, x, y); });
+}
+
+lockstep_code lockstep_save(lockstep_model* model, const char* path) {
+  return On(model, [&]() -> Status {
+    LOCKSTEP_TRY(Needs(path != nullptr, "path"));
+    TrainingState state;
+    state.step = model->steps;
+    state.seed = static_cast<uint64_t>(model->recipe.train.seed);
+    state.shards = model->recipe.train.shards;
+    state.recipe = PrintRecipe(model->recipe);
+    return WriteCheckpoint(path,
+                           {.network = &*model->network,
+                            .optimizer = model->optimizer.get(),
+                            .standardizer = model->standardizer ? &*model->standardizer : nullptr,
+                            .samples = &model->samples},
+                           std::move(state));
+  });
+}
+
+int64_t lockstep_inputs(const lockstep_model* model) {
+  return model == nullptr ? 0 : model->inputs;
+}
+int64_t lockstep_outputs(const lockstep_model* model) {
+  return model == nullptr ? 0 : model->outputs;
+}
+int64_t lockstep_targets(const lockstep_model* model) {
+  if (model == nullptr) return 0;
+  return model->samples.task == Task::kClasses ? 1 : model->outputs;
+}
+int64_t lockstep_batch(const lockstep_model* model) { return model == nullptr ? 0 : model->batch; }
+int64_t lockstep_steps(const lockstep_model* model) { return model == nullptr ? 0 : model->steps; }
+
+lockstep_task lockstep_task_of(const lockstep_model* model) {
+  if (model == nullptr) return LOCKSTEP_TASK_AUTO;
+  switch (model->samples.task) {
+    case Task::kBinary:
+      return LOCKSTEP_BINARY;
+    case Task::kClasses:
+      return LOCKSTEP_CLASSES;
+    case Task::kRegression:
+      break;
+  }
+  return LOCKSTEP_REGRESSION;
+}
+
+const char* lockstep_error(const lockstep_model* model) {
+  return model == nullptr ? "the model is NULL" : model->error;
+}
+
+const char* lockstep_version(void) { return LOCKSTEP_VERSION; }
+
+}  // extern "C"

@@ -1,0 +1,150 @@
+/*
+ * Lockstep for C: train a network on your buffers and predict with it.
+ *
+ *   lockstep_model* model = NULL;
+ *   char why[256];
+ *   lockstep_options options = {0};
+ *   options.inputs = 20;
+ *   if (lockstep_create_from_text("model.hidden = [64, 32]", &options, &model, why, sizeof(why)))
+ *     return fail(why);
+ *   lockstep_train_step(model, 32, x, targets, &loss);
+ *   lockstep_predict(model, 1, x, &probability);
+ *   lockstep_destroy(model);
+ *
+ * Link with lockstep::c (CMake: find_package(lockstep COMPONENTS c), languages C and CXX) or with
+ * what `pkg-config --libs lockstep-c` says. C++ programs include <lockstep/lockstep.h> instead,
+ * which offers much more.
+ *
+ * Ownership. A model owns all its memory and copies what it is given; pointers to buffers and texts
+ * are read or written during the call only. lockstep_error's text belongs to the model.
+ *
+ * Shapes. All buffers are dense rows of floats, one row for each sample: x (samples, inputs),
+ * targets (samples, targets), y (samples, outputs). x holds raw features: a model that was trained
+ * on standardised ones standardises them itself. Images are flattened, channels last, and their
+ * pixels are scaled by the caller as the recipe says: (byte / 255 - pixel_mean) / pixel_sd.
+ *
+ *   task                     targets                              y
+ *   LOCKSTEP_BINARY          1: 0 or 1                            1: probability of the 1
+ *   LOCKSTEP_CLASSES         1: a whole number below `outputs`    outputs: probability of each class
+ *   LOCKSTEP_REGRESSION      outputs: values                      outputs: values
+ *
+ * Threads. Models are independent: different threads may use different models at the same time.
+ * One model serves one thread at a time. There is no global state.
+ *
+ * Errors. Functions that can fail return LOCKSTEP_OK (0) or a code; a text of one line says what
+ * failed and what to do. NULL where something is needed is LOCKSTEP_INVALID, never a crash. No C++
+ * exception leaves a function. Unless said otherwise a call that fails has changed nothing but the
+ * text; after LOCKSTEP_INTERNAL or LOCKSTEP_OUT_OF_MEMORY, destroy the model.
+ *
+ * The same recipe, seed and calls give the same bits on any number of threads.
+ */
+#ifndef LOCKSTEP_TOOLS_CAPI_LOCKSTEP_H_
+#define LOCKSTEP_TOOLS_CAPI_LOCKSTEP_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lockstep_model lockstep_model;
+
+typedef enum lockstep_code {
+  LOCKSTEP_OK = 0,
+  LOCKSTEP_INVALID = 1,       /* an argument, a setting or a shape does not fit */
+  LOCKSTEP_NOT_FOUND = 2,     /* a file, a key or a name is not there */
+  LOCKSTEP_CORRUPT = 3,       /* a file's content contradicts its format */
+  LOCKSTEP_IO = 4,            /* the operating system refused */
+  LOCKSTEP_NON_FINITE = 5,    /* a loss or gradient became NaN or infinite */
+  LOCKSTEP_OUT_OF_MEMORY = 6, /* a smaller batch or model needs less */
+  LOCKSTEP_INTERNAL = 7       /* a bug in Lockstep; the text helps to report it */
+} lockstep_code;
+
+typedef enum lockstep_task {
+  LOCKSTEP_TASK_AUTO = 0, /* by the recipe's loss.kind and data.task; else by outputs: 1 is binary */
+  LOCKSTEP_BINARY = 1,
+  LOCKSTEP_CLASSES = 2,
+  LOCKSTEP_REGRESSION = 3
+} lockstep_task;
+
+/* Zeros are the defaults: lockstep_options options = {0}; or pass NULL. */
+typedef struct lockstep_options {
+  /* Threads, the caller's included. 0: as the recipe says (train.threads), and where that is 0 as
+   * many as this process may use. Work that is too small to gain runs on the caller alone. */
+  int threads;
+  /* Not 0: work in the TBB arena that the creating call is made in, the host program's own, and not
+   * in one of the model's. */
+  int join_host_arena;
+  /* Not 0: a model to predict with, which needs less memory and cannot be trained. */
+  int predict_only;
+  /* The most samples in a training step, and how many are predicted at a time; 0: the recipe's
+   * train.batch. */
+  int64_t batch;
+  /* For recipes only, a saved model knows: inputs, outputs and task of the network. With inputs = 0
+   * all three are those of the recipe's own data, which are then read once, to see their shape and
+   * to measure how features are to be standardised. Otherwise no data are read and features are
+   * taken as they come; outputs = 0 is 1. */
+  int64_t inputs;
+  int64_t outputs;
+  lockstep_task task;
+} lockstep_options;
+
+/* Makes a model, from a recipe file, from a recipe's text, or from what lockstep_save or `lockstep
+ * train` wrote. Puts it into *model, or NULL there and the reason into error (error_size bytes,
+ * always terminated; may be NULL with 0). Keys that a recipe does not name have their defaults.
+ *
+ * A loaded model predicts the same bits as the saved one. From lockstep_save's files training goes
+ * on to the same bits too; from those of a run, the best weights are taken and the optimizer starts
+ * afresh. */
+lockstep_code lockstep_create(const char* recipe_path, const lockstep_options* options,
+                              lockstep_model** model, char* error, size_t error_size);
+lockstep_code lockstep_create_from_text(const char* recipe, const lockstep_options* options,
+                                        lockstep_model** model, char* error, size_t error_size);
+lockstep_code lockstep_load(const char* path, const lockstep_options* options,
+                            lockstep_model** model, char* error, size_t error_size);
+
+/* NULL is allowed. */
+void lockstep_destroy(lockstep_model* model);
+
+/* One step of the recipe's optimizer, at its learning rate and with its clipping, on 1 <= samples
+ * <= lockstep_batch samples. *loss (may be NULL): the mean loss before the step; NaN if the recipe
+ * leaves batches of this size out (model.single_value = "skip"), and nothing has changed then. What
+ * belongs to whole runs (epochs, schedule, validation, average of the weights) is the caller's.
+ * After LOCKSTEP_NON_FINITE the parameters may be damaged: load the last good ones. Allocates
+ * nothing from the second step on. */
+lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
+                                  const float* targets, double* loss);
+
+/* The learning rate of the following steps, for schedules. The recipe's holds before, and again in a
+ * loaded model. */
+lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_rate);
+
+/* y of any number of samples >= 0, in evaluation mode. A sample gets the same bits alone as among
+ * others. Allocates nothing. */
+lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y);
+
+/* Writes everything to a safetensors file, which `lockstep eval`, `predict` and `inspect` take too;
+ * the file appears whole or not at all. */
+lockstep_code lockstep_save(lockstep_model* model, const char* path);
+
+/* What the model is; 0 (LOCKSTEP_TASK_AUTO) for NULL. */
+int64_t lockstep_inputs(const lockstep_model* model);
+int64_t lockstep_outputs(const lockstep_model* model);
+int64_t lockstep_targets(const lockstep_model* model); /* floats of a sample's target */
+int64_t lockstep_batch(const lockstep_model* model);
+int64_t lockstep_steps(const lockstep_model* model); /* training steps done so far */
+lockstep_task lockstep_task_of(const lockstep_model* model);
+
+/* Why the last call on this model that can fail has failed; "" if it did not. Valid until the next
+ * such call. */
+const char* lockstep_error(const lockstep_model* model);
+
+/* "0.1.0" */
+const char* lockstep_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* LOCKSTEP_TOOLS_CAPI_LOCKSTEP_H_ */

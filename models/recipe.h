@@ -103,6 +103,9 @@ struct Recipe {
   struct Output {
     std::string folder{};
     double checkpoint_seconds = 60.0;
+    int64_t keep_checkpoints = 2;
+    bool histograms = false;
+    bool report = true;
   } output;
 };
 

@@ -144,6 +144,11 @@ void VisitKeys(R& r, Visit&& visit) {
         "where the run is written (empty: runs/ and the recipe's name, numbered)");
   visit("output.checkpoint_seconds", r.output.checkpoint_seconds, Between(0, 1e9),
         "seconds between checkpoints");
+  visit("output.keep_checkpoints", r.output.keep_checkpoints, Between(1, 1e6),
+        "how many to keep: last.safetensors, and those before it by their step");
+  visit("output.histograms", r.output.histograms, KeyLimits{},
+        "weights and activations of every epoch go into the TensorBoard events as histograms");
+  visit("output.report", r.output.report, KeyLimits{}, "write report.html at the end of the run");
 }
 
 }  // namespace lockstep

@@ -16,6 +16,7 @@ struct TrainArgs {
   std::vector<std::string> overrides{};  // key=value
   std::string resume{};                  // a run folder: go on with its last checkpoint
   bool print_recipe = false;             // print the recipe with all its keys instead of training
+  bool curve = false;                    // draw the losses in characters
 };
 Status Train(const TrainArgs& args);
 

@@ -1,12 +1,11 @@
 // What a person sees while a network trains: on a terminal one line that keeps changing, elsewhere
-// a line for each epoch.
+// a line for each epoch; on request the losses as a curve.
 #ifndef LOCKSTEP_TOOLS_LIVE_LINE_H_
 #define LOCKSTEP_TOOLS_LIVE_LINE_H_
 
-#include <unistd.h>
-
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "engine/train/trainer.h"
 
@@ -14,7 +13,8 @@ namespace lockstep::tools {
 
 class LiveLine {
  public:
-  explicit LiveLine(int64_t epochs) : epochs_(epochs) {}
+  // `curve`: on a terminal it stays below the lines of the epochs; elsewhere it comes at the end.
+  explicit LiveLine(int64_t epochs, bool curve = false);
 
   void Step(const StepReport& report, int64_t total_steps);  // draws at most ten times a second
   void Epoch(const EpochReport& report, bool improved);
@@ -23,9 +23,18 @@ class LiveLine {
  private:
   using Clock = std::chrono::steady_clock;
 
+  void ClearLine();
+  void DrawLosses();
+
   int64_t epochs_;
-  bool terminal_ = isatty(STDOUT_FILENO) == 1;
+  bool curve_;
+  bool terminal_;
+  bool color_;  // on a terminal, unless NO_COLOR is set (no-color.org)
   bool drawn_ = false;
+  int curve_lines_ = 0;  // on the terminal, above the live line
+  bool ended_ = false;
+  std::string metric_{};  // of the last validation
+  std::vector<double> train_losses_{}, validation_losses_{};
   int64_t first_step_ = -1;
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_draw_{};

@@ -59,6 +59,7 @@ int Main(int argc, char** argv) {
                     "run folder: go on where it stopped, to the same bits");
   train->add_flag("--print-recipe", train_args.print_recipe,
                   "print every key with its value and meaning, and stop");
+  train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
       "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data train.epochs=60\n"

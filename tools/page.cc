@@ -148,6 +148,14 @@ void Page::Table(std::string_view title, const std::vector<std::string>& header,
   parts_.push_back({true, html + "</tbody></table></div></figure>"});
 }
 
+void Page::Numbers(const std::vector<std::pair<std::string, std::string>>& numbers) {
+  std::string html = "<dl class=\"numbers\">";
+  for (const auto& [meaning, number] : numbers) {
+    html += "<div>" + Element("dt", meaning) + Element("dd", number) + "</div>";
+  }
+  parts_.push_back({false, html + "</dl>"});
+}
+
 void Page::Plot(const Chart& chart) {
   for (const Series& series : chart.series) {
     const size_t points = chart.categories.empty() ? series.x.size() : chart.categories.size();

@@ -45,6 +45,8 @@ class Page {
              const std::vector<std::vector<std::string>>& rows) {
     Table("", header, rows);
   }
+  // A row of tiles: what a number means, and the number.
+  void Numbers(const std::vector<std::pair<std::string, std::string>>& numbers);
   void Plot(const Chart& chart);
   // Counts by row and column as a table shaded by the share of its row; what lies on the diagonal
   // is right, the rest wrong. counts[i][j] belongs to rows[i], columns[j].

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -10,24 +10,19 @@
 #include "engine/io/checkpoint.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
-#include "engine/io/metrics_log.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "tools/commands.h"
 #include "tools/live_line.h"
+#include "tools/recorder.h"
 #include "tools/run_folder.h"
+#include "tools/run_report.h"
 
 namespace lockstep::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
 // The first Ctrl-C asks the run to save and stop; the second one ends the program as if we were not
 // here.
 std::atomic<bool> stop_requested{false};
@@ -55,70 +50,6 @@ class CatchInterrupts {
   struct sigaction before_term_ {};
 };
 
-std::vector<std::string> MetricColumns() {
-  return {"train_loss", "learning_rate", "seconds", "loss", "accuracy", "auc", "mae", "r2"};
-}
-
-// Writes what a run leaves behind, and shows how it goes.
-class Recorder final : public TrainingObserver {
- public:
-  Recorder(RunFolder folder, const Recipe& recipe, MetricsLog log)
-      : folder_(std::move(folder)),
-        checkpoint_seconds_(recipe.output.checkpoint_seconds),
-        epochs_(recipe.train.epochs),
-        line_(recipe.train.epochs),
-        log_(std::move(log)) {}
-
-  void Attach(Trainer* trainer) { trainer_ = trainer; }
-  const Status& status() const { return status_; }
-  void End() { line_.End(); }
-
-  Wish OnStep(const StepReport& report) override {
-    line_.Step(report, trainer_->total_steps());
-    return stop_requested || !status_.ok() ? Wish::kStop : Wish::kGoOn;
-  }
-  Wish OnEvaluation(const EvaluationReport& report) override {
-    improved_ = report.improved;
-    return Wish::kGoOn;
-  }
-  Wish OnEpoch(const EpochReport& report) override {
-    line_.Epoch(report, improved_);
-    improved_ = false;
-    std::vector<MetricValue> values = {{"train_loss", report.train_loss},
-                                       {"learning_rate", report.learning_rate},
-                                       {"seconds", report.seconds}};
-    if (report.validation) {
-      for (const Metric metric :
-           {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
-        if (const auto value = ValueOf(*report.validation, metric))
-          values.push_back({NameOf(metric), *value});
-      }
-    }
-    Keep(log_.Append(report.epoch, report.step, values));
-    // Always after the last epoch, so that a run can be given more of them.
-    if (SecondsSince(last_save_) >= checkpoint_seconds_ || report.epoch + 1 == epochs_) {
-      Keep(trainer_->Save(folder_.last()));
-      last_save_ = Clock::now();
-    }
-    return stop_requested || !status_.ok() ? Wish::kStop : Wish::kGoOn;
-  }
-
- private:
-  void Keep(Status status) {
-    if (status_.ok()) status_ = std::move(status);
-  }
-
-  RunFolder folder_;
-  double checkpoint_seconds_;
-  int64_t epochs_;
-  LiveLine line_;
-  MetricsLog log_;
-  Trainer* trainer_ = nullptr;
-  Status status_;
-  bool improved_ = false;
-  Clock::time_point last_save_ = Clock::now();
-};
-
 Json JsonOf(const EvaluationResult& result) {
   Json json;
   json["samples"] = result.samples;
@@ -137,23 +68,13 @@ Json JsonOf(const EvaluationResult& result) {
   return json;
 }
 
-const char* NameOf(StopReason reason) {
-  switch (reason) {
-    case StopReason::kCompleted:
-      return "completed";
-    case StopReason::kEarlyStopped:
-      return "stopped early";
-    case StopReason::kRequested:
-      return "interrupted";
-  }
-  return "?";
-}
-
 // Measures the finished network on every split, says so, and writes model and summary.
 Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const RecipeData& data,
-              const TrainingSummary& summary, const Recipe& recipe) {
+              const Recorder& recorder, RunReport report) {
+  const TrainingSummary& summary = report.summary;
+  const Recipe& recipe = report.recipe;
   Json json;
-  json["status"] = NameOf(summary.reason);
+  json["status"] = StatusName(summary.reason);
   json["steps"] = summary.steps;
   json["epochs"] = summary.epochs;
   json["seconds"] = summary.seconds;
@@ -167,12 +88,14 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   json["bytes"] = net.bytes();
   json["parameter_hash"] = HexOf(ModelHash(net));
   json["threads"] = net.context().threads();
+  json["recording_seconds"] = recorder.seconds();
   const std::pair<const char*, const Subset*> splits[] = {
       {"train", &data.train}, {"validation", &data.validation}, {"test", &data.test}};
   for (const auto& [name, subset] : splits) {
     if (subset->empty()) continue;
     LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, *subset));
     json[name] = JsonOf(result);
+    report.results.emplace_back(name, result);
     fmt::print("{:<10}  {}\n", name, Describe(result));
   }
   if (data.best_test) {
@@ -190,9 +113,10 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
                          data.standardizer ? &*data.standardizer : nullptr,
                          &data.train.dataset->info()));
   LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
-  fmt::print("{} steps in {:.1f} s, parameter hash {}; model, metrics and summary are in {}\n",
+  if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
+  fmt::print("{} steps in {:.1f} s, parameter hash {}; model, metrics and {} are in {}\n",
              summary.steps, summary.seconds, json["parameter_hash"].get<std::string>(),
-             folder.path);
+             recipe.output.report ? "report.html" : "summary", folder.path);
   return Status::Ok();
 }
 
@@ -276,17 +200,24 @@ Status Train(const TrainArgs& args) {
     LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
     LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
     LOCKSTEP_TRY(CheckSameRun(folder, recipe, data, last, state));
-    resumed_step = state.step;
+    resumed_step = ReportedStep(last, state);
   }
-  LOCKSTEP_TRY_ASSIGN(MetricsLog log,
-                      resume ? MetricsLog::Resume(folder.path, MetricColumns(), resumed_step)
-                             : MetricsLog::Start(folder.path, MetricColumns()));
-  Recorder recorder(folder, recipe, std::move(log));
-  options.observer = &recorder;
+  const Schedule schedule = options.schedule;
+  Subset sample = data.validation.empty() ? data.train : data.validation;
+  sample.indices.resize(std::min<size_t>(sample.indices.size(), loader->largest_count() / parts));
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Recorder> recorder,
+                      Recorder::Make({.folder = folder,
+                                      .output = recipe.output,
+                                      .epochs = recipe.train.epochs,
+                                      .resumed_step = resume ? resumed_step : -1,
+                                      .curve = args.curve,
+                                      .stop = &stop_requested,
+                                      .sample = std::move(sample)}));
+  options.observer = recorder.get();
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
                       Trainer::Make(net, *optimizer, *loader, std::move(options)));
-  recorder.Attach(trainer.get());
   if (saved) LOCKSTEP_TRY(trainer->Resume(folder.last()));
+  recorder->Attach(trainer.get(), &net);
   if (resume && !saved) fmt::print("nothing was saved yet: the run starts from the beginning\n");
 
   fmt::print(
@@ -304,16 +235,24 @@ Status Train(const TrainArgs& args) {
 
   CatchInterrupts interrupts;
   const Result<TrainingSummary> summary = trainer->Run();
-  recorder.End();
-  LOCKSTEP_TRY(recorder.status());
+  LOCKSTEP_TRY(recorder->End());
   if (!summary.ok()) return summary.status();
+  RunReport report{.folder = folder,
+                   .recipe = recipe,
+                   .data = data,
+                   .network = net,
+                   .summary = *summary,
+                   .schedule = schedule,
+                   .total_steps = trainer->total_steps(),
+                   .batches_per_epoch = loader->batches_per_epoch()};
   if (summary->reason == StopReason::kRequested) {
-    LOCKSTEP_TRY(trainer->Save(folder.last()));
+    LOCKSTEP_TRY(recorder->SaveAll());
+    if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
     return Status(Code::kInterrupted, "stopped at step " + std::to_string(trainer->step()) +
                                           " and saved; lockstep train --resume " + folder.path +
                                           " goes on");
   }
-  return Finish(folder, net, *trainer, data, *summary, recipe);
+  return Finish(folder, net, *trainer, data, *recorder, std::move(report));
 }
 
 }  // namespace lockstep::tools

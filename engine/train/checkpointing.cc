@@ -29,7 +29,8 @@ void AddPrefixed(std::string_view prefix, const std::vector<Named>& tensors,
 // Everything that is both written and read, by the names in the file.
 std::vector<NamedTensor> TensorsOf(const CheckpointParts& parts) {
   std::vector<NamedTensor> tensors;
-  if (parts.network != nullptr) tensors = ModelTensors(*parts.network);
+  if (parts.network != nullptr)
+    tensors = parts.weights != nullptr ? parts.weights->tensors() : ModelTensors(*parts.network);
   if (parts.best != nullptr) AddPrefixed(kBestPrefix, parts.best->tensors(), tensors);
   if (parts.ema != nullptr) AddPrefixed(kAveragePrefix, parts.ema->states(), tensors);
   if (parts.optimizer != nullptr) {

@@ -67,6 +67,7 @@ struct CheckpointParts {
   ModelCopy* best = nullptr;
   const Standardizer* standardizer = nullptr;  // written only: ReadStandardizer reads
   const DatasetInfo* samples = nullptr;        // written only: DatasetInfoFrom reads
+  const ModelCopy* weights = nullptr;          // written only: instead of those the network holds
 };
 
 // `state.batch_norms` is filled in from the network; the optimizer's kind and step count and the

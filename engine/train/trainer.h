@@ -161,6 +161,9 @@ class Trainer {
   // seconds are those of this process.)
   Status Save(const std::string& path);
   Status Resume(const std::string& path);
+  // The weights of the best evaluation so far, for use, as SaveModel writes them; from an observer,
+  // too. An error where there are none.
+  Status SaveBest(const std::string& path);
 
   // The network takes the weights of the best evaluation, or the averaged ones. Run() does it at
   // its end; after a requested stop it is for those who do not mean to go on: Run() and Save() then

@@ -108,6 +108,18 @@ Status Trainer::Save(const std::string& path) {
   return WriteCheckpoint(path, Parts(progress_.best_metric.has_value()), state(), Extra());
 }
 
+Status Trainer::SaveBest(const std::string& path) {
+  if (!keeps_best() || !progress_.best_metric)
+    return Status::Invalid(path + ": this run has no best weights to save");
+  const CheckpointParts all = Parts(/*with_best=*/false);
+  return WriteCheckpoint(path,
+                         {.network = all.network,
+                          .standardizer = all.standardizer,
+                          .samples = all.samples,
+                          .weights = &best_},
+                         state());
+}
+
 Status Trainer::Resume(const std::string& path) {
   LOCKSTEP_CHECK(step() == 0 && !result_taken_, "Resume comes before Run");
   LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));

@@ -212,14 +212,17 @@ Status AddCurves(const RunReport& run, Page& page) {
   return Status::Ok();
 }
 
-Status AddLayers(const RunReport& run, Page& page) {
+void AddLayers(const RunReport& run, Page& page) {
   // So many that the page costs little of a run.
   const int passes = static_cast<int>(std::clamp<int64_t>(run.summary.steps / 500, 1, 9));
-  LOCKSTEP_TRY_ASSIGN(const std::vector<LayerFacts> layers,
-                      ProbeLayers(run.network, run.data.train, passes));
+  page.Heading("Layers");
+  const Result<std::vector<LayerFacts>> layers = ProbeLayers(run.network, run.data.train, passes);
+  if (!layers.ok()) {  // a network that gives infinities still has a report
+    page.Text("The layers could not be measured: " + layers.status().message());
+    return;
+  }
   const int64_t batch = std::min(run.network.input_shape().batch(),
                                  static_cast<int64_t>(run.data.train.indices.size()));
-  page.Heading("Layers");
   std::string text = fmt::format(
       "Measured at the end, with the network as it was then: one batch of {} training samples goes "
       "forward and back in training mode {} times, without an update; times are medians.",
@@ -242,7 +245,7 @@ Status AddLayers(const RunReport& run, Page& page) {
                   {.name = "gradient of the weights"}};
   const auto value = [](double rms) { return rms < 0.0 ? kNan : rms; };
   std::vector<Row> rows;
-  for (const LayerFacts& layer : layers) {
+  for (const LayerFacts& layer : *layers) {
     time.categories.push_back(layer.path + " " + layer.kind);
     time.series[0].y.push_back(layer.forward_ms);
     time.series[1].y.push_back(layer.backward_ms);
@@ -264,7 +267,6 @@ Status AddLayers(const RunReport& run, Page& page) {
              {"layer", "kind", "forward", "backward", "output", "zeros", "input gradient",
               "weights", "weight gradient"},
              rows);
-  return Status::Ok();
 }
 
 Status AddPredictions(const RunReport& run, Page& page) {
@@ -334,7 +336,7 @@ Status WriteRunReport(const RunReport& run) {
   AddResults(run, page);
   LOCKSTEP_TRY(AddCurves(run, page));
   LOCKSTEP_TRY(AddPredictions(run, page));
-  LOCKSTEP_TRY(AddLayers(run, page));
+  AddLayers(run, page);
   page.Heading("How to repeat it");
   page.Table("Machine", {}, MachineFacts(run.network.context().threads()));
   page.Listing("The recipe as run: recipe.toml", PrintRecipe(run.recipe));

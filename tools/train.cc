@@ -204,7 +204,8 @@ Status Train(const TrainArgs& args) {
   }
   const Schedule schedule = options.schedule;
   Subset sample = data.validation.empty() ? data.train : data.validation;
-  sample.indices.resize(std::min<size_t>(sample.indices.size(), loader->largest_count() / parts));
+  sample.indices.resize(
+      std::min(sample.indices.size(), static_cast<size_t>(net.input_shape().batch())));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Recorder> recorder,
                       Recorder::Make({.folder = folder,
                                       .output = recipe.output,

@@ -27,17 +27,17 @@ class Kill : public Program {
     _exit(127);
   }
 
-  // Rows of metrics.csv without the column of seconds, which no two runs share.
+  // Rows of metrics.csv without the columns that were timed, which no two runs share.
   std::vector<std::string> Metrics(const std::string& run) {
     std::istringstream csv(Read(run + "/metrics.csv"));
     std::vector<std::string> rows;
-    size_t seconds = 0;
+    std::vector<bool> timed;
     for (std::string line; std::getline(csv, line);) {
       std::istringstream cells(line);
       std::string row, cell;
       for (size_t c = 0; std::getline(cells, cell, ','); ++c) {
-        if (rows.empty() && cell == "seconds") seconds = c;
-        if (c != seconds) row += cell + ",";
+        if (rows.empty()) timed.push_back(cell.find("second") != std::string::npos);
+        if (!timed[c]) row += cell + ",";
       }
       rows.push_back(row);
     }

@@ -128,7 +128,7 @@ void Page::Table(std::string_view title, const std::vector<std::string>& header,
   for (const auto& row : rows) {
     for (size_t c = 0; c < row.size(); ++c) number[c] = number[c] && LooksLikeNumber(row[c]);
   }
-  const auto kind = [&](size_t c) { return number[c] ? "number" : ""; };
+  const auto kind = [&](size_t c) { return c > 0 && number[c] ? "number" : ""; };
   std::string html = "<figure class=\"card" + std::string(columns > 5 ? " wide" : "") + "\">";
   if (!title.empty()) html += Element("figcaption", title);
   html += "<div class=\"scroll\"><table>";
@@ -189,13 +189,13 @@ void Page::Matrix(std::string_view title, const std::vector<std::string>& rows,
     for (size_t j = 0; j < columns.size(); ++j) {
       const double part =
           sum > 0 ? static_cast<double>(counts[i][j]) / static_cast<double>(sum) : 0.0;
-      // The root lets a few errors among many be seen.
-      const double share = std::sqrt(part);
+      // The power lets a few errors among many be seen.
+      const double share = std::pow(part, 0.4);
       char style[48];
       std::snprintf(style, sizeof style, "\" style=\"--share:%.3f\">", share);
       html += "<td class=\"";
       html += i == j ? "diagonal" : "";
-      html += counts[i][j] == 0 ? " zero" : share > 0.6 ? " strong" : "";
+      html += counts[i][j] == 0 ? " zero" : share > 0.7 ? " strong" : "";
       html += style + std::to_string(counts[i][j]) + "</td>";
     }
     html += "</tr>";

@@ -38,7 +38,7 @@ class Page {
 
   void Heading(std::string_view text);
   void Text(std::string_view paragraph);
-  // Columns of numbers are set to the right. Without a header the first column names the rows.
+  // The first column names the rows; others are set to the right where they hold numbers only.
   void Table(std::string_view title, const std::vector<std::string>& header,
              const std::vector<std::vector<std::string>>& rows);
   void Table(const std::vector<std::string>& header,

@@ -42,6 +42,12 @@ std::string Capitalized(std::string text) {
   return text;
 }
 
+// Short: without the folder a file is in.
+std::string DataName(const Recipe& recipe) {
+  return recipe.data.kind == "csv" ? std::filesystem::path(recipe.data.path).filename().string()
+                                   : recipe.data.kind;
+}
+
 const char* TitleOf(Metric metric) {
   switch (metric) {
     case Metric::kLoss:
@@ -133,7 +139,7 @@ void AddResults(const RunReport& run, Page& page) {
       rows.push_back(std::move(row));
     }
     if (const auto& best = run.data.best_test) {
-      Row row = {"best possible, test", "", TextOf(Metric::kLoss, best->drawn_log_loss)};
+      Row row = {"best possible", "", TextOf(Metric::kLoss, best->drawn_log_loss)};
       for (const Metric metric : metrics) {
         row.push_back(metric == Metric::kAccuracy ? TextOf(metric, best->drawn_accuracy)
                       : metric == Metric::kAuc    ? TextOf(metric, best->drawn_auc)
@@ -269,6 +275,26 @@ void AddLayers(const RunReport& run, Page& page) {
              rows);
 }
 
+void AddClasses(const std::vector<std::string>& names,
+                const std::vector<std::vector<int64_t>>& counts, Page& page) {
+  std::vector<Row> rows;
+  const auto share = [](int64_t part, int64_t whole) {
+    return whole == 0 ? std::string("-")
+                      : fmt::format("{:.2f} %",
+                                    100.0 * static_cast<double>(part) / static_cast<double>(whole));
+  };
+  for (size_t c = 0; c < names.size(); ++c) {
+    int64_t samples = 0, predicted = 0;
+    for (size_t other = 0; other < names.size(); ++other) {
+      samples += counts[c][other];
+      predicted += counts[other][c];
+    }
+    rows.push_back(
+        {names[c], Grouped(samples), share(counts[c][c], samples), share(counts[c][c], predicted)});
+  }
+  page.Table("Class by class", {"class", "samples", "recall", "precision"}, rows);
+}
+
 Status AddPredictions(const RunReport& run, Page& page) {
   if (run.results.empty()) return Status::Ok();
   const auto& [split, result] = run.results.back();
@@ -291,6 +317,7 @@ Status AddPredictions(const RunReport& run, Page& page) {
     }
     page.Matrix("Confusion: a row is what the samples are, a column what was predicted", names,
                 names, counts);
+    AddClasses(names, counts, page);
   }
   if (binary) {
     LOCKSTEP_TRY_ASSIGN(const std::vector<RocPoint> roc, RocOf(run.network, samples));
@@ -331,7 +358,7 @@ Status WriteRunReport(const RunReport& run) {
   Page page(name, fmt::format("{} on {}: {} samples to train, {} to validate, {} to test.",
                               run.recipe.model.kind == "mlp" ? "A multi-layer perceptron"
                                                              : run.recipe.model.kind,
-                              run.data.train.dataset->info().name, count(run.data.train),
+                              DataName(run.recipe), count(run.data.train),
                               count(run.data.validation), count(run.data.test)));
   AddResults(run, page);
   LOCKSTEP_TRY(AddCurves(run, page));

@@ -12,11 +12,18 @@
     series: ["#7ea2ff", "#ff9d6b", "#5fcf9b", "#c59bff", "#e5b94a", "#ff8ab5", "#67c7e3", "#a7b0be"],
   };
 
-  // One name has one colour in the whole page.
+  // One name has one colour in the whole page; a new name takes the first that its chart leaves free.
   const place = new Map();
-  for (const chart of charts)
-    for (const series of chart.series)
-      if (!place.has(series.name)) place.set(series.name, place.size);
+  for (const chart of charts) {
+    const taken = new Set(chart.series.map((series) => place.get(series.name)));
+    for (const {name} of chart.series) {
+      if (place.has(name)) continue;
+      let free = 0;
+      while (taken.has(free)) ++free;
+      place.set(name, free);
+      taken.add(free);
+    }
+  }
 
   const faded = (colour, alpha) => colour + Math.round(alpha * 255).toString(16).padStart(2, "0");
   const short = (value) => typeof value === "number" ? String(Number(value.toPrecision(5))) : value;
@@ -90,6 +97,12 @@
       ticks: {color: palette.quiet, maxRotation: 0, autoSkipPadding: 14, font: {size: 11}},
     };
     if (!log) scale.ticks.maxTicksLimit = 8;
+    if (log) scale.ticks.callback = (value, i, ticks) => {
+      const power = Math.floor(Math.log10(value) + 1e-9), digit = Math.round(value / 10 ** power);
+      const decades = Math.log10(ticks[ticks.length - 1].value / ticks[0].value);
+      if (digit !== 1 && (decades > 3 || ![2, 5].includes(digit))) return "";
+      return power < -3 || power > 5 ? value.toExponential(0) : String(Number(value.toPrecision(1)));
+    };
     if (whole) scale.ticks.precision = 0;
     return scale;
   }
@@ -98,7 +111,7 @@
     const named = chart.categories.length > 0;
     const flat = chart.kind === "bar" &&
                  (chart.categories.length > 8 || chart.categories.some((name) => name.length > 9));
-    if (flat) canvas.parentNode.style.height =
+    if (flat) canvas.parentNode.style.minHeight =
         `${5 + Math.max(6, chart.categories.length * (0.6 + 0.95 * chart.series.length))}rem`;
     const whole = chart.series.every((s) => s.x.every(Number.isInteger));
     const value = scaleOf(chart.y_label, chart.log_y, palette, false);

@@ -76,6 +76,11 @@ const StoredTensor* Checkpoint::Find(std::string_view name) const {
 
 Status SaveCheckpoint(const std::string& path, std::span<const NamedConstTensor> tensors,
                       const Metadata& meta) {
+  return SaveCheckpoint(path, std::vector<StoredTensor>(tensors.begin(), tensors.end()), meta);
+}
+
+Status SaveCheckpoint(const std::string& path, std::span<const StoredTensor> tensors,
+                      const Metadata& meta) {
   Metadata full = meta;
   for (const auto& [key, value] : {std::pair(kFormatKey, std::string("pt")),
                                    std::pair(kVersionKey, std::to_string(kCheckpointVersion)),
@@ -84,8 +89,7 @@ Status SaveCheckpoint(const std::string& path, std::span<const NamedConstTensor>
       return Status::Invalid(path + ": the metadata key " + Quoted(key) + " is reserved");
     }
   }
-  const std::vector<StoredTensor> stored(tensors.begin(), tensors.end());
-  Result<SafetensorsLayout> layout = LayOutSafetensors(stored, full);
+  Result<SafetensorsLayout> layout = LayOutSafetensors(tensors, full);
   if (!layout.ok()) return layout.status().At(path);
 
   const std::string mark = ChecksumMark();

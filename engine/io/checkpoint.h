@@ -38,6 +38,8 @@ struct Checkpoint {
 
 // Atomic and deterministic: the same tensors and metadata give the same bytes. Keys of `meta` must
 // not be the three above.
+Status SaveCheckpoint(const std::string& path, std::span<const StoredTensor> tensors,
+                      const Metadata& meta);
 Status SaveCheckpoint(const std::string& path, std::span<const NamedConstTensor> tensors,
                       const Metadata& meta);
 

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <utility>
 
 #include "engine/base/check.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
+#include "engine/io/nearest_name.h"
 #include "engine/io/text.h"
 #include "engine/train/sample_description.h"
 
@@ -68,8 +70,31 @@ Status CheckOptimizer(const Metadata& meta, const Optimizer& optimizer) {
                          optimizer.kind());
 }
 
-// As RestoreTensors, but PyTorch counts batches in an i64 where the engine has a float.
-Status RestoreAnyCounter(const Checkpoint& from, std::vector<NamedTensor> into) {
+// PyTorch counts the batches of a batch norm in an i64, and wants it so, where the engine has a
+// float. `counts` becomes the memory of those. An averaged count that is no whole number stays.
+std::vector<StoredTensor> ToStore(const std::vector<NamedTensor>& tensors,
+                                  std::vector<int64_t>& counts) {
+  std::vector<StoredTensor> stored(tensors.begin(), tensors.end());
+  counts.reserve(tensors.size());  // so that they stay where they are
+  for (StoredTensor& tensor : stored) {
+    if (!tensor.name.ends_with(kCounter)) continue;
+    const float count = *tensor.view().f32();
+    if (!(count >= 0.0f && count < 9e15f && count == std::floor(count))) continue;
+    counts.push_back(static_cast<int64_t>(count));
+    tensor = {tensor.name, StoredType::kI64, tensor.shape,
+              std::as_bytes(std::span(&counts.back(), 1))};
+  }
+  return stored;
+}
+
+const StoredTensor* Find(std::span<const StoredTensor> tensors, std::string_view name) {
+  const auto found = std::find_if(tensors.begin(), tensors.end(),
+                                  [&](const StoredTensor& tensor) { return tensor.name == name; });
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+// As RestoreTensors, with counters of any type.
+Status RestoreAnyCounter(std::span<const StoredTensor> from, std::vector<NamedTensor> into) {
   struct Converted {
     Tensor into;
     float value;
@@ -77,7 +102,7 @@ Status RestoreAnyCounter(const Checkpoint& from, std::vector<NamedTensor> into) 
   std::vector<Converted> converted;
   for (size_t i = 0; i < into.size();) {
     const StoredTensor* stored =
-        into[i].name.ends_with(kCounter) ? from.Find(into[i].name) : nullptr;
+        into[i].name.ends_with(kCounter) ? Find(from, into[i].name) : nullptr;
     if (stored == nullptr || stored->type == StoredType::kF32 || stored->shape.size() != 1) {
       ++i;
       continue;
@@ -180,11 +205,14 @@ void ModelCopy::ApplyTo(Network& network) const {
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
                        const Metadata& more) {
   const std::vector<NamedTensor> tensors = TensorsOf(parts);
-  std::vector<NamedConstTensor> all(tensors.begin(), tensors.end());
+  std::vector<int64_t> counts;
+  std::vector<StoredTensor> all = ToStore(tensors, counts);
   if (parts.standardizer != nullptr) {
     const Shape shape{parts.standardizer->channels()};
-    all.emplace_back(std::string(kMean), ConstTensor(parts.standardizer->mean().data(), shape));
-    all.emplace_back(std::string(kSd), ConstTensor(parts.standardizer->sd().data(), shape));
+    for (const auto& [name, values] : {std::pair(kMean, &parts.standardizer->mean()),
+                                       std::pair(kSd, &parts.standardizer->sd())}) {
+      all.emplace_back(NamedConstTensor(std::string(name), ConstTensor(values->data(), shape)));
+    }
   }
   if (parts.network != nullptr) state.batch_norms = ConventionsOf(*parts.network);
   Metadata meta = MetadataOf(state);
@@ -210,7 +238,7 @@ Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointPar
   if (parts.ema != nullptr) {
     LOCKSTEP_TRY_ASSIGN(average_updates, CountIn(checkpoint.meta, kAverageUpdates));
   }
-  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint, TensorsOf(parts)));
+  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint.tensors, TensorsOf(parts)));
   if (parts.network != nullptr) parts.network->ParametersChanged();
   if (parts.optimizer != nullptr) parts.optimizer->set_step_count(optimizer_steps);
   if (parts.ema != nullptr) parts.ema->set_update_count(average_updates);
@@ -228,6 +256,31 @@ Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoin
   LOCKSTEP_TRY_ASSIGN(Standardizer standardizer,
                       Standardizer::FromVectors(std::move(means), std::move(sds)));
   return std::optional<Standardizer>(std::move(standardizer));
+}
+
+Status ExportWeights(const std::string& path, const Network& network) {
+  std::vector<int64_t> counts;
+  return WriteSafetensors(path, ToStore(ModelTensors(network), counts),
+                          {{std::string(kFormatKey), "pt"}});
+}
+
+Status ImportWeights(const std::string& path, Network& network) {
+  LOCKSTEP_TRY_ASSIGN(const SafetensorsFile file, ReadSafetensors(path));
+  const std::vector<NamedTensor> tensors = ModelTensors(network);
+  for (const StoredTensor& stored : file.tensors) {
+    const bool known = std::any_of(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) {
+      return tensor.name == stored.name;
+    });
+    if (!known) {
+      std::vector<std::string> names;
+      for (const NamedTensor& tensor : tensors) names.push_back(tensor.name);
+      return Status::Invalid(path + ": the network has no " + Quoted(stored.name) +
+                             "; its nearest is " + Quoted(NearestName(stored.name, names)));
+    }
+  }
+  LOCKSTEP_TRY(RestoreAnyCounter(file.tensors, tensors).At(path));
+  network.ParametersChanged();
+  return Status::Ok();
 }
 
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
@@ -253,7 +306,7 @@ Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {
   }
   std::vector<NamedTensor> tensors;
   AddPrefixed(prefix, ModelTensors(network), tensors);
-  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint, std::move(tensors)));
+  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint.tensors, std::move(tensors)));
   network.ParametersChanged();
   return model;
 }

@@ -2,6 +2,11 @@
 
 namespace lockstep {
 
+Result<Graph::Value> Layer::Export(const Step&, Graph& graph, const Graph::Value&) const {
+  return Status::Invalid("layer " + graph.path() + " (" + kind() +
+                         ") cannot be exported: it does not say how (Layer::Export)");
+}
+
 Result<BoundIn> BindInScope(Layer& layer, const std::string& name, const Shape& in, Planner& plan) {
   Planner::Scope scope(plan, name, layer.kind(), in);
   const std::string where =

@@ -16,6 +16,7 @@
 #include "engine/parallel/context.h"
 #include "engine/plan/planner.h"
 #include "engine/plan/workspace.h"
+#include "engine/tensor/graph.h"
 #include "engine/tensor/tensor.h"
 
 namespace lockstep {
@@ -115,6 +116,11 @@ class Layer {
     (void)samples, (void)mode;
     return Admission::kRun;
   }
+
+  // Adds to `graph` what this layer computes in evaluation mode, from x on, and returns y. After
+  // Bind. A layer is exported as itself, whatever was fused with it: a neighbour that it works for
+  // comes as a node of its own, but for batch norms where graph.fold_norms().
+  virtual Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const;
 
   // --- Fusion. Asked by the layer around this one before Bind; a layer that agrees does the
   // neighbour's work as well.

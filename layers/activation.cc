@@ -3,6 +3,9 @@
 //   backward  dx = dy f'(x), from x or from y: whichever the formula needs less of
 #include "layers/activation.h"
 
+#include <cmath>
+#include <numbers>
+
 #include "engine/ops/elementwise.h"
 
 namespace lockstep {
@@ -69,6 +72,61 @@ void ActivationLayer::Backward(const Step& step, ConstTensor x, ConstTensor y, C
 std::optional<kernels::Activation> ActivationLayer::AsActivation() const {
   if (spec_.kind == ActivationKind::kRelu) return kernels::Activation::kRelu;
   return std::nullopt;
+}
+
+namespace {
+
+// Above it ln(1 + e^t) and t are the same fp32 number: e^-16 is less than half a step at 16.
+constexpr float kSoftplusIsLinear = 16.0f;
+
+Graph::Value ExportSoftplus(Graph& graph, const kernels::ActivationSpec& spec,
+                            const Graph::Value& x) {
+  const Graph::Value t = spec.beta == 1.0f ? x : graph.Add("Mul", {x, graph.Scalar(spec.beta)});
+  Graph::Value y = graph.Add("Softplus", {t});
+  if (spec.beta != 1.0f) y = graph.Add("Div", {y, graph.Scalar(spec.beta)});
+  if (spec.threshold >= kSoftplusIsLinear) return y;
+  const Graph::Value linear = graph.Add("Greater", {t, graph.Scalar(spec.threshold)});
+  return graph.Add("Where", {linear, x, y});
+}
+
+// x/2 (1 + erf(x/sqrt 2)), or with tanh(sqrt(2/pi) (x + 0.044715 x^3)) in the place of erf.
+Graph::Value ExportGelu(Graph& graph, bool tanh, const Graph::Value& x) {
+  Graph::Value bent;
+  if (tanh) {
+    const Graph::Value cube = graph.Add("Mul", {graph.Add("Mul", {x, x}), x});
+    const Graph::Value sum =
+        graph.Add("Add", {x, graph.Add("Mul", {cube, graph.Scalar(0.044715)})});
+    bent = graph.Add(
+        "Tanh", {graph.Add("Mul", {sum, graph.Scalar(std::sqrt(2.0 * std::numbers::inv_pi))})});
+  } else {
+    bent = graph.Add("Erf", {graph.Add("Mul", {x, graph.Scalar(std::sqrt(0.5))})});
+  }
+  const Graph::Value half = graph.Add("Mul", {x, graph.Scalar(0.5)});
+  return graph.Add("Mul", {half, graph.Add("Add", {bent, graph.Scalar(1.0)})});
+}
+
+}  // namespace
+
+Result<Graph::Value> ActivationLayer::Export(const Step& step, Graph& graph,
+                                             const Graph::Value& x) const {
+  switch (spec_.kind) {
+    case ActivationKind::kRelu:
+      return graph.Add("Relu", {x});
+    case ActivationKind::kLeakyRelu:
+      return graph.Add("LeakyRelu", {x}, {{"alpha", spec_.slope}});
+    case ActivationKind::kGelu:
+    case ActivationKind::kGeluTanh:
+      return ExportGelu(graph, spec_.kind == ActivationKind::kGeluTanh, x);
+    case ActivationKind::kSilu:
+      return graph.Add("Mul", {x, graph.Add("Sigmoid", {x})});
+    case ActivationKind::kSigmoid:
+      return graph.Add("Sigmoid", {x});
+    case ActivationKind::kTanh:
+      return graph.Add("Tanh", {x});
+    case ActivationKind::kSoftplus:
+      return ExportSoftplus(graph, spec_, x);
+  }
+  return Layer::Export(step, graph, x);
 }
 
 }  // namespace lockstep

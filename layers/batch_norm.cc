@@ -10,10 +10,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <vector>
 
 #include "engine/base/check.h"
 #include "engine/ops/batch_moments.h"
 #include "engine/ops/batch_norm.h"
+#include "layers/graph_ops.h"
 
 namespace lockstep {
 
@@ -234,6 +237,30 @@ void BatchNorm::Fold(const Step& step, float* scale, float* shift) const {
     shift[c] =
         static_cast<float>((beta == nullptr ? 0.0 : beta[c]) - factor * step[running_mean_][c]);
   }
+}
+
+Result<Graph::Value> BatchNorm::Export(const Step& step, Graph& graph,
+                                       const Graph::Value& x) const {
+  const Shape channel{channels_};
+  if (!options_.track_running_stats) {
+    std::vector<int64_t> axes(static_cast<size_t>(x.shape.rank()) - 1);
+    std::iota(axes.begin(), axes.end(), 0);
+    const Graph::Value xhat = Standardize(graph, x, axes, options_.eps);
+    return ScaleAndShift(graph, xhat, step.value(gamma_), step.value(beta_));
+  }
+  const float* gamma = step.value(gamma_);
+  const float* beta = step.value(beta_);
+  const std::vector<float> ones(static_cast<size_t>(channels_), 1.0f), zeros(ones.size(), 0.0f);
+  // The operator wants the channels second.
+  const Graph::Value rows = graph.Reshape(x, {x.shape.rows(), channels_});
+  const Graph::Value y =
+      graph.Add("BatchNormalization",
+                {rows, graph.AddConstant("weight", channel, gamma == nullptr ? ones.data() : gamma),
+                 graph.AddConstant("bias", channel, beta == nullptr ? zeros.data() : beta),
+                 graph.AddConstant("running_mean", channel, step[running_mean_]),
+                 graph.AddConstant("running_var", channel, step[running_var_])},
+                {{"epsilon", static_cast<float>(options_.eps)}});
+  return graph.Reshape(y, x.shape);
 }
 
 }  // namespace lockstep

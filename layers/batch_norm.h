@@ -54,6 +54,7 @@ class BatchNorm final : public Layer, public ChannelNorm {
   Result<Bound> Bind(const Shape& in, Planner& plan) override;
   void Forward(const Step& step, ConstTensor x, Tensor y) override;
   void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
+  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
   Result<Admission> Admit(int64_t samples, Mode mode) const override;
 
   bool FuseActivation(kernels::Activation activation) override;

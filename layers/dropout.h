@@ -21,6 +21,7 @@ class Dropout final : public Layer {
   Result<Bound> Bind(const Shape& in, Planner& plan) override;
   void Forward(const Step& step, ConstTensor x, Tensor y) override;
   void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
+  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
 
  private:
   void Apply(const Step& step, ConstTensor x, Tensor y) const;

@@ -18,4 +18,9 @@ void Flatten::Backward(const Step&, ConstTensor, ConstTensor, ConstTensor dy, Te
   if (!dx.empty()) std::memcpy(dx.data(), dy.data(), dy.bytes());
 }
 
+Result<Graph::Value> Flatten::Export(const Step&, Graph& graph, const Graph::Value& x) const {
+  return graph.Add("Flatten", {x}, {x.shape.batch(), x.shape.sample_size()},
+                   {{"axis", int64_t{1}}});
+}
+
 }  // namespace lockstep

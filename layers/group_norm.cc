@@ -8,6 +8,8 @@
 //             the group
 #include "layers/group_norm.h"
 
+#include "layers/graph_ops.h"
+
 namespace lockstep {
 
 Result<Bound> GroupNorm::Bind(const Shape& in, Planner& plan) {
@@ -68,6 +70,13 @@ void GroupNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTens
                           .dbeta = step.gradient(beta_),
                           .accumulate = step.accumulate,
                           .partials = step[partials_]});
+}
+
+Result<Graph::Value> GroupNorm::Export(const Step& step, Graph& graph,
+                                       const Graph::Value& x) const {
+  const Shape groups{x.shape.batch(), rows_per_sample_, groups_, channels_ / groups_};
+  const Graph::Value xhat = Standardize(graph, graph.Reshape(x, groups), {1, 3}, options_.eps);
+  return ScaleAndShift(graph, graph.Reshape(xhat, x.shape), step.value(gamma_), step.value(beta_));
 }
 
 Result<Bound> InstanceNorm::Bind(const Shape& in, Planner& plan) {

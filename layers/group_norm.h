@@ -29,6 +29,7 @@ class GroupNorm : public Layer {
   Result<Bound> Bind(const Shape& in, Planner& plan) override;
   void Forward(const Step& step, ConstTensor x, Tensor y) override;
   void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
+  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
 
  private:
   ops::GroupNormShape ShapeFor(int64_t samples) const;

@@ -6,6 +6,7 @@
 #include "layers/layer_norm.h"
 
 #include "engine/ops/row_norm.h"
+#include "layers/graph_ops.h"
 
 namespace lockstep {
 
@@ -57,6 +58,12 @@ void LayerNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTens
                           .dbeta = step.gradient(beta_),
                           .accumulate = step.accumulate,
                           .partials = step[partials_]});
+}
+
+Result<Graph::Value> LayerNorm::Export(const Step& step, Graph& graph,
+                                       const Graph::Value& x) const {
+  const Graph::Value xhat = Standardize(graph, x, {x.shape.rank() - 1}, options_.eps);
+  return ScaleAndShift(graph, xhat, step.value(gamma_), step.value(beta_));
 }
 
 }  // namespace lockstep

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "engine/base/check.h"
 #include "engine/kernels/activation.h"
@@ -196,6 +198,33 @@ void Linear::ForwardFolded(const Step& step, ConstTensor x, Activation activatio
                 .bias = step[folded_bias_],
                 .activation = activation},
                {step[scratch_], static_cast<size_t>(scratch_floats_)});
+}
+
+Result<Graph::Value> Linear::Export(const Step& step, Graph& graph, const Graph::Value& x) const {
+  std::vector<float> weight(step.value(weight_), step.value(weight_) + out_ * in_);
+  std::vector<float> bias;
+  if (bias_.valid()) bias.assign(step.value(bias_), step.value(bias_) + out_);
+  if (norm_ != nullptr && graph.fold_norms()) {
+    std::vector<float> scale(static_cast<size_t>(out_)), shift(scale.size());
+    norm_->Fold(step, scale.data(), shift.data());
+    for (size_t i = 0; i < weight.size(); ++i) weight[i] *= scale[i / static_cast<size_t>(in_)];
+    for (size_t i = 0; i < bias.size(); ++i) shift[i] += scale[i] * bias[i];
+    bias = std::move(shift);
+  }
+  const bool has_bias = !bias.empty();
+  const Graph::Value w = graph.AddConstant("weight", {out_, in_}, std::move(weight));
+  // Gemm takes matrices only.
+  const Graph::Value rows = graph.Reshape(x, {x.shape.rows(), in_});
+  const Shape out{x.shape.rows(), out_};
+  const Graph::Attributes transposed = {{"transB", int64_t{1}}};
+  Graph::Value y;
+  if (has_bias) {
+    y = graph.Add("Gemm", {rows, w, graph.AddConstant("bias", {out_}, std::move(bias))}, out,
+                  transposed);
+  } else {
+    y = graph.Add("Gemm", {rows, w}, out, transposed);
+  }
+  return graph.Reshape(y, x.shape.WithChannels(out_));
 }
 
 }  // namespace lockstep

@@ -102,4 +102,18 @@ bool Residual::FuseActivation(kernels::Activation activation) {
   return fused_ && body_->FuseActivation(activation);
 }
 
+Result<Graph::Value> Residual::Export(const Step& step, Graph& graph, const Graph::Value& x) const {
+  Graph::Value add = x;
+  if (shortcut_ != nullptr) {
+    const Graph::Scope scope(graph, "shortcut");
+    LOCKSTEP_TRY_ASSIGN(add, shortcut_->Export(step, graph, x));
+  }
+  Graph::Value body;
+  {
+    const Graph::Scope scope(graph, "body");
+    LOCKSTEP_TRY_ASSIGN(body, body_->Export(step, graph, x));
+  }
+  return graph.Add("Add", {body, add});
+}
+
 }  // namespace lockstep

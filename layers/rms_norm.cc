@@ -5,6 +5,7 @@
 #include "layers/rms_norm.h"
 
 #include "engine/ops/row_norm.h"
+#include "layers/graph_ops.h"
 
 namespace lockstep {
 
@@ -55,6 +56,11 @@ void RmsNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor
 
                         .accumulate = step.accumulate,
                         .partials = step[partials_]});
+}
+
+Result<Graph::Value> RmsNorm::Export(const Step& step, Graph& graph, const Graph::Value& x) const {
+  const Graph::Value scaled = DivideByRootMeanSquare(graph, x, {x.shape.rank() - 1}, options_.eps);
+  return ScaleAndShift(graph, scaled, step.value(gamma_), nullptr);
 }
 
 }  // namespace lockstep

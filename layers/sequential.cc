@@ -99,6 +99,8 @@ void Sequential::FuseNeighbours(Planner& plan) {
     }
     stages_.push_back(stage);
   }
+  // A norm at the end applies it by itself, but not where it is folded into the product before it.
+  if (last_activation_ != kernels::Activation::kNone) stages_.back().activation = last_activation_;
 }
 
 void Sequential::PlaceValues(Planner& plan) {
@@ -297,9 +299,26 @@ Result<Admission> Sequential::Admit(int64_t samples, Mode mode) const {
 }
 
 bool Sequential::FuseActivation(kernels::Activation activation) {
-  return !children_.empty() && children_.back()->FuseActivation(activation);
+  if (children_.empty() || !children_.back()->FuseActivation(activation)) return false;
+  last_activation_ = activation;
+  return true;
 }
 
 bool Sequential::FuseAdd() { return !children_.empty() && children_.back()->FuseAdd(); }
+
+Result<Graph::Value> Sequential::Export(const Step& step, Graph& graph,
+                                        const Graph::Value& x) const {
+  Graph::Value value = x;
+  for (size_t child = 0; child < children_.size(); ++child) {
+    const Layer* layer = children_[child].get();
+    const Graph::Scope scope(graph, std::to_string(child));
+    LOCKSTEP_TRY_ASSIGN(value, layer->Export(step, graph, value));
+    const bool serves_norm = std::any_of(stages_.begin(), stages_.end(), [&](const Stage& stage) {
+      return stage.layer == layer && stage.serves_norm;
+    });
+    if (serves_norm && graph.fold_norms()) ++child;  // the norm that is part of it now
+  }
+  return value;
+}
 
 }  // namespace lockstep

@@ -44,6 +44,7 @@ class Sequential final : public Layer {
   Result<Bound> Bind(const Shape& in, Planner& plan) override;
   void Forward(const Step& step, ConstTensor x, Tensor y) override;
   void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
+  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
   Result<Admission> Admit(int64_t samples, Mode mode) const override;
 
   bool FuseActivation(kernels::Activation activation) override;
@@ -84,6 +85,7 @@ class Sequential final : public Layer {
                    Tensor* d_add);
 
   std::vector<std::unique_ptr<Layer>> children_;
+  kernels::Activation last_activation_ = kernels::Activation::kNone;  // taken over by the last one
   std::vector<Stage> stages_;
   // Boundary b lies in front of stage b; boundary 0 is x and boundary stages_.size() is y.
   std::vector<Shape> shapes_;

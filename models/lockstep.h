@@ -42,6 +42,7 @@
 #include "engine/tensor/tensor.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/evaluate.h"
+#include "engine/train/export.h"
 #include "engine/train/metrics.h"
 #include "engine/train/network.h"
 #include "engine/train/predictor.h"

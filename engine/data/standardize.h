@@ -29,6 +29,8 @@ class Standardizer {
   const std::vector<float>& mean() const { return mean_; }
   const std::vector<float>& sd() const { return sd_; }  // 0: constant
 
+  const std::vector<float>& inv_sd() const { return inv_sd_; }  // 0 where constant
+
   // In place, x f32 (..., channels()).
   void Apply(Tensor x) const;
 

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "engine/io/file.h"
+#include "engine/io/protobuf.h"
 
 namespace lockstep {
 namespace {
@@ -25,47 +26,7 @@ constexpr size_t kFlushBytes = size_t{64} << 10;
 //   Summary         1 value;  Value: 1 tag  2 simple_value  5 histo
 //   HistogramProto  1 min  2 max  3 num  4 sum  5 sum_squares  6 bucket_limit  7 bucket (packed)
 //   SessionLog      1 status (1 is START)
-class Message {
- public:
-  Message& Varint(int field, uint64_t value) {
-    Number(static_cast<uint64_t>(field) << 3);
-    Number(value);
-    return *this;
-  }
-  Message& Double(int field, double value) {
-    Number(static_cast<uint64_t>(field) << 3 | 1);
-    Raw(value);
-    return *this;
-  }
-  Message& Float(int field, float value) {
-    Number(static_cast<uint64_t>(field) << 3 | 5);
-    Raw(value);
-    return *this;
-  }
-  Message& Bytes(int field, std::string_view bytes) {
-    Number(static_cast<uint64_t>(field) << 3 | 2);
-    Number(bytes.size());
-    text_ += bytes;
-    return *this;
-  }
-  Message& Doubles(int field, const std::vector<double>& values) {
-    return Bytes(field, {reinterpret_cast<const char*>(values.data()), values.size() * 8});
-  }
-  const std::string& text() const { return text_; }
-
- private:
-  void Number(uint64_t value) {
-    for (; value >= 0x80; value >>= 7) text_ += static_cast<char>(value | 0x80);
-    text_ += static_cast<char>(value);
-  }
-  template <class T>
-  void Raw(T value) {
-    static_assert(std::endian::native == std::endian::little);
-    text_.append(reinterpret_cast<const char*>(&value), sizeof(value));
-  }
-
-  std::string text_;
-};
+using Message = ProtobufMessage;
 
 constexpr std::array<uint32_t, 256> MakeCrcTable() {
   std::array<uint32_t, 256> table{};

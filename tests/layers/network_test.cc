@@ -79,6 +79,23 @@ TEST(NetworkMemoryTest, TheArenaIsWhatThePlanSays) {
   }
 }
 
+// The inner sequence is handed the ReLU before it folds its norm into its product.
+TEST(NetworkFusionTest, AnActivationBehindASequenceStaysWhenItsNormIsFolded) {
+  Context ctx({.threads = 1});
+  const Shape in{16, 6}, out{16, 9};
+  const NetworkOptions options{.input = in, .seed = 3};
+  Network nested =
+      Network::Bind(ctx, Sequential(Sequential(Linear(9), BatchNorm()), Relu()), options).value();
+  Network bare =
+      Network::Bind(ctx, Sequential(Sequential(Linear(9), BatchNorm()), Dropout()), options)
+          .value();
+  const std::vector<float> x = Normals(in.size(), 1);
+  std::vector<float> y(static_cast<size_t>(out.size())), z(y.size());
+  ASSERT_TRUE(nested.Predict({x.data(), in}, {y.data(), out}).ok());
+  ASSERT_TRUE(bare.Predict({x.data(), in}, {z.data(), out}).ok());
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_EQ(y[i], std::max(z[i], 0.0f));
+}
+
 TEST(NetworkMemoryTest, ANetworkForPredictionTakesLess) {
   Context ctx({.threads = 1});
   const auto layers = [] {

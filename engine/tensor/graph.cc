@@ -1,0 +1,70 @@
+#include "engine/tensor/graph.h"
+
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace lockstep {
+
+Graph::Scope::Scope(Graph& graph, const std::string& name)
+    : graph_(graph), outer_(graph.path_.size()) {
+  if (!graph.path_.empty()) graph.path_ += '.';
+  graph.path_ += name;
+}
+
+std::string Graph::NewName(const std::string& name) {
+  std::string full = path_.empty() ? name : path_ + "." + name;
+  const int times = ++names_[full];
+  return times == 1 ? full : full + "_" + std::to_string(times);
+}
+
+Graph::Value Graph::Add(const std::string& op, std::initializer_list<Value> inputs,
+                        const Shape& out, Attributes attributes) {
+  Node node{.op = op, .inputs = {}, .output = NewName(op), .attributes = std::move(attributes)};
+  for (const Value& input : inputs) node.inputs.push_back(input.name);
+  nodes_.push_back(std::move(node));
+  return {nodes_.back().output, out};
+}
+
+Graph::Value Graph::Add(const std::string& op, std::initializer_list<Value> inputs,
+                        Attributes attributes) {
+  return Add(op, inputs, inputs.begin()->shape, std::move(attributes));
+}
+
+Graph::Value Graph::Reshape(const Value& x, const Shape& shape) {
+  if (x.shape == shape) return x;
+  LOCKSTEP_CHECK_EQ(x.shape.size(), shape.size());
+  std::vector<int64_t> extents(shape.dims().begin(), shape.dims().end());
+  extents[0] = -1;
+  constants_.push_back({NewName("shape"), Shape{shape.rank()}, std::move(extents)});
+  return Add("Reshape", {x, {constants_.back().name, {}}}, shape);
+}
+
+Graph::Value Graph::AddConstant(const std::string& name, const Shape& shape,
+                                std::vector<float> values) {
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
+  constants_.push_back({NewName(name), shape, std::move(values)});
+  return {constants_.back().name, shape};
+}
+
+Graph::Value Graph::AddConstant(const std::string& name, const Shape& shape, const float* values) {
+  return AddConstant(name, shape, std::vector<float>(values, values + shape.size()));
+}
+
+Graph::Value Graph::Scalar(double value) {
+  return AddConstant("constant", {}, {static_cast<float>(value)});
+}
+
+void Graph::SetOutput(const Value& value, const std::string& name) {
+  output_ = {name, value.shape};
+  for (Node& node : nodes_) {
+    if (node.output == value.name) node.output = name;
+    for (std::string& input : node.inputs) {
+      if (input == value.name && value.name != input_.name) input = name;
+    }
+  }
+  if (value.name == input_.name)
+    nodes_.push_back({.op = "Identity", .inputs = {input_.name}, .output = name, .attributes = {}});
+}
+
+}  // namespace lockstep

@@ -1,0 +1,100 @@
+// A network as a list of operations between named values, in the words of ONNX
+// (https://onnx.ai/onnx/operators): layers add themselves to it, engine/io/onnx.h writes it.
+#ifndef LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
+#define LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/tensor/shape.h"
+
+namespace lockstep {
+
+// Owns its constants. Thread-compatible.
+class Graph {
+ public:
+  // What flows between operations. Where it is computed from the input its first extent is that of
+  // the bound batch, and stands for any.
+  struct Value {
+    std::string name;
+    Shape shape;
+  };
+  struct Attribute {
+    std::string name;
+    std::variant<int64_t, float, std::vector<int64_t>> value;
+  };
+  struct Node {
+    std::string op;
+    std::vector<std::string> inputs;
+    std::string output;
+    std::vector<Attribute> attributes;
+  };
+  struct Constant {
+    std::string name;
+    Shape shape;
+    std::variant<std::vector<float>, std::vector<int64_t>> values;  // shape.size() of them
+  };
+  using Attributes = std::vector<Attribute>;
+
+  struct Options {
+    bool fold_norms = false;  // a batch norm becomes part of the product in front of it
+  };
+
+  // A graph of one input.
+  Graph(Value input, Options options) : options_(options), input_(std::move(input)) {}
+
+  // While it lives, names begin with `name` as well: what a layer that holds others opens for each.
+  class Scope {
+   public:
+    Scope(Graph& graph, const std::string& name);
+    ~Scope() { graph_.path_.resize(outer_); }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    Graph& graph_;
+    size_t outer_;
+  };
+
+  bool fold_norms() const { return options_.fold_norms; }
+  const std::string& path() const { return path_; }  // "3.body"
+
+  // One operation; without a shape its result has that of the first input.
+  Value Add(const std::string& op, std::initializer_list<Value> inputs, const Shape& out,
+            Attributes attributes = {});
+  Value Add(const std::string& op, std::initializer_list<Value> inputs, Attributes attributes = {});
+  // x as `shape`, whose first extent follows from x and the others.
+  Value Reshape(const Value& x, const Shape& shape);
+
+  // The name is completed by the path. Constants of one path have different names.
+  Value AddConstant(const std::string& name, const Shape& shape, std::vector<float> values);
+  Value AddConstant(const std::string& name, const Shape& shape, const float* values);
+  Value Scalar(double value);
+
+  // Names `value`, the result of an operation, and makes it the output.
+  void SetOutput(const Value& value, const std::string& name);
+
+  const Value& input() const { return input_; }
+  const Value& output() const { return output_; }
+  const std::vector<Node>& nodes() const { return nodes_; }
+  const std::vector<Constant>& constants() const { return constants_; }
+
+ private:
+  // path.NAME, path.NAME_2, ...
+  std::string NewName(const std::string& name);
+
+  Options options_;
+  Value input_, output_;
+  std::string path_;
+  std::map<std::string, int> names_;  // how often each was asked for
+  std::vector<Node> nodes_;           // each after those whose results it takes
+  std::vector<Constant> constants_;
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TENSOR_GRAPH_H_

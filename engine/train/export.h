@@ -1,0 +1,30 @@
+// A trained network as a file for other programs to predict with.
+#ifndef LOCKSTEP_ENGINE_TRAIN_EXPORT_H_
+#define LOCKSTEP_ENGINE_TRAIN_EXPORT_H_
+
+#include <string>
+
+#include "engine/base/status.h"
+#include "engine/data/standardize.h"
+#include "engine/train/network.h"
+
+namespace lockstep {
+
+struct ExportOptions {
+  // Each batch norm behind a product becomes part of its weights: fewer operations, and the
+  // parameters are no longer those that were trained.
+  bool fold_norms = false;
+  // The file takes raw features and standardises them itself. Borrowed.
+  const Standardizer* standardizer = nullptr;
+  // With a standardizer: a feature may be missing, which is NaN, and counts as the mean. Two more
+  // operations, which not every program knows.
+  bool missing = false;
+};
+
+// What the network computes in evaluation mode, as an ONNX model with input "x" and output "y" of
+// any batch; parameters keep their names. Atomic. An error names a layer that cannot be exported.
+Status ExportOnnx(Network& network, const std::string& path, const ExportOptions& options = {});
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_EXPORT_H_

@@ -1,0 +1,194 @@
+#!/usr/bin/env python3
+"""Holds exported models against ONNX: its checker, its shape inference, and two programs that run them.
+
+usage: check_onnx.py FOLDER      every NAME.onnx with NAME.x.npy and NAME.y.npy, what it is to give
+       check_onnx.py --vectors   the operators as written down here against the vectors that come with ONNX
+       check_onnx.py --cases FOLDER NAME ...   such vectors as NPY files: FOLDER/NAME.0.npy, ... and NAME.y.npy
+
+Needs Debian's python3-onnx and python3-numpy; --vectors and --cases libonnx-testdata; python3-opencv is used if it is there.
+Prints a line for each model and exits with 1 if one of them is not right, with 77 if what it needs is not installed.
+"""
+import glob
+import os
+import sys
+
+try:
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+except ImportError as missing:
+    print(f"not installed: {missing.name} (Debian: python3-onnx)")
+    sys.exit(77)
+try:
+    import cv2
+except ImportError:
+    cv2 = None
+
+VECTORS = "/usr/share/libonnx-testdata/data/node"
+# Two fp32 programs that sum in different orders differ by a few steps (6e-8) times the square root of the number of
+# terms; the models here have at most some hundred terms a sum and ten operations in a row.
+TOLERANCE = 2e-5
+
+
+def erf(x):
+    from math import erf as scalar
+
+    return np.vectorize(scalar, otypes=[np.float32])(x)
+
+
+def reshape(x, shape):
+    return x.reshape([x.shape[i] if n == 0 else n for i, n in enumerate(shape)])
+
+
+def gemm(a, b, c=0.0, alpha=1.0, beta=1.0, transA=0, transB=0):
+    return alpha * ((a.T if transA else a) @ (b.T if transB else b)) + beta * c
+
+
+def batch_norm(x, scale, bias, mean, var, epsilon=1e-5, momentum=0.9):
+    def channel(v):
+        return v.reshape([1, -1] + [1] * (x.ndim - 2))
+
+    return (x - channel(mean)) / np.sqrt(channel(var) + epsilon) * channel(scale) + channel(bias)
+
+
+# Each as https://onnx.ai/onnx/operators words it, in opset 13.
+OPERATORS = {
+    "Add": lambda a, b: a + b,
+    "BatchNormalization": batch_norm,
+    "Div": lambda a, b: a / b,
+    "Erf": erf,
+    "Flatten": lambda x, axis=1: x.reshape(int(np.prod(x.shape[:axis])), -1),
+    "Gemm": gemm,
+    "Greater": lambda a, b: a > b,
+    "Identity": lambda x: x,
+    "IsNaN": np.isnan,
+    "LeakyRelu": lambda x, alpha=0.01: np.where(x < 0, alpha * x, x),
+    "Mul": lambda a, b: a * b,
+    "ReduceMean": lambda x, axes=None, keepdims=1: x.mean(axis=None if axes is None else tuple(axes), keepdims=bool(keepdims)),
+    "Relu": lambda x: np.maximum(x, 0),
+    "Reshape": reshape,
+    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "Softplus": lambda x: np.logaddexp(x, 0),
+    "Sqrt": np.sqrt,
+    "Sub": lambda a, b: a - b,
+    "Tanh": np.tanh,
+    "Where": np.where,
+}
+
+
+def run_node(node, inputs):
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    return OPERATORS[node.op_type](*inputs, **attributes)
+
+
+def run(model, x):
+    """In double, so that what is compared with it is the engine's rounding alone."""
+    values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    values = {k: v.astype(np.float64) if v.dtype == np.float32 else v for k, v in values.items()}
+    values[model.graph.input[0].name] = x.astype(np.float64)
+    for node in model.graph.node:
+        values[node.output[0]] = run_node(node, [values[i] for i in node.input])
+    return values[model.graph.output[0].name]
+
+
+def run_opencv(path, x):
+    net = cv2.dnn.readNetFromONNX(path)
+    net.enableFusion(False)  # which adds the wrong thing in a residual within a residual (OpenCV 4.6)
+    net.setInput(x)
+    return net.forward()
+
+
+def shape_of(value):
+    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+
+
+def error_of(got, want):
+    """Relative to the largest value; infinite where there is a NaN or another shape."""
+    if got.shape != want.shape:
+        return float("inf")
+    error = np.abs(got.astype(np.float64) - want).max() / max(1.0, np.abs(want).max())
+    return error if np.isfinite(error) else float("inf")
+
+
+ran_by_opencv = []
+
+
+def check(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    x, want = np.load(path[:-4] + "x.npy"), np.load(path[:-4] + "y.npy")
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    bare.graph.output[0].type.tensor_type.ClearField("shape")  # for the inference to find
+    inferred = onnx.shape_inference.infer_shapes(bare, strict_mode=True)
+    assert shape_of(model.graph.input[0]) == ["batch", *x.shape[1:]], shape_of(model.graph.input[0])
+    assert shape_of(model.graph.output[0]) == ["batch", *want.shape[1:]], shape_of(model.graph.output[0])
+    assert shape_of(inferred.graph.output[0])[1:] == list(want.shape[1:]), shape_of(inferred.graph.output[0])
+    assert model.opset_import[0].version == 13
+    errors = {"numpy": error_of(run(model, x), want)}
+    if "of_batch" not in path:  # evaluated by the statistics of the batch it is given
+        errors["one sample"] = error_of(run(model, x[:1]), want[:1])
+    note = ""
+    if cv2 is not None:
+        try:
+            errors["OpenCV"] = error_of(run_opencv(path, x), want)
+            ran_by_opencv.append(path)
+        except cv2.error as refused:
+            note = "OpenCV cannot: " + " ".join(str(refused).split())[-160:]
+    right = all(e <= TOLERANCE for e in errors.values())
+    print(f"{os.path.basename(path)}: {'ok' if right else 'WRONG'}  " +
+          "  ".join(f"{k} {e:.1e}" for k, e in errors.items()) + ("  " + note if note else ""))
+    return right
+
+
+def vector(name):
+    """The first node, the inputs and the first output of one of the vectors."""
+    model = onnx.load(f"{VECTORS}/{name}/model.onnx")
+
+    def tensor(file):
+        with open(f"{VECTORS}/{name}/test_data_set_0/{file}.pb", "rb") as f:
+            return numpy_helper.to_array(onnx.TensorProto.FromString(f.read()))
+
+    return model.graph.node[0], [tensor(f"input_{i}") for i in range(len(model.graph.input))], tensor("output_0")
+
+
+def cases():
+    """Those of the vectors that are of one operator we use, with numbers as we use them and one output."""
+    for folder in sorted(glob.glob(VECTORS + "/test_*")):
+        graph = onnx.load(folder + "/model.onnx").graph
+        if len(graph.node) > 1 or graph.node[0].op_type not in OPERATORS or len(graph.output) > 1:
+            continue
+        if any(a.name == "allowzero" for a in graph.node[0].attribute):  # opset 14
+            continue
+        if all(v.type.tensor_type.elem_type in (1, 7, 9) for v in graph.input):  # float, int64, bool
+            yield os.path.basename(folder)
+
+
+def main():
+    if sys.argv[1] != "--vectors" and sys.argv[1] != "--cases":
+        results = [check(path) for path in sorted(glob.glob(sys.argv[1] + "/*.onnx"))]
+        if cv2 is not None:
+            print(f"OpenCV {cv2.__version__} ran {len(ran_by_opencv)} of {len(results)}")
+        return 0 if results and all(results) and (cv2 is None or ran_by_opencv) else 1
+    if not os.path.isdir(VECTORS):
+        print("not installed: " + VECTORS + " (Debian: libonnx-testdata)")
+        return 77
+    if sys.argv[1] == "--cases":
+        for name in sys.argv[3:]:
+            _, inputs, y = vector(name)
+            for i, value in enumerate(inputs):
+                np.save(f"{sys.argv[2]}/{name}.{i}.npy", value)
+            np.save(f"{sys.argv[2]}/{name}.y.npy", y)
+        return 0
+    checked, wrong = set(), []
+    for name in cases():
+        node, inputs, want = vector(name)
+        checked.add(node.op_type)
+        if not (error := error_of(run_node(node, inputs), want)) <= 1e-6:
+            wrong.append(f"{name} {error:.1e}")
+    missing = sorted(set(OPERATORS) - checked)
+    print(f"{len(checked)} operators agree with the vectors; without any: {missing}; wrong: {wrong}")
+    return 1 if wrong or missing else 0
+
+
+sys.exit(main())

@@ -1,0 +1,324 @@
+// Exported models: ONNX's own checker takes them, and other programs compute with them what the
+// network does. The other side is tests/layers/check_onnx.py.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/io/npy.h"
+#include "engine/train/export.h"
+#include "engine/train/network.h"
+#include "layers/group_norm.h"
+#include "tests/engine/io/temporary_folder.h"
+#include "tests/layers/layer_runner.h"
+#include "tests/layers/network_models.h"
+
+namespace lockstep {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::LayerRunner;
+using testing::Values;
+
+struct Ran {
+  int code = -1;
+  std::string out;
+};
+
+Ran Check(const std::string& arguments) {
+  // Debian's packages belong to the system's own Python, which need not be the first on the path.
+  const char* python = std::getenv("LOCKSTEP_PYTHON");
+  const std::string command = std::string(python == nullptr ? "/usr/bin/python3" : python) +
+                              " -B " LOCKSTEP_SOURCE_DIR "/tests/layers/check_onnx.py " +
+                              arguments + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  Ran ran;
+  std::array<char, 4096> buffer;
+  for (size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    ran.out.append(buffer.data(), n);
+  ran.code = WEXITSTATUS(pclose(pipe));
+  return ran;
+}
+constexpr int kNotInstalled = 77, kNoSuchProgram = 127;
+#define SKIP_WITHOUT_ONNX(ran) \
+  if (ran.code == kNotInstalled || ran.code == kNoSuchProgram) GTEST_SKIP() << ran.out
+
+constexpr int64_t kBatch = 7;
+
+// Trains a little, so that no parameter and no running statistic is what it began as, and leaves
+// NAME.onnx with the input and the output to expect.
+void ExportWithNumbers(const TemporaryFolder& folder, const std::string& name,
+                       std::unique_ptr<Layer> layers, const Shape& sample,
+                       ExportOptions options = {}) {
+  SCOPED_TRACE(name);
+  std::vector<int64_t> dims{kBatch};
+  dims.insert(dims.end(), sample.dims().begin(), sample.dims().end());
+  const Shape input{std::span<const int64_t>(dims)};
+  Context ctx({.threads = 1});
+  Result<Network> net = Network::Bind(ctx, std::move(layers), std::make_unique<MseLoss>(),
+                                      {.input = input, .seed = 5});
+  ASSERT_TRUE(net.ok()) << net.status().message();
+  AdamW optimizer({.lr = 0.05});
+  std::vector<float> x = networks::Normals(input.size(), 1);
+  const std::vector<float> target = networks::Normals(net->output_shape().size(), 2);
+  for (int step = 0; step < 20; ++step) {
+    const auto loss =
+        net->TrainStep({x.data(), input}, {target.data(), net->output_shape()}, optimizer);
+    ASSERT_TRUE(loss.ok()) << loss.status().message();
+  }
+  if (options.standardizer != nullptr) {
+    std::vector<float> raw = x;
+    if (options.missing) raw[1] = NAN;
+    ASSERT_TRUE(WriteNpy(folder / (name + ".x.npy"), {raw.data(), input}).ok());
+    x = raw;
+    options.standardizer->Apply({x.data(), input});
+  } else {
+    ASSERT_TRUE(WriteNpy(folder / (name + ".x.npy"), {x.data(), input}).ok());
+  }
+  std::vector<float> y(target.size());
+  ASSERT_TRUE(net->Predict({x.data(), input}, {y.data(), net->output_shape()}).ok());
+  ASSERT_TRUE(WriteNpy(folder / (name + ".y.npy"), {y.data(), net->output_shape()}).ok());
+  const Status written = ExportOnnx(*net, folder / (name + ".onnx"), options);
+  ASSERT_TRUE(written.ok()) << written.message();
+}
+
+template <class L>
+void ExportLayer(const TemporaryFolder& folder, const std::string& name, L layer,
+                 const Shape& sample) {
+  ExportWithNumbers(folder, name, std::make_unique<Sequential>(Sequential(std::move(layer))),
+                    sample);
+}
+
+void ExpectRight(const TemporaryFolder& folder) {
+  const Ran ran = Check(folder.path());
+  SKIP_WITHOUT_ONNX(ran);
+  EXPECT_EQ(ran.code, 0) << ran.out;
+  if (std::getenv("LOCKSTEP_SHOW") != nullptr) std::printf("%s", ran.out.c_str());
+}
+
+TEST(OnnxTest, TheOperatorsWeCompareWithAgreeWithOnnxsOwnVectors) {
+  const Ran ran = Check("--vectors");
+  SKIP_WITHOUT_ONNX(ran);
+  EXPECT_EQ(ran.code, 0) << ran.out;
+}
+
+TEST(OnnxTest, EveryLayerIsExportedAsWhatItComputes) {
+  const TemporaryFolder folder;
+  ExportLayer(folder, "linear", Linear(3), {6});
+  ExportLayer(folder, "linear_without_bias", Linear(3, {.bias = false}), {6});
+  ExportLayer(folder, "linear_on_rows", Linear(3), {4, 6});
+  ExportLayer(folder, "batch_norm", BatchNorm(), {6});
+  ExportLayer(folder, "batch_norm_on_images", BatchNorm({.eps = 1e-2}), {4, 5, 3});
+  ExportLayer(folder, "batch_norm_keras", BatchNorm({.convention = Convention::kKeras}), {6});
+  ExportLayer(folder, "batch_norm_alone", Sequential(BatchNorm({.affine = false}), Linear(2)), {6});
+  ExportLayer(folder, "batch_norm_of_batch", BatchNorm({.track_running_stats = false}), {4, 6});
+  ExportLayer(folder, "layer_norm", LayerNorm({.eps = 1e-2}), {6});
+  ExportLayer(folder, "layer_norm_on_rows", LayerNorm(), {2, 4, 6});
+  ExportLayer(folder, "layer_norm_alone", Sequential(LayerNorm({.affine = false}), Linear(2)), {6});
+  ExportLayer(folder, "rms_norm", RmsNorm(), {6});
+  ExportLayer(folder, "rms_norm_on_rows", RmsNorm({.eps = 1e-2}), {4, 6});
+  ExportLayer(folder, "group_norm", GroupNorm(2), {6});
+  ExportLayer(folder, "group_norm_on_images", GroupNorm(3, {.eps = 1e-2}), {4, 5, 6});
+  ExportLayer(folder, "instance_norm", InstanceNorm({.affine = true}), {4, 5, 3});
+  ExportLayer(folder, "instance_norm_alone", Sequential(InstanceNorm(), Linear(2)), {5, 3});
+  // Wide products reach where an activation bends.
+  const auto bent = [&](const std::string& name, auto activation) {
+    ExportLayer(folder, name,
+                Sequential(Linear(16), LayerNorm(), Linear(16), std::move(activation)), {6});
+  };
+  bent("relu", Relu());
+  bent("leaky_relu", LeakyRelu(0.2f));
+  bent("gelu", Gelu());
+  bent("gelu_tanh", Gelu(GeluApproximation::kTanh));
+  bent("silu", Silu());
+  bent("sigmoid", Sigmoid());
+  bent("tanh", Tanh());
+  bent("softplus", Softplus());
+  bent("softplus_steep", Softplus(3.0f));
+  bent("softplus_cut", Softplus(2.0f, 0.5f));
+  ExportLayer(folder, "dropout", Sequential(Dropout(0.3), Linear(2), Dropout(0.3)), {6});
+  ExportLayer(folder, "flatten", Sequential(Flatten(), Linear(2)), {2, 3, 4});
+  ExportLayer(folder, "residual", Residual(Sequential(Linear(6), BatchNorm(), Relu(), Linear(6))),
+              {6});
+  ExportLayer(
+      folder, "residual_with_shortcut",
+      Sequential(Residual(Sequential(Linear(4), BatchNorm()), Linear(4)), Relu(), Linear(2)), {6});
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, NetworksAreExportedAsWhatTheyComputeHoweverTheyWereFused) {
+  const TemporaryFolder folder;
+  int number = 0;
+  for (const networks::Model& model : networks::Models()) {
+    std::string name = std::to_string(++number) + " " + model.name;
+    for (char& c : name) {
+      if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+    }
+    for (const bool fold : {false, true}) {
+      ExportWithNumbers(folder, name + (fold ? "_folded" : ""),
+                        std::make_unique<Sequential>(model.make(false)), model.sample,
+                        {.fold_norms = fold});
+    }
+  }
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, TheInputIsStandardisedWhereAskedFor) {
+  const TemporaryFolder folder;
+  const Standardizer standardizer =
+      Standardizer::FromVectors({0.5f, -2.0f, 30.0f}, {1.5f, 0.25f, 0.0f}).value();
+  for (const bool missing : {false, true}) {
+    ExportWithNumbers(folder, missing ? "missing" : "whole",
+                      std::make_unique<Sequential>(Linear(4), BatchNorm(), Relu(), Linear(2)), {3},
+                      {.fold_norms = true, .standardizer = &standardizer, .missing = missing});
+  }
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, AFoldedModelHasNoBatchNormAndKeepsTheNames) {
+  const TemporaryFolder folder;
+  const auto text = [&](bool fold) {
+    ExportWithNumbers(folder, "m",
+                      std::make_unique<Sequential>(Linear(4), BatchNorm(), Relu(), Linear(2)), {3},
+                      {.fold_norms = fold});
+    return Slurp(folder / "m.onnx");
+  };
+  EXPECT_THAT(text(false), HasSubstr("BatchNormalization"));
+  EXPECT_THAT(text(false), HasSubstr("1.running_var"));
+  EXPECT_THAT(text(true), Not(HasSubstr("BatchNormalization")));
+  EXPECT_THAT(text(true), HasSubstr("0.weight"));
+  EXPECT_EQ(text(true), text(true));
+}
+
+// Its forward pass says nothing about how to write it down.
+class Doubled final : public Layer {
+ public:
+  std::string kind() const override { return "Doubled"; }
+  Result<Bound> Bind(const Shape& in, Planner&) override { return Bound{.out = in}; }
+  void Forward(const Step&, ConstTensor x, Tensor y) override {
+    for (int64_t i = 0; i < x.size(); ++i) y.f32()[i] = 2.0f * x.f32()[i];
+  }
+  void Backward(const Step&, ConstTensor, ConstTensor, ConstTensor, Tensor) override {}
+};
+
+TEST(OnnxTest, ALayerThatCannotBeExportedIsNamedAndNoFileIsLeft) {
+  const TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net =
+      Network::Bind(ctx, Sequential(Linear(4), Sequential(Relu(), Doubled())), {.input = {2, 3}})
+          .value();
+  const Status status = ExportOnnx(net, folder / "m.onnx");
+  EXPECT_THAT(status.message(), HasSubstr("layer 1.1 (Doubled) cannot be exported"));
+  EXPECT_EQ(folder.files(), 0);
+}
+
+TEST(OnnxTest, StatisticsOfOtherFeaturesAreRefused) {
+  const TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net = Network::Bind(ctx, Sequential(Linear(4)), {.input = {2, 3}}).value();
+  const Standardizer standardizer = Standardizer::FromVectors({0.5f}, {1.5f}).value();
+  const Status status = ExportOnnx(net, folder / "m.onnx", {.standardizer = &standardizer});
+  EXPECT_THAT(status.message(), HasSubstr("1 features"));
+}
+
+// ---- Our layers against the numbers that come with ONNX ----------------------------------------
+
+// (N, C, rest) to (N, rest, C), or back.
+std::vector<float> ChannelsLast(const ConstTensor x) {
+  const int64_t n = x.shape()[0], c = x.shape()[1], rest = x.size() / (n * c);
+  std::vector<float> y(static_cast<size_t>(x.size()));
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const int64_t sample = i / (c * rest), channel = i / rest % c, place = i % rest;
+    y[static_cast<size_t>((sample * rest + place) * c + channel)] = x.f32()[i];
+  }
+  return y;
+}
+
+class Vectors : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ran_ = Check("--cases " + folder_.path() +
+                 " test_relu test_leakyrelu test_leakyrelu_example test_leakyrelu_default "
+                 "test_sigmoid test_tanh test_softplus test_gemm_transposeB test_batchnorm_example "
+                 "test_batchnorm_epsilon test_instancenorm_example test_instancenorm_epsilon "
+                 "test_layer_normalization_2d_axis_negative_1 "
+                 "test_layer_normalization_3d_axis_negative_1_epsilon "
+                 "test_layer_normalization_4d_axis_negative_1");
+    SKIP_WITHOUT_ONNX(ran_);
+    ASSERT_EQ(ran_.code, 0) << ran_.out;
+  }
+
+  NpyArray Read(const std::string& name) {
+    Result<NpyArray> array = ReadNpy(folder_ / (name + ".npy"));
+    EXPECT_TRUE(array.ok()) << array.status().message();
+    return std::move(array).value();
+  }
+
+  // Input 1, 2, ... of the case go to `into`, parameters and states of the layer.
+  template <class L>
+  void Expect(const std::string& name, L layer, const std::vector<std::string>& into,
+              bool channels_last = false) {
+    SCOPED_TRACE(name);
+    const NpyArray x_file = Read(name + ".0"), y_file = Read(name + ".y");
+    ConstTensor x = x_file.tensor.view(), want = y_file.tensor.view();
+    std::vector<float> moved_x, moved_y;
+    if (channels_last) {
+      moved_x = ChannelsLast(x);
+      moved_y = ChannelsLast(want);
+      const Shape last{x.shape()[0], x.size() / (x.shape()[0] * x.shape()[1]), x.shape()[1]};
+      x = {moved_x.data(), last};
+      want = {moved_y.data(), last};
+    }
+    LayerRunner runner(std::make_unique<L>(std::move(layer)), x.shape());
+    ASSERT_TRUE(runner.status().ok()) << runner.status().message();
+    for (size_t i = 0; i < into.size(); ++i) {
+      const NpyArray file = Read(name + "." + std::to_string(i + 1));
+      std::span<float> place = runner.value(into[i]);
+      if (place.empty()) place = runner.state(into[i]);
+      const std::span<const float> values = file.tensor.view().span<float>();
+      ASSERT_EQ(place.size(), values.size()) << into[i];
+      std::copy(values.begin(), values.end(), place.begin());
+    }
+    const std::vector<float> y = runner.Forward(x.span<float>(), x.shape(), Mode::kEvaluate);
+    ASSERT_EQ(static_cast<int64_t>(y.size()), want.size());
+    for (size_t i = 0; i < y.size(); ++i) {
+      // A handful of roundings each, at values of a few units.
+      EXPECT_NEAR(y[i], want.f32()[i], 2e-6) << i;
+    }
+  }
+
+ private:
+  TemporaryFolder folder_;
+  Ran ran_;
+};
+
+TEST_F(Vectors, OfOnnxAreWhatOurLayersGive) {
+  if (IsSkipped()) return;
+  Expect("test_relu", Relu(), {});
+  Expect("test_leakyrelu", LeakyRelu(0.1f), {});
+  Expect("test_leakyrelu_example", LeakyRelu(0.1f), {});
+  Expect("test_leakyrelu_default", LeakyRelu(), {});
+  Expect("test_sigmoid", Sigmoid(), {});
+  Expect("test_tanh", Tanh(), {});
+  Expect("test_softplus", Softplus(), {});
+  Expect("test_gemm_transposeB", Linear(4), {"weight", "bias"});
+  const std::vector<std::string> norm = {"weight", "bias", "running_mean", "running_var"};
+  Expect("test_batchnorm_example", BatchNorm(), norm, true);
+  Expect("test_batchnorm_epsilon", BatchNorm({.eps = 1e-2}), norm, true);
+  const std::vector<std::string> affine = {"weight", "bias"};
+  Expect("test_instancenorm_example", InstanceNorm({.affine = true}), affine, true);
+  Expect("test_instancenorm_epsilon", InstanceNorm({.eps = 1e-2, .affine = true}), affine, true);
+  Expect("test_layer_normalization_2d_axis_negative_1", LayerNorm(), affine);
+  Expect("test_layer_normalization_3d_axis_negative_1_epsilon", LayerNorm({.eps = 0.1}), affine);
+  Expect("test_layer_normalization_4d_axis_negative_1", LayerNorm(), affine);
+}
+
+}  // namespace
+}  // namespace lockstep

@@ -35,6 +35,18 @@ struct PredictArgs {
 };
 Status Predict(const PredictArgs& args);
 
+struct ExportArgs {
+  std::string model{};       // a run folder or a checkpoint file
+  std::string output{};      // NAME.onnx or NAME.safetensors
+  bool fold = false;         // batch norms into the products before them
+  bool standardize = false;  // the file takes raw features
+};
+// Writes a trained model in a format that other programs read.
+Status Export(const ExportArgs& args);
+
+// Says what is in a file of tensors.
+Status Inspect(const std::string& path);
+
 struct PlanArgs {
   std::string recipe{};
   std::vector<std::string> overrides{};

@@ -86,6 +86,26 @@ int Main(int argc, char** argv) {
   predict->add_option("-o,--output", predict_args.output, "CSV file to write (else: printed)");
   predict->footer("example:\n  lockstep predict runs/clinical patients.csv -o risks.csv");
 
+  ExportArgs export_args;
+  CLI::App* exports = app.add_subcommand("export", "write a model for other programs");
+  exports->add_option("model", export_args.model, "run folder or checkpoint file")->required();
+  exports
+      ->add_option("output", export_args.output,
+                   "NAME.onnx: the network; NAME.safetensors: its weights alone, as PyTorch loads "
+                   "them")
+      ->required();
+  exports->add_flag("--fold", export_args.fold,
+                    "each batch norm becomes part of the product in front of it");
+  exports->add_flag("--standardize", export_args.standardize,
+                    "the network takes raw features and standardises them itself");
+  exports->footer("example:\n  lockstep export runs/clinical clinical.onnx --fold --standardize");
+
+  std::string inspected;
+  CLI::App* inspect = app.add_subcommand("inspect", "show the tensors of a file and their values");
+  inspect->add_option("file", inspected, "checkpoint, safetensors or NPY file, or a run folder")
+      ->required();
+  inspect->footer("example:\n  lockstep inspect runs/clinical/last.safetensors");
+
   PlanArgs plan_args;
   CLI::App* plan = app.add_subcommand(
       "plan", "show layers, shapes, operations, memory and fusions before anything runs");
@@ -133,6 +153,8 @@ int Main(int argc, char** argv) {
   if (train->parsed()) return Report(Train(train_args));
   if (eval->parsed()) return Report(Eval(eval_args));
   if (predict->parsed()) return Report(Predict(predict_args));
+  if (exports->parsed()) return Report(Export(export_args));
+  if (inspect->parsed()) return Report(Inspect(inspected));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());

@@ -1,0 +1,55 @@
+#include "engine/train/export.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "engine/train/checkpointing.h"
+#include "models/recipe_saved.h"
+#include "tools/commands.h"
+#include "tools/run_folder.h"
+
+namespace lockstep::tools {
+
+Status Export(const ExportArgs& args) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  const bool folder = fs::is_directory(args.model, ignored);
+  const std::string path = folder ? RunFolder{args.model}.model() : args.model;
+  const std::string extension = fs::path(args.output).extension().string();
+  if (extension != ".onnx" && extension != ".safetensors") {
+    return Status::Invalid(args.output +
+                           ": the ending says the format: .onnx, or .safetensors for the weights "
+                           "alone, as PyTorch loads them");
+  }
+  const bool onnx = extension == ".onnx";
+  if (!onnx && (args.fold || args.standardize))
+    return Status::Invalid("--fold and --standardize are for .onnx files");
+
+  LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, {}));
+  if (args.standardize && !model.standardizer)
+    return Status::Invalid(path + ": --standardize asks for statistics that the model has none of");
+  Context ctx({.threads = 1});
+  Result<Network> network = BuildNetwork(ctx, model, /*batch=*/1);
+  if (!network.ok()) return network.status().At(path);
+  if (onnx) {
+    LOCKSTEP_TRY(ExportOnnx(*network, args.output,
+                            {.fold_norms = args.fold,
+                             .standardizer = args.standardize ? &*model.standardizer : nullptr,
+                             .missing = model.samples.has_missing}));
+  } else {
+    LOCKSTEP_TRY(ExportWeights(args.output, *network));
+  }
+  fmt::print("{}: {} parameters", args.output, network->parameter_count());
+  if (onnx) {
+    fmt::print(", x (batch, {}) to y (batch, {})",
+               fmt::join(network->input_shape().dims().subspan(1), ", "),
+               fmt::join(network->output_shape().dims().subspan(1), ", "));
+    if (model.standardizer && !args.standardize)
+      fmt::print("; x is to be standardised as in training (or see --standardize)");
+  }
+  fmt::print("\n");
+  return Status::Ok();
+}
+
+}  // namespace lockstep::tools

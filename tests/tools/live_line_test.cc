@@ -1,0 +1,108 @@
+// What the program shows: on a terminal, and elsewhere.
+#include <gmock/gmock.h>
+#include <pty.h>
+#include <signal.h>
+
+#include "tests/tools/program.h"
+
+namespace lockstep::tools {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class LiveLine : public Program {
+ protected:
+  // `lockstep ARGUMENTS` on a terminal of so many columns; what it wrote there.
+  Ran RunOnTerminal(const std::string& arguments, int columns, const std::string& environment) {
+    winsize size{};
+    size.ws_row = 40;
+    size.ws_col = static_cast<unsigned short>(columns);
+    int terminal = -1;
+    const pid_t child = forkpty(&terminal, nullptr, nullptr, &size);
+    if (child == 0) {
+      const std::string command = "cd " + folder_.string() + " && exec " + environment +
+                                  " " LOCKSTEP_PROGRAM " " + arguments;
+      execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+      _exit(127);
+    }
+    Ran ran;
+    std::array<char, 4096> buffer;
+    for (ssize_t n; (n = read(terminal, buffer.data(), buffer.size())) > 0;)
+      ran.out.append(buffer.data(), static_cast<size_t>(n));
+    int status = 0;
+    waitpid(child, &status, 0);
+    close(terminal);
+    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    return ran;
+  }
+};
+
+const std::string kRun = "train " + kClinical + " data.size=500 train.epochs=4 ";
+
+TEST_F(LiveLine, ATerminalHasALineThatIsDrawnOver) {
+  const Ran ran = RunOnTerminal(kRun, 120, "env -u NO_COLOR TERM=xterm");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("\r\033[K\033[36mepoch 1/4  step "));  // the first step is shown
+  EXPECT_THAT(ran.out, HasSubstr("samples/s"));
+  EXPECT_THAT(ran.out, HasSubstr("lr "));
+  EXPECT_THAT(ran.out, HasSubstr("epoch   4/4"));
+}
+
+TEST_F(LiveLine, NoColorIsHonoured) {
+  for (const char* environment : {"env NO_COLOR=1 TERM=xterm", "env -u NO_COLOR TERM=dumb"}) {
+    fs::remove_all(folder_ / "runs");
+    const Ran ran = RunOnTerminal(kRun + "--curve", 120, environment);
+    ASSERT_EQ(ran.code, 0) << ran.out;
+    EXPECT_THAT(ran.out, HasSubstr("\r\033[K"));
+    EXPECT_THAT(ran.out, Not(HasSubstr("m•"))) << environment;
+    EXPECT_THAT(ran.out, Not(HasSubstr("\033[3"))) << environment;
+  }
+}
+
+TEST_F(LiveLine, ItFitsANarrowTerminal) {
+  const Ran ran = RunOnTerminal(kRun, 40, "env NO_COLOR=1");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const std::string redraw = "\r\033[K";
+  for (size_t at = ran.out.find(redraw); at != std::string::npos;) {
+    at += redraw.size();
+    const size_t next = ran.out.find(redraw, at);
+    const std::string part = ran.out.substr(at, next - at);
+    if (part.find('\n') == std::string::npos) {
+      EXPECT_LT(part.size(), 40u) << part;
+    }
+    at = next;
+  }
+}
+
+TEST_F(LiveLine, ElsewhereThereAreWholeLinesOnly) {
+  const Ran ran = Run(kRun + "--curve");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, Not(HasSubstr("\033")));
+  EXPECT_THAT(ran.out, Not(HasSubstr("\r")));
+  EXPECT_THAT(ran.out, HasSubstr("loss by epoch: training, and validation"));
+}
+
+TEST_F(LiveLine, TheCurveStaysBelowTheEpochs) {
+  const Ran ran = RunOnTerminal(kRun + "--curve", 100, "env TERM=xterm");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("\033[9A\033[J"));  // eight lines and their legend, drawn anew
+}
+
+// One step of this run takes long against the time between the two signals.
+TEST_F(LiveLine, ASecondCtrlCStopsAtOnce) {
+  Write("twice.sh", "set -m\n" LOCKSTEP_PROGRAM " train " + kClinical +
+                        " model.hidden=[1536,1536] train.batch=5600 train.epochs=50 "
+                        "output.folder=run >log.txt & pid=$!\n"
+                        "while kill -0 $pid && ! grep -q parameters log.txt; do sleep 0.01; done\n"
+                        "sleep 0.1; kill -INT $pid; kill -INT $pid; sleep 0.02; kill -INT $pid\n"
+                        "wait $pid\n");
+  const int status =
+      std::system(("cd " + folder_.string() + " && bash twice.sh 2>/dev/null").c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 130);  // the shell's word for SIGINT, too
+  EXPECT_FALSE(fs::exists(folder_ / "run/last.safetensors"));
+  EXPECT_FALSE(fs::exists(folder_ / "run/report.html"));
+}
+
+}  // namespace
+}  // namespace lockstep::tools

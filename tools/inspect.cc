@@ -60,19 +60,24 @@ Result<Summary> Summarize(const StoredTensor& tensor) {
   return summary;
 }
 
+// Text from a file as it may be printed: on one line, without control characters, not too long.
+std::string Plain(const std::string& text) {
+  const std::string quoted = Quoted(text);
+  return quoted.substr(1, quoted.size() - 2);
+}
+
 Status PrintTensors(std::span<const StoredTensor> tensors) {
   size_t name_width = 4, shape_width = 5;
   for (const StoredTensor& tensor : tensors) {
-    name_width = std::max(name_width, Quoted(tensor.name).size() - 2);
+    name_width = std::max(name_width, Plain(tensor.name).size());
     shape_width = std::max(shape_width, tensor.shape.ToString().size());
   }
   fmt::print("{:<{}}  {:<7}  {:<{}}  {:>11}  {:>11}  {:>11}  {:>11}  {:>6}  {:>6}\n", "name",
              name_width, "type", "shape", shape_width, "min", "mean", "max", "rms", "NaN", "inf");
   for (const StoredTensor& tensor : tensors) {
     LOCKSTEP_TRY_ASSIGN(const Summary summary, Summarize(tensor));
-    const std::string quoted = Quoted(tensor.name);  // names come from a file: no escape codes
-    fmt::print("{:<{}}  {:<7}  {:<{}}", quoted.substr(1, quoted.size() - 2), name_width,
-               NameOf(tensor.type), tensor.shape.ToString(), shape_width);
+    fmt::print("{:<{}}  {:<7}  {:<{}}", Plain(tensor.name), name_width, NameOf(tensor.type),
+               tensor.shape.ToString(), shape_width);
     const bool any = summary.finite > 0;
     for (const double value :
          {summary.min, any ? summary.mean() : 0.0, summary.max, any ? summary.rms() : 0.0}) {
@@ -89,8 +94,7 @@ void PrintMetadata(const Metadata& metadata) {
   std::string line;
   for (const auto& [key, value] : metadata) {
     if (key == "recipe") continue;
-    std::string text = Quoted(key + "=" + value);
-    text = text.substr(1, text.size() - 2);
+    const std::string text = Plain(key + "=" + value);
     if (!line.empty() && line.size() + 2 + text.size() > kWidth) {
       fmt::print("  {}\n", line);
       line.clear();
@@ -100,21 +104,31 @@ void PrintMetadata(const Metadata& metadata) {
   if (!line.empty()) fmt::print("  {}\n", line);
 }
 
-void PrintRecipeStart(const Metadata& metadata) {
-  constexpr int kLines = 8;
+// A line for each section, without comments; long ones are cut short.
+void PrintRecipe(const Metadata& metadata) {
+  constexpr size_t kWidth = 100;
   const auto recipe = metadata.find("recipe");
-  if (recipe == metadata.end() || recipe->second.empty()) return;
+  if (recipe == metadata.end()) return;
+  std::string section;
+  const auto print = [&] {
+    if (section.size() > kWidth) section.replace(kWidth - 3, std::string::npos, "...");
+    if (!section.empty()) fmt::print("  {}\n", section);
+    section.clear();
+  };
   const std::string& text = recipe->second;
-  const auto lines = std::count(text.begin(), text.end(), '\n');
-  fmt::print("recipe ({} lines)\n", lines);
-  size_t begin = 0;
-  for (int n = 0; n < kLines && begin < text.size(); ++n) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string quoted = Quoted(text.substr(begin, end - begin));
-    fmt::print("  {}\n", quoted.substr(1, quoted.size() - 2));
-    begin = end + 1;
+  for (size_t begin = 0, end; begin < text.size(); begin = end + 1) {
+    end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, std::min(text.find("  #", begin), end) - begin);
+    line.erase(line.find_last_not_of(' ') + 1);
+    if (line.empty() || line[0] == '#') continue;
+    if (line[0] == '[') {
+      print();
+      section = Plain(line) + " ";
+    } else {
+      section += (section.ends_with("] ") ? " " : ", ") + Plain(line);
+    }
   }
-  if (begin < text.size()) fmt::print("  ...\n");
+  print();
 }
 
 }  // namespace
@@ -141,7 +155,7 @@ Status Inspect(const std::string& given) {
              checkpoint ? "checkpoint of Lockstep, checksum right" : "safetensors", file.size(),
              tensors.tensors.size(), elements);
   PrintMetadata(tensors.metadata);
-  PrintRecipeStart(tensors.metadata);
+  PrintRecipe(tensors.metadata);
   return PrintTensors(tensors.tensors);
 }
 

@@ -21,6 +21,7 @@ constexpr std::string_view kCounter = "num_batches_tracked";
 // Keys of the metadata.
 constexpr char kOptimizerKind[] = "optimizer.kind", kOptimizerSteps[] = "optimizer.steps";
 constexpr char kAverageUpdates[] = "average.updates";
+constexpr char kParameterHash[] = "parameter_hash";  // for people: the checksum holds the file
 
 template <class Named>
 void AddPrefixed(std::string_view prefix, const std::vector<Named>& tensors,
@@ -216,6 +217,7 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
   }
   if (parts.network != nullptr) state.batch_norms = ConventionsOf(*parts.network);
   Metadata meta = MetadataOf(state);
+  if (parts.network != nullptr) meta[kParameterHash] = HexOf(ModelHash(*parts.network));
   if (parts.optimizer != nullptr) {
     meta[kOptimizerKind] = parts.optimizer->kind();
     meta[kOptimizerSteps] = std::to_string(parts.optimizer->step_count());

@@ -365,6 +365,13 @@ Status WriteRunReport(const RunReport& run) {
   LOCKSTEP_TRY(AddPredictions(run, page));
   AddLayers(run, page);
   page.Heading("How to repeat it");
+  page.Table(
+      "The same bits", {},
+      {{"command", fmt::format("lockstep train {} output.folder=NEW_FOLDER", run.folder.recipe())},
+       {"must give", fmt::format("parameter hash {}", HexOf(ModelHash(run.network)))},
+       {"seed", std::to_string(run.recipe.train.seed)},
+       {"shards", std::to_string(run.recipe.train.shards)},
+       {"may differ", "the number of threads, and the machine if it has fused multiply-add"}});
   page.Table("Machine", {}, MachineFacts(run.network.context().threads()));
   page.Listing("The recipe as run: recipe.toml", PrintRecipe(run.recipe));
   return WriteFileAtomically(run.folder.report(), page.Html());

@@ -51,6 +51,23 @@ TEST(CheckpointingTest, TheHashSeesEveryParameterAndState) {
   }
 }
 
+TEST(CheckpointingTest, TheBestWeightsAreSavedWithoutTheRun) {
+  const auto [train, validation] = Deal(Quadrants(200, 4, 0.1, 72), 4);
+  TemporaryFolder folder;
+  const std::string path = folder / "best.safetensors";
+  Rig rig(train, BnMlp(8, 1), BceWithLogitsLoss(), {},
+          {.epochs = 4, .validation = validation, .recipe = "a = 1\n"});
+  ASSERT_TRUE(rig.status.ok()) << rig.status.message();
+  EXPECT_THAT(rig.trainer->SaveBest(path).message(), HasSubstr("no best weights"));
+  ASSERT_TRUE(rig.trainer->Run().ok());  // which ends with the best weights
+  ASSERT_TRUE(rig.trainer->SaveBest(path).ok());
+  Network other = Bind(rig.ctx, 5);
+  const auto loaded = LoadModel(path, other);
+  ASSERT_TRUE(loaded.ok()) << loaded.status().message();
+  EXPECT_EQ(loaded->state.recipe, "a = 1\n");
+  EXPECT_EQ(ModelHash(other), ModelHash(*rig.net));
+}
+
 TEST(CheckpointingTest, AModelComesBackToTheBitAndPredictsTheSame) {
   const DatasetPtr data = Quadrants(64, 4, 0.1, 71);
   TemporaryFolder folder;

@@ -12,7 +12,6 @@
 
 #include "engine/base/check.h"
 #include "engine/kernels/activation.h"
-#include "engine/kernels/elementwise.h"
 #include "engine/ops/product.h"
 #include "engine/parallel/shards.h"
 
@@ -179,9 +178,16 @@ void Linear::FoldNorm(const Step& step) {
   float* scale = step[fold_scale_];
   float* shift = step[folded_bias_];
   norm_->Fold(step, scale, shift);
-  step.ctx.For(out_, out_ * in_, [&](int64_t row) {
-    kernels::Scale(scale[row], weight + row * in_, step[folded_weight_] + row * in_, in_);
-    if (bias != nullptr) shift[row] += scale[row] * bias[row];
+  for (int64_t n = 0; bias != nullptr && n < out_; ++n) shift[n] += scale[n] * bias[n];
+  // Stored as (in, out), which a product reads in place: a single sample must not wait for the
+  // weights to be rearranged.
+  float* folded = step[folded_weight_];
+  constexpr int64_t kLine = 16;
+  step.ctx.For((out_ + kLine - 1) / kLine, out_ * in_, [&](int64_t line) {
+    const int64_t begin = line * kLine, end = std::min(begin + kLine, out_);
+    for (int64_t k = 0; k < in_; ++k) {
+      for (int64_t n = begin; n < end; ++n) folded[k * out_ + n] = scale[n] * weight[n * in_ + k];
+    }
   });
 }
 
@@ -192,7 +198,7 @@ void Linear::ForwardFolded(const Step& step, ConstTensor x, Activation activatio
                 .n = out_,
                 .k = in_,
                 .a = RowMajor(x.f32(), in_),
-                .b = RowMajor(step[folded_weight_], in_).Transposed(),
+                .b = RowMajor(step[folded_weight_], out_),
                 .c = y.f32(),
                 .c_stride = out_,
                 .bias = step[folded_bias_],

@@ -236,11 +236,11 @@ void Sequential::Run(const Step& step, ConstTensor x, const ConstTensor* add, Te
     const ConstTensor value = Value(step, boundary, samples, x, y);
     return Tensor(const_cast<void*>(value.data()), value.dtype(), value.shape());
   };
+  ConstTensor in = Value(step, 0, samples, x, y);
   for (size_t i = 0; i < n; ++i) {
     const Stage& stage = stages_[i];
     const bool last_adds = add != nullptr && i + 2 >= n;
     if (step.observer != nullptr) step.observer->Before(stage.path, /*backward=*/false);
-    const ConstTensor in = Value(step, i, samples, x, y);
     const bool folds = stage.serves_norm && !step.training() && !last_adds;
     if (folds) ++i;
     const Tensor out = writable(i + 1);
@@ -252,6 +252,7 @@ void Sequential::Run(const Step& step, ConstTensor x, const ConstTensor* add, Te
       stage.layer->Forward(step, in, out);
     }
     if (step.observer != nullptr) step.observer->After(stage.path, /*backward=*/false, out);
+    in = out;
   }
 }
 

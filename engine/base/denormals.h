@@ -13,8 +13,13 @@ namespace lockstep {
 
 class ScopedFlushDenormals {
  public:
-  ScopedFlushDenormals() : saved_(Read()) { Write(saved_ | kFlush); }
-  ~ScopedFlushDenormals() { Write(saved_); }
+  // Writing the mode makes the core wait, so it is left alone where it is right already.
+  ScopedFlushDenormals() : saved_(Read()) {
+    if (Changes()) Write(saved_ | kFlush);
+  }
+  ~ScopedFlushDenormals() {
+    if (Changes()) Write(saved_);
+  }
   ScopedFlushDenormals(const ScopedFlushDenormals&) = delete;
   ScopedFlushDenormals& operator=(const ScopedFlushDenormals&) = delete;
 
@@ -36,6 +41,8 @@ class ScopedFlushDenormals {
   static uint64_t Read() { return 0; }
   static void Write(uint64_t) {}
 #endif
+
+  bool Changes() const { return (saved_ & kFlush) != kFlush; }
 
   uint64_t saved_;
 };

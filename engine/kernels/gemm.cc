@@ -248,8 +248,23 @@ class BlockProduct {
   int64_t slots_;  // floats of partial sums for each tile
 };
 
+// A product with one element is one chain in one lane: a tile would first have to pack B into lanes
+// of which it needs one.
+void DotOf(const GemmArgs& args) {
+  const hn::CappedTag<float, 1> d;
+  auto sum = hn::Zero(d);
+  const float *a = args.a.data, *b = args.b.data;
+  for (int64_t k = 0; k < args.k; ++k, a += args.a.col_stride, b += args.b.row_stride)
+    sum = hn::MulAdd(hn::Set(d, *a), hn::Set(d, *b), sum);
+  if (args.accumulate) sum = hn::Add(hn::Set(d, *args.c), sum);
+  if (args.bias != nullptr) sum = hn::Add(sum, hn::Set(d, *args.bias));
+  if (args.activation == Activation::kRelu) sum = hn::IfThenZeroElse(hn::Lt(sum, hn::Zero(d)), sum);
+  *args.c = hn::GetLane(sum);
+}
+
 void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
   if (args.m == 0 || args.n == 0) return;
+  if (args.m == 1 && args.n == 1 && args.segments.size() <= 2) return DotOf(args);
   BlockProduct(args, scalar_bias, scratch).Run();
 }
 

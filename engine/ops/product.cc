@@ -5,6 +5,7 @@
 #include <span>
 
 #include "engine/base/check.h"
+#include "engine/base/denormals.h"
 #include "engine/kernels/gemm.h"
 
 namespace lockstep::ops {
@@ -72,6 +73,25 @@ void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch) {
   const int64_t work = m * n * std::max<int64_t>(k, 1) / 8;
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
   LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()), threads * thread_scratch);
+
+  if (threads == 1 && !args.finished && m <= kernels::kGemmBlockRows &&
+      n <= kernels::kGemmBlockCols) {
+    // One block on the caller: no loop to set up, which takes as long as a small product.
+    ScopedFlushDenormals flush;
+    kernels::Gemm({.m = m,
+                   .n = n,
+                   .k = k,
+                   .a = args.a,
+                   .b = args.b,
+                   .c = args.c,
+                   .c_stride = args.c_stride,
+                   .accumulate = args.accumulate,
+                   .bias = args.bias,
+                   .activation = args.activation,
+                   .segments = args.segments},
+                  scratch.data());
+    return;
+  }
 
   const Blocks blocks = ChooseBlocks(m, n, threads, args.finished ? kCachedBlock : kLargestBlock);
   // With a grid a task takes whole cells, about as many rows of them as it would take without.

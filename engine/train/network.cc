@@ -179,7 +179,10 @@ Status Network::Predict(ConstTensor x, Tensor y, StepObserver* observer) {
     return Status::Invalid("y has the shape " + y.shape().ToString() + ", the network gives " +
                            y_shape_.WithBatch(samples).ToString() + " as f32");
   }
-  LOCKSTEP_TRY(layers_->Admit(samples, Mode::kEvaluate).status());
+  if (samples != admitted_) {
+    LOCKSTEP_TRY(layers_->Admit(samples, Mode::kEvaluate).status());
+    admitted_ = samples;
+  }
   ScopedFlushDenormals flush;
   return Run(MakeStep(Mode::kEvaluate, {.observer = observer}), x, nullptr, y).status();
 }

@@ -128,7 +128,8 @@ class Network {
   Buffer<float> y_, dy_;
   ConstTensor output_;
   uint64_t version_ = 1;
-  uint64_t steps_ = 0;  // of TrainStep
+  int64_t admitted_ = -1;  // samples that the layers agreed to predict last
+  uint64_t steps_ = 0;     // of TrainStep
   const Optimizer* bound_optimizer_ = nullptr;
 };
 

@@ -1,0 +1,102 @@
+// What a user sees of a network: probabilities, from raw features, one sample at a time or many.
+#include "engine/train/predictor.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "engine/base/random.h"
+#include "models/mlp.h"
+
+namespace lockstep {
+namespace {
+
+constexpr int64_t kInputs = 20, kSamples = 37;
+
+std::vector<float> Features() {
+  Random random(5, StreamOf("features"));
+  std::vector<float> x(static_cast<size_t>(kSamples * kInputs));
+  for (float& v : x) v = static_cast<float>(100.0 + 10.0 * random.Normal());
+  return x;
+}
+
+Standardizer Measured() {
+  return Standardizer::FromVectors(std::vector<float>(kInputs, 100.0f),
+                                   std::vector<float>(kInputs, 10.0f))
+      .value();
+}
+
+Network Make(Context& ctx, int64_t outputs, MlpOptions::Norm norm) {
+  return Network::Bind(ctx, Mlp({.hidden = {64, 32}, .outputs = outputs, .norm = norm}),
+                       {.input = {kSamples, kInputs}, .seed = 2})
+      .value();
+}
+
+TEST(PredictorTest, ASampleGetsTheSameBitsAloneAsInABatch) {
+  Context ctx({.threads = 2});
+  const std::vector<float> x = Features();
+  for (const auto norm : {MlpOptions::Norm::kBatch, MlpOptions::Norm::kNone}) {
+    for (const int64_t outputs : {1, 3, 10}) {
+      Network net = Make(ctx, outputs, norm);
+      const Task task = outputs == 1 ? Task::kBinary : Task::kClasses;
+      Predictor predictor = Predictor::Make(net, task, Measured()).value();
+      std::vector<float> all(static_cast<size_t>(kSamples * outputs)), some(all.size());
+      ASSERT_TRUE(predictor
+                      .Run(ConstTensor(x.data(), {kSamples, kInputs}),
+                           Tensor(all.data(), {kSamples, outputs}))
+                      .ok());
+      for (const int64_t count : {1, 2, 5}) {
+        for (int64_t i = 0; i < kSamples; i += count) {
+          const int64_t n = std::min(count, kSamples - i);
+          ASSERT_TRUE(predictor
+                          .Run(ConstTensor(x.data() + i * kInputs, {n, kInputs}),
+                               Tensor(some.data() + i * outputs, {n, outputs}))
+                          .ok());
+        }
+        EXPECT_EQ(some, all) << outputs << " outputs, " << count << " at a time";
+      }
+    }
+  }
+}
+
+TEST(PredictorTest, GivesProbabilitiesOfStandardisedFeatures) {
+  Context ctx({.threads = 1});
+  const std::vector<float> x = Features();
+  std::vector<float> standardized = x;
+  Measured().Apply(Tensor(standardized.data(), {kSamples, kInputs}));
+  const ConstTensor raw(x.data(), {kSamples, kInputs});
+  Network net = Make(ctx, 1, MlpOptions::Norm::kBatch);
+  std::vector<float> logits(kSamples), p(kSamples), value(kSamples);
+  ASSERT_TRUE(net.Predict(ConstTensor(standardized.data(), {kSamples, kInputs}),
+                          Tensor(logits.data(), {kSamples, 1}))
+                  .ok());
+  Predictor binary = Predictor::Make(net, Task::kBinary, Measured()).value();
+  ASSERT_TRUE(binary.Run(raw, Tensor(p.data(), {kSamples, 1})).ok());
+  Predictor regression = Predictor::Make(net, Task::kRegression, Measured()).value();
+  ASSERT_TRUE(regression.Run(raw, Tensor(value.data(), {kSamples, 1})).ok());
+  EXPECT_EQ(value, logits);
+  for (size_t i = 0; i < p.size(); ++i) {
+    // The kernel's sigmoid is within a few units in the last place.
+    const double expected = 1.0 / (1.0 + std::exp(-static_cast<double>(logits[i])));
+    EXPECT_TRUE(std::abs(p[i] - expected) <= 4e-7) << i;
+  }
+}
+
+TEST(PredictorTest, RefusesWhatDoesNotFit) {
+  Context ctx({.threads = 1});
+  Network net = Make(ctx, 1, MlpOptions::Norm::kBatch);
+  EXPECT_FALSE(
+      Predictor::Make(net, Task::kBinary, Standardizer::FromVectors({0.0f}, {1.0f}).value()).ok());
+  Predictor predictor = Predictor::Make(net, Task::kBinary, Measured()).value();
+  std::vector<float> x(static_cast<size_t>((kSamples + 1) * kInputs)), y(kSamples + 1);
+  EXPECT_FALSE(
+      predictor
+          .Run(ConstTensor(x.data(), {kSamples + 1, kInputs}), Tensor(y.data(), {kSamples + 1, 1}))
+          .ok());
+  EXPECT_FALSE(
+      predictor.Run(ConstTensor(x.data(), {1, kInputs + 1}), Tensor(y.data(), {1, 1})).ok());
+}
+
+}  // namespace
+}  // namespace lockstep

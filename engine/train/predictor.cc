@@ -34,7 +34,10 @@ ConstTensor Predictor::Standardized(ConstTensor x) {
 
 Status Predictor::Run(ConstTensor x, Tensor y) {
   // What does not fit must not reach the copy; Predict names it.
-  const bool fits = x.dtype() == DType::kF32 && x.size() <= network_->input_shape().size();
+  const Shape& bound = network_->input_shape();
+  const bool fits = x.dtype() == DType::kF32 && x.shape().rank() == bound.rank() &&
+                    x.shape().batch() <= bound.batch() &&
+                    x.shape().WithBatch(bound.batch()) == bound;
   LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
   if (task_ == Task::kBinary) {
     kernels::ActivationForward({.kind = kernels::ActivationKind::kSigmoid}, y.f32(), y.f32(),

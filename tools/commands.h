@@ -73,6 +73,14 @@ struct CommandWords {
 // A script to be sourced by bash.
 std::string BashCompletion(const std::vector<CommandWords>& commands);
 
+struct StudyArgs {
+  std::string name{};                    // of a study, or "all"; empty: list them
+  std::vector<std::string> overrides{};  // key=value
+  int64_t seeds = 5;
+  std::string output{};  // folder; empty: runs/study_NAME
+};
+Status RunStudy(const StudyArgs& args);
+
 }  // namespace lockstep::tools
 
 #endif  // LOCKSTEP_TOOLS_COMMANDS_H_

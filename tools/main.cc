@@ -127,6 +127,17 @@ int Main(int argc, char** argv) {
   data->footer(
       "examples:\n  lockstep data digits --rows 2\n  lockstep data clinical -o patients.csv");
 
+  StudyArgs study_args;
+  CLI::App* study = app.add_subcommand("study", "run an experiment on what batch norm does");
+  study->add_option("name", study_args.name, "which one, or all; none: list them");
+  study->add_option("overrides", study_args.overrides,
+                    "key=value: replaces a setting of the study, as in data.path=MNIST_FOLDER");
+  study->add_option("--seeds", study_args.seeds, "how often everything is repeated");
+  study->add_option("-o,--output", study_args.output, "folder for the page and the results");
+  study->footer(
+      "examples:\n  lockstep study\n  lockstep study b1\n"
+      "  lockstep study b4 --seeds 3 data.path=mnist train.epochs=2");
+
   CLI::App* completion =
       app.add_subcommand("completion",
                          "print the completion script for bash: source <(lockstep "
@@ -157,6 +168,7 @@ int Main(int argc, char** argv) {
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));
+  if (study->parsed()) return Report(RunStudy(study_args));
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());
   return 0;
 }

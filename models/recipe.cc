@@ -3,7 +3,7 @@
 // Some texts, as "[;", break what toml++ 3.3 asserts about itself: with NDEBUG it would go on as if
 // that could not be, without it it would abort. It throws instead, and the text is not TOML.
 struct TomlReaderFailed {};
-inline void RequireOfToml(bool condition) {
+constexpr void RequireOfToml(bool condition) {
   if (!condition) throw TomlReaderFailed();
 }
 #undef NDEBUG

@@ -141,7 +141,8 @@ void Page::Table(std::string_view title, const std::vector<std::string>& header,
   for (const auto& row : rows) {
     html += "<tr>";
     for (size_t c = 0; c < row.size(); ++c) {
-      html += Element(header.empty() && c == 0 ? "th" : "td", row[c], kind(c));
+      html += Element(header.empty() && c == 0 ? "th" : "td", row[c],
+                      row[c].size() > 32 ? "prose" : kind(c));
     }
     html += "</tr>";
   }

@@ -16,6 +16,7 @@ constexpr void RequireOfToml(bool condition) {
 
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
+#include "engine/io/text.h"
 #include "models/recipe_keys.h"
 
 namespace lockstep {
@@ -180,6 +181,20 @@ Status ParseFailure(const std::string& name, const toml::parse_error& error) {
                          ": not TOML: " + Quoted(std::string(error.description())));
 }
 
+// TOML has no control characters, and toml++ 3.3 assumes some of them away.
+Status CheckText(const std::string& text, const std::string& name) {
+  if (!IsUtf8(text)) return Status::Invalid(name + ": not TOML: it is not UTF-8 text");
+  int64_t line = 1;
+  for (const char c : text) {
+    if (c == '\n') ++line;
+    const bool space = c == '\n' || c == '\r' || c == '\t';
+    if ((static_cast<unsigned char>(c) < 0x20 && !space) || c == 0x7f) {
+      return Status::Invalid(name + ":" + std::to_string(line) + ": not TOML: a control character");
+    }
+  }
+  return Status::Ok();
+}
+
 Status Override(const std::string& text, Recipe& recipe) {
   const size_t equals = text.find('=');
   const std::string where = "override " + Quoted(text);
@@ -187,6 +202,7 @@ Status Override(const std::string& text, Recipe& recipe) {
     return Status::Invalid(where + ": write key=value");
   const std::string key = text.substr(0, equals);
   const std::string value = text.substr(equals + 1);
+  LOCKSTEP_TRY(CheckText(value, where));
   toml::table table;
   try {
     table = toml::parse("value = " + value + "\n");
@@ -251,6 +267,7 @@ void PrintValue(const std::vector<T>& values, std::string& out) {
 
 Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
                            std::span<const std::string> overrides) {
+  LOCKSTEP_TRY(CheckText(text, name));
   Recipe recipe;
   try {
     LOCKSTEP_TRY(ReadTable(toml::parse(text, name), "", name, recipe));

@@ -181,15 +181,29 @@ Status ParseFailure(const std::string& name, const toml::parse_error& error) {
                          ": not TOML: " + Quoted(std::string(error.description())));
 }
 
-// TOML has no control characters, and toml++ 3.3 assumes some of them away.
+// Refuses characters that toml++ 3.3 assumes away instead of reporting them: control characters,
+// and letters beyond ASCII where they are neither in a string nor in a comment (no key has any).
 Status CheckText(const std::string& text, const std::string& name) {
   if (!IsUtf8(text)) return Status::Invalid(name + ": not TOML: it is not UTF-8 text");
   int64_t line = 1;
-  for (const char c : text) {
-    if (c == '\n') ++line;
-    const bool space = c == '\n' || c == '\r' || c == '\t';
-    if ((static_cast<unsigned char>(c) < 0x20 && !space) || c == 0x7f) {
-      return Status::Invalid(name + ":" + std::to_string(line) + ": not TOML: a control character");
+  char inside = 0;  // a quotation mark, or # for a comment
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool control =
+        (static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7f;
+    if (control || (inside == 0 && static_cast<unsigned char>(c) >= 0x80)) {
+      return Status::Invalid(name + ":" + std::to_string(line) + ": not TOML: " +
+                             (control ? "a control character" : "a letter that no key has"));
+    }
+    if (c == '\n') {
+      ++line;
+      if (inside == '#') inside = 0;
+    } else if (inside == 0 && (c == '"' || c == '\'' || c == '#')) {
+      inside = c;
+    } else if (inside == '"' && c == '\\') {
+      ++i;
+    } else if (inside == c && c != '#') {
+      inside = 0;
     }
   }
   return Status::Ok();
@@ -202,11 +216,15 @@ Status Override(const std::string& text, Recipe& recipe) {
     return Status::Invalid(where + ": write key=value");
   const std::string key = text.substr(0, equals);
   const std::string value = text.substr(equals + 1);
-  LOCKSTEP_TRY(CheckText(value, where));
+  if (!IsUtf8(value)) return Status::Invalid(where + ": the value is not UTF-8 text");
   toml::table table;
   try {
-    table = toml::parse("value = " + value + "\n");
-    if (table.size() != 1) return Status::Invalid(where + ": write one key=value");
+    if (CheckText(value, where).ok()) {
+      table = toml::parse("value = " + value + "\n");
+      if (table.size() != 1) return Status::Invalid(where + ": write one key=value");
+    } else {
+      table.insert_or_assign("value", value);
+    }
   } catch (const TomlReaderFailed&) {
     return Status::Invalid(where + ": the value is not TOML");
   } catch (const toml::parse_error&) {  // a bare word

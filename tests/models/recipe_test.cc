@@ -91,5 +91,22 @@ TEST(Recipe, LossMustFitTheData) {
   EXPECT_NE(net.status().message().find("does not fit the data"), std::string::npos);
 }
 
+TEST(Recipe, TakesLettersOfAnyLanguageWhereTextMayStand) {
+  const std::vector<std::string> overrides = {"data.path=/home/m\u00fcller/x.csv"};
+  const auto recipe =
+      ParseRecipe("# \u00fcber\n[data]\nlabel = \"Gr\u00f6\u00dfe \\\" #\"\n", "r.toml", overrides);
+  ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+  EXPECT_EQ(recipe->data.path, "/home/m\u00fcller/x.csv");
+  EXPECT_EQ(recipe->data.label, "Gr\u00f6\u00dfe \" #");
+  EXPECT_TRUE(ParseRecipe(PrintRecipe(*recipe), "again.toml").ok());
+
+  const auto key = ParseRecipe("[data]\nl\u00e4bel = 1\n", "r.toml");
+  ASSERT_FALSE(key.ok());
+  EXPECT_EQ(key.status().message(), "r.toml:2: not TOML: a letter that no key has");
+  const auto control = ParseRecipe("[data]\n\x01", "r.toml");
+  ASSERT_FALSE(control.ok());
+  EXPECT_EQ(control.status().message(), "r.toml:2: not TOML: a control character");
+}
+
 }  // namespace
 }  // namespace lockstep

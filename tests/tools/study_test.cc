@@ -1,57 +1,18 @@
 // Studies in a small setting: complete outputs, verdicts that follow from the numbers, the same
 // results on any number of threads.
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <sstream>
-#include <string>
+#include "tests/tools/program.h"
 
+namespace lockstep::tools {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::HasSubstr;
 using Json = nlohmann::json;
 
-struct Ran {
-  int code = -1;
-  std::string out;  // standard output and standard error
-};
-
-class StudyTest : public testing::TestWithParam<const char*> {
+class StudyTest : public Program, public testing::WithParamInterface<const char*> {
  protected:
-  void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("lockstep_study_" + std::to_string(getpid()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  Ran Run(const std::string& arguments) {
-    const std::string command = "cd " + folder_.string() + " && " LOCKSTEP_PROGRAM " study " +
-                                arguments + " 2>&1 </dev/null";
-    FILE* pipe = popen(command.c_str(), "r");
-    Ran ran;
-    std::array<char, 4096> buffer;
-    for (size_t n; (n = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-      ran.out.append(buffer.data(), n);
-    const int status = pclose(pipe);
-    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-    return ran;
-  }
-  std::string Read(const std::string& name) const {
-    std::ifstream in(folder_ / name);
-    std::ostringstream text;
-    text << in.rdbuf();
-    return text.str();
-  }
+  Ran Run(const std::string& arguments) { return Program::Run("study " + arguments); }
   static std::string VerdictOf(const Json& checks) {
     const auto met = std::count_if(checks.begin(), checks.end(),
                                    [](const Json& check) { return check["met"].get<bool>(); });
@@ -59,8 +20,6 @@ class StudyTest : public testing::TestWithParam<const char*> {
            : met == static_cast<std::ptrdiff_t>(checks.size()) ? "holds"
                                                                : "holds in part";
   }
-
-  fs::path folder_;
 };
 
 const std::string kSmall = " --seeds 2 data.size=640 data.validation=0.5 train.epochs=1";
@@ -140,3 +99,4 @@ TEST_F(Studies, BadInputIsOneClearLine) {
 }
 
 }  // namespace
+}  // namespace lockstep::tools

@@ -81,5 +81,21 @@ TEST_F(InBrowser, TheReportOfAClassifierOfPicturesIsGood) {
   ExpectGood(Read("runs/digits_mlp/report.html"), 6);
 }
 
+TEST_F(InBrowser, EveryStudyPageIsDrawn) {
+  for (const std::string name : {"b1", "b2", "b3", "b4", "b5", "m1", "m2", "m4"}) {
+    SCOPED_TRACE(name);
+    const Ran ran =
+        Run("study " + name + " --seeds 2 data.size=640 data.validation=0.5 train.epochs=1");
+    ASSERT_EQ(ran.code, 0) << ran.out;
+    const std::string html = Read("runs/study_" + name + "/index.html");
+    int plots = 0;
+    for (size_t at = html.find("<canvas"); at != std::string::npos;
+         at = html.find("<canvas", at + 1))
+      ++plots;
+    ASSERT_GE(plots, 1);
+    ExpectGood(html, plots);
+  }
+}
+
 }  // namespace
 }  // namespace lockstep::tools

@@ -13,6 +13,16 @@ using testing::Not;
 
 class LiveLine : public Program {
  protected:
+  void SetUp() override {
+    Program::SetUp();
+    int ends[2];
+    if (openpty(&ends[0], &ends[1], nullptr, nullptr, nullptr) != 0) {
+      GTEST_SKIP() << "this system gives no pseudo-terminals";
+    }
+    close(ends[0]);
+    close(ends[1]);
+  }
+
   // `lockstep ARGUMENTS` on a terminal of so many columns; what it wrote there.
   Ran RunOnTerminal(const std::string& arguments, int columns, const std::string& environment) {
     winsize size{};

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "engine/io/checkpoint.h"
 #include "engine/train/checkpointing.h"
@@ -36,9 +35,7 @@ void PrintConfusion(const EvaluationResult& result, const std::vector<std::strin
 }  // namespace
 
 Status Eval(const EvalArgs& args) {
-  std::error_code ignored;
-  const bool folder = std::filesystem::is_directory(args.model, ignored);
-  const std::string path = folder ? RunFolder{args.model}.model() : args.model;
+  const std::string path = ModelFile(args.model);
   LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
   LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(checkpoint.meta));
   if (state.recipe.empty())

@@ -12,11 +12,8 @@
 namespace lockstep::tools {
 
 Status Export(const ExportArgs& args) {
-  namespace fs = std::filesystem;
-  std::error_code ignored;
-  const bool folder = fs::is_directory(args.model, ignored);
-  const std::string path = folder ? RunFolder{args.model}.model() : args.model;
-  const std::string extension = fs::path(args.output).extension().string();
+  const std::string path = ModelFile(args.model);
+  const std::string extension = std::filesystem::path(args.output).extension().string();
   if (extension != ".onnx" && extension != ".safetensors") {
     return Status::Invalid(args.output +
                            ": the ending says the format: .onnx, or .safetensors for the weights "

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <span>
 #include <vector>
@@ -134,9 +133,7 @@ void PrintRecipe(const Metadata& metadata) {
 }  // namespace
 
 Status Inspect(const std::string& given) {
-  std::error_code ignored;
-  const bool folder = std::filesystem::is_directory(given, ignored);
-  const std::string path = folder ? RunFolder{given}.model() : given;
+  const std::string path = ModelFile(given);
   LOCKSTEP_TRY_ASSIGN(const InputFile file, InputFile::Open(path));
   std::string begin(static_cast<size_t>(std::min<int64_t>(file.size(), 6)), '\0');
   LOCKSTEP_TRY(file.ReadAt(0, begin.data(), begin.size()));

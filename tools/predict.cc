@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <iterator>
 
 #include "engine/data/idx.h"
@@ -118,9 +117,7 @@ class Writer {
 }  // namespace
 
 Status Predict(const PredictArgs& args) {
-  std::error_code ignored;
-  const bool folder = std::filesystem::is_directory(args.model, ignored);
-  const std::string path = folder ? RunFolder{args.model}.model() : args.model;
+  const std::string path = ModelFile(args.model);
   LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, args.overrides));
   LOCKSTEP_TRY_ASSIGN(const std::vector<float> x, LoadSamples(args.input, model));
   const int64_t width = model.samples.x_shape.size();

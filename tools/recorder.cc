@@ -12,9 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Metric kMetrics[] = {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae,
-                               Metric::kR2};
-
 std::vector<std::string> Columns() {
   std::vector<std::string> columns = {"train_loss", "learning_rate", "seconds",
                                       "samples_per_second"};

@@ -52,4 +52,11 @@ Result<RunFolder> RunFolder::Create(const std::string& wanted, const std::string
   return folder;
 }
 
+std::string ModelFile(const std::string& run_folder_or_file) {
+  std::error_code ignored;
+  return std::filesystem::is_directory(run_folder_or_file, ignored)
+             ? RunFolder{run_folder_or_file}.model()
+             : run_folder_or_file;
+}
+
 }  // namespace lockstep::tools

@@ -38,6 +38,9 @@ struct RunFolder {
   static Result<RunFolder> Create(const std::string& wanted, const std::string& recipe_path);
 };
 
+// Commands take a run folder for the model in it: the file that is meant.
+std::string ModelFile(const std::string& run_folder_or_file);
+
 }  // namespace lockstep::tools
 
 #endif  // LOCKSTEP_TOOLS_RUN_FOLDER_H_

@@ -53,8 +53,7 @@ class CatchInterrupts {
 Json JsonOf(const EvaluationResult& result) {
   Json json;
   json["samples"] = result.samples;
-  for (const Metric metric :
-       {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+  for (const Metric metric : kMetrics) {
     if (const auto value = ValueOf(result, metric)) json[NameOf(metric)] = *value;
   }
   if (!result.confusion.empty() && result.classes <= 100) {
@@ -187,14 +186,13 @@ Status Train(const TrainArgs& args) {
   options.standardizer = data.standardizer;
   if (options.validation.empty()) options.keep_best = false;
 
+  // Killed before its first checkpoint, a run has a recipe and nothing else.
   std::error_code ignored;
-  if (resume && !std::filesystem::exists(folder.last(), ignored) &&
-      std::filesystem::exists(folder.summary(), ignored)) {
+  const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
+  if (resume && !saved && std::filesystem::exists(folder.summary(), ignored)) {
     return Status::Invalid(
         folder.path + " is a finished run without a checkpoint to go on from: start a new one");
   }
-  // Killed before its first checkpoint, a run has a recipe and nothing else.
-  const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
   int64_t resumed_step = 0;
   if (saved) {
     LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));

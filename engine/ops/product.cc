@@ -59,6 +59,21 @@ Blocks ChooseBlocks(int64_t m, int64_t n, int64_t threads, int64_t largest) {
   return best;
 }
 
+kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end, int64_t col,
+                          int64_t col_end) {
+  return {.m = row_end - row,
+          .n = col_end - col,
+          .k = args.k,
+          .a = args.a.From(row, 0),
+          .b = args.b.From(0, col),
+          .c = args.c + row * args.c_stride + col,
+          .c_stride = args.c_stride,
+          .accumulate = args.accumulate,
+          .bias = args.bias == nullptr ? nullptr : args.bias + col,
+          .activation = args.activation,
+          .segments = args.segments};
+}
+
 }  // namespace
 
 int64_t ProductScratch(int threads, int64_t m, int64_t n, int64_t k, int64_t segments) {
@@ -78,19 +93,7 @@ void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch) {
       n <= kernels::kGemmBlockCols) {
     // One block on the caller: no loop to set up, which takes as long as a small product.
     ScopedFlushDenormals flush;
-    kernels::Gemm({.m = m,
-                   .n = n,
-                   .k = k,
-                   .a = args.a,
-                   .b = args.b,
-                   .c = args.c,
-                   .c_stride = args.c_stride,
-                   .accumulate = args.accumulate,
-                   .bias = args.bias,
-                   .activation = args.activation,
-                   .segments = args.segments},
-                  scratch.data());
-    return;
+    return kernels::Gemm(BlockOf(args, 0, m, 0, n), scratch.data());
   }
 
   const Blocks blocks = ChooseBlocks(m, n, threads, args.finished ? kCachedBlock : kLargestBlock);
@@ -112,17 +115,7 @@ void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch) {
     for (int64_t part = 0; part < parts; ++part) {
       const int64_t row = row_begin + (row_end - row_begin) * part / parts;
       const int64_t next_row = row_begin + (row_end - row_begin) * (part + 1) / parts;
-      kernels::Gemm({.m = next_row - row,
-                     .n = cols,
-                     .k = k,
-                     .a = args.a.From(row, 0),
-                     .b = args.b.From(0, col),
-                     .c = args.c + row * args.c_stride + col,
-                     .c_stride = args.c_stride,
-                     .accumulate = args.accumulate,
-                     .bias = args.bias == nullptr ? nullptr : args.bias + col,
-                     .activation = args.activation,
-                     .segments = args.segments},
+      kernels::Gemm(BlockOf(args, row, next_row, col, col + cols),
                     scratch.data() + thread * thread_scratch);
     }
     if (!args.finished) return;

@@ -29,11 +29,15 @@ void AddPrefixed(std::string_view prefix, const std::vector<Named>& tensors,
   for (const Named& named : tensors) to.push_back({std::string(prefix) + named.name, named.tensor});
 }
 
+// Those in the network, or `instead` of them.
+std::vector<NamedTensor> WeightsOf(const Network& network, const ModelCopy* instead) {
+  return instead != nullptr ? instead->tensors() : ModelTensors(network);
+}
+
 // Everything that is both written and read, by the names in the file.
 std::vector<NamedTensor> TensorsOf(const CheckpointParts& parts) {
   std::vector<NamedTensor> tensors;
-  if (parts.network != nullptr)
-    tensors = parts.weights != nullptr ? parts.weights->tensors() : ModelTensors(*parts.network);
+  if (parts.network != nullptr) tensors = WeightsOf(*parts.network, parts.weights);
   if (parts.best != nullptr) AddPrefixed(kBestPrefix, parts.best->tensors(), tensors);
   if (parts.ema != nullptr) AddPrefixed(kAveragePrefix, parts.ema->states(), tensors);
   if (parts.optimizer != nullptr) {
@@ -118,6 +122,10 @@ Status RestoreAnyCounter(std::span<const StoredTensor> from, std::vector<NamedTe
   return Status::Ok();
 }
 
+uint64_t HashOf(const std::vector<NamedTensor>& tensors) {
+  return HashTensors(std::vector<NamedConstTensor>(tensors.begin(), tensors.end()));
+}
+
 Status CheckConventions(const TrainingState& state, const Network& network) {
   const auto text = [](const BatchNormConvention& norm) {
     return norm.convention + " with momentum " + TextOf(norm.momentum) + " and eps " +
@@ -159,10 +167,7 @@ std::vector<NamedTensor> ModelTensors(const Network& network) {
   return tensors;
 }
 
-uint64_t ModelHash(const Network& network) {
-  const std::vector<NamedTensor> tensors = ModelTensors(network);
-  return HashTensors(std::vector<NamedConstTensor>(tensors.begin(), tensors.end()));
-}
+uint64_t ModelHash(const Network& network) { return HashOf(ModelTensors(network)); }
 
 std::map<std::string, BatchNormConvention> ConventionsOf(const Network& network) {
   std::map<std::string, BatchNormConvention> conventions;
@@ -217,7 +222,8 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
   }
   if (parts.network != nullptr) state.batch_norms = ConventionsOf(*parts.network);
   Metadata meta = MetadataOf(state);
-  if (parts.network != nullptr) meta[kParameterHash] = HexOf(ModelHash(*parts.network));
+  if (parts.network != nullptr)
+    meta[kParameterHash] = HexOf(HashOf(WeightsOf(*parts.network, parts.weights)));
   if (parts.optimizer != nullptr) {
     meta[kOptimizerKind] = parts.optimizer->kind();
     meta[kOptimizerSteps] = std::to_string(parts.optimizer->step_count());

@@ -1,7 +1,6 @@
 #include "engine/train/metrics.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <numeric>
@@ -11,9 +10,6 @@
 
 namespace lockstep {
 namespace {
-
-constexpr std::array kMetrics = {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae,
-                                 Metric::kR2};
 
 // The places of a slot.
 constexpr size_t kLossSum = 0, kLossWeight = 1, kPredictions = 2, kFailed = 3, kAbsoluteError = 4;

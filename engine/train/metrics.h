@@ -39,6 +39,8 @@ struct EvaluationResult {
 inline constexpr int64_t kMaxConfusionClasses = 1000;
 
 enum class Metric { kLoss, kAccuracy, kAuc, kMae, kR2 };
+inline constexpr Metric kMetrics[] = {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae,
+                                      Metric::kR2};
 
 const char* NameOf(Metric metric);  // "loss", "accuracy", "auc", "mae", "r2"
 // The error lists the names there are.

@@ -2,21 +2,13 @@
 // for every sample.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "engine/data/csv.h"
-
-namespace {
+#include "tests/fuzz/require.h"
 
 using namespace lockstep;  // NOLINT: a program of one file
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;

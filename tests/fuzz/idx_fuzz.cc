@@ -1,22 +1,14 @@
 // IDX files, plain or compressed. What is accepted must have as many elements as its shape says.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <variant>
 
 #include "engine/data/idx.h"
 #include "tests/fuzz/memory_file.h"
-
-namespace {
+#include "tests/fuzz/require.h"
 
 using namespace lockstep;  // NOLINT: a program of one file
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const MemoryFile memory(data, size);

@@ -1,23 +1,15 @@
 // NPY files. What is accepted must have as many bytes as its shape and type say, and convert.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine/io/npy.h"
 #include "tests/fuzz/memory_file.h"
-
-namespace {
+#include "tests/fuzz/require.h"
 
 using namespace lockstep;  // NOLINT: a program of one file
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Result<NpyArray> array = ParseNpy(std::as_bytes(std::span(data, size)));

@@ -2,21 +2,13 @@
 // recipe that reads back to the same one.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "models/recipe.h"
-
-namespace {
+#include "tests/fuzz/require.h"
 
 using namespace lockstep;  // NOLINT: a program of one file
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string input(reinterpret_cast<const char*>(data), size);

@@ -3,7 +3,6 @@
 // survive being written and read once more.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,14 +10,11 @@
 #include "engine/io/checkpoint.h"
 #include "engine/io/safetensors.h"
 #include "tests/fuzz/memory_file.h"
+#include "tests/fuzz/require.h"
 
 namespace {
 
 using namespace lockstep;  // NOLINT: a program of one file
-
-void Require(bool condition) {
-  if (!condition) std::abort();
-}
 
 void CheckWholeFile(std::string_view header, size_t data_bytes) {
   const uint64_t length = header.size();

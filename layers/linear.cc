@@ -69,9 +69,11 @@ Result<Bound> Linear::Bind(const Shape& in, Planner& plan) {
   }
   scratch_ = plan.Book(scratch_floats_, Life::kCall);
   if (norm_ != nullptr) {
-    folded_weight_ = plan.Book(out_ * in_, Life::kBound);
     folded_bias_ = plan.Book(out_, Life::kBound);
     fold_scale_ = plan.Book(out_, Life::kCall);
+  }
+  if (norm_ != nullptr || !plan.training()) {
+    folded_weight_ = plan.Book(out_ * in_, Life::kBound);
   }
   return Bound{.out = in.WithChannels(out_),
                .needs_x = true,
@@ -81,6 +83,7 @@ Result<Bound> Linear::Bind(const Shape& in, Planner& plan) {
 }
 
 void Linear::Forward(const Step& step, ConstTensor x, Tensor y) {
+  if (norm_ == nullptr && folded_weight_.valid()) return ForwardFolded(step, x, activation_, y);
   float* out = y.f32();
   ops::ProductArgs args{.m = x.shape().rows(),
                         .n = out_,
@@ -170,29 +173,34 @@ bool Linear::FuseNorm(ChannelNorm* norm) {
 }
 
 // y = scale * (x W^T + b) + shift = x (scale W)^T + (scale b + shift)
-void Linear::FoldNorm(const Step& step) {
+// The weight is kept as (in, out), which a product reads in place: a single sample must not wait
+// for it to be rearranged. So it is without a norm too, where the network is for prediction alone.
+void Linear::FoldWeight(const Step& step) {
   if (folded_version_ == step.version) return;
   folded_version_ = step.version;
   const float* weight = step.value(weight_);
-  const float* bias = step.value(bias_);
-  float* scale = step[fold_scale_];
-  float* shift = step[folded_bias_];
-  norm_->Fold(step, scale, shift);
-  for (int64_t n = 0; bias != nullptr && n < out_; ++n) shift[n] += scale[n] * bias[n];
-  // Stored as (in, out), which a product reads in place: a single sample must not wait for the
-  // weights to be rearranged.
+  const float* scale = nullptr;
+  if (norm_ != nullptr) {
+    const float* bias = step.value(bias_);
+    float* shift = step[folded_bias_];
+    norm_->Fold(step, step[fold_scale_], shift);
+    scale = step[fold_scale_];
+    for (int64_t n = 0; bias != nullptr && n < out_; ++n) shift[n] += scale[n] * bias[n];
+  }
   float* folded = step[folded_weight_];
   constexpr int64_t kLine = 16;
   step.ctx.For((out_ + kLine - 1) / kLine, out_ * in_, [&](int64_t line) {
     const int64_t begin = line * kLine, end = std::min(begin + kLine, out_);
     for (int64_t k = 0; k < in_; ++k) {
-      for (int64_t n = begin; n < end; ++n) folded[k * out_ + n] = scale[n] * weight[n * in_ + k];
+      for (int64_t n = begin; n < end; ++n) {
+        folded[k * out_ + n] = (scale == nullptr ? 1.0f : scale[n]) * weight[n * in_ + k];
+      }
     }
   });
 }
 
 void Linear::ForwardFolded(const Step& step, ConstTensor x, Activation activation, Tensor y) {
-  FoldNorm(step);
+  FoldWeight(step);
   ops::Product(step.ctx,
                {.m = x.shape().rows(),
                 .n = out_,
@@ -201,7 +209,7 @@ void Linear::ForwardFolded(const Step& step, ConstTensor x, Activation activatio
                 .b = RowMajor(step[folded_weight_], out_),
                 .c = y.f32(),
                 .c_stride = out_,
-                .bias = step[folded_bias_],
+                .bias = norm_ != nullptr ? step[folded_bias_] : step.value(bias_),
                 .activation = activation},
                {step[scratch_], static_cast<size_t>(scratch_floats_)});
 }

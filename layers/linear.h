@@ -41,7 +41,7 @@ class Linear final : public Layer {
                      Tensor y) override;
 
  private:
-  void FoldNorm(const Step& step);
+  void FoldWeight(const Step& step);
 
   int64_t out_;
   LinearOptions options_;

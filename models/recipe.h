@@ -53,6 +53,7 @@ struct Recipe {
     bool bias = true;
     std::string init = "torch";
     double init_scale = 1.0;
+    std::string weights{};
     int64_t groups = 8;
     std::string convention = "torch";
     double momentum = -1.0;
@@ -140,6 +141,9 @@ Result<RecipeData> LoadData(const Recipe& recipe,
 // The network for samples as `info` describes them, bound for `batch` samples at a time.
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
                              int64_t batch, bool training = true);
+// Replaces the initial weights by those in model.weights, where that names a file. Its tensors must
+// be exactly the network's by name, shape and type.
+Status StartFromWeights(const Recipe& recipe, Network& network);
 Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe);
 Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe);
 // Everything but validation data, observer and recipe text. `batches` is the number of batches in

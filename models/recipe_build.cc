@@ -6,9 +6,12 @@
 #include "engine/data/csv.h"
 #include "engine/data/idx.h"
 #include "engine/data/split.h"
+#include "engine/io/checkpoint.h"
 #include "engine/io/file.h"
+#include "engine/io/safetensors.h"
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
+#include "engine/train/checkpointing.h"
 #include "layers/bce_with_logits.h"
 #include "layers/cross_entropy.h"
 #include "layers/huber.h"
@@ -224,6 +227,14 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                         .seed = static_cast<uint64_t>(recipe.train.seed),
                         .shards = static_cast<int>(recipe.train.shards),
                         .training = training});
+}
+
+Status StartFromWeights(const Recipe& recipe, Network& network) {
+  const std::string& path = recipe.model.weights;
+  if (path.empty()) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(const SafetensorsFile file, ReadSafetensors(path));
+  if (!file.metadata.contains(std::string(kChecksumKey))) return ImportWeights(path, network);
+  return LoadModel(path, network).status();
 }
 
 Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe) {

@@ -74,6 +74,9 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("model.init", r.model.init, OneOf({"torch", "kaiming_normal", "xavier_uniform", "normal"}),
         "how weights begin");
   visit("model.init_scale", r.model.init_scale, Between(0, 1e6), "multiplies the initial weights");
+  visit("model.weights", r.model.weights, KeyLimits{},
+        "safetensors file to start from instead: a model of Lockstep's or a state dict of "
+        "PyTorch's");
   visit("model.groups", r.model.groups, AtLeast(1), "groups of norm = group");
   visit("model.convention", r.model.convention, OneOf({"torch", "keras", "lesson"}),
         "batch norm: how running statistics are kept");

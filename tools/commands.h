@@ -44,6 +44,15 @@ struct ExportArgs {
 // Writes a trained model in a format that other programs read.
 Status Export(const ExportArgs& args);
 
+struct ImportArgs {
+  std::string recipe{};                  // says what network the weights are of, and its data
+  std::string weights{};                 // a safetensors file
+  std::string output{};                  // the model file
+  std::vector<std::string> overrides{};  // key=value
+};
+// Makes weights that another program trained a model that eval, predict and export take.
+Status Import(const ImportArgs& args);
+
 // Says what is in a file of tensors.
 Status Inspect(const std::string& path);
 

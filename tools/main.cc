@@ -100,6 +100,25 @@ int Main(int argc, char** argv) {
                     "the network takes raw features and standardises them itself");
   exports->footer("example:\n  lockstep export runs/clinical clinical.onnx --fold --standardize");
 
+  ImportArgs import_args;
+  CLI::App* imports = app.add_subcommand("import", "make a model of weights from another program");
+  imports
+      ->add_option("recipe", import_args.recipe,
+                   "recipe file (TOML): the network and the data it was trained on, which say how "
+                   "features are read and standardised")
+      ->required();
+  imports
+      ->add_option("weights", import_args.weights,
+                   "safetensors file with the names and shapes that PyTorch gives them")
+      ->required();
+  imports->add_option("output", import_args.output, "model file to write")->required();
+  imports->add_option("overrides", import_args.overrides,
+                      "key=value: replaces a key of the recipe, as in data.standardize=false");
+  imports->footer(
+      "examples:\n  lockstep import models/recipes/wdbc.toml theirs.safetensors "
+      "model.safetensors\n"
+      "  lockstep train models/recipes/wdbc.toml model.weights=theirs.safetensors   (trains on)");
+
   std::string inspected;
   CLI::App* inspect = app.add_subcommand("inspect", "show the tensors of a file and their values");
   inspect->add_option("file", inspected, "checkpoint, safetensors or NPY file, or a run folder")
@@ -165,6 +184,7 @@ int Main(int argc, char** argv) {
   if (eval->parsed()) return Report(Eval(eval_args));
   if (predict->parsed()) return Report(Predict(predict_args));
   if (exports->parsed()) return Report(Export(export_args));
+  if (imports->parsed()) return Report(Import(import_args));
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));

@@ -126,7 +126,7 @@ Status CheckSameRun(const RunFolder& folder, const Recipe& recipe, const RecipeD
   LOCKSTEP_TRY_ASSIGN(const Recipe before, ParseRecipe(state.recipe, folder.last()));
   for (const RecipeDifference& one : Differences(before, recipe)) {
     if (one.key.starts_with("output.") || one.key == "data.path" || one.key == "data.test_path" ||
-        one.key == "train.epochs" || one.key == "train.threads") {
+        one.key == "model.weights" || one.key == "train.epochs" || one.key == "train.threads") {
       continue;
     }
     return Status::Invalid(folder.recipe() + ": " + one.key + " is " + one.right +
@@ -165,6 +165,14 @@ Status Train(const TrainArgs& args) {
     return Status::Ok();
   }
 
+  // Killed before its first checkpoint, a run has a recipe and nothing else.
+  std::error_code ignored;
+  const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
+  if (resume && !saved && std::filesystem::exists(folder.summary(), ignored)) {
+    return Status::Invalid(
+        folder.path + " is a finished run without a checkpoint to go on from: start a new one");
+  }
+
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
@@ -173,6 +181,7 @@ Status Train(const TrainArgs& args) {
   const int64_t parts = recipe.train.micro_batches;
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(),
                                                 (loader->largest_count() + parts - 1) / parts));
+  if (!saved) LOCKSTEP_TRY(StartFromWeights(recipe, net));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY_ASSIGN(TrainerOptions options,
                       BuildTrainerOptions(recipe, loader->batches_per_epoch()));
@@ -186,13 +195,6 @@ Status Train(const TrainArgs& args) {
   options.standardizer = data.standardizer;
   if (options.validation.empty()) options.keep_best = false;
 
-  // Killed before its first checkpoint, a run has a recipe and nothing else.
-  std::error_code ignored;
-  const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
-  if (resume && !saved && std::filesystem::exists(folder.summary(), ignored)) {
-    return Status::Invalid(
-        folder.path + " is a finished run without a checkpoint to go on from: start a new one");
-  }
   int64_t resumed_step = 0;
   if (saved) {
     LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));

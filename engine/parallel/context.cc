@@ -15,10 +15,27 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "engine/base/check.h"
 #include "engine/base/denormals.h"
+
+#if defined(__has_feature)
+#define LOCKSTEP_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define LOCKSTEP_HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || LOCKSTEP_HAS_FEATURE(thread_sanitizer)
+#include <sanitizer/tsan_interface.h>
+#define LOCKSTEP_HAPPENS_BEFORE(place) \
+  __tsan_release(const_cast<void*>(static_cast<const void*>(place)))
+#define LOCKSTEP_HAPPENS_AFTER(place) \
+  __tsan_acquire(const_cast<void*>(static_cast<const void*>(place)))
+#else
+#define LOCKSTEP_HAPPENS_BEFORE(place) static_cast<void>(0)
+#define LOCKSTEP_HAPPENS_AFTER(place) static_cast<void>(0)
+#endif
 
 namespace lockstep {
 namespace {
@@ -118,7 +135,7 @@ class Context::Team {
     // Helpers linger between loops, so this is almost always one comparison.
     while (s.summoned.load(std::memory_order_relaxed) < s.threads - 1) {
       s.summoned.fetch_add(1, std::memory_order_relaxed);
-      arena_->enqueue([state = state_] { state->Help(); });
+      arena_->enqueue(Summons(state_));
     }
     if (const int64_t count = s.Work(0); count > 0)
       s.done.fetch_add(count, std::memory_order_acq_rel);
@@ -205,6 +222,28 @@ class Context::Team {
     alignas(kCacheLine) std::atomic<int64_t> summoned{0};  // asked for, and not yet gone again
     std::atomic<int64_t> inside{0};
     std::atomic<bool> closing{false};
+  };
+
+  // What TBB's queue hands to a thread of the arena. TBB is not built for ThreadSanitizer, so the
+  // order that the queue keeps is told here: a task is made before it runs, and has ended before
+  // its memory becomes another task's.
+  struct Lifetime {
+    Lifetime() { LOCKSTEP_HAPPENS_AFTER(this); }
+    ~Lifetime() { LOCKSTEP_HAPPENS_BEFORE(this); }
+  };
+  class Summons : Lifetime {
+   public:
+    explicit Summons(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    Summons(Summons&& other) noexcept : Lifetime(), state_(std::move(other.state_)) {
+      LOCKSTEP_HAPPENS_BEFORE(this);
+    }
+    void operator()() const {
+      LOCKSTEP_HAPPENS_AFTER(this);
+      state_->Help();
+    }
+
+   private:
+    std::shared_ptr<State> state_;
   };
 
   std::shared_ptr<State> state_;

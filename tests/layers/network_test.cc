@@ -221,6 +221,27 @@ TEST(NetworkFusionTest, AFoldedNormFollowsItsStatistics) {
   EXPECT_NE(second, third);
 }
 
+TEST(NetworkFusionTest, APredictionFollowsItsWeights) {
+  Context ctx({.threads = 1});
+  const auto layers = [] { return Sequential(Linear(7), Relu(), Linear(5, {.bias = false})); };
+  Network trains = Network::Bind(ctx, layers(), MseLoss(), {.input = {8, 3}, .seed = 1}).value();
+  Network predicts = Network::Bind(ctx, layers(), {.input = {8, 3}, .seed = 1}).value();
+  const std::vector<float> x = Normals(24, 1);
+  std::vector<float> first(40), want(40), got(40);
+  const auto predict = [&](Network& net, std::vector<float>& y) {
+    ASSERT_TRUE(net.Predict({x.data(), {8, 3}}, {y.data(), {8, 5}}).ok());
+  };
+  predict(predicts, first);
+  for (Network* net : {&trains, &predicts}) {
+    for (float& value : net->parameters().values) value *= 1.5f;
+    net->ParametersChanged();
+  }
+  predict(trains, want);
+  predict(predicts, got);
+  EXPECT_NE(got, first);
+  EXPECT_EQ(got, want);
+}
+
 // ---- Dropout
 // ------------------------------------------------------------------------------------------
 

@@ -45,6 +45,39 @@ TEST_F(Export, WritesTheWeightsAloneUnderTheNamesOfPyTorch) {
   EXPECT_EQ(ran.out.find("data.mean"), std::string::npos) << ran.out;
 }
 
+TEST_F(Export, ImportMakesAModelOfWeightsAlone) {
+  Train();
+  ASSERT_EQ(Run("export run w.safetensors").code, 0);
+  EXPECT_TRUE(Says("import " LOCKSTEP_SOURCE_DIR
+                   "/models/recipes/clinical.toml w.safetensors m.safetensors data.size=500",
+                   "3649 parameters; features are standardised"));
+  const auto hash = [&](const std::string& model) {
+    const std::string out = Run("inspect " + model).out;
+    return out.substr(out.find("parameter_hash="), 31);
+  };
+  EXPECT_EQ(hash("m.safetensors"), hash("run"));
+  EXPECT_EQ(Run("eval m.safetensors").out, Run("eval run").out);
+}
+
+TEST_F(Export, TrainingStartsFromWeights) {
+  const std::string recipe = "train " LOCKSTEP_SOURCE_DIR
+                             "/models/recipes/clinical.toml data.size=500 train.epochs=1 ";
+  Train();
+  ASSERT_EQ(Run("export run w.safetensors").code, 0);
+  ASSERT_EQ(Run(recipe + "model.weights=w.safetensors output.folder=theirs").code, 0);
+  ASSERT_EQ(Run(recipe + "model.weights=run/model.safetensors output.folder=ours").code, 0);
+  const auto first = Summary("run"), theirs = Summary("theirs"), ours = Summary("ours");
+  EXPECT_LT(theirs["train"]["loss"], first["train"]["loss"]);
+  EXPECT_EQ(theirs["parameter_hash"], ours["parameter_hash"]);
+
+  ExpectFails("train " LOCKSTEP_SOURCE_DIR
+              "/models/recipes/clinical.toml data.size=500 model.hidden=[8] "
+              "model.weights=w.safetensors output.folder=no",
+              "w.safetensors: ");
+  ExpectFails(recipe + "model.weights=nothing output.folder=no", "nothing: cannot open");
+  EXPECT_FALSE(fs::exists(folder_ / "no"));
+}
+
 TEST_F(Export, SaysWhatIsWrongAndLeavesNoFile) {
   Train();
   ExpectFails("export run out.bin", "the ending says the format");

@@ -6,6 +6,7 @@
 #include "layers/linear.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 #include <vector>
@@ -124,40 +125,37 @@ void Linear::Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTenso
   for (int64_t s = 0; s < shards; ++s) {
     shard_rows_[static_cast<size_t>(s) + 1] = ShardRange(samples, shards, s).end * (rows / samples);
   }
-  ops::Product(step.ctx,
-               {.m = out_,
-                .n = in_,
-                .k = rows,
-                .a = RowMajor(dz, out_).Transposed(),
-                .b = RowMajor(x.f32(), in_),
-                .c = step.gradient(weight_),
-                .c_stride = in_,
-                .accumulate = step.accumulate,
-                .segments = shard_rows_},
-               scratch);
+  const ops::ProductArgs dw{.m = out_,
+                            .n = in_,
+                            .k = rows,
+                            .a = RowMajor(dz, out_).Transposed(),
+                            .b = RowMajor(x.f32(), in_),
+                            .c = step.gradient(weight_),
+                            .c_stride = in_,
+                            .accumulate = step.accumulate,
+                            .segments = shard_rows_};
+  ops::ProductArgs db, dx_product;
   if (bias_.valid()) {
-    ops::Product(step.ctx,
-                 {.m = 1,
-                  .n = out_,
-                  .k = rows,
-                  .a = {.data = &kOne, .row_stride = 0, .col_stride = 0},
-                  .b = RowMajor(dz, out_),
-                  .c = step.gradient(bias_),
-                  .c_stride = out_,
-                  .accumulate = step.accumulate,
-                  .segments = shard_rows_},
-                 scratch);
+    db = {.m = 1,
+          .n = out_,
+          .k = rows,
+          .a = {.data = &kOne, .row_stride = 0, .col_stride = 0},
+          .b = RowMajor(dz, out_),
+          .c = step.gradient(bias_),
+          .c_stride = out_,
+          .accumulate = step.accumulate,
+          .segments = shard_rows_};
   }
-  if (dx.empty()) return;
-  ops::Product(step.ctx,
-               {.m = rows,
-                .n = in_,
-                .k = out_,
-                .a = RowMajor(dz, out_),
-                .b = RowMajor(step.value(weight_), in_),
-                .c = dx.f32(),
-                .c_stride = in_},
-               scratch);
+  if (!dx.empty()) {
+    dx_product = {.m = rows,
+                  .n = in_,
+                  .k = out_,
+                  .a = RowMajor(dz, out_),
+                  .b = RowMajor(step.value(weight_), in_),
+                  .c = dx.f32(),
+                  .c_stride = in_};
+  }
+  ops::Products(step.ctx, std::array{dw, dx_product, db}, scratch);
 }
 
 bool Linear::FuseActivation(kernels::Activation activation) {

@@ -138,7 +138,8 @@ template <int kTileRows, int kTileVecs>
 HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileVecs]) {
   const TileTag d;
   constexpr int kCols = kTileVecs * kLanes;
-  const TileOutput& out = *args.output;
+  const TileOutput out = *args.output;
+  float* const c = args.c;
   if (HWY_UNLIKELY(args.cols != kCols)) {
     HWY_ALIGN float sums[kTileRows * kCols];
     LOCKSTEP_GEMM_UNROLL
@@ -154,8 +155,7 @@ HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileV
     for (int i = 0; i < kTileRows; ++i) {
       LOCKSTEP_GEMM_UNROLL
       for (int j = 0; j < kTileVecs; ++j) {
-        const float* from = args.c + i * out.c_stride + j * kLanes;
-        acc[i][j] = hn::Add(hn::LoadU(d, from), acc[i][j]);
+        acc[i][j] = hn::Add(hn::LoadU(d, c + i * out.c_stride + j * kLanes), acc[i][j]);
       }
     }
   }
@@ -181,7 +181,7 @@ HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileV
   for (int i = 0; i < kTileRows; ++i) {
     LOCKSTEP_GEMM_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
-      hn::StoreU(acc[i][j], d, args.c + i * out.c_stride + j * kLanes);
+      hn::StoreU(acc[i][j], d, c + i * out.c_stride + j * kLanes);
     }
   }
 }

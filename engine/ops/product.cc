@@ -1,6 +1,7 @@
 #include "engine/ops/product.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -74,6 +75,55 @@ kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end,
           .segments = args.segments};
 }
 
+// How a product is spread: tasks of one block, or with a grid of rows of several cells.
+struct Tasks {
+  Blocks blocks;
+  int64_t row_blocks = 1;
+  int64_t count() const { return row_blocks * blocks.cols; }
+};
+
+int64_t CellsOf(const ProductArgs& args) { return static_cast<int64_t>(args.row_grid.size()) - 1; }
+
+Tasks TasksOf(const ProductArgs& args, int64_t threads) {
+  if (args.m == 0 || args.n == 0) return {.blocks = {}, .row_blocks = 0};
+  if (threads == 1 && !args.finished && args.m <= kernels::kGemmBlockRows &&
+      args.n <= kernels::kGemmBlockCols) {
+    return {.blocks = {.width = args.n}};  // to choose would take as long as a small product
+  }
+  Tasks tasks;
+  tasks.blocks =
+      ChooseBlocks(args.m, args.n, threads, args.finished ? kCachedBlock : kLargestBlock);
+  // With a grid a task takes whole cells, about as many rows of them as it would take without.
+  const int64_t rows = tasks.blocks.rows, cells = CellsOf(args);
+  tasks.row_blocks = cells >= 1 ? std::min(rows, cells) : rows;
+  return tasks;
+}
+
+void RunTask(const ProductArgs& args, const Tasks& tasks, int64_t task, float* scratch) {
+  const int64_t row_block = task % tasks.row_blocks;
+  const int64_t col = task / tasks.row_blocks * tasks.blocks.width;
+  const int64_t col_end = std::min(col + tasks.blocks.width, args.n);
+  const int64_t cells = CellsOf(args);
+  const bool gridded = cells >= 1;
+  const auto cell_row = [&](int64_t cell) { return args.row_grid[static_cast<size_t>(cell)]; };
+  const int64_t first_cell = cells * row_block / tasks.row_blocks;
+  const int64_t last_cell = cells * (row_block + 1) / tasks.row_blocks;
+  const int64_t row_begin = gridded ? cell_row(first_cell) : args.m * row_block / tasks.row_blocks;
+  const int64_t row_end =
+      gridded ? cell_row(last_cell) : args.m * (row_block + 1) / tasks.row_blocks;
+  const int64_t parts = CeilDiv(row_end - row_begin, kernels::kGemmBlockRows);
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t row = row_begin + (row_end - row_begin) * part / parts;
+    const int64_t next_row = row_begin + (row_end - row_begin) * (part + 1) / parts;
+    kernels::Gemm(BlockOf(args, row, next_row, col, col_end), scratch);
+  }
+  if (!args.finished) return;
+  if (!gridded) return (*args.finished)(row_begin, row_end, col, col_end);
+  for (int64_t cell = first_cell; cell < last_cell; ++cell) {
+    (*args.finished)(cell_row(cell), cell_row(cell + 1), col, col_end);
+  }
+}
+
 }  // namespace
 
 int64_t ProductScratch(int threads, int64_t m, int64_t n, int64_t k, int64_t segments) {
@@ -81,47 +131,45 @@ int64_t ProductScratch(int threads, int64_t m, int64_t n, int64_t k, int64_t seg
 }
 
 void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch) {
-  const int64_t m = args.m, n = args.n, k = args.k;
-  if (m == 0 || n == 0) return;
-  const int64_t segments = std::max<int64_t>(1, static_cast<int64_t>(args.segments.size()) - 1);
-  const int64_t thread_scratch = ThreadScratch(m, n, k, segments);
-  const int64_t work = m * n * std::max<int64_t>(k, 1) / 8;
+  Products(ctx, {&args, 1}, scratch);
+}
+
+void Products(Context& ctx, std::span<const ProductArgs> all, std::span<float> scratch) {
+  LOCKSTEP_CHECK_LE(all.size(), kMostProducts);
+  int64_t work = 0, thread_scratch = 0;
+  for (const ProductArgs& args : all) {
+    const int64_t segments = std::max<int64_t>(1, static_cast<int64_t>(args.segments.size()) - 1);
+    work += args.m * args.n * std::max<int64_t>(args.k, 1) / 8;
+    thread_scratch = std::max(thread_scratch, ThreadScratch(args.m, args.n, args.k, segments));
+  }
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
   LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()), threads * thread_scratch);
 
-  if (threads == 1 && !args.finished && m <= kernels::kGemmBlockRows &&
-      n <= kernels::kGemmBlockCols) {
-    // One block on the caller: no loop to set up, which takes as long as a small product.
-    ScopedFlushDenormals flush;
-    return kernels::Gemm(BlockOf(args, 0, m, 0, n), scratch.data());
+  std::array<Tasks, kMostProducts> tasks;
+  int64_t count = 0;
+  for (size_t p = 0; p < all.size(); ++p) {
+    tasks[p] = TasksOf(all[p], threads);
+    count += tasks[p].count();
   }
-
-  const Blocks blocks = ChooseBlocks(m, n, threads, args.finished ? kCachedBlock : kLargestBlock);
-  // With a grid a task takes whole cells, about as many rows of them as it would take without.
-  const int64_t cells = static_cast<int64_t>(args.row_grid.size()) - 1;
-  const bool gridded = cells >= 1;
-  const int64_t row_blocks = gridded ? std::min(blocks.rows, cells) : blocks.rows;
-  const auto cell_row = [&](int64_t cell) { return args.row_grid[static_cast<size_t>(cell)]; };
-
-  ctx.ForWithThread(row_blocks * blocks.cols, work, [&](int64_t task, int thread) {
-    const int64_t row_block = task % row_blocks;
-    const int64_t col = task / row_blocks * blocks.width;
-    const int64_t cols = std::min(blocks.width, n - col);
-    const int64_t first_cell = cells * row_block / row_blocks;
-    const int64_t last_cell = cells * (row_block + 1) / row_blocks;
-    const int64_t row_begin = gridded ? cell_row(first_cell) : m * row_block / row_blocks;
-    const int64_t row_end = gridded ? cell_row(last_cell) : m * (row_block + 1) / row_blocks;
-    const int64_t parts = CeilDiv(row_end - row_begin, kernels::kGemmBlockRows);
-    for (int64_t part = 0; part < parts; ++part) {
-      const int64_t row = row_begin + (row_end - row_begin) * part / parts;
-      const int64_t next_row = row_begin + (row_end - row_begin) * (part + 1) / parts;
-      kernels::Gemm(BlockOf(args, row, next_row, col, col + cols),
-                    scratch.data() + thread * thread_scratch);
+  if (threads == 1) {
+    ScopedFlushDenormals flush;
+    for (size_t p = 0; p < all.size(); ++p) {
+      for (int64_t task = 0; task < tasks[p].count(); ++task)
+        RunTask(all[p], tasks[p], task, scratch.data());
     }
-    if (!args.finished) return;
-    if (!gridded) return (*args.finished)(row_begin, row_end, col, col + cols);
-    for (int64_t cell = first_cell; cell < last_cell; ++cell) {
-      (*args.finished)(cell_row(cell), cell_row(cell + 1), col, col + cols);
+    return;
+  }
+  ctx.ForWithThread(count, work, [&](int64_t task, int thread) {
+    // Each thread has its share of every product: of the rows, for instance, that it made itself.
+    for (int64_t share = 0;; ++share) {
+      for (size_t p = 0; p < all.size(); ++p) {
+        const int64_t begin = tasks[p].count() * share / threads;
+        const int64_t end = tasks[p].count() * (share + 1) / threads;
+        if (task < end - begin) {
+          return RunTask(all[p], tasks[p], begin + task, scratch.data() + thread * thread_scratch);
+        }
+        task -= end - begin;
+      }
     }
   });
 }

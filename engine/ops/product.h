@@ -59,6 +59,11 @@ int64_t ProductScratch(int threads, int64_t m, int64_t n, int64_t k, int64_t seg
 // `scratch`: at least ProductScratch(...) floats, best aligned to 64 bytes; contents are lost.
 void Product(Context& ctx, const ProductArgs& args, std::span<float> scratch);
 
+// Several products at once, at most kMostProducts, none of which reads what another writes: threads
+// that are done with one go on with the next. `scratch`: as much as the most demanding needs alone.
+inline constexpr size_t kMostProducts = 4;
+void Products(Context& ctx, std::span<const ProductArgs> all, std::span<float> scratch);
+
 }  // namespace lockstep::ops
 
 #endif  // LOCKSTEP_ENGINE_OPS_PRODUCT_H_

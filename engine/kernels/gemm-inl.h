@@ -45,11 +45,11 @@ inline constexpr int kLanes = HWY_LANES(float);
 //
 // Measured on Zen 3 (AVX2), one core, as shares of the peak rate. The tile alone with operands in
 // L1: 6 x 2 reaches 0.97 to 1.00 from k = 256 on and 0.77 at k = 20. The loop over k must begin a
-// cache line of code (the build says -falign-loops=64 for this file): a whole product gains a tenth.
+// cache line of code (the build says -falign-loops=64 for this file): a product gains a tenth.
 // Tried and not better: 4 x 3 (0.90 to 0.97); the loop over k unrolled by 2 (same) or 4 (small
-// products 8 % slower); kDepth 192 to 400 (within 3 %); A prefetched in the loop (same); sums
-// between two visits kept in C instead of `partial` (a tenth slower: its rows are powers of two
-// apart).
+// products 8 % slower); kDepth 192 to 400 (within 3 %); A prefetched in the loop, or the next
+// tile's rows of A before this tile (same); two or four times as many tasks (same); sums between
+// two visits kept in C instead of `partial` (a tenth slower: its rows are powers of two apart).
 #if HWY_TARGET == HWY_AVX3
 inline constexpr int kRows = 14, kVecs = 2, kDirectRows = 8;
 #elif HWY_TARGET == HWY_AVX2

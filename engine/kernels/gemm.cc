@@ -36,7 +36,8 @@ constexpr auto kWideTiles = TilesUpTo<kWideVecs, false, kWideRows>();
 
 constexpr int64_t kL1Floats = 8192;  // 32 KB
 // Tiles of A that are packed and used together; they stay in the L2 cache (152 KB with AVX2, 355 KB
-// with AVX-512, whose machines have 1 MB or more). All panels of B pass by each group, so they are packed once for all rows of the block.
+// with AVX-512, whose machines have 1 MB or more). All panels of B pass by each group, so they are
+// packed once for all rows of the block.
 constexpr int64_t kGroupTiles = 24;
 static_assert(kGroupTiles % kPackedAtOnce == 0);
 
@@ -201,10 +202,7 @@ class BlockProduct {
       const int64_t row = FirstRow(t), rows = FirstRow(t + 1) - row;
       if (pack_a_) {
         tile.a = PackedTile(t);
-        if (panel == 0) {
-          PackTile(t);
-          // if (t + 1 < group_end_) FetchTile(t + 1);
-        }
+        if (panel == 0) PackTile(t);
         tile.a_step = rows;
       } else {
         tile.a = a.data + row * a.row_stride + stretch_.k_begin * a.col_stride;
@@ -234,18 +232,6 @@ class BlockProduct {
       const int count = static_cast<int>(std::min<int64_t>(kPackedAtOnce, group_end_ - t));
       for (int i = 0; i <= count; ++i) first_row[i] = FirstRow(t + i);
       PackNeighbours(a.data, a.col_stride, first_row, count, args_.m - row, Depth(), PackedTile(t));
-    }
-  }
-
-  // Fetches the rows of a tile of A, which are far apart, into the L2 cache: they will be packed
-  // when the tile before them has been computed.
-  void FetchTile(int64_t t) const {
-    if (args_.a.col_stride != 1) return;
-    constexpr int64_t kLineFloats = 16;
-    for (int64_t row = FirstRow(t); row < FirstRow(t + 1); ++row) {
-      const float* from = args_.a.From(row, stretch_.k_begin).data;
-      for (int64_t k = 0; k < Depth(); k += kLineFloats)
-        __builtin_prefetch(from + k, /*write=*/0, /*locality: L2*/ 2);
     }
   }
 

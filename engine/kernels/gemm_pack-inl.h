@@ -87,9 +87,12 @@ HWY_INLINE void PackTransposed(const float* from, int64_t stride, int64_t count,
 HWY_INLINE void PackCopied(const float* HWY_RESTRICT from, int64_t stride, int64_t count, int64_t k,
                            int64_t width, float* HWY_RESTRICT panel) {
   const TileTag d;
-  if (count == width && width % kLanes == 0) {
-    for (int64_t p = 0; p < k; ++p, from += stride, panel += width) {
-      for (int64_t i = 0; i < width; i += kLanes) hn::StoreU(hn::LoadU(d, from + i), d, panel + i);
+  if (count == kPanel && width == kPanel) {
+    for (int64_t p = 0; p < k; ++p, from += stride, panel += kPanel) {
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = 0; i < kPanel; i += kLanes) {
+        hn::StoreU(hn::LoadU(d, from + i), d, panel + i);
+      }
     }
     return;
   }

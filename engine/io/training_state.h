@@ -26,9 +26,9 @@ struct TrainingState {
   int64_t batch_in_epoch = 0;  // batches of that epoch already done
   uint64_t seed = 0;
   int64_t shards = 1;
-  std::optional<double> best_metric;                       // the best validation metric so far
-  std::string recipe;                                      // the recipe's text as run
-  std::map<std::string, BatchNormConvention> batch_norms;  // by the layer's name: "1"
+  std::optional<double> best_metric{};                       // the best validation metric so far
+  std::string recipe{};                                      // the recipe's text as run
+  std::map<std::string, BatchNormConvention> batch_norms{};  // by the layer's name: "1"
 
   bool operator==(const TrainingState&) const = default;
 };

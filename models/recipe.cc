@@ -255,7 +255,7 @@ void PrintValue(const std::string& value, std::string& out) {
   out += '"';
   for (const char c : value) {
     if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       constexpr char kHex[] = "0123456789abcdef";
       out += std::string("\\u00") + kHex[(c >> 4) & 15] + kHex[c & 15];
     } else {

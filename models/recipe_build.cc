@@ -232,8 +232,8 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
 Status StartFromWeights(const Recipe& recipe, Network& network) {
   const std::string& path = recipe.model.weights;
   if (path.empty()) return Status::Ok();
-  LOCKSTEP_TRY_ASSIGN(const SafetensorsFile file, ReadSafetensors(path));
-  if (!file.metadata.contains(std::string(kChecksumKey))) return ImportWeights(path, network);
+  LOCKSTEP_TRY_ASSIGN(const SafetensorsHeader header, ReadSafetensorsHeader(path));
+  if (!header.metadata.contains(std::string(kChecksumKey))) return ImportWeights(path, network);
   return LoadModel(path, network).status();
 }
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "bench/floats.h"
-#include "engine/kernels/activation.h"
-#include "engine/kernels/softmax.h"
+#include "engine/kernels/elementwise/activation.h"
+#include "engine/kernels/elementwise/softmax.h"
 #include "engine/ops/elementwise.h"
 #include "engine/parallel/context.h"
 #include "tests/reference/activation.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/kernels/peak.h"
+#include "engine/kernels/product/peak.h"
 #include "engine/parallel/context.h"
 
 namespace lockstep {

@@ -12,7 +12,7 @@
 #include <string>
 
 #include "engine/base/status.h"
-#include "engine/kernels/activation_kind.h"
+#include "engine/kernels/elementwise/activation_kind.h"
 #include "engine/parallel/context.h"
 #include "engine/plan/planner.h"
 #include "engine/plan/workspace.h"

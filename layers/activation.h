@@ -1,12 +1,12 @@
 // Activations, element by element (torch.nn.ReLU, LeakyReLU, GELU, SiLU, Sigmoid, Tanh, Softplus).
-// Formulas: engine/kernels/activation.h. Any shape; no parameters.
+// Formulas: engine/kernels/elementwise/activation.h. Any shape; no parameters.
 #ifndef LOCKSTEP_LAYERS_ACTIVATION_H_
 #define LOCKSTEP_LAYERS_ACTIVATION_H_
 
 #include <optional>
 #include <string>
 
-#include "engine/kernels/activation.h"
+#include "engine/kernels/elementwise/activation.h"
 #include "engine/layer.h"
 
 namespace lockstep {

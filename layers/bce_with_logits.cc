@@ -3,7 +3,7 @@
 //   backward  dx   = scale * w ((1 + (p - 1) t) s(x) - p t)
 #include "layers/bce_with_logits.h"
 
-#include "engine/kernels/losses.h"
+#include "engine/kernels/elementwise/losses.h"
 
 namespace lockstep {
 namespace {

@@ -7,7 +7,7 @@
 //   backward  dy_rc  = scale * d loss_r / d y_rc
 #include "layers/cross_entropy.h"
 
-#include "engine/kernels/softmax.h"
+#include "engine/kernels/elementwise/softmax.h"
 
 namespace lockstep {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/base/random.h"
-#include "engine/kernels/dropout.h"
+#include "engine/kernels/elementwise/dropout.h"
 #include "engine/ops/elementwise.h"
 
 namespace lockstep {

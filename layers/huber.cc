@@ -3,7 +3,7 @@
 //   elements backward  dy = scale * clamp(e, -delta, delta)
 #include "layers/huber.h"
 
-#include "engine/kernels/losses.h"
+#include "engine/kernels/elementwise/losses.h"
 
 namespace lockstep {
 

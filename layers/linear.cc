@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/base/check.h"
-#include "engine/kernels/activation.h"
+#include "engine/kernels/elementwise/activation.h"
 #include "engine/ops/product.h"
 #include "engine/parallel/shards.h"
 

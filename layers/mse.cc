@@ -3,7 +3,7 @@
 //   backward  dy   = scale * 2 (y - t)
 #include "layers/mse.h"
 
-#include "engine/kernels/losses.h"
+#include "engine/kernels/elementwise/losses.h"
 
 namespace lockstep {
 

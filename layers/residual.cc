@@ -3,7 +3,7 @@
 //   backward  dz = dy where act let through,  dx = dbody(dz) + ds(dz)
 #include "layers/residual.h"
 
-#include "engine/kernels/elementwise.h"
+#include "engine/kernels/elementwise/elementwise.h"
 #include "engine/ops/elementwise.h"
 
 namespace lockstep {

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "engine/base/status.h"
-#include "engine/data/builtin_clinical.h"
+#include "engine/data/builtin/clinical.h"
 #include "engine/data/loader.h"
-#include "engine/data/standardize.h"
+#include "engine/data/table/standardize.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/data/builtin_digits.h"
-#include "engine/data/csv.h"
-#include "engine/data/idx.h"
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/data/builtin/digits.h"
+#include "engine/data/image/idx.h"
 #include "engine/data/split.h"
-#include "engine/io/checkpoint.h"
+#include "engine/data/table/csv.h"
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
 #include "engine/optim/adam.h"

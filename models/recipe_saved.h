@@ -8,11 +8,11 @@
 #include <string>
 
 #include "engine/base/status.h"
-#include "engine/data/csv_features.h"
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/checkpoint/training_state.h"
 #include "engine/data/dataset.h"
-#include "engine/data/standardize.h"
-#include "engine/io/checkpoint.h"
-#include "engine/io/training_state.h"
+#include "engine/data/table/csv_features.h"
+#include "engine/data/table/standardize.h"
 #include "engine/train/network.h"
 #include "models/recipe.h"
 

@@ -13,8 +13,8 @@
 
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
-#include "tools/commands.h"
-#include "tools/version.h"
+#include "tools/command/commands.h"
+#include "tools/command/version.h"
 
 namespace lockstep::tools {
 namespace {

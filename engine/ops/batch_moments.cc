@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
-#include "engine/kernels/moments.h"
+#include "engine/kernels/norm/moments.h"
 #include "engine/ops/row_tasks.h"
 
 namespace lockstep::ops {

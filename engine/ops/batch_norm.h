@@ -1,5 +1,5 @@
 // Batch normalisation of (R, C), channels last, spread over the threads of a Context. The formulas
-// are in engine/kernels/normalize.h. A layer that trains by itself calls
+// are in engine/kernels/norm/normalize.h. A layer that trains by itself calls
 //
 //   forward    BatchMoments (or its producer fills the partials), MergeMoments, NormalizeBatch
 //   backward   BatchNormBackward, which is GradientSums, MergeGradientSums, InputGradient
@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-#include "engine/kernels/normalize.h"
+#include "engine/kernels/norm/normalize.h"
 #include "engine/ops/batch_moments.h"
 #include "engine/parallel/context.h"
 #include "engine/parallel/shards.h"

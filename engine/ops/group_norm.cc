@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
-#include "engine/kernels/group_norm.h"
-#include "engine/kernels/moments.h"
-#include "engine/kernels/normalize.h"
+#include "engine/kernels/norm/group_norm.h"
+#include "engine/kernels/norm/moments.h"
+#include "engine/kernels/norm/normalize.h"
 #include "engine/parallel/shards.h"
 
 namespace lockstep::ops {

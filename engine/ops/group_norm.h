@@ -1,5 +1,5 @@
 // GroupNorm and InstanceNorm (groups = channels) spread over the threads of a Context, channels
-// last. Formulas: engine/kernels/group_norm.h.
+// last. Formulas: engine/kernels/norm/group_norm.h.
 //
 // For each sample mean and rstd of a group are kept once for every channel of the group.
 // A sample's statistics merge over fixed stretches of its positions, and dgamma and dbeta over the

@@ -7,7 +7,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/denormals.h"
-#include "engine/kernels/gemm.h"
+#include "engine/kernels/product/gemm.h"
 
 namespace lockstep::ops {
 namespace {

@@ -19,8 +19,8 @@
 #include <optional>
 #include <span>
 
-#include "engine/kernels/activation_kind.h"
-#include "engine/kernels/matrix.h"
+#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/product/matrix.h"
 #include "engine/parallel/context.h"
 #include "engine/parallel/function_ref.h"
 

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "engine/kernels/normalize.h"
-#include "engine/kernels/row_norm.h"
+#include "engine/kernels/norm/normalize.h"
+#include "engine/kernels/norm/row_norm.h"
 #include "engine/ops/row_tasks.h"
 
 namespace lockstep::ops {

@@ -1,4 +1,4 @@
-// LayerNorm and RMSNorm spread over the threads of a Context. Formulas: engine/kernels/row_norm.h.
+// LayerNorm and RMSNorm spread over the threads of a Context. Formulas: engine/kernels/norm/row_norm.h.
 //
 // Work is cut into the row blocks of a RowGrid. The sums of dgamma and dbeta merge by its fixed
 // tree, blocks into shards and shards into the batch: results depend on the grid, never on the

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "engine/base/check.h"
-#include "engine/kernels/optimizer_update.h"
+#include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/finite.h"
 #include "engine/optim/flat_blocks.h"
 #include "engine/parallel/shards.h"

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "engine/base/check.h"
-#include "engine/kernels/optimizer_update.h"
+#include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/flat_blocks.h"
 
 namespace lockstep {

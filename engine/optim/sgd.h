@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "engine/base/status.h"
-#include "engine/kernels/optimizer_update.h"
+#include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/flat_optimizer.h"
 #include "engine/optim/optimizer.h"
 

@@ -1,5 +1,5 @@
 // A network as a list of operations between named values, in the words of ONNX
-// (https://onnx.ai/onnx/operators): layers add themselves to it, engine/io/onnx.h writes it.
+// (https://onnx.ai/onnx/operators): layers add themselves to it, engine/export/onnx.h writes it.
 #ifndef LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
 #define LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
 

@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "engine/io/onnx.h"
+#include "engine/export/onnx.h"
 #include "engine/tensor/graph.h"
 
 namespace lockstep {

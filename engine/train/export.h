@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/base/status.h"
-#include "engine/data/standardize.h"
+#include "engine/data/table/standardize.h"
 #include "engine/train/network.h"
 
 namespace lockstep {

@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include "engine/kernels/activation.h"
-#include "engine/kernels/softmax.h"
+#include "engine/kernels/elementwise/activation.h"
+#include "engine/kernels/elementwise/softmax.h"
 
 namespace lockstep {
 

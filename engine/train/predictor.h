@@ -12,7 +12,7 @@
 
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
-#include "engine/data/standardize.h"
+#include "engine/data/table/standardize.h"
 #include "engine/train/network.h"
 
 namespace lockstep {

@@ -18,10 +18,10 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/checkpoint/training_state.h"
 #include "engine/comm/communicator.h"
 #include "engine/data/loader.h"
-#include "engine/data/standardize.h"
-#include "engine/io/training_state.h"
+#include "engine/data/table/standardize.h"
 #include "engine/optim/clip.h"
 #include "engine/optim/ema.h"
 #include "engine/optim/optimizer.h"

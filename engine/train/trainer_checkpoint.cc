@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
-#include "engine/io/checkpoint.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 #include "engine/train/trainer.h"

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-#include "engine/data/csv_features.h"
+#include "engine/data/table/csv_features.h"
 #include "tests/fuzz/require.h"
 
 using namespace lockstep;  // NOLINT: a program of one file

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/data/csv.h"
+#include "engine/data/table/csv.h"
 #include "tests/fuzz/require.h"
 
 using namespace lockstep;  // NOLINT: a program of one file

@@ -4,7 +4,7 @@
 #include <string>
 #include <variant>
 
-#include "engine/data/idx.h"
+#include "engine/data/image/idx.h"
 #include "tests/fuzz/memory_file.h"
 #include "tests/fuzz/require.h"
 

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/io/checkpoint.h"
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/io/safetensors.h"
 #include "tests/fuzz/memory_file.h"
 #include "tests/fuzz/require.h"

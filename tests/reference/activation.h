@@ -6,7 +6,7 @@
 #include <cmath>
 #include <complex>
 
-#include "engine/kernels/activation.h"
+#include "engine/kernels/elementwise/activation.h"
 
 namespace lockstep::reference {
 

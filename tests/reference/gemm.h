@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/kernels/activation_kind.h"
-#include "engine/kernels/matrix.h"
+#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/product/matrix.h"
 
 namespace lockstep::reference {
 

@@ -1,4 +1,4 @@
-// One element's update by each optimizer kernel (engine/kernels/optimizer_update.h).
+// One element's update by each optimizer kernel (engine/kernels/optimizer/optimizer_update.h).
 //
 // The order of operations and the fused ones are the kernels' own: with T = float every target that
 // has fused multiply-add must give these bits, with T = double this says what they should be.
@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/kernels/optimizer_update.h"
+#include "engine/kernels/optimizer/optimizer_update.h"
 
 namespace lockstep::reference {
 

@@ -62,7 +62,8 @@ typedef enum lockstep_code {
 } lockstep_code;
 
 typedef enum lockstep_task {
-  LOCKSTEP_TASK_AUTO = 0, /* by the recipe's loss.kind and data.task; else by outputs: 1 is binary */
+  LOCKSTEP_TASK_AUTO =
+      0, /* by the recipe's loss.kind and data.task; else by outputs: 1 is binary */
   LOCKSTEP_BINARY = 1,
   LOCKSTEP_CLASSES = 2,
   LOCKSTEP_REGRESSION = 3

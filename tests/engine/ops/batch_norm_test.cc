@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/kernels/moments.h"
+#include "engine/kernels/norm/moments.h"
 #include "engine/kernels/targets.h"
 #include "engine/ops/batch_moments.h"
 #include "gtest/gtest.h"

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "engine/base/denormals.h"
-#include "engine/kernels/row_norm.h"
+#include "engine/kernels/norm/row_norm.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
 

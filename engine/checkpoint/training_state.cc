@@ -1,0 +1,105 @@
+#include "engine/checkpoint/training_state.h"
+
+#include <charconv>
+#include <cmath>
+#include <string_view>
+
+#include "engine/io/file.h"
+#include "engine/io/text.h"
+
+namespace lockstep {
+namespace {
+
+constexpr std::string_view kBatchNormPrefix = "batch_norm.";
+
+template <class T>
+bool ReadNumber(std::string_view text, T& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+Status Damaged(const std::string& key, const std::string& text, const char* expected) {
+  return Status::Corrupt("metadata " + Quoted(key) + " is " + Quoted(text) + ", expected " +
+                         expected + "; use another checkpoint");
+}
+
+template <class T>
+Status Take(const Metadata& metadata, const std::string& key, T& number) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) {
+    return Status::NotFound("metadata " + Quoted(key) +
+                            " is missing; the file is no checkpoint of a training run");
+  }
+  if (!ReadNumber(found->second, number) || (std::is_signed_v<T> && number < T{0})) {
+    return Damaged(key, found->second, "a whole number of at least 0");
+  }
+  return Status::Ok();
+}
+
+// "torch momentum=0.1 eps=1e-05"
+std::string Encode(const BatchNormConvention& norm) {
+  return norm.convention + " momentum=" + TextOf(norm.momentum) + " eps=" + TextOf(norm.eps);
+}
+
+bool Decode(std::string_view text, BatchNormConvention& norm) {
+  constexpr std::string_view kMomentum = " momentum=", kEps = " eps=";
+  const size_t momentum = text.find(kMomentum);
+  const size_t eps = text.find(kEps);
+  if (momentum == std::string_view::npos || eps == std::string_view::npos || eps < momentum) {
+    return false;
+  }
+  norm.convention = text.substr(0, momentum);
+  const size_t begin = momentum + kMomentum.size();
+  return (norm.convention == "torch" || norm.convention == "keras" ||
+          norm.convention == "lesson") &&
+         ReadNumber(text.substr(begin, eps - begin), norm.momentum) &&
+         ReadNumber(text.substr(eps + kEps.size()), norm.eps) && std::isfinite(norm.momentum) &&
+         std::isfinite(norm.eps);
+}
+
+}  // namespace
+
+Metadata MetadataOf(const TrainingState& state) {
+  Metadata metadata = {
+      {"step", std::to_string(state.step)},
+      {"epoch", std::to_string(state.epoch)},
+      {"batch_in_epoch", std::to_string(state.batch_in_epoch)},
+      {"seed", std::to_string(state.seed)},
+      {"shards", std::to_string(state.shards)},
+      {"recipe", state.recipe},
+  };
+  if (state.best_metric) metadata["best_metric"] = TextOf(*state.best_metric);
+  for (const auto& [name, norm] : state.batch_norms) {
+    metadata[std::string(kBatchNormPrefix) + name] = Encode(norm);
+  }
+  return metadata;
+}
+
+Result<TrainingState> TrainingStateFrom(const Metadata& metadata) {
+  TrainingState state;
+  LOCKSTEP_TRY(Take(metadata, "step", state.step));
+  LOCKSTEP_TRY(Take(metadata, "epoch", state.epoch));
+  LOCKSTEP_TRY(Take(metadata, "batch_in_epoch", state.batch_in_epoch));
+  LOCKSTEP_TRY(Take(metadata, "seed", state.seed));
+  LOCKSTEP_TRY(Take(metadata, "shards", state.shards));
+  if (state.shards < 1) return Damaged("shards", metadata.at("shards"), "at least 1");
+  if (const auto recipe = metadata.find("recipe"); recipe != metadata.end()) {
+    state.recipe = recipe->second;
+  }
+  if (const auto best = metadata.find("best_metric"); best != metadata.end()) {
+    double value;
+    if (!ReadNumber(best->second, value)) return Damaged(best->first, best->second, "a number");
+    state.best_metric = value;
+  }
+  for (auto i = metadata.lower_bound(std::string(kBatchNormPrefix));
+       i != metadata.end() && i->first.starts_with(kBatchNormPrefix); ++i) {
+    BatchNormConvention norm;
+    if (!Decode(i->second, norm)) {
+      return Damaged(i->first, i->second, "as in \"torch momentum=0.1 eps=1e-05\"");
+    }
+    state.batch_norms[i->first.substr(kBatchNormPrefix.size())] = norm;
+  }
+  return state;
+}
+
+}  // namespace lockstep

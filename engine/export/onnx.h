@@ -1,0 +1,22 @@
+// ONNX models: out only. https://onnx.ai/onnx/repo-docs/IR.html
+#ifndef LOCKSTEP_ENGINE_EXPORT_ONNX_H_
+#define LOCKSTEP_ENGINE_EXPORT_ONNX_H_
+
+#include <string>
+
+#include "engine/base/status.h"
+#include "engine/tensor/graph.h"
+
+namespace lockstep {
+
+// The version of ONNX's operators that graphs are made of: the first with every operator that the
+// layers use in the form they use it, so that the oldest programs can read the file.
+inline constexpr int kOnnxOpset = 13;
+
+// Atomic; the same graph gives the same bytes. One input and one output, both fp32, whose first
+// extent is named "batch". An error if it would exceed 2 GiB, the most that such a file may have.
+Status WriteOnnx(const std::string& path, const Graph& graph);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_EXPORT_ONNX_H_

@@ -1,0 +1,124 @@
+#include "engine/kernels/elementwise/elementwise.h"
+
+#include "engine/kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/elementwise/elementwise.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "engine/kernels/norm/row_sum-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+void FillTarget(float value, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::Set(d, value), d, y + i); });
+}
+
+void AddTarget(const float* a, const float* b, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
+  });
+}
+
+void ScaleTarget(float factor, const float* x, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor)), d, y + i);
+  });
+}
+
+void AddScaledToTarget(float factor, const float* x, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    const auto sum = hn::MulAdd(hn::LoadU(d, x + i), hn::Set(d, factor), hn::LoadU(d, y + i));
+    hn::StoreU(sum, d, y + i);
+  });
+}
+
+void ConvertU8Target(const uint8_t* x, float scale, float shift, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::RebindToSigned<decltype(d)> di;
+    const hn::Rebind<uint8_t, decltype(d)> du8;
+    const auto v = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(du8, x + i)));
+    hn::StoreU(hn::MulAdd(v, hn::Set(d, scale), hn::Set(d, shift)), d, y + i);
+  });
+}
+
+void ConvertToBF16Target(const float* x, BFloat16* y, int64_t n) {
+  auto* out = reinterpret_cast<uint16_t*>(y);
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::RebindToUnsigned<decltype(d)> du;
+    const hn::RebindToSigned<decltype(d)> di;
+    const hn::Rebind<uint16_t, decltype(d)> du16;
+    const auto word = hn::BitCast(du, hn::LoadU(d, x + i));
+    const auto odd = hn::And(hn::ShiftRight<16>(word), hn::Set(du, 1u));
+    const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(word, hn::Set(du, 0x7FFFu)), odd));
+    const auto quiet = hn::Or(hn::ShiftRight<16>(word), hn::Set(du, 0x40u));
+    // Compared as integers, so that it does not matter how the processor treats denormals or NaN.
+    const auto magnitude = hn::BitCast(di, hn::And(word, hn::Set(du, 0x7FFFFFFFu)));
+    const auto nan = hn::Gt(magnitude, hn::Set(di, 0x7F800000));
+    const auto half = hn::IfThenElse(hn::RebindMask(du, nan), quiet, rounded);
+    // At most 0xFFFF, so saturation does nothing.
+    hn::StoreU(hn::DemoteTo(du16, hn::BitCast(di, half)), du16, out + i);
+  });
+}
+
+void ConvertFromBF16Target(const BFloat16* x, float* y, int64_t n) {
+  const auto* in = reinterpret_cast<const uint16_t*>(x);
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    const hn::RebindToUnsigned<decltype(d)> du;
+    const hn::Rebind<uint16_t, decltype(d)> du16;
+    const auto word = hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(du16, in + i)));
+    hn::StoreU(hn::BitCast(d, word), d, y + i);
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lockstep::kernels {
+namespace {
+HWY_EXPORT(FillTarget);
+HWY_EXPORT(AddTarget);
+HWY_EXPORT(ScaleTarget);
+HWY_EXPORT(AddScaledToTarget);
+HWY_EXPORT(ConvertU8Target);
+HWY_EXPORT(ConvertToBF16Target);
+HWY_EXPORT(ConvertFromBF16Target);
+}  // namespace
+
+void Fill(float value, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(FillTarget)(value, y, n); }
+
+void Add(const float* a, const float* b, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(AddTarget)(a, b, y, n);
+}
+
+void AddTo(const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(AddTarget)(x, y, y, n); }
+
+void Scale(float factor, const float* x, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ScaleTarget)(factor, x, y, n);
+}
+
+void AddScaledTo(float factor, const float* x, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(AddScaledToTarget)(factor, x, y, n);
+}
+
+void ConvertU8(const uint8_t* x, float scale, float shift, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ConvertU8Target)(x, scale, shift, y, n);
+}
+
+void ConvertToBF16(const float* x, BFloat16* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ConvertToBF16Target)(x, y, n);
+}
+
+void ConvertFromBF16(const BFloat16* x, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(ConvertFromBF16Target)(x, y, n);
+}
+
+}  // namespace lockstep::kernels
+#endif  // HWY_ONCE

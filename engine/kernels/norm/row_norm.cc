@@ -1,0 +1,297 @@
+#include "engine/kernels/norm/row_norm.h"
+
+#include <cmath>
+
+#include "engine/kernels/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/kernels/norm/row_norm.cc"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "engine/kernels/norm/row_sum-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace lockstep::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Rows whose dgamma and dbeta are summed in single precision before they are added in double. With
+// C = 768 the tile's x and dy are 48 KB: past L1, but L2 keeps up with the arithmetic.
+constexpr int64_t kTileRows = 8;
+
+// Stores past the caches need whole aligned vectors, and a fence after the last of them.
+template <bool kStream, class D>
+HWY_INLINE void Put(D d, hn::Vec<D> v, float* to) {
+  if constexpr (kStream) {
+    hn::Stream(v, d, to);
+  } else {
+    hn::StoreU(v, d, to);
+  }
+}
+
+bool CanStream(const float* to, int64_t columns) {
+  constexpr size_t kLine = 64;
+  return reinterpret_cast<uintptr_t>(to) % kLine == 0 &&
+         static_cast<size_t>(columns) * sizeof(float) % kLine == 0;
+}
+
+struct RowMoments {
+  double mean;
+  double variance;
+  bool in_single;  // finite in single precision
+};
+
+// The plain two passes in double, for rows whose squares a float cannot hold.
+RowMoments MomentsInDouble(const float* x, int64_t n, bool centred) {
+  const auto count = static_cast<double>(n);
+  double sum = 0.0, squares = 0.0;
+  for (int64_t i = 0; centred && i < n; ++i) sum += static_cast<double>(x[i]);
+  const double mean = sum / count;
+  for (int64_t i = 0; i < n; ++i) {
+    const double d = static_cast<double>(x[i]) - mean;
+    squares += d * d;
+  }
+  return {mean, squares / count, false};
+}
+
+template <bool kCentred>
+HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
+  const auto count = static_cast<double>(n);
+  float mean = 0.0f;
+  if constexpr (kCentred) {
+    // Summed about the first element: differences of neighbours are nearly exact, a constant row
+    // sums to exactly 0, and where the first is an outlier the deviation is as large.
+    const float shift = x[0];
+    const double sum = SumRow<1>(n, [&](auto d, int64_t i, auto* sums) HWY_ATTR {
+      sums[0] = hn::Add(sums[0], hn::Sub(hn::LoadU(d, x + i), hn::Set(d, shift)));
+    })[0];
+    mean = static_cast<float>(static_cast<double>(shift) + sum / count);
+  }
+  const double squares = SumRow<1>(n, [&](auto d, int64_t i, auto* sums) HWY_ATTR {
+    const auto v = hn::LoadU(d, x + i);
+    const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
+    sums[0] = hn::MulAdd(delta, delta, sums[0]);
+  })[0];
+  if (!std::isfinite(squares)) return MomentsInDouble(x, n, kCentred);
+  return {static_cast<double>(mean), squares / count, true};
+}
+
+template <bool kGamma, bool kBeta, bool kCentred, bool kStream>
+HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float rstd, const float* gamma,
+                             const float* beta, float* y) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    const auto v = hn::LoadU(d, x + i);
+    const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
+    auto out = hn::Mul(delta, hn::Set(d, rstd));
+    if constexpr (kGamma && kBeta) {
+      out = hn::MulAdd(out, hn::LoadU(d, gamma + i), hn::LoadU(d, beta + i));
+    } else if constexpr (kGamma) {
+      out = hn::Mul(out, hn::LoadU(d, gamma + i));
+    } else if constexpr (kBeta) {
+      out = hn::Add(out, hn::LoadU(d, beta + i));
+    }
+    Put<kStream>(d, out, y + i);
+  });
+}
+
+// Where the moments took double, x - mean or rstd may leave the range of a float, y does not.
+void NormalizeRowInDouble(const float* x, int64_t n, double mean, double rstd, const float* gamma,
+                          const float* beta, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    double out = (static_cast<double>(x[i]) - mean) * rstd;
+    if (gamma != nullptr) out *= static_cast<double>(gamma[i]);
+    if (beta != nullptr) out += static_cast<double>(beta[i]);
+    y[i] = static_cast<float>(out);
+  }
+}
+
+template <bool kGamma, bool kBeta, bool kCentred>
+void ForwardRows(const RowNormForwardArgs& args) {
+  const int64_t n = args.columns;
+  const bool stream = args.stream && CanStream(args.y, n);
+  for (int64_t r = 0; r < args.rows; ++r) {
+    const float* x = args.x + r * n;
+    float* y = args.y + r * n;
+    const RowMoments moments = Moments<kCentred>(x, n);
+    const double rstd = 1.0 / std::sqrt(moments.variance + static_cast<double>(args.epsilon));
+    if (kCentred && args.mean != nullptr) args.mean[r] = static_cast<float>(moments.mean);
+    if (args.rstd != nullptr) args.rstd[r] = static_cast<float>(rstd);
+    if (HWY_LIKELY(moments.in_single)) {
+      const auto mean32 = static_cast<float>(moments.mean), rstd32 = static_cast<float>(rstd);
+      stream ? NormalizeRow<kGamma, kBeta, kCentred, true>(x, n, mean32, rstd32, args.gamma,
+                                                           args.beta, y)
+             : NormalizeRow<kGamma, kBeta, kCentred, false>(x, n, mean32, rstd32, args.gamma,
+                                                            args.beta, y);
+    } else {
+      NormalizeRowInDouble(x, n, moments.mean, rstd, args.gamma, kCentred ? args.beta : nullptr, y);
+    }
+  }
+  if (stream) hwy::FlushStream();
+}
+
+void LayerNormForwardTarget(const RowNormForwardArgs& args) {
+  if (args.gamma != nullptr) {
+    args.beta != nullptr ? ForwardRows<true, true, true>(args)
+                         : ForwardRows<true, false, true>(args);
+  } else {
+    args.beta != nullptr ? ForwardRows<false, true, true>(args)
+                         : ForwardRows<false, false, true>(args);
+  }
+}
+
+void RmsNormForwardTarget(const RowNormForwardArgs& args) {
+  args.gamma != nullptr ? ForwardRows<true, false, false>(args)
+                        : ForwardRows<false, false, false>(args);
+}
+
+// What the gradient of one row needs.
+struct RowConstants {
+  float mean, rstd, c1, c2;
+};
+
+template <bool kGamma, bool kCentred>
+HWY_INLINE RowConstants GradientMeans(const float* x, const float* dy, const float* gamma,
+                                      int64_t n, float mean, float rstd) {
+  const auto sums = SumRow<2>(n, [&](auto d, int64_t i, auto* s) HWY_ATTR {
+    const auto v = hn::LoadU(d, x + i);
+    const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
+    auto g = hn::LoadU(d, dy + i);
+    if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, gamma + i));
+    if constexpr (kCentred) s[0] = hn::Add(s[0], g);
+    s[1] = hn::MulAdd(g, hn::Mul(delta, hn::Set(d, rstd)), s[1]);
+  });
+  const auto count = static_cast<double>(n);
+  return {mean, rstd, static_cast<float>(sums[0] / count), static_cast<float>(sums[1] / count)};
+}
+
+template <class D>
+HWY_INLINE void AddToDoubles(D d, hn::Vec<D> v, double* into) {
+  constexpr size_t kLanes = hn::MaxLanes(D());
+  HWY_ALIGN float lanes[kLanes];
+  hn::Store(v, d, lanes);
+  for (size_t lane = 0; lane < kLanes; ++lane) into[lane] += static_cast<double>(lanes[lane]);
+}
+
+// The gradients of a tile of `rows` rows, in kVectors vectors of columns from i on: dx, and what
+// the tile adds to dgamma and dbeta, each read of x and dy serving all three. A cache line of
+// columns at a time: stores past the caches lose more than they gain when they write half lines.
+template <bool kGamma, bool kCentred, bool kStream, int kVectors, class D>
+HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first, int64_t rows,
+                            const RowConstants* constants, int64_t i) {
+  constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+  using V = hn::Vec<D>;
+  V sum_dgamma[kVectors], sum_dbeta[kVectors];
+  for (int v = 0; v < kVectors; ++v) sum_dgamma[v] = sum_dbeta[v] = hn::Zero(d);
+  for (int64_t r = 0; r < rows; ++r) {
+    const RowConstants& row = constants[r];
+    const V mean = hn::Set(d, row.mean), rstd = hn::Set(d, row.rstd);
+    const V c1 = hn::Set(d, row.c1), c2 = hn::Set(d, row.c2);
+    for (int v = 0; v < kVectors; ++v) {
+      const int64_t column = i + v * kLanes;
+      const int64_t at = (first + r) * args.columns + column;
+      const V x = hn::LoadU(d, args.x + at);
+      const V dy = hn::LoadU(d, args.dy + at);
+      const V xhat = hn::Mul(kCentred ? hn::Sub(x, mean) : x, rstd);
+      sum_dgamma[v] = hn::MulAdd(dy, xhat, sum_dgamma[v]);
+      if constexpr (kCentred) sum_dbeta[v] = hn::Add(sum_dbeta[v], dy);
+      if (args.dx != nullptr) {
+        V g = dy;
+        if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, args.gamma + column));
+        if constexpr (kCentred) g = hn::Sub(g, c1);
+        Put<kStream>(d, hn::Mul(hn::NegMulAdd(xhat, c2, g), rstd), args.dx + at);
+      }
+    }
+  }
+  for (int v = 0; v < kVectors; ++v) {
+    const int64_t column = i + v * kLanes;
+    if (args.dgamma != nullptr) AddToDoubles(d, sum_dgamma[v], args.dgamma + column);
+    if (kCentred && args.dbeta != nullptr) AddToDoubles(d, sum_dbeta[v], args.dbeta + column);
+  }
+}
+
+template <bool kGamma, bool kCentred, bool kStream>
+void BackwardRows(const RowNormBackwardArgs& args) {
+  const int64_t n = args.columns;
+  for (int64_t i = 0; args.dgamma != nullptr && i < n; ++i) args.dgamma[i] = 0.0;
+  for (int64_t i = 0; kCentred && args.dbeta != nullptr && i < n; ++i) args.dbeta[i] = 0.0;
+  const hn::ScalableTag<float> d;
+  const hn::CappedTag<float, 1> d1;
+  constexpr int kVectors = HWY_MAX(1, 16 / static_cast<int>(hn::MaxLanes(decltype(d)())));
+  constexpr int64_t kLine = kVectors * static_cast<int64_t>(hn::MaxLanes(decltype(d)()));
+  RowConstants constants[kTileRows];
+  for (int64_t first = 0; first < args.rows; first += kTileRows) {
+    const int64_t rows = HWY_MIN(kTileRows, args.rows - first);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t row = first + r;
+      const float mean = kCentred ? args.mean[row] : 0.0f;
+      constants[r] = args.dx == nullptr
+                         ? RowConstants{mean, args.rstd[row], 0.0f, 0.0f}
+                         : GradientMeans<kGamma, kCentred>(args.x + row * n, args.dy + row * n,
+                                                           args.gamma, n, mean, args.rstd[row]);
+    }
+    int64_t i = 0;
+    for (; i + kLine <= n; i += kLine) {
+      // A constant number of rows, where it can be, keeps the loop over them unrolled.
+      if (HWY_LIKELY(rows == kTileRows)) {
+        TileColumns<kGamma, kCentred, kStream, kVectors>(d, args, first, kTileRows, constants, i);
+      } else {
+        TileColumns<kGamma, kCentred, kStream, kVectors>(d, args, first, rows, constants, i);
+      }
+    }
+    for (; i < n; ++i) {
+      TileColumns<kGamma, kCentred, false, 1>(d1, args, first, rows, constants, i);
+    }
+  }
+}
+
+template <bool kGamma, bool kCentred>
+void BackwardMaybeStreamed(const RowNormBackwardArgs& args) {
+  if (args.stream && args.dx != nullptr && CanStream(args.dx, args.columns)) {
+    BackwardRows<kGamma, kCentred, true>(args);
+    hwy::FlushStream();
+  } else {
+    BackwardRows<kGamma, kCentred, false>(args);
+  }
+}
+
+void LayerNormBackwardTarget(const RowNormBackwardArgs& args) {
+  args.gamma != nullptr ? BackwardMaybeStreamed<true, true>(args)
+                        : BackwardMaybeStreamed<false, true>(args);
+}
+
+void RmsNormBackwardTarget(const RowNormBackwardArgs& args) {
+  args.gamma != nullptr ? BackwardMaybeStreamed<true, false>(args)
+                        : BackwardMaybeStreamed<false, false>(args);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace lockstep::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace lockstep::kernels {
+namespace {
+HWY_EXPORT(LayerNormForwardTarget);
+HWY_EXPORT(LayerNormBackwardTarget);
+HWY_EXPORT(RmsNormForwardTarget);
+HWY_EXPORT(RmsNormBackwardTarget);
+}  // namespace
+
+void LayerNormForward(const RowNormForwardArgs& args) {
+  HWY_DYNAMIC_DISPATCH(LayerNormForwardTarget)(args);
+}
+void LayerNormBackward(const RowNormBackwardArgs& args) {
+  HWY_DYNAMIC_DISPATCH(LayerNormBackwardTarget)(args);
+}
+void RmsNormForward(const RowNormForwardArgs& args) {
+  HWY_DYNAMIC_DISPATCH(RmsNormForwardTarget)(args);
+}
+void RmsNormBackward(const RowNormBackwardArgs& args) {
+  HWY_DYNAMIC_DISPATCH(RmsNormBackwardTarget)(args);
+}
+
+}  // namespace lockstep::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,45 @@
+// The fp32 matrix product of one block, serial.
+//
+//   C = act(C_old + A B + bias)        C (m, n), A (m, k), B (k, n), bias (n)
+//
+// The order of every sum is that of engine/ops/product.h: it depends on k and on the segments
+// alone, so a block of a larger product has the bits that the larger product would give it.
+#ifndef LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_H_
+#define LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_H_
+
+#include <cstdint>
+#include <span>
+
+#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/product/matrix.h"
+
+namespace lockstep::kernels {
+
+struct GemmArgs {
+  int64_t m = 0;
+  int64_t n = 0;
+  int64_t k = 0;
+  ConstMatrix a = {};    // (m, k)
+  ConstMatrix b = {};    // (k, n)
+  float* c = nullptr;    // (m, n), rows c_stride floats apart; overlaps no operand
+  int64_t c_stride = 0;  // >= n
+  bool accumulate = false;
+  const float* bias = nullptr;  // (n), or null
+  Activation activation = Activation::kNone;
+  std::span<const int64_t> segments = {};  // 0 = s[0] <= ... <= s[S] = k; empty: one segment
+};
+
+// Blocks of about this size keep what they touch in the caches; larger ones are correct but slower.
+// (Columns 1024 instead of 512: the same speed, and twice the scratch.)
+inline constexpr int64_t kGemmBlockRows = 1024;
+inline constexpr int64_t kGemmBlockCols = 512;
+
+// Floats of scratch for any block with no larger m, n, k and number of segments.
+int64_t GemmScratch(int64_t m, int64_t n, int64_t k, int64_t segments);
+
+// Reads and writes the elements of the block only. `scratch` is best aligned to 64 bytes.
+void Gemm(const GemmArgs& args, float* scratch);
+
+}  // namespace lockstep::kernels
+
+#endif  // LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_H_

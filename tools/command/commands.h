@@ -1,0 +1,95 @@
+// The commands of the lockstep program. Each takes its parsed arguments and returns what went
+// wrong; main() prints that.
+#ifndef LOCKSTEP_TOOLS_COMMAND_COMMANDS_H_
+#define LOCKSTEP_TOOLS_COMMAND_COMMANDS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+
+namespace lockstep::tools {
+
+struct TrainArgs {
+  std::string recipe{};                  // a file; unused with `resume`
+  std::vector<std::string> overrides{};  // key=value
+  std::string resume{};                  // a run folder: go on with its last checkpoint
+  bool print_recipe = false;             // print the recipe with all its keys instead of training
+  bool curve = false;                    // draw the losses in characters
+};
+Status Train(const TrainArgs& args);
+
+struct EvalArgs {
+  std::string model{};                   // a run folder or a checkpoint file
+  std::vector<std::string> overrides{};  // key=value: other data, for instance
+  std::string split = "test";            // train, validation or test
+};
+Status Eval(const EvalArgs& args);
+
+struct PredictArgs {
+  std::string model{};                   // a run folder or a model file
+  std::string input{};                   // CSV, or for models of images IDX
+  std::string output{};                  // a CSV file; empty: standard output
+  std::vector<std::string> overrides{};  // key=value: another delimiter, for instance
+};
+Status Predict(const PredictArgs& args);
+
+struct ExportArgs {
+  std::string model{};       // a run folder or a checkpoint file
+  std::string output{};      // NAME.onnx or NAME.safetensors
+  bool fold = false;         // batch norms into the products before them
+  bool standardize = false;  // the file takes raw features
+};
+// Writes a trained model in a format that other programs read.
+Status Export(const ExportArgs& args);
+
+struct ImportArgs {
+  std::string recipe{};                  // says what network the weights are of, and its data
+  std::string weights{};                 // a safetensors file
+  std::string output{};                  // the model file
+  std::vector<std::string> overrides{};  // key=value
+};
+// Makes weights that another program trained a model that eval, predict and export take.
+Status Import(const ImportArgs& args);
+
+// Says what is in a file of tensors.
+Status Inspect(const std::string& path);
+
+struct PlanArgs {
+  std::string recipe{};
+  std::vector<std::string> overrides{};
+};
+// Layers, shapes, parameters, operations, memory and fusions, before anything runs.
+Status Plan(const PlanArgs& args);
+
+struct DataArgs {
+  std::string name{};    // empty: the list of all
+  std::string output{};  // write the samples there: a CSV file, a folder of IDX files, a text file
+  int64_t rows = 5;      // to show
+  int64_t size = 0;      // samples to make; 0: the set's own
+  int64_t seed = 1;
+};
+// Lists, shows or writes the built-in sets.
+Status Data(const DataArgs& args);
+
+// What bash may complete behind a command.
+struct CommandWords {
+  std::string name;
+  std::vector<std::string> options;
+  bool takes_overrides = false;
+};
+// A script to be sourced by bash.
+std::string BashCompletion(const std::vector<CommandWords>& commands);
+
+struct StudyArgs {
+  std::string name{};                    // of a study, or "all"; empty: list them
+  std::vector<std::string> overrides{};  // key=value
+  int64_t seeds = 5;
+  std::string output{};  // folder; empty: runs/study_NAME
+};
+Status RunStudy(const StudyArgs& args);
+
+}  // namespace lockstep::tools
+
+#endif  // LOCKSTEP_TOOLS_COMMAND_COMMANDS_H_

@@ -1,0 +1,161 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/data/builtin/clinical.h"
+#include "engine/data/builtin/digits.h"
+#include "engine/data/builtin/sums.h"
+#include "engine/io/file.h"
+#include "engine/io/nearest_name.h"
+#include "engine/io/text.h"
+#include "tools/command/commands.h"
+
+namespace lockstep::tools {
+namespace {
+
+float Target(const InMemoryDataset& data, int64_t i) { return data.StoredTarget(i).f32()[0]; }
+
+// One row of a table: the features, then the outcome.
+std::string CsvRow(const InMemoryDataset& data, int64_t i) {
+  const ConstTensor x = data.StoredX(i);
+  std::string row;
+  for (int64_t c = 0; c < x.shape().size(); ++c) row += fmt::format("{},", x.f32()[c]);
+  return row + fmt::format("{}\n", Target(data, i));
+}
+
+Status Clinical(const DataArgs& args) {
+  ClinicalOptions options{.seed = static_cast<uint64_t>(args.seed)};
+  if (args.size > 0) options.size = args.size;
+  LOCKSTEP_TRY_ASSIGN(const ClinicalData clinical, MakeClinical(options));
+  const InMemoryDataset& data = *clinical.dataset;
+  std::string header;
+  for (const std::string& name : data.info().feature_names) header += name + ",";
+  header += "outcome\n";
+  if (args.output.empty()) {
+    LOCKSTEP_TRY_ASSIGN(const BestPossible best,
+                        BestPossibleScores(clinical, AllIndices(data.size())));
+    fmt::print(
+        "{} patients, {} measurements each, outcome 0 or 1 (CSV with -o FILE). The best possible "
+        "model scores AUC {:.4f}, accuracy {:.2f} %.\n{}",
+        data.size(), data.info().x_shape.size(), best.drawn_auc, best.drawn_accuracy * 100.0,
+        header);
+    for (int64_t i = 0; i < std::min(args.rows, data.size()); ++i)
+      fmt::print("{}", CsvRow(data, i));
+    return Status::Ok();
+  }
+  LOCKSTEP_TRY_ASSIGN(AtomicFile file, AtomicFile::Create(args.output));
+  LOCKSTEP_TRY(file.Write(header));
+  for (int64_t i = 0; i < data.size(); ++i) LOCKSTEP_TRY(file.Write(CsvRow(data, i)));
+  LOCKSTEP_TRY(file.Commit());
+  fmt::print("{} patients are in {}\n", data.size(), args.output);
+  return Status::Ok();
+}
+
+// IDX: two zero bytes, the type (8: unsigned byte), the rank, then each extent, big-endian.
+std::string IdxHeader(std::initializer_list<int64_t> extents) {
+  std::string header = {0, 0, 8, static_cast<char>(extents.size())};
+  for (const int64_t extent : extents) {
+    for (int shift = 24; shift >= 0; shift -= 8) header += static_cast<char>(extent >> shift & 255);
+  }
+  return header;
+}
+
+Status WriteIdxPair(const InMemoryDataset& data, const std::string& prefix) {
+  const Shape& shape = data.info().x_shape;
+  const int64_t height = shape[0], width = shape[1];
+  LOCKSTEP_TRY_ASSIGN(AtomicFile images, AtomicFile::Create(prefix + "-images-idx3-ubyte"));
+  LOCKSTEP_TRY_ASSIGN(AtomicFile labels, AtomicFile::Create(prefix + "-labels-idx1-ubyte"));
+  LOCKSTEP_TRY(images.Write(IdxHeader({data.size(), height, width})));
+  LOCKSTEP_TRY(labels.Write(IdxHeader({data.size()})));
+  for (int64_t i = 0; i < data.size(); ++i) {
+    const auto* pixels = static_cast<const std::byte*>(data.StoredX(i).data());
+    LOCKSTEP_TRY(images.Write(std::span(pixels, static_cast<size_t>(height * width))));
+    const auto label = static_cast<std::byte>(data.StoredTarget(i).as<int32_t>()[0]);
+    LOCKSTEP_TRY(labels.Write(std::span(&label, 1)));
+  }
+  LOCKSTEP_TRY(images.Commit());
+  return labels.Commit();
+}
+
+// Two pixels above each other in a character.
+void PrintDigit(const InMemoryDataset& data, int64_t i) {
+  const Shape& shape = data.info().x_shape;
+  const auto* pixels = static_cast<const uint8_t*>(data.StoredX(i).data());
+  fmt::print("{}\n", data.StoredTarget(i).as<int32_t>()[0]);
+  constexpr std::array<const char*, 4> kInk = {" ", "▄", "▀", "█"};
+  for (int64_t y = 0; y + 1 < shape[0]; y += 2) {
+    std::string line;
+    for (int64_t x = 0; x < shape[1]; ++x) {
+      const bool above = pixels[y * shape[1] + x] > 100,
+                 below = pixels[(y + 1) * shape[1] + x] > 100;
+      line += kInk[static_cast<size_t>(2 * above + below)];
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
+  }
+}
+
+Status Digits(const DataArgs& args) {
+  DigitsOptions options{.seed = static_cast<uint64_t>(args.seed)};
+  if (args.size > 0) options.train = args.size;
+  LOCKSTEP_TRY_ASSIGN(const DigitsData digits, MakeDigits(options));
+  if (args.output.empty()) {
+    fmt::print("{} pictures to train and {} to test, 28 x 28 bytes (IDX files with -o FOLDER)\n",
+               digits.train->size(), digits.test->size());
+    for (int64_t i = 0; i < std::min(args.rows, digits.train->size()); ++i) {
+      PrintDigit(*digits.train, i);
+    }
+    return Status::Ok();
+  }
+  LOCKSTEP_TRY(CreateFolders(args.output));
+  LOCKSTEP_TRY(WriteIdxPair(*digits.train, args.output + "/train"));
+  LOCKSTEP_TRY(WriteIdxPair(*digits.test, args.output + "/t10k"));
+  fmt::print("{} and {} pictures are in {}: data.kind=mnist data.path={} reads them\n",
+             digits.train->size(), digits.test->size(), args.output, args.output);
+  return Status::Ok();
+}
+
+Status Sums(const DataArgs& args) {
+  if (args.size > 0) return Status::Invalid("sums holds every pair of operands: it has no --size");
+  LOCKSTEP_TRY_ASSIGN(const SumsData sums, MakeSums({.seed = static_cast<uint64_t>(args.seed)}));
+  if (args.output.empty()) {
+    fmt::print("{} sums to train and {} to test (text with -o FILE: the training ones)\n",
+               sums.train_texts.size(), sums.test_texts.size());
+    const auto rows = std::min(static_cast<size_t>(args.rows), sums.train_texts.size());
+    for (size_t i = 0; i < rows; ++i) fmt::print("{}", sums.train_texts[i]);
+    return Status::Ok();
+  }
+  std::string text;
+  for (const std::string& sum : sums.train_texts) text += sum;
+  LOCKSTEP_TRY(WriteFileAtomically(args.output, text));
+  fmt::print("{} sums are in {}\n", sums.train_texts.size(), args.output);
+  return Status::Ok();
+}
+
+}  // namespace
+
+Status Data(const DataArgs& args) {
+  if (args.name == "clinical") return Clinical(args);
+  if (args.name == "digits") return Digits(args);
+  if (args.name == "sums") return Sums(args);
+  if (!args.name.empty()) {
+    const std::vector<std::string> names = {"clinical", "digits", "sums"};
+    return Status::Invalid("there is no built-in set " + Quoted(args.name) + "; did you mean " +
+                           NearestName(args.name, names) + "?");
+  }
+  if (!args.output.empty()) return Status::Invalid("-o needs the name of a set in front of it");
+  fmt::print(
+      "clinical   patients: 20 measurements to an outcome whose true probability is known\n"
+      "digits     pictures of the digits 0 to 9, drawn by strokes and distorted, 28 x 28 grey\n"
+      "sums       lines of text like 12+35=47\n"
+      "All are made by code from a seed, the same on every machine: lockstep data NAME shows "
+      "one.\n");
+  return Status::Ok();
+}
+
+}  // namespace lockstep::tools

@@ -1,0 +1,56 @@
+#include "engine/train/export.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "engine/train/checkpointing.h"
+#include "models/recipe_saved.h"
+#include "tools/command/commands.h"
+#include "tools/command/run_folder.h"
+
+namespace lockstep::tools {
+
+Status Export(const ExportArgs& args) {
+  const std::string path = ModelFile(args.model);
+  const std::string extension = std::filesystem::path(args.output).extension().string();
+  if (extension != ".onnx" && extension != ".safetensors") {
+    return Status::Invalid(args.output +
+                           ": the ending says the format: .onnx, or .safetensors for the weights "
+                           "alone, as PyTorch loads them");
+  }
+  const bool onnx = extension == ".onnx";
+  if (!onnx && (args.fold || args.standardize))
+    return Status::Invalid("--fold and --standardize are for .onnx files");
+
+  LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, {}));
+  if (args.standardize && !model.standardizer)
+    return Status::Invalid(path + ": --standardize asks for statistics that the model has none of");
+  Context ctx({.threads = 1});
+  Result<Network> network = BuildNetwork(ctx, model, /*batch=*/1);
+  if (!network.ok()) return network.status().At(path);
+  if (onnx) {
+    LOCKSTEP_TRY(ExportOnnx(*network, args.output,
+                            {.fold_norms = args.fold,
+                             .standardizer = args.standardize ? &*model.standardizer : nullptr,
+                             .missing = model.samples.has_missing}));
+  } else {
+    LOCKSTEP_TRY(ExportWeights(args.output, *network));
+  }
+  fmt::print("{}: {} parameters", args.output, network->parameter_count());
+  if (onnx) {
+    fmt::print(", x (batch, {}) to y (batch, {})",
+               fmt::join(network->input_shape().dims().subspan(1), ", "),
+               fmt::join(network->output_shape().dims().subspan(1), ", "));
+    if (model.standardizer && !args.standardize)
+      fmt::print("; x is to be standardised as in training (or see --standardize)");
+    if (network->input_shape().rank() > 2) {
+      fmt::print("; x is (byte / 255 - {}) / {}", model.recipe.data.pixel_mean,
+                 model.recipe.data.pixel_sd);
+    }
+  }
+  fmt::print("\n");
+  return Status::Ok();
+}
+
+}  // namespace lockstep::tools

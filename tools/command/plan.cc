@@ -1,0 +1,116 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "models/recipe.h"
+#include "tools/command/commands.h"
+
+namespace lockstep::tools {
+namespace {
+
+std::string Bytes(double bytes) {
+  const char* const units[] = {"B", "KB", "MB", "GB", "TB"};
+  size_t unit = 0;
+  for (; bytes >= 999.5 && unit + 1 < std::size(units); ++unit) bytes /= 1000.0;
+  return fmt::format("{:.{}f} {}", bytes, unit == 0 || bytes >= 99.5 ? 0 : 1, units[unit]);
+}
+std::string Bytes(int64_t bytes) { return Bytes(static_cast<double>(bytes)); }
+
+std::string Flops(double flops) {
+  const char* const units[] = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"};
+  size_t unit = 0;
+  for (; flops >= 999.5 && unit + 1 < std::size(units); ++unit) flops /= 1000.0;
+  return fmt::format("{:.{}f} {}", flops, unit == 0 || flops >= 99.5 ? 0 : 1, units[unit]);
+}
+
+using Row = std::vector<std::string>;
+
+// Columns as wide as their widest cell; those from `right` to the last but one are set to the
+// right, and the last one has no width.
+void PrintTable(const std::vector<Row>& rows, size_t right) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  for (const Row& row : rows) {
+    std::string line;
+    for (size_t c = 0; c + 1 < row.size(); ++c) {
+      line += c < right ? fmt::format("{:<{}}  ", row[c], widths[c])
+                        : fmt::format("{:>{}}  ", row[c], widths[c]);
+    }
+    line += row.back();
+    line.erase(line.find_last_not_of(' ') + 1);
+    fmt::print("{}\n", line);
+  }
+}
+
+}  // namespace
+
+Status Plan(const PlanArgs& args) {
+  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, args.overrides));
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
+  LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
+                      Loader::Make(data.train.dataset, data.train.indices, loader_options));
+  const int64_t parts = recipe.train.micro_batches;
+  const int64_t batch = (loader->largest_count() + parts - 1) / parts;
+  Context ctx({.threads = static_cast<int>(recipe.train.threads)});
+  LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(), batch));
+  LOCKSTEP_TRY(StartFromWeights(recipe, net));  // says so if they do not fit
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
+  LOCKSTEP_TRY(optimizer->Bind(ctx, net.parameters()));
+
+  const DatasetInfo& info = data.train.dataset->info();
+  fmt::print("{}: {} samples of {} to train, {} to validate, {} to test\n", info.name,
+             data.train.indices.size(), info.x_shape.ToString(), data.validation.indices.size(),
+             data.test.indices.size());
+  fmt::print("{} epochs of {} steps, {} samples each{}; {} thread{}\n\n", recipe.train.epochs,
+             loader->batches_per_epoch(), loader->largest_count(),
+             parts > 1 ? fmt::format(" in {} parts", parts) : "", ctx.threads(),
+             ctx.threads() == 1 ? "" : "s");
+
+  std::vector<Row> rows = {{"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
+  std::vector<std::string> fusions;
+  double flops = 0.0;
+  for (const LayerReport& layer : net.plan().report()) {
+    if (layer.depth == 0) flops = std::max(flops, layer.flops);
+    // Those of the whole network name layers, and follow below the table.
+    const bool whole = layer.path.empty();
+    std::string notes;
+    for (const std::string& note : layer.notes) {
+      if (whole) {
+        fusions.push_back(note);
+      } else {
+        notes += (notes.empty() ? "" : "; ") + note;
+      }
+    }
+    rows.push_back({whole ? "all" : layer.path, layer.kind, layer.in.ToString(),
+                    layer.out.ToString(), fmt::format("{}", layer.parameters), Flops(layer.flops),
+                    Bytes(layer.bytes), notes});
+  }
+  PrintTable(rows, /*right=*/4);
+  for (size_t i = 0; i < fusions.size(); ++i) {
+    fmt::print("{} {}\n", i == 0 ? "\nfused     " : "          ", fusions[i]);
+  }
+
+  int64_t optimizer_bytes = 0;
+  for (const OptimizerState& state : optimizer->states()) {
+    optimizer_bytes += static_cast<int64_t>(state.tensor.bytes());
+  }
+  const Workspace& workspace = net.workspace();
+  fmt::print(
+      "\nmemory     {} in all: parameters {}, gradients {}, {} {}, activations and scratch {} ({} "
+      "if buffers whose lifetimes do not meet shared nothing)\n",
+      Bytes(net.bytes() + optimizer_bytes), Bytes(workspace.parameter_bytes()),
+      Bytes(workspace.gradient_bytes()), optimizer->kind(), Bytes(optimizer_bytes),
+      Bytes(workspace.arena_bytes()), Bytes(net.plan().LayOut().unshared_bytes));
+  fmt::print("one step   {} forward, about {} with backward; an epoch about {}\n",
+             Flops(flops * static_cast<double>(parts)),
+             Flops(3.0 * flops * static_cast<double>(parts)),
+             Flops(3.0 * flops * static_cast<double>(parts * loader->batches_per_epoch())));
+  return Status::Ok();
+}
+
+}  // namespace lockstep::tools

@@ -1,0 +1,194 @@
+#include "tools/command/recorder.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <utility>
+
+#include "engine/io/file.h"
+
+namespace lockstep::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::vector<std::string> Columns() {
+  std::vector<std::string> columns = {"train_loss", "learning_rate", "seconds",
+                                      "samples_per_second"};
+  for (const Metric metric : kMetrics) columns.emplace_back(NameOf(metric));
+  return columns;
+}
+
+// Every layer's output as a histogram.
+class ActivationEvents final : public StepObserver {
+ public:
+  ActivationEvents(EventWriter& events, int64_t step) : events_(events), step_(step) {}
+  void Before(const std::string&, bool) override {}
+  void After(const std::string& layer, bool, ConstTensor y) override {
+    if (status_.ok() && y.dtype() == DType::kF32) {
+      status_ = events_.AddHistogram("activations/" + layer, step_, MakeHistogram(y.span<float>()));
+    }
+  }
+  const Status& status() const { return status_; }
+
+ private:
+  EventWriter& events_;
+  int64_t step_;
+  Status status_;
+};
+
+}  // namespace
+
+Recorder::Recorder(RecorderOptions options, MetricsLog log, EventWriter events)
+    : options_(std::move(options)),
+      line_(options_.epochs, options_.curve),
+      log_(std::move(log)),
+      events_(std::move(events)) {}
+
+Result<std::unique_ptr<Recorder>> Recorder::Make(RecorderOptions options) {
+  const std::string& folder = options.folder.path;
+  const bool resume = options.resumed_step >= 0;
+  LOCKSTEP_TRY_ASSIGN(MetricsLog log,
+                      resume ? MetricsLog::Resume(folder, Columns(), options.resumed_step)
+                             : MetricsLog::Start(folder, Columns()));
+  LOCKSTEP_TRY_ASSIGN(
+      EventWriter events,
+      EventWriter::Open(folder, {.purge_step = resume ? options.resumed_step + 1 : -1}));
+  std::unique_ptr<Loader> sample;
+  if (options.output.histograms && !options.sample.empty()) {
+    const auto batch = static_cast<int64_t>(options.sample.indices.size());
+    LOCKSTEP_TRY_ASSIGN(sample, Loader::Make(options.sample.dataset, options.sample.indices,
+                                             {.batch = batch, .shuffle = false}));
+  }
+  std::unique_ptr<Recorder> recorder(
+      new Recorder(std::move(options), std::move(log), std::move(events)));
+  recorder->sample_ = std::move(sample);
+  return recorder;
+}
+
+void Recorder::Attach(Trainer* trainer, Network* network) {
+  trainer_ = trainer;
+  network_ = network;
+  if (options_.resumed_step >= 0) saved_step_ = trainer->step();
+}
+
+Wish Recorder::wish() const {
+  const bool asked = options_.stop != nullptr && *options_.stop;
+  return asked || !status_.ok() ? Wish::kStop : Wish::kGoOn;
+}
+
+void Recorder::Keep(Status status) {
+  if (status_.ok()) status_ = std::move(status);
+}
+
+Wish Recorder::OnStep(const StepReport& report) {
+  samples_per_second_ = report.samples_per_second;
+  line_.Step(report, trainer_->total_steps());
+  return wish();
+}
+
+Wish Recorder::OnEvaluation(const EvaluationReport& report) {
+  improved_ = report.improved;
+  best_is_new_ = best_is_new_ || report.improved;
+  return Wish::kGoOn;
+}
+
+Wish Recorder::OnEpoch(const EpochReport& report) {
+  line_.Epoch(report, improved_);
+  improved_ = false;
+  const Clock::time_point start = Clock::now();
+  Keep(Record(report));
+  // Always after the last epoch, so that a run can be given more of them.
+  if (std::chrono::duration<double>(start - last_save_).count() >=
+          options_.output.checkpoint_seconds ||
+      report.epoch + 1 == options_.epochs) {
+    Keep(SaveAll());
+  }
+  seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  return wish();
+}
+
+// Rows and events reach their files before a checkpoint of the same step does: a run that goes on
+// from it finds them there.
+Status Recorder::Record(const EpochReport& report) {
+  std::vector<MetricValue> values = {{"train_loss", report.train_loss},
+                                     {"learning_rate", report.learning_rate},
+                                     {"seconds", report.seconds},
+                                     {"samples_per_second", samples_per_second_}};
+  LOCKSTEP_TRY(events_.Scalar("loss/train", report.step, report.train_loss));
+  LOCKSTEP_TRY(events_.Scalar("learning_rate", report.step, report.learning_rate));
+  LOCKSTEP_TRY(events_.Scalar("samples_per_second", report.step, samples_per_second_));
+  for (const Metric metric : kMetrics) {
+    const auto value = report.validation ? ValueOf(*report.validation, metric) : std::nullopt;
+    if (!value) continue;
+    values.push_back({NameOf(metric), *value});
+    LOCKSTEP_TRY(events_.Scalar(std::string(NameOf(metric)) + "/validation", report.step, *value));
+  }
+  LOCKSTEP_TRY(log_.Append(report.epoch, report.step, values));
+  if (options_.output.histograms) LOCKSTEP_TRY(AddHistograms(report.step));
+  return events_.Flush();
+}
+
+Status Recorder::AddHistograms(int64_t step) {
+  const ParameterSet parameters = network_->parameters();
+  for (size_t i = 0; i < parameters.infos.size(); ++i) {
+    LOCKSTEP_TRY(events_.AddHistogram("weights/" + parameters.infos[i].name, step,
+                                      MakeHistogram(parameters.value(i).span<float>())));
+  }
+  if (sample_ == nullptr) return Status::Ok();
+  LOCKSTEP_TRY(sample_->Seek({}));
+  LOCKSTEP_TRY_ASSIGN(const Batch* batch, sample_->Next());
+  ActivationEvents activations(events_, step);
+  LOCKSTEP_TRY(network_->Evaluate(batch->x, batch->target, &activations).status());
+  return activations.status();
+}
+
+Status Recorder::SaveAll() {
+  const RunFolder& folder = options_.folder;
+  std::error_code error;
+  // A second name for the checkpoint that is about to be replaced. Where the file system has no
+  // such names, a copy.
+  if (options_.output.keep_checkpoints > 1 && saved_step_ >= 0 && saved_step_ != trainer_->step() &&
+      fs::exists(folder.last(), error)) {
+    const std::string older = folder.checkpoint(saved_step_);
+    fs::remove(older, error);
+    fs::create_hard_link(folder.last(), older, error);
+    if (error) {
+      fs::copy_file(folder.last(), older + ".tmp", fs::copy_options::overwrite_existing, error);
+      if (!error) fs::rename(older + ".tmp", older, error);
+      if (error) return FileError(older, "write", error.value());
+    }
+  }
+  LOCKSTEP_TRY(trainer_->Save(folder.last()));
+  saved_step_ = trainer_->step();
+  if (best_is_new_) LOCKSTEP_TRY(trainer_->SaveBest(folder.model()));
+  best_is_new_ = false;
+  last_save_ = Clock::now();
+  return DropOldCheckpoints();
+}
+
+Status Recorder::DropOldCheckpoints() {
+  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> steps, options_.folder.OlderCheckpoints());
+  const auto keep = static_cast<size_t>(options_.output.keep_checkpoints - 1);
+  std::error_code error;
+  for (size_t i = 0; i + keep < steps.size(); ++i) {
+    const std::string path = options_.folder.checkpoint(steps[i]);
+    if (!fs::remove(path, error) && error) return FileError(path, "remove", error.value());
+  }
+  return Status::Ok();
+}
+
+Status Recorder::End() {
+  line_.End();
+  Keep(events_.Flush());
+  return status_;
+}
+
+int64_t ReportedStep(const Checkpoint& checkpoint, const TrainingState& state) {
+  const auto ended = checkpoint.meta.find("ended_step");
+  const bool reported =
+      ended != checkpoint.meta.end() && ended->second == std::to_string(state.step);
+  return reported ? state.step : std::max<int64_t>(state.step - 1, 0);
+}
+
+}  // namespace lockstep::tools

@@ -1,0 +1,227 @@
+// M1: with small batches, the statistics of batch norm get noisy.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tools/study/study.h"
+
+namespace lockstep::tools {
+namespace {
+
+const std::vector<int64_t> kBatches = {2, 4, 8, 16, 32, 64, 128, 256};
+constexpr int64_t kDraws = 20;   // batches that noise is measured on
+constexpr int64_t kProbes = 20;  // samples whose outputs are watched
+
+// The inputs of the first norm: outputs of the first linear layer.
+class FirstLinear final : public StepObserver {
+ public:
+  explicit FirstLinear(std::string layer) : layer_(std::move(layer)) {}
+  void Before(const std::string&, bool) override {}
+  void After(const std::string& layer, bool backward, ConstTensor y) override {
+    if (backward || layer != layer_) return;
+    values.assign(y.span<float>().begin(), y.span<float>().end());
+  }
+  std::vector<float> values;
+
+ private:
+  std::string layer_;
+};
+
+// How far the mean of a batch of `batch` samples lies from that of a large one, in units of the
+// large one's deviation: a root mean square over units and batches.
+Status MeasureStatistics(const Look& at, const Subset& data, int64_t batch, double& noise) {
+  const bool flat = data.dataset->info().x_shape.rank() == 1;
+  FirstLinear linear(flat ? "0" : "1");
+  const auto seed = static_cast<uint64_t>(at.recipe.train.seed);
+  std::vector<double> mean, deviation;
+  double sum = 0.0;
+  int64_t terms = 0;
+  for (int64_t draw = 0; draw <= kDraws; ++draw) {
+    const bool large = draw == 0;
+    LOCKSTEP_TRY_ASSIGN(
+        const Samples samples,
+        Samples::Gather(*data.dataset, Draw(data.indices, large ? kBatches.back() * 4 : batch, seed,
+                                            static_cast<uint64_t>(draw))));
+    LOCKSTEP_TRY(at.net.Gradients(samples.x(), samples.target(), {.observer = &linear}).status());
+    const auto rows = static_cast<size_t>(samples.count());
+    const size_t units = linear.values.size() / rows;
+    if (large) {
+      mean.assign(units, 0.0);
+      deviation.assign(units, 0.0);
+    }
+    for (size_t u = 0; u < units; ++u) {
+      double m = 0.0, v = 0.0;
+      for (size_t r = 0; r < rows; ++r) m += double{linear.values[r * units + u]} / double(rows);
+      if (large) {
+        for (size_t r = 0; r < rows; ++r) {
+          const double d = double{linear.values[r * units + u]} - m;
+          v += d * d / double(rows);
+        }
+        mean[u] = m;
+        deviation[u] = std::sqrt(v + 1e-12);
+      } else {
+        const double z = (m - mean[u]) / deviation[u];
+        sum += z * z;
+        ++terms;
+      }
+    }
+  }
+  noise = std::sqrt(sum / static_cast<double>(terms));
+  return Status::Ok();
+}
+
+// How much the output for one sample varies with the samples beside it, in training mode, as a
+// share of how much outputs vary between samples.
+Status MeasureOutputs(const Look& at, const Subset& data, int64_t batch, double& noise) {
+  const auto seed = static_cast<uint64_t>(at.recipe.train.seed);
+  const std::vector<int64_t> probes = Draw(data.indices, kProbes, seed, 1000);
+  double within = 0.0;
+  std::vector<double> means;  // of each output of each probe, over the draws
+  for (size_t p = 0; p < probes.size(); ++p) {
+    std::vector<std::vector<double>> seen;  // by draw
+    for (int64_t draw = 0; draw < kDraws; ++draw) {
+      const std::vector<int64_t> indices = BesideOthers(
+          probes[p], data.indices, batch, seed, 2000 + p * kDraws + static_cast<uint64_t>(draw));
+      LOCKSTEP_TRY_ASSIGN(const Samples samples, Samples::Gather(*data.dataset, indices));
+      LOCKSTEP_TRY(at.net.EvaluateInTrainingMode(samples.x(), samples.target()).status());
+      const auto y = at.net.output().Samples(0, 1).span<float>();
+      seen.emplace_back(y.begin(), y.end());
+    }
+    for (size_t i = 0; i < seen[0].size(); ++i) {
+      std::vector<double> values;
+      for (const std::vector<double>& y : seen) values.push_back(y[i]);
+      const Spread spread = SpreadOf(values);
+      within += spread.sd * spread.sd;
+      means.push_back(spread.mean);
+    }
+  }
+  noise =
+      std::sqrt(within / static_cast<double>(means.size())) / std::max(SpreadOf(means).sd, 1e-30);
+  return Status::Ok();
+}
+
+Status Run(Lab& lab, Findings& findings) {
+  const std::vector<std::pair<std::string, std::string>> arms = {
+      {"batch norm", "batch"}, {"layer norm", "layer"}, {"group norm", "group"}};
+  std::vector<Settings> cases;
+  for (const auto& [arm, norm] : arms) {
+    for (const int64_t batch : kBatches) {
+      cases.push_back({"model.norm=" + norm, fmt::format("train.batch={}", batch),
+                       fmt::format("optimizer.learning_rate={}",
+                                   1e-3 * std::sqrt(static_cast<double>(batch) / 32.0))});
+    }
+  }
+  const Watch watch = [&](const Look& at) -> Status {
+    if (!at.end) return Status::Ok();
+    double statistics = 0.0, outputs = 0.0;
+    const int64_t batch = at.recipe.train.batch;
+    if (at.recipe.model.norm == "batch")
+      LOCKSTEP_TRY(MeasureStatistics(at, lab.data().test, batch, statistics));
+    LOCKSTEP_TRY(MeasureOutputs(at, lab.data().test, batch, outputs));
+    at.outcome.more = {{"statistics", {statistics}}, {"outputs", {outputs}}};
+    return Status::Ok();
+  };
+  lab.BindFor(kBatches.back() * 4);
+  LOCKSTEP_TRY_ASSIGN(const auto outcomes, lab.Train(cases, watch));
+  for (size_t c = 0; c < cases.size(); ++c) {
+    const std::string& arm = arms[c / kBatches.size()].first;
+    const auto batch = static_cast<double>(kBatches[c % kBatches.size()]);
+    findings.Add("test accuracy", arm, batch, outcomes[c],
+                 [](const Outcome& o) { return o.test_accuracy; });
+    findings.Add("noise of outputs", arm, batch, outcomes[c],
+                 [](const Outcome& o) { return o.more.at("outputs")[0]; });
+    if (arm == arms[0].first) {
+      findings.Add("noise of statistics", arm, batch, outcomes[c],
+                   [](const Outcome& o) { return o.more.at("statistics")[0]; });
+    }
+  }
+  findings.Plot("test accuracy", {.title = "Test accuracy by batch size",
+                                  .x_label = "samples in a batch",
+                                  .y_label = "test accuracy",
+                                  .log_x = true});
+  findings.Plot("noise of statistics",
+                {.title = "How far the mean of a batch is off, in deviations of a unit",
+                 .x_label = "samples in a batch",
+                 .y_label = "noise of statistics",
+                 .log_x = true,
+                 .log_y = true});
+  findings.Plot("noise of outputs",
+                {.title = "How much the samples beside a sample change its outputs",
+                 .x_label = "samples in a batch",
+                 .y_label = "deviation, relative",
+                 .log_x = true});
+
+  const auto accuracy = [&](size_t arm, int64_t batch) -> const std::vector<double>& {
+    return findings.Values("test accuracy", arms[arm].first, static_cast<double>(batch));
+  };
+  const auto all_three = [&](int64_t batch) {
+    return Percent(accuracy(0, batch)) + " against " + Percent(accuracy(1, batch)) + " and " +
+           Percent(accuracy(2, batch));
+  };
+  const auto behind = [&](int64_t batch) {
+    return ClearlyPositive(Difference(accuracy(1, batch), accuracy(0, batch))) &&
+           ClearlyPositive(Difference(accuracy(2, batch), accuracy(0, batch)));
+  };
+  for (const int64_t batch : {2, 4}) {
+    findings.Expect(behind(batch),
+                    fmt::format("with batches of {} batch norm is less accurate than both layer "
+                                "norm and group norm",
+                                batch),
+                    all_three(batch));
+  }
+  double largest = 0.0;
+  bool level = true;
+  for (const int64_t batch : kBatches) {
+    if (batch < 8) continue;
+    const double gap =
+        std::max(SpreadOf(accuracy(1, batch)).mean, SpreadOf(accuracy(2, batch)).mean) -
+        SpreadOf(accuracy(0, batch)).mean;
+    largest = std::max(largest, gap);
+    level = level && gap < 0.02;
+  }
+  findings.Expect(level, "from 8 samples on it is less than two points behind the better of them",
+                  fmt::format("at most {:.1f} points", largest * 100.0));
+  const auto noise = [&](int64_t batch) -> const std::vector<double>& {
+    return findings.Values("noise of statistics", arms[0].first, static_cast<double>(batch));
+  };
+  findings.Expect(SpreadOf(noise(4)).mean > 0.4 && SpreadOf(noise(64)).mean < 0.2,
+                  "the mean of 4 samples is off by more than 0.4 deviations of a unit, that of 64 "
+                  "by less than 0.2",
+                  Number(noise(4)) + " and " + Number(noise(64)));
+  double mates = 0.0;
+  for (size_t arm = 1; arm < arms.size(); ++arm) {
+    for (const int64_t batch : kBatches) {
+      mates = std::max(mates, SpreadOf(findings.Values("noise of outputs", arms[arm].first,
+                                                       static_cast<double>(batch)))
+                                  .high);
+    }
+  }
+  findings.Expect(mates < 1e-6,
+                  "outputs with layer norm and group norm do not depend on the other samples",
+                  "they change by at most " + Number(mates) + " of their deviation");
+  findings.Remark("With batches of 8: " + all_three(8) + " (layer norm, group norm).");
+  return Status::Ok();
+}
+
+}  // namespace
+
+Study StudyM1() {
+  return {
+      .name = "m1",
+      .claim = "Batch norm suffers from small batches, whose statistics are noisy below about 8",
+      .method =
+          "The same network with batch norm, layer norm and group norm (8 groups) is trained "
+          "by Adam with batches of 2 to 256 samples, the learning rate growing as the "
+          "square root of the batch. Afterwards batches of that size are drawn from test "
+          "samples: how far is the mean of a batch from that of a large one, and how "
+          "much do a sample's outputs in training mode depend on the samples beside it?",
+      .x_label = "samples in a batch",
+      .fixed = {"data.kind=digits", "data.size=8000", "data.validation=0.75",
+                "model.hidden=[64, 64]", "model.groups=8", "optimizer.kind=adamw",
+                "optimizer.weight_decay=0", "train.epochs=6", "train.last_batch=drop"},
+      .varied = {"model.norm", "train.batch", "optimizer.learning_rate"},
+      .run = Run};
+}
+
+}  // namespace lockstep::tools

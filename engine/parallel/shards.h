@@ -2,10 +2,11 @@
 // here is a function of shapes and of the `shards` setting alone, never of threads or ranks: that
 // is what makes a run the same bits everywhere.
 //
-//   batch -> `shards` ranges of samples -> row blocks inside each -> tiles inside a block (kernels)
+//   global batch -> `shards` ranges of samples -> row blocks inside each -> tiles inside a block
 //
 // Blocks merge into their shard, then shards merge with each other, both by the fixed tree of
-// MergeTree.
+// MergeTree. Several processes hold neighbouring shards, a power of two each: what one of them sums
+// is then one subtree, and the processes' sums merge by the same tree again.
 #ifndef LOCKSTEP_ENGINE_PARALLEL_SHARDS_H_
 #define LOCKSTEP_ENGINE_PARALLEL_SHARDS_H_
 
@@ -45,11 +46,43 @@ constexpr void MergeTree(int64_t lo, int64_t hi, Merge&& merge) {
   }
 }
 
-// The rows of a batch seen as a matrix (samples * rows_per_sample, C), cut into row blocks. No
-// block crosses from one shard into the next. A shard's blocks are kBlockRows rows each (its last
+// How the global batch of one step is cut, and which of its shards this process holds. It travels
+// with the step: nothing else cuts a batch.
+struct BatchCut {
+  int64_t global_samples = 0;  // of all processes
+  int64_t shards = 1;          // of the global batch
+  int64_t first_shard = 0;     // of this process
+  int64_t local_shards = 1;
+
+  // A batch that one process holds alone.
+  static constexpr BatchCut Whole(int64_t samples, int64_t shards) {
+    return {samples, shards, 0, shards};
+  }
+  // The part of process `rank` of `ranks`, which divides `shards`.
+  static constexpr BatchCut OfRank(int64_t global_samples, int64_t shards, int rank, int ranks) {
+    return {global_samples, shards, shards / ranks * rank, shards / ranks};
+  }
+
+  // The process's first sample within the global batch, and how many it holds.
+  constexpr int64_t first_sample() const {
+    return ShardRange(global_samples, shards, first_shard).begin;
+  }
+  constexpr int64_t samples() const {
+    return ShardRange(global_samples, shards, first_shard + local_shards - 1).end - first_sample();
+  }
+  // The samples of one of the process's shards, counted from its own first sample.
+  constexpr IndexRange LocalShard(int64_t shard) const {
+    const IndexRange range = ShardRange(global_samples, shards, first_shard + shard);
+    return {range.begin - first_sample(), range.end - first_sample()};
+  }
+  bool operator==(const BatchCut&) const = default;
+};
+
+// The rows of this process's part of a batch, seen as a matrix (samples * rows_per_sample, C), cut
+// into row blocks. shards() and all that follows are this process's own. No block crosses from one shard into the next. A shard's blocks are kBlockRows rows each (its last
 // one may be shorter), or the smallest multiple of kBlockRows that leaves at most kMaxShardBlocks.
 //
-// Made once for the largest batch; SetSamples allocates nothing. Not thread-safe while it changes.
+// Made once for the largest batch; Set allocates nothing. Not thread-safe while it changes.
 class RowGrid {
  public:
   static constexpr int64_t kBlockRows = 128;
@@ -57,13 +90,17 @@ class RowGrid {
 
   RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
 
-  // Cuts a batch of `samples` <= max_samples; costs nothing when the number did not change.
-  void SetSamples(int64_t samples);
+  // Follows a cut of as many local shards, and of at most max_samples local samples; costs nothing
+  // where it is the one before.
+  void Set(const BatchCut& cut);
+  // The cut of a batch that this process holds alone.
+  void SetSamples(int64_t samples) { Set(BatchCut::Whole(samples, shards_)); }
 
   // The largest blocks() of any batch up to `max_samples`: what partial results are booked for.
   static int64_t MaxBlocks(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
 
   int64_t samples() const { return samples_; }
+  const BatchCut& cut() const { return cut_; }
   int64_t rows() const { return samples_ * rows_per_sample_; }
   int64_t shards() const { return shards_; }
   int64_t blocks() const { return static_cast<int64_t>(boundaries_.size()) - 1; }
@@ -82,7 +119,7 @@ class RowGrid {
     return {first_block_[static_cast<size_t>(shard)], first_block_[static_cast<size_t>(shard) + 1]};
   }
   IndexRange ShardRows(int64_t shard) const {
-    const IndexRange samples = ShardRange(samples_, shards_, shard);
+    const IndexRange samples = cut_.LocalShard(shard);
     return {samples.begin * rows_per_sample_, samples.end * rows_per_sample_};
   }
 
@@ -90,6 +127,7 @@ class RowGrid {
   int64_t max_samples_;
   int64_t rows_per_sample_;
   int64_t shards_;
+  BatchCut cut_{.global_samples = -1};
   int64_t samples_ = -1;
   std::vector<int64_t> boundaries_;   // blocks() + 1 entries
   std::vector<int64_t> first_block_;  // shards + 1 entries
@@ -105,10 +143,13 @@ inline RowGrid::RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t sh
   SetSamples(max_samples);
 }
 
-inline void RowGrid::SetSamples(int64_t samples) {
-  LOCKSTEP_CHECK(samples >= 0 && samples <= max_samples_, "samples beyond the largest batch");
-  if (samples == samples_) return;
-  samples_ = samples;
+inline void RowGrid::Set(const BatchCut& cut) {
+  if (cut == cut_) return;
+  LOCKSTEP_CHECK_EQ(cut.local_shards, shards_);
+  LOCKSTEP_CHECK(cut.global_samples >= 0 && cut.samples() <= max_samples_,
+                 "samples beyond the largest batch");
+  cut_ = cut;
+  samples_ = cut.samples();
   boundaries_.clear();
   for (int64_t shard = 0; shard < shards_; ++shard) {
     first_block_[static_cast<size_t>(shard)] = static_cast<int64_t>(boundaries_.size());

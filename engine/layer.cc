@@ -2,23 +2,20 @@
 
 namespace lockstep {
 
-Result<Graph::Value> Layer::Export(const Step&, Graph& graph, const Graph::Value&) const {
-  return Status::Invalid("layer " + graph.path() + " (" + kind() +
-                         ") cannot be exported: it does not say how (Layer::Export)");
-}
-
-Result<BoundIn> BindInScope(Layer& layer, const std::string& name, const Shape& in, Planner& plan) {
-  Planner::Scope scope(plan, name, layer.kind(), in);
-  const std::string where =
-      plan.path().empty() ? layer.kind() : plan.path() + " (" + layer.kind() + ")";
-  Result<Bound> bound = layer.Bind(in, plan);
-  if (!bound.ok()) {
+Result<Value> Apply(Graph& graph, const std::string& name, const Layer& layer, Value x) {
+  LOCKSTEP_CHECK(x.valid(), "a layer needs an input");
+  Graph::Scope scope(graph, name, layer.kind(), &layer, graph.shape(x));
+  LOCKSTEP_TRY(scope.status());
+  Result<Value> y = layer.Build(graph, x);
+  if (!y.ok()) {
     // The innermost layer has already said where; those around it add nothing.
-    return bound.status().message().starts_with("layer ") ? bound.status()
-                                                          : bound.status().At("layer " + where);
+    if (y.status().message().starts_with("layer ")) return y;
+    const std::string where = graph.path().empty() ? "" : graph.path() + " ";
+    return y.status().At("layer " + where + "(" + layer.kind() + ")");
   }
-  scope.Close(bound->out, bound->flops);
-  return BoundIn{.bound = *bound, .begin = scope.begin(), .end = scope.end()};
+  scope.SetOutput(graph.shape(*y));
+  graph.SetLayerOutput(*y);
+  return y;
 }
 
 }  // namespace lockstep

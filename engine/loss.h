@@ -6,9 +6,7 @@
 #include <string>
 
 #include "engine/base/status.h"
-#include "engine/layer.h"
-#include "engine/plan/planner.h"
-#include "engine/tensor/tensor.h"
+#include "engine/plan/graph.h"
 
 namespace lockstep {
 
@@ -17,27 +15,27 @@ struct LossSum {
   double weight = 0.0;  // samples, or the sum of their weights; the loss is sum / weight
 };
 
-// Thread-compatible; bound at most once.
+// Thread-compatible; like a layer it only describes.
 class Loss {
  public:
   virtual ~Loss() = default;
 
   virtual std::string kind() const = 0;  // "CrossEntropyLoss", as PyTorch names it
 
-  // `out` is the shape of the network's output y. An error says why it does not fit.
-  virtual Status Bind(const Shape& out, Planner& plan) = 0;
   // What targets look like for an output of shape `out`: class ids (i32) or values (f32).
   virtual DType target_dtype() const = 0;
   virtual Shape target_shape(const Shape& out) const = 0;
 
-  // Not finite if any y that counts is not finite. A class id out of range is an error that names
-  // it.
-  virtual Result<LossSum> Forward(const Step& step, ConstTensor y, ConstTensor target) = 0;
-  // After Forward with the same y and target: dy = scale * d(sum)/dy. For the mean, scale = 1 /
-  // weight.
-  virtual void Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                        Tensor dy) = 0;
+  // Adds its LossOperation on y and target to the graph: Graph::AddLoss(name, ..., factor). An
+  // error says why y does not fit.
+  virtual Status Build(Graph& graph, const std::string& name, Value y, Value target,
+                       double factor) const = 0;
 };
+
+// The loss of y against a new input of the network, which is named `target`. `factor`: its share
+// where there are several losses.
+Status AddLoss(Graph& graph, const std::string& target, const Loss& loss, Value y,
+               double factor = 1.0);
 
 }  // namespace lockstep
 

@@ -6,11 +6,112 @@
 #include <cmath>
 #include <numbers>
 
+#include "engine/base/check.h"
 #include "engine/ops/elementwise.h"
 
 namespace lockstep {
+namespace {
 
 using kernels::ActivationKind;
+
+// Multiply-adds / 8 for an element: the curved ones evaluate an exponential and divide.
+int64_t Work(ActivationKind kind) {
+  return kind == ActivationKind::kRelu || kind == ActivationKind::kLeakyRelu ? 1 : 4;
+}
+// Above it ln(1 + e^t) and t are the same fp32 number: e^-16 is less than half a step at 16.
+constexpr float kSoftplusIsLinear = 16.0f;
+
+OnnxGraph::Value ExportSoftplus(OnnxGraph& graph, const kernels::ActivationSpec& spec,
+                            const OnnxGraph::Value& x) {
+  const OnnxGraph::Value t = spec.beta == 1.0f ? x : graph.Add("Mul", {x, graph.Scalar(spec.beta)});
+  OnnxGraph::Value y = graph.Add("Softplus", {t});
+  if (spec.beta != 1.0f) y = graph.Add("Div", {y, graph.Scalar(spec.beta)});
+  if (spec.threshold >= kSoftplusIsLinear) return y;
+  const OnnxGraph::Value linear = graph.Add("Greater", {t, graph.Scalar(spec.threshold)});
+  return graph.Add("Where", {linear, x, y});
+}
+
+// x/2 (1 + erf(x/sqrt 2)), or with tanh(sqrt(2/pi) (x + 0.044715 x^3)) in the place of erf.
+OnnxGraph::Value ExportGelu(OnnxGraph& graph, bool tanh, const OnnxGraph::Value& x) {
+  OnnxGraph::Value bent;
+  if (tanh) {
+    const OnnxGraph::Value cube = graph.Add("Mul", {graph.Add("Mul", {x, x}), x});
+    const OnnxGraph::Value sum =
+        graph.Add("Add", {x, graph.Add("Mul", {cube, graph.Scalar(0.044715)})});
+    bent = graph.Add(
+        "Tanh", {graph.Add("Mul", {sum, graph.Scalar(std::sqrt(2.0 * std::numbers::inv_pi))})});
+  } else {
+    bent = graph.Add("Erf", {graph.Add("Mul", {x, graph.Scalar(std::sqrt(0.5))})});
+  }
+  const OnnxGraph::Value half = graph.Add("Mul", {x, graph.Scalar(0.5)});
+  return graph.Add("Mul", {half, graph.Add("Add", {bent, graph.Scalar(1.0)})});
+}
+
+class ActivationOperation final : public Operation {
+ public:
+  explicit ActivationOperation(kernels::ActivationSpec spec) : spec_(spec) {}
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    if (x[0].dtype != DType::kF32)
+      return Status::Invalid(std::string("takes f32, not ") + NameOf(x[0].dtype));
+    if (spec_.kind == ActivationKind::kSoftplus && !(spec_.beta > 0.0f))
+      return Status::Invalid("beta must be positive, not " + std::to_string(spec_.beta));
+    const bool from_y = kernels::BackwardTakesOutput(spec_);
+    Declaration declared{.outputs = {x[0]},
+                         .reads_x = {!from_y},
+                         .reads_y = {from_y},
+                         .y_may_overwrite_x = from_y,
+                         .dx_may_overwrite_dy = true,
+                         .flops = static_cast<double>(x[0].shape.size())};
+    if (spec_.kind == ActivationKind::kRelu) declared.is_activation = kernels::Activation::kRelu;
+    return declared;
+  }
+
+  void Forward(const Step& step, const Operands& o) override {
+    const float* x = o.x_f32(0);
+    float* y = o.y_f32();
+    ops::ForStretches(step.ctx, o.y().size(), Work(spec_.kind), [&](int64_t begin, int64_t end) {
+      kernels::ActivationForward(spec_, x + begin, y + begin, end - begin);
+    });
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    const float* saved = kernels::BackwardTakesOutput(spec_) ? o.y_f32() : o.x_f32(0);
+    const float* dy = o.dy_f32();
+    float* dx = o.dx_f32(0);
+    ops::ForStretches(step.ctx, o.dy().size(), Work(spec_.kind), [&](int64_t begin, int64_t end) {
+      kernels::ActivationBackward(spec_, saved + begin, dy + begin, dx + begin, end - begin);
+    });
+  }
+
+  Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    switch (spec_.kind) {
+      case ActivationKind::kRelu:
+        return graph.Add("Relu", {x[0]});
+      case ActivationKind::kLeakyRelu:
+        return graph.Add("LeakyRelu", {x[0]}, {{"alpha", spec_.slope}});
+      case ActivationKind::kGelu:
+      case ActivationKind::kGeluTanh:
+        return ExportGelu(graph, spec_.kind == ActivationKind::kGeluTanh, x[0]);
+      case ActivationKind::kSilu:
+        return graph.Add("Mul", {x[0], graph.Add("Sigmoid", {x[0]})});
+      case ActivationKind::kSigmoid:
+        return graph.Add("Sigmoid", {x[0]});
+      case ActivationKind::kTanh:
+        return graph.Add("Tanh", {x[0]});
+      case ActivationKind::kSoftplus:
+        return ExportSoftplus(graph, spec_, x[0]);
+    }
+    LOCKSTEP_CHECK(false, "every activation is there");
+  }
+
+ private:
+  kernels::ActivationSpec spec_;
+};
+
+}  // namespace
 
 std::string ActivationLayer::kind() const {
   switch (spec_.kind) {
@@ -33,100 +134,8 @@ std::string ActivationLayer::kind() const {
   return "?";
 }
 
-Result<Bound> ActivationLayer::Bind(const Shape& in, Planner&) {
-  if (spec_.kind == ActivationKind::kSoftplus && !(spec_.beta > 0.0f)) {
-    return Status::Invalid("beta must be positive, not " + std::to_string(spec_.beta));
-  }
-  const bool from_y = kernels::BackwardTakesOutput(spec_);
-  return Bound{.out = in,
-               .needs_x = !from_y,
-               .needs_y = from_y,
-               .y_may_be_x = from_y,
-               .dx_may_be_dy = true,
-               .flops = static_cast<double>(in.size())};
-}
-
-namespace {
-// Multiply-adds / 8 for an element: the curved ones evaluate an exponential and divide.
-int64_t Work(ActivationKind kind) {
-  return kind == ActivationKind::kRelu || kind == ActivationKind::kLeakyRelu ? 1 : 4;
-}
-}  // namespace
-
-void ActivationLayer::Forward(const Step& step, ConstTensor x, Tensor y) {
-  ops::ForStretches(step.ctx, x.size(), Work(spec_.kind), [&](int64_t begin, int64_t end) {
-    kernels::ActivationForward(spec_, x.f32() + begin, y.f32() + begin, end - begin);
-  });
-}
-
-void ActivationLayer::Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
-                               Tensor dx) {
-  if (dx.empty()) return;
-  const float* saved = kernels::BackwardTakesOutput(spec_) ? y.f32() : x.f32();
-  ops::ForStretches(step.ctx, dy.size(), Work(spec_.kind), [&](int64_t begin, int64_t end) {
-    kernels::ActivationBackward(spec_, saved + begin, dy.f32() + begin, dx.f32() + begin,
-                                end - begin);
-  });
-}
-
-std::optional<kernels::Activation> ActivationLayer::AsActivation() const {
-  if (spec_.kind == ActivationKind::kRelu) return kernels::Activation::kRelu;
-  return std::nullopt;
-}
-
-namespace {
-
-// Above it ln(1 + e^t) and t are the same fp32 number: e^-16 is less than half a step at 16.
-constexpr float kSoftplusIsLinear = 16.0f;
-
-Graph::Value ExportSoftplus(Graph& graph, const kernels::ActivationSpec& spec,
-                            const Graph::Value& x) {
-  const Graph::Value t = spec.beta == 1.0f ? x : graph.Add("Mul", {x, graph.Scalar(spec.beta)});
-  Graph::Value y = graph.Add("Softplus", {t});
-  if (spec.beta != 1.0f) y = graph.Add("Div", {y, graph.Scalar(spec.beta)});
-  if (spec.threshold >= kSoftplusIsLinear) return y;
-  const Graph::Value linear = graph.Add("Greater", {t, graph.Scalar(spec.threshold)});
-  return graph.Add("Where", {linear, x, y});
-}
-
-// x/2 (1 + erf(x/sqrt 2)), or with tanh(sqrt(2/pi) (x + 0.044715 x^3)) in the place of erf.
-Graph::Value ExportGelu(Graph& graph, bool tanh, const Graph::Value& x) {
-  Graph::Value bent;
-  if (tanh) {
-    const Graph::Value cube = graph.Add("Mul", {graph.Add("Mul", {x, x}), x});
-    const Graph::Value sum =
-        graph.Add("Add", {x, graph.Add("Mul", {cube, graph.Scalar(0.044715)})});
-    bent = graph.Add(
-        "Tanh", {graph.Add("Mul", {sum, graph.Scalar(std::sqrt(2.0 * std::numbers::inv_pi))})});
-  } else {
-    bent = graph.Add("Erf", {graph.Add("Mul", {x, graph.Scalar(std::sqrt(0.5))})});
-  }
-  const Graph::Value half = graph.Add("Mul", {x, graph.Scalar(0.5)});
-  return graph.Add("Mul", {half, graph.Add("Add", {bent, graph.Scalar(1.0)})});
-}
-
-}  // namespace
-
-Result<Graph::Value> ActivationLayer::Export(const Step& step, Graph& graph,
-                                             const Graph::Value& x) const {
-  switch (spec_.kind) {
-    case ActivationKind::kRelu:
-      return graph.Add("Relu", {x});
-    case ActivationKind::kLeakyRelu:
-      return graph.Add("LeakyRelu", {x}, {{"alpha", spec_.slope}});
-    case ActivationKind::kGelu:
-    case ActivationKind::kGeluTanh:
-      return ExportGelu(graph, spec_.kind == ActivationKind::kGeluTanh, x);
-    case ActivationKind::kSilu:
-      return graph.Add("Mul", {x, graph.Add("Sigmoid", {x})});
-    case ActivationKind::kSigmoid:
-      return graph.Add("Sigmoid", {x});
-    case ActivationKind::kTanh:
-      return graph.Add("Tanh", {x});
-    case ActivationKind::kSoftplus:
-      return ExportSoftplus(graph, spec_, x);
-  }
-  return Layer::Export(step, graph, x);
+Result<Value> ActivationLayer::Build(Graph& graph, Value x) const {
+  return graph.Add(ActivationOperation(spec_), {x});
 }
 
 }  // namespace lockstep

@@ -1,9 +1,9 @@
 // Activations, element by element (torch.nn.ReLU, LeakyReLU, GELU, SiLU, Sigmoid, Tanh, Softplus).
-// Formulas: engine/kernels/elementwise/activation.h. Any shape; no parameters.
+// Formulas: engine/kernels/elementwise/activation.h. Any shape; no parameters. A ReLU becomes part
+// of the operation in front of it where that can apply it.
 #ifndef LOCKSTEP_LAYERS_ACTIVATION_H_
 #define LOCKSTEP_LAYERS_ACTIVATION_H_
 
-#include <optional>
 #include <string>
 
 #include "engine/kernels/elementwise/activation.h"
@@ -11,15 +11,11 @@
 
 namespace lockstep {
 
-// What all of them share. A ReLU is taken over by the layer in front of it where that can apply it.
+// What all of them share.
 class ActivationLayer : public Layer {
  public:
   std::string kind() const override;
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
-  std::optional<kernels::Activation> AsActivation() const override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  protected:
   explicit ActivationLayer(kernels::ActivationSpec spec) : spec_(spec) {}

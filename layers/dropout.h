@@ -6,7 +6,6 @@
 #ifndef LOCKSTEP_LAYERS_DROPOUT_H_
 #define LOCKSTEP_LAYERS_DROPOUT_H_
 
-#include <cstdint>
 #include <string>
 
 #include "engine/layer.h"
@@ -18,16 +17,10 @@ class Dropout final : public Layer {
   explicit Dropout(double p = 0.5) : p_(p) {}
 
   std::string kind() const override { return "Dropout"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  private:
-  void Apply(const Step& step, ConstTensor x, Tensor y) const;
-
   double p_;
-  uint64_t stream_ = 0;
 };
 
 }  // namespace lockstep

@@ -3,24 +3,34 @@
 #include <cstring>
 
 namespace lockstep {
+namespace {
 
-Result<Bound> Flatten::Bind(const Shape& in, Planner&) {
-  if (in.rank() < 1) return Status::Invalid("takes a batch, not a scalar");
-  return Bound{.out = {in.batch(), in.sample_size()}, .view = true};
-}
+class FlattenOperation final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    TensorSpec y = x[0];
+    y.shape = {x[0].shape.batch(), x[0].shape.sample_size()};
+    return Declaration{.outputs = {y}, .is_view = true};
+  }
+  // Copies only where memory is not shared.
+  void Forward(const Step&, const Operands& o) override {
+    std::memcpy(o.y().data(), o.x(0).data(), o.x(0).bytes());
+  }
+  void Backward(const Step&, const Operands& o) override {
+    std::memcpy(o.dx(0).data(), o.dy().data(), o.dy().bytes());
+  }
+  Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    return graph.Add("Flatten", {x[0]}, {x[0].shape.batch(), x[0].shape.sample_size()},
+                     {{"axis", int64_t{1}}});
+  }
+};
 
-// Copies only where the caller's x and y are different memory.
-void Flatten::Forward(const Step&, ConstTensor x, Tensor y) {
-  std::memcpy(y.data(), x.data(), x.bytes());
-}
+}  // namespace
 
-void Flatten::Backward(const Step&, ConstTensor, ConstTensor, ConstTensor dy, Tensor dx) {
-  if (!dx.empty()) std::memcpy(dx.data(), dy.data(), dy.bytes());
-}
-
-Result<Graph::Value> Flatten::Export(const Step&, Graph& graph, const Graph::Value& x) const {
-  return graph.Add("Flatten", {x}, {x.shape.batch(), x.shape.sample_size()},
-                   {{"axis", int64_t{1}}});
+Result<Value> Flatten::Build(Graph& graph, Value x) const {
+  return graph.Add(FlattenOperation(), {x});
 }
 
 }  // namespace lockstep

@@ -12,10 +12,7 @@ namespace lockstep {
 class Flatten final : public Layer {
  public:
   std::string kind() const override { return "Flatten"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 };
 
 }  // namespace lockstep

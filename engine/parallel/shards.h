@@ -90,11 +90,11 @@ class RowGrid {
 
   RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
 
-  // Follows a cut of as many local shards, and of at most max_samples local samples; costs nothing
-  // where it is the one before.
+  // Follows a cut of at most as many local shards and max_samples local samples; costs nothing where
+  // it is the one before.
   void Set(const BatchCut& cut);
   // The cut of a batch that this process holds alone.
-  void SetSamples(int64_t samples) { Set(BatchCut::Whole(samples, shards_)); }
+  void SetSamples(int64_t samples) { Set(BatchCut::Whole(samples, max_shards_)); }
 
   // The largest blocks() of any batch up to `max_samples`: what partial results are booked for.
   static int64_t MaxBlocks(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
@@ -126,15 +126,19 @@ class RowGrid {
  private:
   int64_t max_samples_;
   int64_t rows_per_sample_;
+  int64_t max_shards_;
   int64_t shards_;
   BatchCut cut_{.global_samples = -1};
   int64_t samples_ = -1;
   std::vector<int64_t> boundaries_;   // blocks() + 1 entries
-  std::vector<int64_t> first_block_;  // shards + 1 entries
+  std::vector<int64_t> first_block_;  // at least shards + 1 entries
 };
 
 inline RowGrid::RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards)
-    : max_samples_(max_samples), rows_per_sample_(rows_per_sample), shards_(shards) {
+    : max_samples_(max_samples),
+      rows_per_sample_(rows_per_sample),
+      max_shards_(shards),
+      shards_(shards) {
   LOCKSTEP_CHECK_GE(max_samples, int64_t{0});
   LOCKSTEP_CHECK_GE(rows_per_sample, int64_t{0});
   LOCKSTEP_CHECK_GE(shards, int64_t{1});
@@ -145,10 +149,11 @@ inline RowGrid::RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t sh
 
 inline void RowGrid::Set(const BatchCut& cut) {
   if (cut == cut_) return;
-  LOCKSTEP_CHECK_EQ(cut.local_shards, shards_);
+  LOCKSTEP_CHECK_LE(cut.local_shards, max_shards_);
   LOCKSTEP_CHECK(cut.global_samples >= 0 && cut.samples() <= max_samples_,
                  "samples beyond the largest batch");
   cut_ = cut;
+  shards_ = cut.local_shards;
   samples_ = cut.samples();
   boundaries_.clear();
   for (int64_t shard = 0; shard < shards_; ++shard) {

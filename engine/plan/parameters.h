@@ -1,11 +1,18 @@
-// What a network learns (parameters) and what it remembers without learning (states), by name.
+// What a network learns (parameters) and what it remembers without learning (states): by name, and
+// as flat arrays in the order in which layers named them.
 #ifndef LOCKSTEP_ENGINE_PLAN_PARAMETERS_H_
 #define LOCKSTEP_ENGINE_PLAN_PARAMETERS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
+#include "engine/base/status.h"
+#include "engine/parallel/context.h"
+#include "engine/plan/page_memory.h"
+#include "engine/tensor/dtype.h"
 #include "engine/tensor/shape.h"
 #include "engine/tensor/tensor.h"
 
@@ -33,18 +40,20 @@ struct ParameterInfo {
   Init init;
   Decay decay = Decay::kYes;
   int64_t offset = 0;  // of the first element, in the flat arrays of ParameterSet
+  bool frozen = false;  // has no gradient, and no optimizer moves it
 };
 
 struct StateInfo {
   std::string name;  // "1.running_mean"
   Shape shape;
-  float initial = 0.0f;
-  int64_t offset = 0;
+  DType dtype = DType::kF32;
+  double initial = 0.0;
+  int64_t offset = 0;  // in bytes
 };
 
 // All parameters and their gradients as two flat arrays of one layout. Parameters start at
 // multiples of 16 floats; what lies between them is zero in both arrays and stays so. Borrowed from
-// the Workspace that owns the memory.
+// the ParameterStore that owns the memory.
 struct ParameterSet {
   std::span<const ParameterInfo> infos;
   std::span<float> values;
@@ -52,6 +61,103 @@ struct ParameterSet {
 
   Tensor value(size_t i) const { return {values.data() + infos[i].offset, infos[i].shape}; }
   Tensor gradient(size_t i) const { return {gradients.data() + infos[i].offset, infos[i].shape}; }
+};
+
+// The same for those who only read.
+struct ConstParameterSet {
+  std::span<const ParameterInfo> infos;
+  std::span<const float> values;
+  std::span<const float> gradients;
+
+  ConstParameterSet() = default;
+  ConstParameterSet(const ParameterSet& set)  // NOLINT: implicit, as const T* from T*
+      : infos(set.infos), values(set.values), gradients(set.gradients) {}
+  ConstTensor value(size_t i) const { return {values.data() + infos[i].offset, infos[i].shape}; }
+  ConstTensor gradient(size_t i) const {
+    return {gradients.data() + infos[i].offset, infos[i].shape};
+  }
+};
+
+// Owns the parameters, gradients and states of a network. Named while layers are built, then
+// allocated, then used. Thread-compatible.
+class ParameterStore {
+ public:
+  ParameterStore() = default;
+  ParameterStore(const ParameterStore&) = delete;
+  ParameterStore& operator=(const ParameterStore&) = delete;
+
+  // --- While layers are built: the index of what has this name, which is added where it is new. An
+  // error if the name is taken by something of another shape or type.
+  Result<int> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay,
+                           bool frozen);
+  Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial);
+
+  // Makes the memory: parameters as their Init says for `seed`, states at their initial values.
+  // Gradients only where `training`.
+  void Allocate(Context& ctx, uint64_t seed, bool training);
+
+  // --- Afterwards.
+  const std::vector<ParameterInfo>& infos() const { return infos_; }
+  const std::vector<StateInfo>& states() const { return states_; }
+  int64_t floats() const { return floats_; }  // of one of the flat arrays
+
+  ConstParameterSet parameters() const { return ParametersToWrite(); }
+  ConstTensor state(size_t i) const { return StateIn(states_memory_, i); }
+
+  // For optimizers and whoever else changes parameters or states. What layers derived from them is
+  // made anew after Changed(); ParameterWriter below says so by itself.
+  ParameterSet ParametersToWrite() const;
+  Tensor StateToWrite(size_t i) const { return StateIn(states_memory_, i); }
+  void Changed() { ++version_; }
+  uint64_t version() const { return version_; }
+
+  // A training step writes its states into a copy, which becomes the network's only when the step
+  // has succeeded.
+  void StageStates();   // copy = states
+  void CommitStates();  // states = copy
+  std::byte* state_memory(bool staged) const {
+    return (staged ? staged_memory_ : states_memory_).data();
+  }
+
+  // Bytes held.
+  int64_t parameter_bytes() const { return floats_ * 4; }
+  int64_t gradient_bytes() const { return gradient_memory_.data() == nullptr ? 0 : floats_ * 4; }
+
+ private:
+  Tensor StateIn(const PageMemory& memory, size_t i) const {
+    return {memory.data() + states_[i].offset, states_[i].dtype, states_[i].shape};
+  }
+
+  std::vector<ParameterInfo> infos_;
+  std::vector<StateInfo> states_;
+  int64_t floats_ = 0;
+  int64_t state_bytes_ = 0;
+  PageMemory parameter_memory_, gradient_memory_, states_memory_, staged_memory_;
+  uint64_t version_ = 1;
+};
+
+// Writable views for outside code: when it goes, the network knows that its parameters may have
+// changed. Borrows the store.
+class ParameterWriter {
+ public:
+  explicit ParameterWriter(ParameterStore& store)
+      : store_(&store), parameters_(store.ParametersToWrite()) {}
+  ~ParameterWriter() {
+    if (store_ != nullptr) store_->Changed();
+  }
+  ParameterWriter(ParameterWriter&& other) noexcept
+      : store_(other.store_), parameters_(other.parameters_) {
+    other.store_ = nullptr;
+  }
+  ParameterWriter& operator=(ParameterWriter&&) = delete;
+
+  const ParameterSet* operator->() const { return &parameters_; }
+  const ParameterSet& operator*() const { return parameters_; }
+  Tensor state(size_t i) const { return store_->StateToWrite(i); }
+
+ private:
+  ParameterStore* store_;
+  ParameterSet parameters_;
 };
 
 }  // namespace lockstep

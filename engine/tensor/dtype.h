@@ -8,7 +8,7 @@
 
 namespace lockstep {
 
-enum class DType : uint8_t { kF32, kBF16, kI32, kU8, kF64 };
+enum class DType : uint8_t { kF32, kBF16, kI32, kU8, kF64, kI64 };
 
 // bfloat16: the upper half of a float. Conversion rounds to nearest even and keeps NaN a NaN.
 struct BFloat16 {
@@ -32,6 +32,7 @@ struct BFloat16 {
 constexpr size_t SizeOf(DType dtype) {
   switch (dtype) {
     case DType::kF64:
+    case DType::kI64:
       return 8;
     case DType::kF32:
     case DType::kI32:
@@ -54,6 +55,8 @@ constexpr const char* NameOf(DType dtype) {
       return "bf16";
     case DType::kI32:
       return "i32";
+    case DType::kI64:
+      return "i64";
     case DType::kU8:
       return "u8";
   }
@@ -77,6 +80,10 @@ struct DTypeOfT<BFloat16> {
 template <>
 struct DTypeOfT<int32_t> {
   static constexpr DType value = DType::kI32;
+};
+template <>
+struct DTypeOfT<int64_t> {
+  static constexpr DType value = DType::kI64;
 };
 template <>
 struct DTypeOfT<uint8_t> {

@@ -1,4 +1,4 @@
-#include "engine/tensor/graph.h"
+#include "engine/plan/onnx_graph.h"
 
 #include <utility>
 
@@ -6,19 +6,19 @@
 
 namespace lockstep {
 
-Graph::Scope::Scope(Graph& graph, const std::string& name)
+OnnxGraph::Scope::Scope(OnnxGraph& graph, const std::string& name)
     : graph_(graph), outer_(graph.path_.size()) {
   if (!graph.path_.empty()) graph.path_ += '.';
   graph.path_ += name;
 }
 
-std::string Graph::NewName(const std::string& name) {
+std::string OnnxGraph::NewName(const std::string& name) {
   std::string full = path_.empty() ? name : path_ + "." + name;
   const int times = ++names_[full];
   return times == 1 ? full : full + "_" + std::to_string(times);
 }
 
-Graph::Value Graph::Add(const std::string& op, std::initializer_list<Value> inputs,
+OnnxGraph::Value OnnxGraph::Add(const std::string& op, std::initializer_list<Value> inputs,
                         const Shape& out, Attributes attributes) {
   Node node{.op = op, .inputs = {}, .output = NewName(op), .attributes = std::move(attributes)};
   for (const Value& input : inputs) node.inputs.push_back(input.name);
@@ -26,12 +26,12 @@ Graph::Value Graph::Add(const std::string& op, std::initializer_list<Value> inpu
   return {nodes_.back().output, out};
 }
 
-Graph::Value Graph::Add(const std::string& op, std::initializer_list<Value> inputs,
+OnnxGraph::Value OnnxGraph::Add(const std::string& op, std::initializer_list<Value> inputs,
                         Attributes attributes) {
   return Add(op, inputs, inputs.begin()->shape, std::move(attributes));
 }
 
-Graph::Value Graph::Reshape(const Value& x, const Shape& shape) {
+OnnxGraph::Value OnnxGraph::Reshape(const Value& x, const Shape& shape) {
   if (x.shape == shape) return x;
   LOCKSTEP_CHECK_EQ(x.shape.size(), shape.size());
   std::vector<int64_t> extents(shape.dims().begin(), shape.dims().end());
@@ -40,22 +40,22 @@ Graph::Value Graph::Reshape(const Value& x, const Shape& shape) {
   return Add("Reshape", {x, {constants_.back().name, {}}}, shape);
 }
 
-Graph::Value Graph::AddConstant(const std::string& name, const Shape& shape,
+OnnxGraph::Value OnnxGraph::AddConstant(const std::string& name, const Shape& shape,
                                 std::vector<float> values) {
   LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
   constants_.push_back({NewName(name), shape, std::move(values)});
   return {constants_.back().name, shape};
 }
 
-Graph::Value Graph::AddConstant(const std::string& name, const Shape& shape, const float* values) {
+OnnxGraph::Value OnnxGraph::AddConstant(const std::string& name, const Shape& shape, const float* values) {
   return AddConstant(name, shape, std::vector<float>(values, values + shape.size()));
 }
 
-Graph::Value Graph::Scalar(double value) {
+OnnxGraph::Value OnnxGraph::Scalar(double value) {
   return AddConstant("constant", {}, {static_cast<float>(value)});
 }
 
-void Graph::SetOutput(const Value& value, const std::string& name) {
+void OnnxGraph::SetOutput(const Value& value, const std::string& name) {
   output_ = {name, value.shape};
   for (Node& node : nodes_) {
     if (node.output == value.name) node.output = name;

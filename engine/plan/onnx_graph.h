@@ -1,7 +1,7 @@
 // A network as a list of operations between named values, in the words of ONNX
 // (https://onnx.ai/onnx/operators): layers add themselves to it, engine/export/onnx.h writes it.
-#ifndef LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
-#define LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
+#ifndef LOCKSTEP_ENGINE_PLAN_ONNX_GRAPH_H_
+#define LOCKSTEP_ENGINE_PLAN_ONNX_GRAPH_H_
 
 #include <cstdint>
 #include <initializer_list>
@@ -15,7 +15,7 @@
 namespace lockstep {
 
 // Owns its constants. Thread-compatible.
-class Graph {
+class OnnxGraph {
  public:
   // What flows between operations. Where it is computed from the input its first extent is that of
   // the bound batch, and stands for any.
@@ -45,18 +45,18 @@ class Graph {
   };
 
   // A graph of one input.
-  Graph(Value input, Options options) : options_(options), input_(std::move(input)) {}
+  OnnxGraph(Value input, Options options) : options_(options), input_(std::move(input)) {}
 
   // While it lives, names begin with `name` as well: what a layer that holds others opens for each.
   class Scope {
    public:
-    Scope(Graph& graph, const std::string& name);
+    Scope(OnnxGraph& graph, const std::string& name);
     ~Scope() { graph_.path_.resize(outer_); }
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
 
    private:
-    Graph& graph_;
+    OnnxGraph& graph_;
     size_t outer_;
   };
 
@@ -97,4 +97,4 @@ class Graph {
 
 }  // namespace lockstep
 
-#endif  // LOCKSTEP_ENGINE_TENSOR_GRAPH_H_
+#endif  // LOCKSTEP_ENGINE_PLAN_ONNX_GRAPH_H_

@@ -1,0 +1,177 @@
+#include "engine/plan/graph.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+
+#include "engine/base/check.h"
+#include "engine/base/random.h"
+
+namespace lockstep {
+
+Graph::Graph(ParameterStore& store, PlanOptions options, std::vector<std::string> frozen)
+    : store_(&store), options_(options), frozen_(std::move(frozen)) {
+  report_.push_back({.kind = "model"});
+}
+
+Graph::Scope::Scope(Graph& graph, const std::string& name, const std::string& kind,
+                    const void* layer, const Shape& in)
+    : graph_(graph),
+      report_(graph.report_.size()),
+      outer_path_(graph.path_) {
+  const bool whole = name.empty() && graph.path_.empty();
+  if (!name.empty()) graph.path_ = graph.FullName(name);
+  const auto [known, first] = graph.layers_.emplace(graph.path_, layer);
+  if (!first && known->second != layer && !whole) {
+    status_ = Status::Invalid("two layers are named " + graph.path_ +
+                              "; give each a name of its own, or build one and the same layer "
+                              "again where they are to share parameters");
+  }
+  const int depth = static_cast<int>(graph.open_.size()) - 1;
+  graph.report_.push_back({.path = graph.path_, .kind = kind, .depth = depth, .in = in});
+  graph.open_.push_back(report_);
+}
+
+Graph::Scope::~Scope() {
+  graph_.path_ = outer_path_;
+  graph_.open_.pop_back();
+}
+
+void Graph::Scope::SetOutput(const Shape& out) { graph_.report_[report_].out = out; }
+
+Result<Value> Graph::AddInput(const std::string& name, const Shape& shape, DType dtype,
+                              bool wants_gradient) {
+  if (shape.rank() < 1 || shape.size() <= 0)
+    return Status::Invalid("the input shape " + shape.ToString() + " holds nothing");
+  for (const Input& input : inputs_) {
+    if (input.name == name) return Status::Invalid("two inputs are named " + name);
+  }
+  const Value value = NewValue({shape, dtype, /*batched=*/true}, -1);
+  values_.back().input = static_cast<int>(inputs_.size());
+  inputs_.push_back({name, value, wants_gradient && dtype == DType::kF32});
+  return value;
+}
+
+bool Graph::IsFrozen(const std::string& name) const {
+  const std::string full = FullName(name);
+  return std::any_of(frozen_.begin(), frozen_.end(), [&](const std::string& pattern) {
+    return fnmatch(pattern.c_str(), full.c_str(), 0) == 0;
+  });
+}
+
+Result<Value> Graph::AddParameter(const std::string& name, const Shape& shape, Init init,
+                                  Decay decay) {
+  const std::string full = FullName(name);
+  LOCKSTEP_TRY_ASSIGN(const int id,
+                      store_->AddParameter(full, shape, init, decay, IsFrozen(name)));
+  const auto known = parameter_values_.find(id);
+  if (known != parameter_values_.end()) return known->second;  // shared
+  const Value value = NewValue({shape, DType::kF32}, -1);
+  values_.back().parameter = id;
+  parameter_values_[id] = value;
+  for (const size_t row : open_) report_[row].parameters += shape.size();
+  return value;
+}
+
+Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType dtype,
+                              double initial) {
+  LOCKSTEP_TRY_ASSIGN(const int id, store_->AddState(FullName(name), shape, dtype, initial));
+  return State{id};
+}
+
+Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operation,
+                                               std::vector<Value> inputs) {
+  Node node{.operation = std::move(operation), .inputs = std::move(inputs)};
+  node.path = path_;
+  node.report = open_.back();
+  LOCKSTEP_TRY_ASSIGN(node.declared,
+                      node.operation->Declare(InputSpecs(node), node.fused, options_));
+  const int id = static_cast<int>(nodes_.size());
+  for (const TensorSpec& spec : node.declared.outputs) node.outputs.push_back(NewValue(spec, id));
+  for (const size_t row : open_) report_[row].flops += node.declared.flops;
+  const std::vector<Value> outputs = node.outputs;
+  nodes_.push_back(std::move(node));
+  return outputs;
+}
+
+Status Graph::AddOutput(const std::string& name, Value value) {
+  LOCKSTEP_CHECK(value.valid(), "an output needs a value");
+  for (const Named& output : outputs_) {
+    if (output.name == name) return Status::Invalid("two outputs are named " + name);
+  }
+  outputs_.push_back({name, value});
+  return Status::Ok();
+}
+
+Status Graph::AddLossOperation(const std::string& name, std::unique_ptr<Operation> operation,
+                               std::vector<Value> inputs, double factor) {
+  LOCKSTEP_TRY(AddOperation(std::move(operation), std::move(inputs)).status().At("loss " + name));
+  const TensorSpec& sum = spec(nodes_.back().outputs.front());
+  LOCKSTEP_CHECK(sum.dtype == DType::kF64 && sum.shape.size() == 1, "a loss gives one double");
+  nodes_.back().loss = static_cast<int>(losses_.size());
+  losses_.push_back({name, static_cast<int>(nodes_.size()) - 1, factor});
+  return Status::Ok();
+}
+
+uint64_t Graph::NewStream(const std::string& purpose) {
+  const std::string name = purpose + ":" + path_;
+  const int use = streams_[name]++;
+  return StreamOf(use == 0 ? name : name + "#" + std::to_string(use));
+}
+
+void Graph::SetTrait(const std::string& kind, const std::string& text) {
+  traits_[kind + "." + path_] = text;
+}
+
+Value Graph::NewValue(const TensorSpec& spec, int node) {
+  values_.push_back({.spec = spec, .node = node});
+  return {static_cast<int>(values_.size()) - 1};
+}
+
+int Graph::Readers(Value value) const {
+  int readers = 0;
+  for (const Node& node : nodes_) {
+    readers += static_cast<int>(std::count(node.inputs.begin(), node.inputs.end(), value));
+  }
+  for (const Named& output : outputs_) readers += output.value == value;
+  return readers;
+}
+
+void Graph::TakeOver(int to, int from) {
+  Node& taker = nodes_[static_cast<size_t>(to)];
+  const Node& taken = nodes_[static_cast<size_t>(from)];
+  taker.outputs[0] = taken.outputs[0];
+  values_[static_cast<size_t>(taker.outputs[0].id)].node = to;
+  nodes_.erase(nodes_.begin() + from);
+  for (ValueInfo& value : values_) {
+    if (value.node > from) --value.node;
+  }
+  for (Loss& loss : losses_) {
+    if (loss.node > from) --loss.node;
+  }
+}
+
+void Graph::Insert(int at, Node node) {
+  for (ValueInfo& value : values_) {
+    if (value.node >= at) ++value.node;
+  }
+  for (Loss& loss : losses_) {
+    if (loss.node >= at) ++loss.node;
+  }
+  for (const Value output : node.outputs) values_[static_cast<size_t>(output.id)].node = at;
+  nodes_.insert(nodes_.begin() + at, std::move(node));
+}
+
+std::vector<TensorSpec> Graph::InputSpecs(const Node& node) const {
+  std::vector<TensorSpec> specs;
+  for (const Value value : node.inputs)
+    specs.push_back(value.valid() ? spec(value) : TensorSpec{Shape{}, DType::kU8});
+  return specs;
+}
+
+std::string Graph::NameOf(const Node& node) const {
+  const std::string& kind = report_[node.report].kind;
+  return node.path.empty() ? kind : node.path + " " + kind;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,272 @@
+// What computes: one operation of a network, forward with its backward.
+//
+// Layers describe a network by adding operations to a Graph (graph.h); the plan decides in which
+// memory they work, what is fused, and which gradients are needed (program.h). An operation says
+// what it needs, books its memory, and then computes on the tensors that it is handed.
+#ifndef LOCKSTEP_ENGINE_PLAN_OPERATION_H_
+#define LOCKSTEP_ENGINE_PLAN_OPERATION_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/check.h"
+#include "engine/base/status.h"
+#include "engine/comm/communicator.h"
+#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/parallel/context.h"
+#include "engine/parallel/shards.h"
+#include "engine/plan/onnx_graph.h"
+#include "engine/tensor/dtype.h"
+#include "engine/tensor/shape.h"
+#include "engine/tensor/tensor.h"
+
+namespace lockstep {
+
+// What a value is, before there are numbers.
+struct TensorSpec {
+  Shape shape{};
+  DType dtype = DType::kF32;
+  // The first extent is the batch: a step with fewer samples uses the leading rows. Otherwise the
+  // shape is the same in every step.
+  bool batched = false;
+};
+
+// Handles to what an operation has booked; a Step turns them into pointers. A default-made handle
+// stands for nothing.
+template <class T>
+struct Buffer {
+  int id = -1;
+  bool valid() const { return id >= 0; }
+};
+struct State {
+  int id = -1;
+  bool valid() const { return id >= 0; }
+};
+struct Rows {  // how the batch's rows are cut for sums: a RowGrid
+  int id = -1;
+};
+
+// What every operation may know while a network is bound.
+struct PlanOptions {
+  bool training = true;  // the graph is for training steps; else for evaluation
+  bool keeps_training = true;  // the network can train: evaluation is not all it is for
+  int threads = 1;             // for scratch that each thread needs
+  int shards = 1;              // of the batch, in this process
+  int ranks = 1;               // processes that share a global batch
+  int64_t samples = 0;         // the largest batch in this process
+};
+
+// --- Fusion, in data. An operation declares what of its neighbours' work it can do; the rules of
+// rules.h then ask it to.
+
+// Parts of an epilogue, by which an operation finishes each element before it is written:
+//   y = act(scale * v + shift + add), and the moments of y by channel
+struct EpilogueParts {
+  bool affine = false;      // scale and shift by channel
+  bool add = false;         // a tensor of y's shape
+  bool activation = false;  // kernels::Activation
+  bool moments = false;
+};
+
+// What has been fused into an operation. Numbers are places among its inputs or outputs; -1: not.
+struct Fused {
+  int scale = -1, shift = -1;  // inputs, (channels)
+  int add = -1;                // input, of y's shape
+  kernels::Activation activation = kernels::Activation::kNone;
+  int moments_of_y = -1;  // output: of y(0), in the form that who reads it declared
+  int moments_of_x = -1;  // input: of x(0), taken by its producer
+};
+
+// What an operation says of itself.
+struct Declaration {
+  std::vector<TensorSpec> outputs{};
+
+  // What Backward reads, by place. Everything else may be gone by then.
+  std::vector<bool> reads_x{}, reads_y{};
+  bool is_view = false;  // y(0) is x(0) under another shape, in the same memory
+  bool y_may_overwrite_x = false;    // Forward may be handed y(0) in the memory of x(0)
+  bool dx_may_overwrite_dy = false;  // Backward may be handed dx(0) in the memory of dy(0)
+  // Inputs whose gradient is dy(0) itself; Backward copies it where the memory differs.
+  std::vector<bool> passes_dy{};
+  // Inputs whose gradient Backward can add to what is there (Operands::accumulate). For the others
+  // the plan adds.
+  std::vector<bool> accumulates_dx{};
+  // Computed from parameters and states alone: only when they have changed, and kept between steps.
+  bool from_parameters = false;
+  double flops = 0.0;  // of Forward, at the largest batch
+
+  EpilogueParts applies{};
+  std::optional<kernels::Activation> is_activation{};  // y(0) = act(x(0)), and nothing else
+  bool is_sum = false;                                 // y(0) = x(0) + x(1), and nothing else
+  bool is_affine = false;  // y(0) = scale x(0) + shift by channel: see Operation::Affine
+  // It could be given the moments of x(0) as a further input of this form.
+  std::optional<TensorSpec> takes_moments{};
+};
+
+class Program;
+
+// What travels with one step.
+struct Step {
+  Context& ctx;
+  const Program& program;
+  BatchCut cut{};            // how the global batch is cut, and what of it is here
+  int64_t first_sample = 0;  // of this process's samples, within the global batch
+  uint64_t seed = 0;
+  uint64_t index = 0;  // of the step in the run: random operations draw from (seed, index, place)
+  std::byte* states = nullptr;
+  // The other processes that hold parts of the global batch; null: there are none.
+  Communicator* ranks = nullptr;
+  bool accumulate = false;  // gradients of parameters are added to those that are there
+
+  // Of the operations of `program` only.
+  template <class T>
+  T* operator[](Buffer<T> buffer) const {
+    return reinterpret_cast<T*>(BufferAt(buffer.id));
+  }
+  template <class T = float>
+  T* state(State state) const {
+    return reinterpret_cast<T*>(StateAt(state.id));
+  }
+  const RowGrid& rows(Rows rows) const;
+
+ private:
+  std::byte* BufferAt(int id) const;
+  std::byte* StateAt(int id) const;
+};
+
+// The tensors of one call. Inputs x and outputs y by place; dy(i) is the gradient of y(i), dx(i)
+// that of x(i). What is absent is an empty tensor: an input that was left out, an x or y that
+// Backward did not declare, a dy of an output that no loss depends on, a dx that nobody wants.
+class Operands {
+ public:
+  // Made by the plan. Each array has an entry for each input, or output.
+  struct Arrays {
+    std::vector<const Tensor*> x, y, dy, dx;
+    std::vector<char> accumulate;    // bool, without the bits of vector<bool>
+    std::vector<char> is_parameter;  // likewise
+  };
+  Operands(const Arrays& arrays, bool accumulate_parameters)
+      : arrays_(arrays), accumulate_parameters_(accumulate_parameters) {}
+
+  int inputs() const { return static_cast<int>(arrays_.x.size()); }
+  ConstTensor x(int i) const { return *arrays_.x[static_cast<size_t>(i)]; }
+  Tensor y(int i = 0) const { return *arrays_.y[static_cast<size_t>(i)]; }
+  ConstTensor dy(int i = 0) const { return *arrays_.dy[static_cast<size_t>(i)]; }
+  Tensor dx(int i) const { return *arrays_.dx[static_cast<size_t>(i)]; }
+  // dx(i) is to be added to, not overwritten. Only for inputs that the operation declared so.
+  bool accumulate(int i) const {
+    const auto at = static_cast<size_t>(i);
+    return arrays_.accumulate[at] || (accumulate_parameters_ && arrays_.is_parameter[at]);
+  }
+  // The elements, or null where there are none: what kernels take.
+  const float* x_f32(int i) const { return Elements(x(i)); }
+  float* y_f32(int i = 0) const { return Elements(y(i)); }
+  const float* dy_f32(int i = 0) const { return Elements(dy(i)); }
+  float* dx_f32(int i) const { return Elements(dx(i)); }
+
+ private:
+  template <class T>
+  static auto Elements(const T& tensor) -> decltype(tensor.f32()) {
+    return tensor.empty() ? nullptr : tensor.f32();
+  }
+
+  const Arrays& arrays_;
+  bool accumulate_parameters_;
+};
+
+enum class Life {
+  kCall,   // scratch of one Forward or one Backward; lost in between
+  kStep,   // from Forward to Backward
+  kBound,  // between steps as well
+};
+
+// What an operation is told when the plan is made, and where it books memory.
+class Booking {
+ public:
+  virtual ~Booking() = default;
+
+  virtual const PlanOptions& options() const = 0;
+  virtual const Fused& fused() const = 0;
+  // Whether Backward will be asked for the gradient of input i.
+  virtual bool wants_dx(int i) const = 0;
+
+  template <class T = float>
+  Buffer<T> Book(int64_t count, Life life) {
+    return {BookBytes(count * static_cast<int64_t>(sizeof(T)), life)};
+  }
+  // The cut of a batch whose samples have this many rows each. Of the largest batch at first.
+  virtual Rows CutRows(int64_t rows_per_sample) = 0;
+
+ private:
+  virtual int BookBytes(int64_t bytes, Life life) = 0;
+};
+
+// Whether a step may run with this batch.
+enum class Admission { kRun, kSkip };
+
+// Ownership: the graph owns its operations. One thread at a time, which is the thread that drives
+// the step.
+class Operation {
+ public:
+  virtual ~Operation() = default;
+
+  // Infers what the outputs are and says what is needed, for these inputs and with what has been
+  // fused. An error says which shapes do not fit, and why. An input that was left out has rank 0
+  // and no elements' type that matters: see `given`.
+  virtual Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                                      const PlanOptions& options) const = 0;
+  // Once, when all is decided.
+  virtual void Book(std::span<const TensorSpec> x, Booking& booking) { (void)x, (void)booking; }
+
+  // Asked before a step; an error says why it cannot run.
+  virtual Result<Admission> Admit(const BatchCut& cut) const {
+    (void)cut;
+    return Admission::kRun;
+  }
+  // Looks at inputs that come from outside (class ids, tokens) before anything is computed: an
+  // error names what does not fit, and nothing has changed then. `first_sample` for its text.
+  virtual Status Check(const Step& step, const Operands& o) const {
+    (void)step, (void)o;
+    return Status::Ok();
+  }
+
+  // Overwrites every y. States go to step.state(): in training to a copy that counts only when the
+  // whole step succeeds.
+  virtual void Forward(const Step& step, const Operands& o) = 0;
+  // Writes every dx that is not empty. After Forward on the same inputs. dy may be used as scratch
+  // only where dx(0) lies in its memory.
+  virtual void Backward(const Step& step, const Operands& o) { (void)step, (void)o; }
+
+  // Where is_affine: scale and shift, (channels) each.
+  virtual void Affine(const Step& step, const Operands& o, float* scale, float* shift) const {
+    (void)step, (void)o, (void)scale, (void)shift;
+    LOCKSTEP_CHECK(false, "is_affine was declared, but Affine is not there");
+  }
+
+  // Adds what Forward computes to `graph` in ONNX's operators, given its inputs, and returns y(0).
+  // Inputs that are parameters come as constants. Of a graph for evaluation, where nothing but
+  // scale and shift may have been fused.
+  virtual Result<OnnxGraph::Value> Export(const Step& step, const Operands& o, OnnxGraph& graph,
+                                          std::span<const OnnxGraph::Value> x) const {
+    (void)step, (void)o, (void)graph, (void)x;
+    return Status::Invalid("it does not say how (Operation::Export)");
+  }
+};
+
+// y(0) is one double: the sum of a loss over the samples here. What it is divided by is known
+// before the step, so that parts of a batch and ranks can be added up. In Backward dy(0) is one
+// double, the factor of that sum in the whole.
+class LossOperation : public Operation {
+ public:
+  // The weight of the samples here: how many count, or the sum of their weights. Of x(1), the
+  // targets.
+  virtual double Weight(const Step& step, const Operands& o) const = 0;
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_PLAN_OPERATION_H_

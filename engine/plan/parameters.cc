@@ -1,0 +1,133 @@
+#include "engine/plan/parameters.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/base/check.h"
+#include "engine/base/integers.h"
+#include "engine/base/random.h"
+
+namespace lockstep {
+namespace {
+
+constexpr int64_t kLineFloats = 16;  // a cache line, and the widest vector
+constexpr int64_t kLineBytes = 64;
+
+// Normal draws reject a varying number of words, so they come in runs with a stream each, and runs
+// go to any thread.
+constexpr int64_t kInitRun = 4096;
+
+void Initialize(Context& ctx, const ParameterInfo& info, uint64_t seed, float* values) {
+  const int64_t size = info.shape.size();
+  const uint64_t stream = StreamOf(info.name);
+  const float scale = info.init.scale;
+  ctx.For(CeilDiv(size, kInitRun), size * 8, [&](int64_t run) {
+    Random random(seed, stream + static_cast<uint64_t>(run));
+    const int64_t end = std::min(size, (run + 1) * kInitRun);
+    for (int64_t i = run * kInitRun; i < end; ++i) {
+      switch (info.init.kind) {
+        case Init::Kind::kConstant:
+          values[i] = scale;
+          break;
+        case Init::Kind::kUniform:
+          values[i] = static_cast<float>((2.0 * random.Uniform() - 1.0) * scale);
+          break;
+        case Init::Kind::kNormal:
+          values[i] = static_cast<float>(random.Normal() * scale);
+          break;
+      }
+    }
+  });
+}
+
+void Initialize(const StateInfo& info, std::byte* memory) {
+  const auto fill = [&](auto value) {
+    for (int64_t i = 0; i < info.shape.size(); ++i)
+      std::memcpy(memory + info.offset + i * static_cast<int64_t>(sizeof(value)), &value,
+                  sizeof(value));
+  };
+  switch (info.dtype) {
+    case DType::kF32:
+      return fill(static_cast<float>(info.initial));
+    case DType::kF64:
+      return fill(info.initial);
+    case DType::kI32:
+      return fill(static_cast<int32_t>(info.initial));
+    case DType::kI64:
+      return fill(static_cast<int64_t>(info.initial));
+    case DType::kBF16:
+    case DType::kU8:
+      break;
+  }
+  LOCKSTEP_CHECK(false, "no states of this type are known");
+}
+
+// The place of `name`, or the first behind all.
+template <class Info>
+size_t Find(const std::vector<Info>& infos, const std::string& name) {
+  const auto found = std::find_if(infos.begin(), infos.end(),
+                                  [&](const Info& info) { return info.name == name; });
+  return static_cast<size_t>(found - infos.begin());
+}
+
+}  // namespace
+
+Result<int> ParameterStore::AddParameter(const std::string& name, const Shape& shape, Init init,
+                                         Decay decay, bool frozen) {
+  const size_t i = Find(infos_, name);
+  if (i == infos_.size()) {
+    infos_.push_back({name, shape, init, decay, floats_, frozen});
+    floats_ += RoundUp(shape.size(), kLineFloats);
+  } else if (!(infos_[i].shape == shape)) {
+    return Status::Invalid("parameter " + name + " is shared, but one of its layers needs it as " +
+                           infos_[i].shape.ToString() + " and another as " + shape.ToString());
+  }
+  return static_cast<int>(i);
+}
+
+Result<int> ParameterStore::AddState(const std::string& name, const Shape& shape, DType dtype,
+                                     double initial) {
+  const size_t i = Find(states_, name);
+  if (i == states_.size()) {
+    states_.push_back({name, shape, dtype, initial, state_bytes_});
+    state_bytes_ +=
+        RoundUp(shape.size() * static_cast<int64_t>(SizeOf(dtype)), kLineBytes);
+  } else if (!(states_[i].shape == shape) || states_[i].dtype != dtype) {
+    return Status::Invalid("state " + name + " is shared, but one of its layers needs it as " +
+                           states_[i].shape.ToString() + " and another as " + shape.ToString());
+  }
+  return static_cast<int>(i);
+}
+
+void ParameterStore::Allocate(Context& ctx, uint64_t seed, bool training) {
+  parameter_memory_ = PageMemory(ctx, floats_ * 4);
+  states_memory_ = PageMemory(ctx, state_bytes_);
+  if (training) {
+    gradient_memory_ = PageMemory(ctx, floats_ * 4);
+    staged_memory_ = PageMemory(ctx, state_bytes_);
+  }
+  auto* values = reinterpret_cast<float*>(parameter_memory_.data());
+  for (const ParameterInfo& info : infos_) Initialize(ctx, info, seed, values + info.offset);
+  for (const StateInfo& info : states_) Initialize(info, states_memory_.data());
+}
+
+ParameterSet ParameterStore::ParametersToWrite() const {
+  const auto size = static_cast<size_t>(floats_);
+  auto* gradients = reinterpret_cast<float*>(gradient_memory_.data());
+  return {.infos = infos_,
+          .values = {reinterpret_cast<float*>(parameter_memory_.data()), size},
+          .gradients = {gradients, gradients == nullptr ? 0 : size}};
+}
+
+void ParameterStore::StageStates() {
+  if (state_bytes_ > 0)
+    std::memcpy(staged_memory_.data(), states_memory_.data(), static_cast<size_t>(state_bytes_));
+}
+
+void ParameterStore::CommitStates() {
+  if (state_bytes_ > 0)
+    std::memcpy(states_memory_.data(), staged_memory_.data(), static_cast<size_t>(state_bytes_));
+  Changed();
+}
+
+}  // namespace lockstep

@@ -1,0 +1,406 @@
+// How a program is planned: which gradients are needed, what shares memory, and for how long.
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/plan/program.h"
+
+namespace lockstep {
+namespace {
+
+bool At(const std::vector<bool>& flags, size_t i) { return i < flags.size() && flags[i]; }
+
+int64_t BytesOf(const TensorSpec& spec) {
+  return spec.shape.size() * static_cast<int64_t>(SizeOf(spec.dtype));
+}
+
+const Tensor kNothing;
+
+}  // namespace
+
+// What one operation books while the plan is made.
+class Program::NodeBooking final : public Booking {
+ public:
+  NodeBooking(Program& program, int node) : program_(program), node_(node) {}
+
+  const PlanOptions& options() const override { return program_.graph_.options(); }
+  const Fused& fused() const override { return Node().fused; }
+  bool wants_dx(int i) const override {
+    return program_.WantsGradient(node_, static_cast<size_t>(i));
+  }
+  Rows CutRows(int64_t rows_per_sample) override {
+    std::vector<int64_t>& known = program_.rows_per_sample_;
+    const auto found = std::find(known.begin(), known.end(), rows_per_sample);
+    const Rows rows{static_cast<int>(found - known.begin())};
+    if (found == known.end()) {
+      known.push_back(rows_per_sample);
+      program_.rows_.push_back(
+          std::make_unique<RowGrid>(options().samples, rows_per_sample, options().shards));
+    }
+    return rows;
+  }
+
+ private:
+  const Graph::Node& Node() const {
+    return program_.graph_.nodes()[static_cast<size_t>(node_)];
+  }
+  int BookBytes(int64_t bytes, Life life) override {
+    program_.owners_.push_back(static_cast<int>(Node().report));
+    const int last = program_.runs_[static_cast<size_t>(node_)].has_backward
+                         ? program_.BackwardTime(node_)
+                         : node_;
+    switch (life) {
+      case Life::kCall: {
+        const int buffer = program_.arena_.BookScratch(bytes, scratch_);
+        scratch_ += program_.arena_.bytes(buffer);
+        return buffer;
+      }
+      case Life::kStep:
+        return program_.arena_.Book(bytes, node_, last);
+      case Life::kBound:
+        break;
+    }
+    return program_.arena_.BookForever(bytes);
+  }
+
+  Program& program_;
+  const int node_;
+  int64_t scratch_ = 0;
+};
+
+Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions& options) {
+  std::unique_ptr<Program> program(new Program(std::move(graph), options));
+  LOCKSTEP_TRY_ASSIGN(program->fusions_, Fuse(program->graph_, options.fusion));
+  program->runs_.resize(program->graph_.nodes().size());
+  program->values_.resize(program->graph_.value_count());
+  program->gradients_.resize(program->graph_.value_count());
+  program->redirected_.resize(program->graph_.outputs().size());
+  program->loss_seeds_.resize(program->graph_.losses().size());
+  program->FindGradients();
+  program->PlaceValues();
+  program->PlaceGradients();
+  program->BookOperations();
+  program->layout_ = program->arena_.LayOut(options.share_memory);
+  std::vector<LayerReport>& report = program->graph_.report();
+  for (size_t b = 0; b < program->owners_.size(); ++b) {
+    if (program->owners_[b] >= 0)
+      report[static_cast<size_t>(program->owners_[b])].bytes +=
+          program->arena_.bytes(static_cast<int>(b));
+  }
+  return program;
+}
+
+// Forward: what depends on something that learns. Backward: what of that a loss depends on.
+void Program::FindGradients() {
+  const auto& all = graph_.nodes();
+  needs_gradient_.assign(graph_.value_count(), false);
+  has_gradient_.assign(graph_.value_count(), false);
+  if (!graph_.training()) return;
+  for (size_t v = 0; v < needs_gradient_.size(); ++v) {
+    const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
+    if (info.parameter >= 0)
+      needs_gradient_[v] = !graph_.store().infos()[static_cast<size_t>(info.parameter)].frozen;
+    if (info.input >= 0)
+      needs_gradient_[v] = graph_.inputs()[static_cast<size_t>(info.input)].wants_gradient;
+  }
+  for (const Graph::Node& node : all) {
+    const bool needs = std::any_of(node.inputs.begin(), node.inputs.end(), [&](Value x) {
+      return x.valid() && needs_gradient_[Id(x)];
+    });
+    for (const Value y : node.outputs) {
+      const bool carries =
+          graph_.spec(y).dtype == DType::kF32 || graph_.spec(y).dtype == DType::kBF16;
+      needs_gradient_[Id(y)] = needs && (carries || node.loss >= 0);
+    }
+  }
+  for (size_t i = all.size(); i-- > 0;) {
+    const Graph::Node& node = all[i];
+    if (node.loss >= 0) has_gradient_[Id(node.outputs[0])] = needs_gradient_[Id(node.outputs[0])];
+    const bool arrives = std::any_of(node.outputs.begin(), node.outputs.end(),
+                                     [&](Value y) { return has_gradient_[Id(y)]; });
+    if (!arrives) continue;
+    for (const Value x : node.inputs) {
+      if (!x.valid() || !needs_gradient_[Id(x)]) continue;
+      has_gradient_[Id(x)] = true;
+      runs_[i].has_backward = true;
+    }
+  }
+}
+
+bool Program::WantsGradient(int node, size_t input) const {
+  const Graph::Node& of = graph_.nodes()[static_cast<size_t>(node)];
+  return runs_[static_cast<size_t>(node)].has_backward && input < of.inputs.size() &&
+         of.inputs[input].valid() && needs_gradient_[Id(of.inputs[input])];
+}
+
+void Program::PlaceValues() {
+  const auto& all = graph_.nodes();
+  const size_t count = graph_.value_count();
+  // When each is computed, and when it is read last.
+  std::vector<int> first(count, -1), last(count, -1);
+  for (int i = 0; i < nodes(); ++i) {
+    const Graph::Node& node = all[static_cast<size_t>(i)];
+    const bool backward = runs_[static_cast<size_t>(i)].has_backward;
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      if (!node.inputs[k].valid()) continue;
+      int& end = last[Id(node.inputs[k])];
+      end = std::max(end, backward && At(node.declared.reads_x, k) ? BackwardTime(i) : i);
+    }
+    for (size_t k = 0; k < node.outputs.size(); ++k) {
+      const size_t y = Id(node.outputs[k]);
+      first[y] = i;
+      last[y] = std::max(last[y], i);
+      if (backward && At(node.declared.reads_y, k)) last[y] = std::max(last[y], BackwardTime(i));
+      if (node.loss >= 0) last[y] = EndTime();
+    }
+  }
+  for (const Graph::Named& output : graph_.outputs()) last[Id(output.value)] = EndTime();
+
+  value_homes_.assign(count, {});
+  for (size_t v = 0; v < count; ++v) {
+    const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
+    value_homes_[v].group = static_cast<int>(v);
+    value_homes_[v].kind = info.input >= 0       ? Home::Kind::kInput
+                           : info.parameter >= 0 ? Home::Kind::kParameter
+                           : first[v] >= 0       ? Home::Kind::kBuffer
+                                                 : Home::Kind::kNone;
+  }
+  // Whether anything that lies in the memory of `value` is read after operation i has run forward.
+  const auto read_after = [&](size_t value, int i) {
+    for (size_t v = 0; v < count; ++v) {
+      if (value_homes_[v].group == value_homes_[value].group && last[v] > i) return true;
+    }
+    return false;
+  };
+  for (int i = 0; i < nodes(); ++i) {
+    const Graph::Node& node = all[static_cast<size_t>(i)];
+    if (node.inputs.empty() || !node.inputs[0].valid()) continue;
+    const size_t x = Id(node.inputs[0]), y = Id(node.outputs[0]);
+    const auto shares_x = [&](Value other) {
+      return other.valid() && value_homes_[Id(other)].group == value_homes_[x].group;
+    };
+    const bool overwrites =
+        options_.share_memory && node.declared.y_may_overwrite_x &&
+        value_homes_[x].kind == Home::Kind::kBuffer && !read_after(x, i) &&
+        BytesOf(graph_.spec(node.inputs[0])) == BytesOf(graph_.spec(node.outputs[0])) &&
+        std::none_of(node.inputs.begin() + 1, node.inputs.end(), shares_x);
+    if ((node.declared.is_view && options_.share_memory) || overwrites)
+      value_homes_[y] = value_homes_[x];
+  }
+  // Each group that is computed lies in one buffer, as long as any of it lives.
+  for (size_t g = 0; g < count; ++g) {
+    if (value_homes_[g].kind != Home::Kind::kBuffer || value_homes_[g].group != static_cast<int>(g))
+      continue;
+    int begin = first[g], end = last[g];
+    int64_t bytes = 0;
+    bool kept = false;
+    for (size_t v = 0; v < count; ++v) {
+      if (value_homes_[v].group != static_cast<int>(g)) continue;
+      begin = std::min(begin, first[v]);
+      end = std::max(end, last[v]);
+      bytes = std::max(bytes, BytesOf(graph_.info({static_cast<int>(v)}).spec));
+      kept = kept || all[static_cast<size_t>(graph_.info({static_cast<int>(v)}).node)]
+                         .declared.from_parameters;
+    }
+    const int buffer = kept ? arena_.BookForever(bytes) : arena_.Book(bytes, begin, end);
+    owners_.push_back(static_cast<int>(
+        all[static_cast<size_t>(graph_.info({static_cast<int>(g)}).node)].report));
+    for (size_t v = 0; v < count; ++v) {
+      if (value_homes_[v].group == static_cast<int>(g)) value_homes_[v].buffer = buffer;
+    }
+  }
+}
+
+// In the order of Backward. The gradient of an input may lie where that of the output lay, if
+// nothing else in that memory is still to be read: by the time the operation itself has run, its
+// own dy is done with.
+void Program::PlaceGradients() {
+  const size_t count = graph_.value_count();
+  gradient_homes_.assign(count, {});
+  std::vector<int> first(count, -1), last(count, -1);
+  for (size_t v = 0; v < count; ++v) {
+    gradient_homes_[v].group = static_cast<int>(v);
+    if (!has_gradient_[v]) continue;
+    const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
+    const bool of_loss = info.node >= 0 && graph_.nodes()[static_cast<size_t>(info.node)].loss >= 0;
+    gradient_homes_[v].kind = info.parameter >= 0 ? Home::Kind::kParameter
+                              : of_loss           ? Home::Kind::kInput
+                                                  : Home::Kind::kBuffer;
+    last[v] = info.input >= 0 ? EndTime() : info.node >= 0 ? BackwardTime(info.node) : -1;
+  }
+  const auto read_after = [&](size_t value, int time) {
+    for (size_t v = 0; v < count; ++v) {
+      if (gradient_homes_[v].kind == Home::Kind::kBuffer && first[v] >= 0 &&
+          gradient_homes_[v].group == gradient_homes_[value].group && last[v] > time) {
+        return true;
+      }
+    }
+    return false;
+  };
+  for (int i = nodes(); i-- > 0;) {
+    const Graph::Node& node = graph_.nodes()[static_cast<size_t>(i)];
+    Run& run = runs_[static_cast<size_t>(i)];
+    run.backward.accumulate.assign(node.inputs.size(), false);
+    if (!run.has_backward) continue;
+    const int time = BackwardTime(i);
+    const size_t y = Id(node.outputs[0]);
+    // What becomes of the memory of dy: the first of these that can have it.
+    const auto may_take = [&](size_t k) {
+      const Value x = node.inputs[k];
+      return options_.share_memory && WantsGradient(i, k) && first[Id(x)] < 0 &&
+             gradient_homes_[Id(x)].kind == Home::Kind::kBuffer && has_gradient_[y] &&
+             gradient_homes_[y].kind == Home::Kind::kBuffer && !read_after(y, time) &&
+             BytesOf(graph_.spec(x)) == BytesOf(graph_.spec(node.outputs[0]));
+    };
+    const auto take = [&](size_t k) {
+      gradient_homes_[Id(node.inputs[k])] = gradient_homes_[y];
+      first[Id(node.inputs[k])] = time;
+    };
+    std::vector<char> taken(node.inputs.size(), false);
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const bool passes = At(node.declared.passes_dy, k) || (k == 0 && node.declared.is_view);
+      if (passes && may_take(k)) take(k), taken[k] = true;
+    }
+    if (node.declared.dx_may_overwrite_dy && !node.inputs.empty() && may_take(0))
+      take(0), taken[0] = true;
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      if (!WantsGradient(i, k) || taken[k]) continue;
+      const size_t x = Id(node.inputs[k]);
+      const bool is_first = first[x] < 0;
+      const bool is_parameter = gradient_homes_[x].kind == Home::Kind::kParameter;
+      if (is_first) first[x] = time;
+      if (At(node.declared.accumulates_dx, k)) {
+        run.backward.accumulate[k] = !is_first;
+      } else if (!is_first || is_parameter) {
+        run.sums.push_back({.from = {}, .value = static_cast<int>(x), .first = is_first});
+        run.sum_inputs.push_back(static_cast<int>(k));
+        run.sum_buffers.push_back(
+            arena_.Book(BytesOf(graph_.spec(node.inputs[k])), time, time));
+        owners_.push_back(static_cast<int>(node.report));
+      }
+    }
+  }
+  // Parameters whose gradient is final: after the last writer in backward order, which is the
+  // first reader in forward order.
+  std::vector<char> done(count, false);
+  for (int i = 0; i < nodes(); ++i) {
+    const Graph::Node& node = graph_.nodes()[static_cast<size_t>(i)];
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      if (!WantsGradient(i, k) || done[Id(node.inputs[k])]) continue;
+      done[Id(node.inputs[k])] = true;
+      const int parameter = graph_.info(node.inputs[k]).parameter;
+      if (parameter >= 0) runs_[static_cast<size_t>(i)].final_parameters.push_back(parameter);
+    }
+  }
+  for (size_t g = 0; g < count; ++g) {
+    if (gradient_homes_[g].kind != Home::Kind::kBuffer ||
+        gradient_homes_[g].group != static_cast<int>(g)) {
+      continue;
+    }
+    int begin = EndTime(), end = -1;
+    int64_t bytes = 0;
+    for (size_t v = 0; v < count; ++v) {
+      if (gradient_homes_[v].kind != Home::Kind::kBuffer ||
+          gradient_homes_[v].group != static_cast<int>(g) || first[v] < 0) {
+        continue;
+      }
+      begin = std::min(begin, first[v]);
+      end = std::max(end, last[v]);
+      bytes = std::max(bytes, BytesOf(graph_.info({static_cast<int>(v)}).spec));
+    }
+    if (end < 0) continue;
+    const int node = graph_.info({static_cast<int>(g)}).node;
+    const int buffer = arena_.Book(bytes, begin, end);
+    owners_.push_back(
+        node < 0 ? 0 : static_cast<int>(graph_.nodes()[static_cast<size_t>(node)].report));
+    for (size_t v = 0; v < count; ++v) {
+      if (gradient_homes_[v].group == static_cast<int>(g)) gradient_homes_[v].buffer = buffer;
+    }
+  }
+}
+
+void Program::BookOperations() {
+  for (int i = 0; i < nodes(); ++i) {
+    Graph::Node& node = graph_.nodes()[static_cast<size_t>(i)];
+    NodeBooking booking(*this, i);
+    node.operation->Book(graph_.InputSpecs(node), booking);
+  }
+}
+
+std::byte* Program::Address(int buffer) const {
+  return (arena_.is_kept(buffer) ? kept_memory_ : step_memory_) +
+         layout_.offsets[static_cast<size_t>(buffer)];
+}
+
+void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
+  step_memory_ = step_memory;
+  kept_memory_ = kept_memory;
+  buffers_.resize(layout_.offsets.size());
+  for (size_t b = 0; b < buffers_.size(); ++b) buffers_[b] = Address(static_cast<int>(b));
+  const ParameterSet parameters = graph_.store().ParametersToWrite();
+  for (size_t v = 0; v < values_.size(); ++v) {
+    const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
+    std::byte* data = nullptr;
+    if (value_homes_[v].kind == Home::Kind::kBuffer) data = Address(value_homes_[v].buffer);
+    if (info.parameter >= 0)
+      data = static_cast<std::byte*>(
+          parameters.value(static_cast<size_t>(info.parameter)).data());
+    values_[v] = Tensor(data, info.spec.dtype, info.spec.shape);
+    data = nullptr;
+    if (has_gradient_[v]) {
+      if (gradient_homes_[v].kind == Home::Kind::kBuffer)
+        data = Address(gradient_homes_[v].buffer);
+      if (info.parameter >= 0)
+        data = static_cast<std::byte*>(
+            parameters.gradient(static_cast<size_t>(info.parameter)).data());
+      if (gradient_homes_[v].kind == Home::Kind::kInput) {
+        const int loss = graph_.nodes()[static_cast<size_t>(info.node)].loss;
+        data = reinterpret_cast<std::byte*>(&loss_seeds_[static_cast<size_t>(loss)]);
+      }
+    }
+    gradients_[v] = Tensor(data, info.spec.dtype, info.spec.shape);
+  }
+  MakeOperands();
+  samples_ = -1;
+  SetCut(BatchCut{.global_samples = graph_.options().samples,
+                  .shards = graph_.options().shards,
+                  .local_shards = graph_.options().shards});
+}
+
+void Program::MakeOperands() {
+  for (int i = 0; i < nodes(); ++i) {
+    const Graph::Node& node = graph_.nodes()[static_cast<size_t>(i)];
+    Run& run = runs_[static_cast<size_t>(i)];
+    const std::vector<char> accumulate = std::move(run.backward.accumulate);
+    run.forward = {};
+    run.backward = {};
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const Value x = node.inputs[k];
+      const Tensor* value = x.valid() ? &values_[Id(x)] : &kNothing;
+      run.forward.x.push_back(value);
+      run.backward.x.push_back(At(node.declared.reads_x, k) ? value : &kNothing);
+      run.forward.dx.push_back(&kNothing);
+      run.backward.dx.push_back(WantsGradient(i, k) ? &gradients_[Id(x)] : &kNothing);
+      run.backward.is_parameter.push_back(x.valid() && graph_.info(x).parameter >= 0);
+    }
+    for (size_t k = 0; k < node.outputs.size(); ++k) {
+      const size_t y = Id(node.outputs[k]);
+      run.forward.y.push_back(&values_[y]);
+      run.backward.y.push_back(At(node.declared.reads_y, k) ? &values_[y] : &kNothing);
+      run.forward.dy.push_back(&kNothing);
+      run.backward.dy.push_back(has_gradient_[y] ? &gradients_[y] : &kNothing);
+    }
+    run.forward.accumulate.assign(node.inputs.size(), false);
+    run.forward.is_parameter = run.backward.is_parameter;
+    run.backward.accumulate = accumulate;
+    run.backward.accumulate.resize(node.inputs.size(), false);
+    for (size_t s = 0; s < run.sums.size(); ++s) {
+      Run::Sum& sum = run.sums[s];
+      const TensorSpec& spec = graph_.info({sum.value}).spec;
+      sum.from = Tensor(Address(run.sum_buffers[s]), spec.dtype, spec.shape);
+      run.backward.dx[static_cast<size_t>(run.sum_inputs[s])] = &sum.from;
+    }
+  }
+}
+
+}  // namespace lockstep

@@ -1,0 +1,178 @@
+#include "engine/plan/rules.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "engine/base/check.h"
+
+namespace lockstep {
+namespace {
+
+using Node = Graph::Node;
+using Lines = std::vector<std::string>;
+
+// scale and shift by channel of an affine operation `norm` behind a product, whose bias (the last
+// input) is made part of the shift:  scale (v + bias) + shift = scale v + (scale bias + shift)
+class FoldedAffine final : public Operation {
+ public:
+  FoldedAffine(std::unique_ptr<Operation> norm, int64_t channels)
+      : norm_(std::move(norm)), channels_(channels) {}
+
+  Result<Declaration> Declare(std::span<const TensorSpec>, const Fused&,
+                              const PlanOptions&) const override {
+    const TensorSpec channel{Shape{channels_}};
+    return Declaration{.outputs = {channel, channel}, .from_parameters = true};
+  }
+  void Forward(const Step& step, const Operands& o) override {
+    float *scale = o.y_f32(0), *shift = o.y_f32(1);
+    norm_->Affine(step, o, scale, shift);
+    const float* bias = o.x_f32(o.inputs() - 1);
+    for (int64_t c = 0; bias != nullptr && c < channels_; ++c) shift[c] += scale[c] * bias[c];
+  }
+
+ private:
+  std::unique_ptr<Operation> norm_;
+  int64_t channels_;
+};
+
+// The node that computes `value`, if nothing else reads it.
+Node* OnlyProducer(Graph& graph, Value value) {
+  const int node = graph.info(value).node;
+  if (node < 0 || graph.Readers(value) != 1) return nullptr;
+  return &graph.nodes()[static_cast<size_t>(node)];
+}
+
+bool IsPlain(const Fused& fused) {
+  return fused.add < 0 && fused.activation == kernels::Activation::kNone && fused.moments_of_y < 0;
+}
+
+int AddInput(Node& node, Value value) {
+  node.inputs.push_back(value);
+  return static_cast<int>(node.inputs.size()) - 1;
+}
+
+int IndexOf(const Graph& graph, const Node& node) {
+  return static_cast<int>(&node - graph.nodes().data());
+}
+
+// ---- y = affine(product(x))  ->  y = product(x) in an epilogue. The product's bias is its last
+// input by the time it declares `applies.affine`.
+Status FoldNorm(Graph& graph, Lines& lines) {
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (!graph.nodes()[i].declared.is_affine) continue;
+    Node* product = OnlyProducer(graph, graph.nodes()[i].inputs[0]);
+    if (product == nullptr || !product->declared.applies.affine || !IsPlain(product->fused) ||
+        product->fused.scale >= 0) {
+      continue;
+    }
+    Node& norm = graph.nodes()[i];
+    lines.push_back(graph.NameOf(*product) + " holds " + graph.NameOf(norm) +
+                    " folded in evaluation");
+    const int at = IndexOf(graph, *product);
+    // The norm's place is taken by what computes its scale and shift, in front of the product.
+    Node folded{.operation = std::make_unique<FoldedAffine>(
+                    std::move(norm.operation), graph.shape(product->outputs[0]).channels()),
+                .inputs = norm.inputs,
+                .path = norm.path,
+                .report = norm.report};
+    folded.inputs[0] = Value();
+    folded.inputs.push_back(std::exchange(product->inputs.back(), Value()));
+    LOCKSTEP_TRY_ASSIGN(folded.declared, folded.operation->Declare(graph.InputSpecs(folded), {},
+                                                                   graph.options()));
+    graph.TakeOver(at, static_cast<int>(i));
+    for (const TensorSpec& spec : folded.declared.outputs)
+      folded.outputs.push_back(graph.NewValue(spec, -1));
+    Node& taker = graph.nodes()[static_cast<size_t>(at)];
+    taker.fused.scale = AddInput(taker, folded.outputs[0]);
+    taker.fused.shift = AddInput(taker, folded.outputs[1]);
+    graph.Insert(at, std::move(folded));
+  }
+  return Status::Ok();
+}
+
+// ---- v = op(x), y = v + s  ->  y = op(x, add = s)
+Status FuseAdd(Graph& graph, Lines& lines) {
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (!graph.nodes()[i].declared.is_sum) continue;
+    const std::vector<Value> terms = graph.nodes()[i].inputs;
+    for (const size_t term : {size_t{0}, size_t{1}}) {
+      Node* producer = OnlyProducer(graph, terms[term]);
+      const Value other = terms[1 - term];
+      if (producer == nullptr || !producer->declared.applies.add || !IsPlain(producer->fused) ||
+          graph.info(other).node >= IndexOf(graph, *producer)) {  // not there yet
+        continue;
+      }
+      lines.push_back(graph.NameOf(*producer) + " adds for " + graph.NameOf(graph.nodes()[i]));
+      producer->fused.add = AddInput(*producer, other);
+      graph.TakeOver(IndexOf(graph, *producer), static_cast<int>(i));
+      --i;
+      break;
+    }
+  }
+  return Status::Ok();
+}
+
+// ---- v = op(x), y = act(v)  ->  y = op(x, act)
+Status FuseActivation(Graph& graph, Lines& lines) {
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    if (!graph.nodes()[i].declared.is_activation) continue;
+    Node* producer = OnlyProducer(graph, graph.nodes()[i].inputs[0]);
+    if (producer == nullptr || !producer->declared.applies.activation ||
+        producer->fused.activation != kernels::Activation::kNone) {
+      continue;
+    }
+    lines.push_back(graph.NameOf(*producer) + " applies " + graph.NameOf(graph.nodes()[i]));
+    producer->fused.activation = *graph.nodes()[i].declared.is_activation;
+    graph.TakeOver(IndexOf(graph, *producer), static_cast<int>(i));
+    --i;
+  }
+  return Status::Ok();
+}
+
+// ---- y = norm(v)  ->  y = norm(v, moments), the moments taken by who computes v
+Status FuseMoments(Graph& graph, Lines& lines) {
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    Node& norm = graph.nodes()[i];
+    if (!norm.declared.takes_moments || norm.fused.moments_of_x >= 0) continue;
+    const int at = graph.info(norm.inputs[0]).node;
+    if (at < 0) continue;
+    Node& producer = graph.nodes()[static_cast<size_t>(at)];
+    if (!producer.declared.applies.moments || producer.outputs.size() != 1 ||
+        producer.fused.moments_of_y >= 0) {
+      continue;
+    }
+    lines.push_back(graph.NameOf(producer) + " takes the moments for " + graph.NameOf(norm));
+    const Value moments = graph.NewValue(*norm.declared.takes_moments, at);
+    producer.fused.moments_of_y = static_cast<int>(producer.outputs.size());
+    producer.outputs.push_back(moments);
+    norm.fused.moments_of_x = AddInput(norm, moments);
+  }
+  return Status::Ok();
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
+  Lines lines;
+  if (fusion == Fusion::kNone) return lines;
+  LOCKSTEP_TRY(FoldNorm(graph, lines));
+  if (fusion == Fusion::kAll) {
+    LOCKSTEP_TRY(FuseAdd(graph, lines));
+    LOCKSTEP_TRY(FuseActivation(graph, lines));
+    LOCKSTEP_TRY(FuseMoments(graph, lines));
+  }
+  // What operations need has changed with what they do.
+  for (Node& node : graph.nodes()) {
+    const std::vector<TensorSpec> outputs = node.declared.outputs;
+    LOCKSTEP_TRY_ASSIGN(
+        node.declared,
+        node.operation->Declare(graph.InputSpecs(node), node.fused, graph.options()));
+    LOCKSTEP_CHECK(node.declared.outputs.size() == outputs.size() &&
+                       node.declared.outputs[0].shape == outputs[0].shape,
+                   "an epilogue does not change what is computed");
+  }
+  return lines;
+}
+
+}  // namespace lockstep

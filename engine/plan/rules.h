@@ -1,0 +1,34 @@
+// What is fused: rewrite rules on the graph of a network, each a function of its own. They ask what
+// operations declare and know none by name, so a new operation takes part by declaring what it can.
+//
+//   rule                      before                        after
+//   fold a norm               v = product(x)                y = product(x) with scale and shift of
+//     (evaluation)            y = affine(v)                 each channel in its epilogue
+//   add in the epilogue       v = op(x),  y = v + s         y = op(x, add = s)
+//   activate in the epilogue  v = op(x),  y = act(v)        y = op(x, act)
+//   moments by the producer   v = product(x)                v, m = product(x), m moments of v
+//     (training)              y = norm(v)                   y = norm(v, m): one read of v less
+//
+// None of them changes a bit in training, and only the first does in evaluation (it rounds less).
+#ifndef LOCKSTEP_ENGINE_PLAN_RULES_H_
+#define LOCKSTEP_ENGINE_PLAN_RULES_H_
+
+#include <string>
+#include <vector>
+
+#include "engine/plan/graph.h"
+
+namespace lockstep {
+
+enum class Fusion {
+  kNone,     // every operation by itself: what tests compare with
+  kFoldOnly, // for export
+  kAll,
+};
+
+// Applies the rules wherever they fit. What was done, one line each: "1 BatchNorm applies 2 ReLU".
+Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_PLAN_RULES_H_

@@ -1,0 +1,24 @@
+// What several layers are exported as.
+#ifndef LOCKSTEP_LAYERS_ONNX_OPS_H_
+#define LOCKSTEP_LAYERS_ONNX_OPS_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "engine/plan/onnx_graph.h"
+
+namespace lockstep {
+
+// x / sqrt(mean(x^2) + eps), the mean over `axes`.
+OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,
+                                    const std::vector<int64_t>& axes, double eps);
+// (x - mean) / sqrt(var + eps), mean and variance (biased) over `axes`.
+OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x, const std::vector<int64_t>& axes,
+                         double eps);
+// gamma x + beta, with gamma and beta (C) for the last dimension; those without a name are left out.
+OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
+                               const OnnxGraph::Value& gamma, const OnnxGraph::Value& beta);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_LAYERS_ONNX_OPS_H_

@@ -93,8 +93,7 @@ void Linear::Forward(const Step& step, ConstTensor x, Tensor y) {
                         .b = RowMajor(step.value(weight_), in_).Transposed(),
                         .c = out,
                         .c_stride = out_,
-                        .bias = step.value(bias_),
-                        .activation = activation_};
+                        .epilogue = {.bias = step.value(bias_), .activation = activation_}};
   const auto take_moments = [&](int64_t row_begin, int64_t row_end, int64_t col_begin,
                                 int64_t col_end) {
     norm_->TakeMoments(step, out, row_begin, row_end, col_begin, col_end);
@@ -207,8 +206,8 @@ void Linear::ForwardFolded(const Step& step, ConstTensor x, Activation activatio
                 .b = RowMajor(step[folded_weight_], out_),
                 .c = y.f32(),
                 .c_stride = out_,
-                .bias = norm_ != nullptr ? step[folded_bias_] : step.value(bias_),
-                .activation = activation},
+                .epilogue = {.bias = norm_ != nullptr ? step[folded_bias_] : step.value(bias_),
+                             .activation = activation}},
                {step[scratch_], static_cast<size_t>(scratch_floats_)});
 }
 

@@ -62,6 +62,10 @@ Blocks ChooseBlocks(int64_t m, int64_t n, int64_t threads, int64_t largest) {
 
 kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end, int64_t col,
                           int64_t col_end) {
+  kernels::Epilogue epilogue = args.epilogue;
+  if (epilogue.scale != nullptr) epilogue.scale += col;
+  if (epilogue.bias != nullptr) epilogue.bias += col;
+  if (epilogue.add != nullptr) epilogue.add += row * epilogue.add_stride + col;
   return {.m = row_end - row,
           .n = col_end - col,
           .k = args.k,
@@ -70,8 +74,7 @@ kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end,
           .c = args.c + row * args.c_stride + col,
           .c_stride = args.c_stride,
           .accumulate = args.accumulate,
-          .bias = args.bias == nullptr ? nullptr : args.bias + col,
-          .activation = args.activation,
+          .epilogue = epilogue,
           .segments = args.segments};
 }
 

@@ -1,15 +1,17 @@
 // The fp32 matrix product, spread over the threads of a Context.
 //
-//   C = act(C_old + A B + bias)        C (m, n), A (m, k), B (k, n), bias (n)
+//   C = epilogue(C_old + A B)        C (m, n), A (m, k), B (k, n)
 //
-// where C_old, bias and act are optional. The bits of C depend on the arguments alone: not on the
+// where C_old and all parts of the epilogue are optional. The bits of C depend on the arguments alone: not on the
 // number of threads, not on blocking, not on the SIMD target among those with fused multiply-add.
 // The order of every sum:
-//   - K is cut into segments (by default one). The sum of a segment is one chain of fused
-//     multiply-adds over ascending k that starts from +0; an empty segment gives +0.
-//   - Segments [lo, hi) merge as a fixed binary tree: merge(lo, hi) = merge(lo, mid) +
-//     merge(mid, hi) with mid = lo + the largest power of two below hi - lo.
-//   - Then one addition each, in this order: C_old (if accumulate), bias (if any); then act.
+//   - K is cut into segments (by default one), and a segment of length L into
+//     n = max(1, ceil(L / 256)) chains, of which chain i begins at L * i / n. A chain is a row of
+//     fused multiply-adds over ascending k that starts from +0; an empty one gives +0.
+//   - The chains [lo, hi) of a segment merge as a fixed binary tree: merge(lo, hi) = merge(lo, mid) +
+//     merge(mid, hi) with mid = lo + the largest power of two below hi - lo. Then so do segments.
+//   - Then, where they are there, v = C_old + v (accumulate); v = scale * v + bias, fused, or
+//     v = v + bias; v = v + add; v = act(v).
 // So the weight gradient of a batch in shards is the tree over its shards' gradients, and a second
 // micro-batch adds its whole gradient to the first's in one addition.
 #ifndef LOCKSTEP_ENGINE_OPS_PRODUCT_H_
@@ -19,7 +21,7 @@
 #include <optional>
 #include <span>
 
-#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/epilogue.h"
 #include "engine/kernels/product/matrix.h"
 #include "engine/parallel/context.h"
 #include "engine/parallel/function_ref.h"
@@ -39,11 +41,10 @@ struct ProductArgs {
   int64_t k = 0;
   kernels::ConstMatrix a = {};  // (m, k), any strides; dy^T is RowMajor(dy, m).Transposed()
   kernels::ConstMatrix b = {};  // (k, n), any strides; W^T is RowMajor(w, k).Transposed()
-  float* c = nullptr;           // (m, n), row-major; overlaps neither a nor b nor bias
+  float* c = nullptr;           // (m, n), row-major; overlaps no operand but epilogue.add
   int64_t c_stride = 0;         // floats from one row of C to the next, >= n
   bool accumulate = false;
-  const float* bias = nullptr;  // (n), or null
-  kernels::Activation activation = kernels::Activation::kNone;
+  kernels::Epilogue epilogue = {};  // add: C itself, with its stride, or overlaps none of it
   // Boundaries of the segments of K: 0 = s[0] <= s[1] <= ... <= s[S] = k. Empty: one segment.
   std::span<const int64_t> segments = {};
   // Boundaries of rows, 0 = r[0] < r[1] < ... < r[G] = m: then each call of `finished` covers the

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/epilogue.h"
 #include "engine/kernels/product/matrix.h"
 
 namespace lockstep::reference {
@@ -24,21 +24,46 @@ T GemmChain(const kernels::ConstMatrix& a, const kernels::ConstMatrix& b, int64_
   return sum;
 }
 
-// The tree over the segments [lo, hi) whose boundaries are given.
+// The tree over the chains [lo, hi) of the `chains` into which the segment [begin, end) is cut.
+template <class T>
+T GemmChains(const kernels::ConstMatrix& a, const kernels::ConstMatrix& b, int64_t i, int64_t j,
+             int64_t begin, int64_t end, int64_t chains, int64_t lo, int64_t hi) {
+  if (hi - lo == 1) {
+    return GemmChain<T>(a, b, i, j, begin + (end - begin) * lo / chains,
+                        begin + (end - begin) * hi / chains);
+  }
+  const auto mid = lo + static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(hi - lo - 1)));
+  return GemmChains<T>(a, b, i, j, begin, end, chains, lo, mid) +
+         GemmChains<T>(a, b, i, j, begin, end, chains, mid, hi);
+}
+
+// The tree over the segments [lo, hi) whose boundaries are given; each is cut into equal chains of
+// at most 256.
 template <class T>
 T GemmTree(const kernels::ConstMatrix& a, const kernels::ConstMatrix& b, int64_t i, int64_t j,
            std::span<const int64_t> bounds, size_t lo, size_t hi) {
-  if (hi - lo == 1) return GemmChain<T>(a, b, i, j, bounds[lo], bounds[hi]);
+  if (hi - lo == 1) {
+    const int64_t length = bounds[hi] - bounds[lo];
+    const int64_t chains = length <= 256 ? 1 : (length + 255) / 256;
+    return GemmChains<T>(a, b, i, j, bounds[lo], bounds[hi], chains, 0, chains);
+  }
   const size_t mid = lo + std::bit_floor(hi - lo - 1);
   return GemmTree<T>(a, b, i, j, bounds, lo, mid) + GemmTree<T>(a, b, i, j, bounds, mid, hi);
 }
 
-// What becomes of an element's sum: + old, + bias, activation. Null: not there.
+// What becomes of the sum of element (i, j): + old if it is not null, then the epilogue.
 template <class T>
-T GemmFinish(T sum, const float* old, const float* bias, kernels::Activation activation) {
-  if (old != nullptr) sum = static_cast<T>(*old) + sum;
-  if (bias != nullptr) sum = sum + static_cast<T>(*bias);
-  return activation == kernels::Activation::kRelu && sum < 0 ? 0 : sum;
+T GemmFinish(T v, const float* old, const kernels::Epilogue& epilogue, int64_t i, int64_t j) {
+  const auto scale = [&] { return static_cast<T>(epilogue.scale[j]); };
+  const auto bias = [&] { return static_cast<T>(epilogue.bias[j]); };
+  if (old != nullptr) v = static_cast<T>(*old) + v;
+  if (epilogue.scale != nullptr) {
+    v = epilogue.bias != nullptr ? std::fma(scale(), v, bias()) : scale() * v;
+  } else if (epilogue.bias != nullptr) {
+    v = v + bias();
+  }
+  if (epilogue.add != nullptr) v = v + static_cast<T>(epilogue.add[i * epilogue.add_stride + j]);
+  return epilogue.activation == kernels::Activation::kRelu && v < 0 ? 0 : v;
 }
 
 }  // namespace lockstep::reference

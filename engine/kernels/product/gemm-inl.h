@@ -1,8 +1,8 @@
 // The micro-kernel of the matrix product: one tile of C in registers. Included once per SIMD
 // target.
 //
-// Everything here is indifferent to how a product is cut: an element's sum runs through its own
-// lane of its own accumulator, in ascending k, however wide the tile around it is.
+// Everything here is indifferent to how a product is cut into tiles: an element's chains run through
+// their own lane of their own accumulator, however wide the tile around it is.
 #if defined(LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_INL_H_
 #undef LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_INL_H_
@@ -11,11 +11,11 @@
 #endif
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 
-#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/epilogue.h"
+#include "engine/kernels/product/chains.h"
 #include "engine/kernels/targets.h"
 //
 #include <hwy/cache_control.h>
@@ -59,27 +59,30 @@ inline constexpr int kRows = 6, kVecs = 4, kDirectRows = 6;
 #else  // baselines: four lanes emulated, or one
 inline constexpr int kRows = 4, kVecs = 8 / kLanes, kDirectRows = 4;
 #endif
-inline constexpr int64_t kDepth = 264;
+inline constexpr int64_t kDepth = 256;
 // A narrow panel serves the last columns, a wide one products of few rows, which would otherwise
 // have too few chains in flight.
 inline constexpr int kNarrowVecs = kVecs / 2, kWideVecs = kVecs * 2;
 inline constexpr int kWideRows = kRows / 2;
 inline constexpr int kPanel = kVecs * kLanes;
 
-// The stretch [k_begin, k_end) of K that the panels hold, and where its segments end.
+// What one visit adds to a tile: the stretch [k_begin, k_end) of K, which the panels hold. It is
+// made of whole chains, so no chain is ever put aside and taken up again.
 struct Stretch {
-  const int64_t* bounds;  // segments + 1
-  int64_t segments;
-  int64_t first_segment;  // the one that k_begin continues or starts
-  int64_t k_begin, k_end;
-  bool last;
+  static constexpr int kMostChains = 32;
+  int64_t k_begin = 0, k_end = 0;
+  bool last = false;  // C is written
+  bool only = false;  // the first and the last
+  int32_t count = 0;  // of chains
+  Chain chains[kMostChains];
 };
 
 // What all tiles of a block share.
 struct TileOutput {
   int64_t c_stride;
+  int64_t add_stride;
   bool accumulate;
-  bool scalar_bias;  // bias[0] for every column
+  bool one_column;  // scale[0] and bias[0] serve every column
   bool relu;
 };
 
@@ -90,10 +93,11 @@ struct TileArgs {
   const float* b;  // kTileVecs vectors for each k, b_step apart
   int64_t b_step;
   float* c;
-  int64_t cols;               // <= kTileVecs * kLanes: how many columns of C exist
-  const float* bias;          // at the first column, or null
-  float* partial;             // sums of unfinished segments: slots of kTileRows * kTileVecs vectors
-  const float* next_partial;  // what the next tile will begin with, to be fetched; or null
+  int64_t cols;        // <= kTileVecs * kLanes: how many columns of C exist
+  const float* scale;  // at the first column, or null
+  const float* bias;   // likewise
+  const float* add;    // where c is, or null
+  float* partial;      // sums that wait for a partner: slots of kTileRows * kTileVecs vectors
   const Stretch* stretch;
   const TileOutput* output;
 };
@@ -107,26 +111,47 @@ HWY_INLINE void CopyFew(const float* HWY_RESTRICT from, int64_t count, float* HW
   if (count & 1) *to = *from;
 }
 
+// A row of scale or bias as WritePartialTile reads it, padded; `row` holds it.
+HWY_INLINE void LoadColumns(const float* from, bool one_column, int64_t cols, int64_t width,
+                            float* HWY_RESTRICT row) {
+  const TileTag d;
+  for (int64_t j = 0; j < width; j += kLanes) {
+    hn::Store(hn::Set(d, one_column ? *from : 0.0f), d, row + j);
+  }
+  if (!one_column) CopyFew(from, cols, row);
+}
+
 // Writes a tile that is wider than what is left of C: `sums` holds its rows, `width` floats each.
 HWY_NOINLINE void WritePartialTile(const TileArgs& args, int64_t rows, int64_t width,
                                    float* HWY_RESTRICT sums) {
   const TileTag d;
   const TileOutput& out = *args.output;
-  HWY_ALIGN float row[kWideVecs * kLanes];
+  HWY_ALIGN float scale[kWideVecs * kLanes];
   HWY_ALIGN float bias[kWideVecs * kLanes];
+  HWY_ALIGN float old[kWideVecs * kLanes];
+  HWY_ALIGN float add[kWideVecs * kLanes];
+  if (args.scale != nullptr) LoadColumns(args.scale, out.one_column, args.cols, width, scale);
+  if (args.bias != nullptr) LoadColumns(args.bias, out.one_column, args.cols, width, bias);
   for (int64_t j = 0; j < width; j += kLanes) {
-    hn::Store(hn::Zero(d), d, row + j);
-    hn::Store(hn::Set(d, args.bias != nullptr && out.scalar_bias ? *args.bias : 0.0f), d, bias + j);
+    hn::Store(hn::Zero(d), d, old + j);
+    hn::Store(hn::Zero(d), d, add + j);
   }
-  if (args.bias != nullptr && !out.scalar_bias) CopyFew(args.bias, args.cols, bias);
   for (int64_t i = 0; i < rows; ++i) {
     float* c = args.c + i * out.c_stride;
-    if (out.accumulate) CopyFew(c, args.cols, row);
+    if (out.accumulate) CopyFew(c, args.cols, old);
+    if (args.add != nullptr) CopyFew(args.add + i * out.add_stride, args.cols, add);
     for (int64_t j = 0; j < width; j += kLanes) {
       float* at = sums + i * width + j;
       TileVec v = hn::Load(d, at);
-      if (out.accumulate) v = hn::Add(hn::Load(d, row + j), v);
-      if (args.bias != nullptr) v = hn::Add(v, hn::Load(d, bias + j));
+      if (out.accumulate) v = hn::Add(hn::Load(d, old + j), v);
+      if (args.scale != nullptr) {
+        const TileVec factor = hn::Load(d, scale + j);
+        v = args.bias != nullptr ? hn::MulAdd(factor, v, hn::Load(d, bias + j))
+                                 : hn::Mul(factor, v);
+      } else if (args.bias != nullptr) {
+        v = hn::Add(v, hn::Load(d, bias + j));
+      }
+      if (args.add != nullptr) v = hn::Add(v, hn::Load(d, add + j));
       if (out.relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
       hn::Store(v, d, at);
     }
@@ -135,39 +160,64 @@ HWY_NOINLINE void WritePartialTile(const TileArgs& args, int64_t rows, int64_t w
 }
 
 template <int kTileRows, int kTileVecs>
+HWY_INLINE void StoreTile(TileVec (&acc)[kTileRows][kTileVecs], int64_t stride, float* to) {
+  const TileTag d;
+  LOCKSTEP_GEMM_UNROLL
+  for (int i = 0; i < kTileRows; ++i) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int j = 0; j < kTileVecs; ++j) hn::StoreU(acc[i][j], d, to + i * stride + j * kLanes);
+  }
+}
+
+// acc = acc + the same place of `from`; a sum has the same bits whichever operand stands first.
+template <int kTileRows, int kTileVecs>
+HWY_INLINE void AddTile(const float* from, int64_t stride, TileVec (&acc)[kTileRows][kTileVecs]) {
+  const TileTag d;
+  LOCKSTEP_GEMM_UNROLL
+  for (int i = 0; i < kTileRows; ++i) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int j = 0; j < kTileVecs; ++j) {
+      acc[i][j] = hn::Add(hn::LoadU(d, from + i * stride + j * kLanes), acc[i][j]);
+    }
+  }
+}
+
+template <int kTileRows, int kTileVecs>
 HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileVecs]) {
   const TileTag d;
   constexpr int kCols = kTileVecs * kLanes;
   const TileOutput out = *args.output;
-  float* const c = args.c;
   if (HWY_UNLIKELY(args.cols != kCols)) {
     HWY_ALIGN float sums[kTileRows * kCols];
-    LOCKSTEP_GEMM_UNROLL
-    for (int i = 0; i < kTileRows; ++i) {
-      LOCKSTEP_GEMM_UNROLL
-      for (int j = 0; j < kTileVecs; ++j) hn::Store(acc[i][j], d, sums + i * kCols + j * kLanes);
-    }
+    StoreTile(acc, kCols, sums);
     WritePartialTile(args, kTileRows, kCols, sums);
     return;
   }
-  if (out.accumulate) {
-    LOCKSTEP_GEMM_UNROLL
-    for (int i = 0; i < kTileRows; ++i) {
-      LOCKSTEP_GEMM_UNROLL
-      for (int j = 0; j < kTileVecs; ++j) {
-        acc[i][j] = hn::Add(hn::LoadU(d, c + i * out.c_stride + j * kLanes), acc[i][j]);
-      }
-    }
-  }
-  if (args.bias != nullptr) {
+  if (out.accumulate) AddTile(args.c, out.c_stride, acc);
+  if (args.scale != nullptr || args.bias != nullptr) {
+    const auto column = [&](const float* from, int j) HWY_ATTR {
+      return out.one_column ? hn::Set(d, from[0]) : hn::LoadU(d, from + j * kLanes);
+    };
     LOCKSTEP_GEMM_UNROLL
     for (int j = 0; j < kTileVecs; ++j) {
-      const TileVec bias =
-          out.scalar_bias ? hn::Set(d, args.bias[0]) : hn::LoadU(d, args.bias + j * kLanes);
+      if (args.scale == nullptr) {
+        const TileVec bias = column(args.bias, j);
+        LOCKSTEP_GEMM_UNROLL
+        for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::Add(acc[i][j], bias);
+        continue;
+      }
+      const TileVec scale = column(args.scale, j);
+      if (args.bias == nullptr) {
+        LOCKSTEP_GEMM_UNROLL
+        for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::Mul(scale, acc[i][j]);
+        continue;
+      }
+      const TileVec bias = column(args.bias, j);
       LOCKSTEP_GEMM_UNROLL
-      for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::Add(acc[i][j], bias);
+      for (int i = 0; i < kTileRows; ++i) acc[i][j] = hn::MulAdd(scale, acc[i][j], bias);
     }
   }
+  if (args.add != nullptr) AddTile(args.add, out.add_stride, acc);
   if (out.relu) {
     LOCKSTEP_GEMM_UNROLL
     for (int i = 0; i < kTileRows; ++i) {
@@ -177,21 +227,11 @@ HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileV
       }
     }
   }
-  LOCKSTEP_GEMM_UNROLL
-  for (int i = 0; i < kTileRows; ++i) {
-    LOCKSTEP_GEMM_UNROLL
-    for (int j = 0; j < kTileVecs; ++j) {
-      hn::StoreU(acc[i][j], d, c + i * out.c_stride + j * kLanes);
-    }
-  }
+  StoreTile(acc, out.c_stride, args.c);
 }
 
 // Adds the stretch of K to one tile, and writes C if K ends with it. kPacked: the panel of A was
 // packed, so its strides are known here.
-//
-// The tree over segments is a binary counter: while segment s is summed, the partial sums that wait
-// for a partner are popcount(s) many, the oldest in slot 0; the unfinished chain goes to the slot
-// above them.
 template <int kTileRows, int kTileVecs, bool kPacked>
 HWY_NOINLINE void Tile(const TileArgs& args) {
   const TileTag d;
@@ -208,32 +248,20 @@ HWY_NOINLINE void Tile(const TileArgs& args) {
       for (int j = 0; j < kCols; j += 16) hwy::Prefetch(args.c + i * args.output->c_stride + j);
     }
   }
-  if (args.next_partial != nullptr) {
-    for (int64_t i = 0; i < kSlot; i += 16) hwy::Prefetch(args.next_partial + i);
+  if (!stretch.only) {  // the slots that the first chain reads, or the one it writes
+    const Chain& first = stretch.chains[0];
+    const float* slot = args.partial + (first.waiting - first.merges) * kSlot;
+    const int64_t floats = std::max<int64_t>(first.merges, 1) * kSlot;
+    for (int64_t i = 0; i < floats; i += 16) hwy::Prefetch(slot + i);
   }
-  int64_t k = stretch.k_begin;
-  for (int64_t segment = stretch.first_segment;; ++segment) {
-    const int64_t waiting = std::popcount(static_cast<uint64_t>(segment));
-    const int64_t segment_end = stretch.bounds[segment + 1];
-    const int64_t end = std::min(segment_end, stretch.k_end);
+  for (const Chain* chain = stretch.chains;; ++chain) {
     TileVec acc[kTileRows][kTileVecs];
-    if (k == stretch.bounds[segment]) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int i = 0; i < kTileRows; ++i) {
       LOCKSTEP_GEMM_UNROLL
-      for (int i = 0; i < kTileRows; ++i) {
-        LOCKSTEP_GEMM_UNROLL
-        for (int j = 0; j < kTileVecs; ++j) acc[i][j] = hn::Zero(d);
-      }
-    } else {
-      const float* chain = args.partial + waiting * kSlot;
-      LOCKSTEP_GEMM_UNROLL
-      for (int i = 0; i < kTileRows; ++i) {
-        LOCKSTEP_GEMM_UNROLL
-        for (int j = 0; j < kTileVecs; ++j) {
-          acc[i][j] = hn::LoadU(d, chain + i * kCols + j * kLanes);
-        }
-      }
+      for (int j = 0; j < kTileVecs; ++j) acc[i][j] = hn::Zero(d);
     }
-    for (int64_t left = end - k; left > 0; --left) {
+    for (int64_t left = chain->length; left > 0; --left) {
       TileVec b_now[kTileVecs];
       LOCKSTEP_GEMM_UNROLL
       for (int j = 0; j < kTileVecs; ++j) b_now[j] = hn::LoadU(d, b + j * kLanes);
@@ -246,36 +274,18 @@ HWY_NOINLINE void Tile(const TileArgs& args) {
       a += a_step;
       b += b_step;
     }
-    k = end;
-    const bool ended = end == segment_end;
-    const bool all = ended && segment + 1 == stretch.segments;
-    // Older sums stand to the left of younger ones; the pairs that are complete merge.
-    int64_t merges = 0;
-    if (ended) merges = all ? waiting : std::countr_one(static_cast<uint64_t>(segment));
-    const float* older = args.partial + waiting * kSlot;
-    for (int64_t merge = 0; merge < merges; ++merge) {
-      older -= kSlot;
-      LOCKSTEP_GEMM_UNROLL
-      for (int i = 0; i < kTileRows; ++i) {
-        LOCKSTEP_GEMM_UNROLL
-        for (int j = 0; j < kTileVecs; ++j) {
-          acc[i][j] = hn::Add(hn::LoadU(d, older + i * kCols + j * kLanes), acc[i][j]);
-        }
-      }
+    float* slot = args.partial + chain->waiting * kSlot;
+    for (int32_t merge = 0; merge < chain->merges; ++merge) {
+      slot -= kSlot;
+      AddTile(slot, kCols, acc);
     }
-    if (all) {
+    const bool done = chain + 1 == stretch.chains + stretch.count;
+    if (done && stretch.last) {
       WriteTile<kTileRows, kTileVecs>(args, acc);
       return;
     }
-    float* slot = args.partial + (waiting - merges) * kSlot;
-    LOCKSTEP_GEMM_UNROLL
-    for (int i = 0; i < kTileRows; ++i) {
-      LOCKSTEP_GEMM_UNROLL
-      for (int j = 0; j < kTileVecs; ++j) {
-        hn::StoreU(acc[i][j], d, slot + i * kCols + j * kLanes);
-      }
-    }
-    if (!ended || (k == stretch.k_end && !stretch.last)) return;
+    StoreTile(acc, kCols, slot);
+    if (done) return;
   }
 }
 

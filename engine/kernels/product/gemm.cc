@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <utility>
 
@@ -44,9 +43,6 @@ static_assert(kGroupTiles % kPackedAtOnce == 0);
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t AlignUp(int64_t floats) { return CeilDiv(floats, 16) * 16; }
 
-// Partial sums that one tile may have to keep: those that wait for a partner and the chain.
-int64_t SlotsOf(int64_t segments) { return std::bit_width(static_cast<uint64_t>(segments)); }
-
 // The panels of B (one, if one group of tiles is all), the panels of a group of tiles of A, the
 // partial sums, in this order.
 struct ScratchSizes {
@@ -54,12 +50,13 @@ struct ScratchSizes {
 };
 ScratchSizes SizesOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
   const int64_t depth = std::min(k, kDepth);
-  const int64_t tiles = k > kDepth ? CeilDiv(m, kDirectRows) * CeilDiv(n, kPanel) : 1;
+  const bool one_visit = k <= kDepth && segments + k / kLongestChain <= Stretch::kMostChains;
+  const int64_t tiles = one_visit ? 1 : CeilDiv(m, kDirectRows) * CeilDiv(n, kPanel);
   const int64_t width = kWideVecs * kLanes;
   const int64_t cols = m > kGroupTiles * kDirectRows ? CeilDiv(n, width) * width : width;
   const int64_t rows = std::min(m, kGroupTiles * kRows);
   return {AlignUp(cols * depth + kLanes), AlignUp(rows * depth + kLanes),
-          tiles * SlotsOf(segments) * kRows * kPanel};
+          tiles * WaitingSums(k, segments) * kRows * kPanel};
 }
 
 int64_t GemmScratchOf(int64_t m, int64_t n, int64_t k, int64_t segments) {
@@ -102,14 +99,11 @@ class PanelPrefetch {
 // B, for each tile of the group.
 class BlockProduct {
  public:
-  // scalar_bias: one bias for every column.
-  BlockProduct(const GemmArgs& args, bool scalar_bias, float* scratch)
+  // one_column: scale[0] and bias[0] serve every column.
+  BlockProduct(const GemmArgs& args, bool one_column, float* scratch)
       : args_(args),
-        output_{args.c_stride, args.accumulate, scalar_bias, args.activation == Activation::kRelu},
-        whole_k_{0, args.k} {
-    const bool segmented = args.segments.size() > 2;
-    stretch_.bounds = segmented ? args.segments.data() : whole_k_;
-    stretch_.segments = segmented ? static_cast<int64_t>(args.segments.size()) - 1 : 1;
+        output_{args.c_stride, args.epilogue.add_stride, args.accumulate, one_column,
+                args.epilogue.activation == Activation::kRelu} {
     wide_ = args.m <= kWideRows;
     panel_cols_ = wide_ ? kWideVecs * kLanes : kPanel;
     panels_ = CeilDiv(args.n, panel_cols_);
@@ -122,28 +116,24 @@ class BlockProduct {
     narrow_ = !wide_ && FirstRow(1) <= kDirectRows;
     prefetch_b_ = panels_ > 1 && args.k * args.n > kL1Floats;
 
-    const ScratchSizes sizes = SizesOf(args.m, args.n, args.k, stretch_.segments);
+    const ScratchSizes sizes = SizesOf(args.m, args.n, args.k, args.segment_count());
     panels_b_ = scratch;
     panels_a_ = panels_b_ + sizes.panels_b;
     partial_ = panels_a_ + sizes.panels_a;
-    slots_ = SlotsOf(stretch_.segments) * kRows * kPanel;
+    slots_ = WaitingSums(args.k, args.segment_count()) * kRows * kPanel;
   }
 
   void Run() {
-    steps_ = std::max<int64_t>(1, CeilDiv(args_.k, kDepth));
-    for (step_ = 0; step_ < steps_; ++step_) {
-      stretch_.k_begin = args_.k * step_ / steps_;
-      stretch_.k_end = args_.k * (step_ + 1) / steps_;
-      stretch_.last = step_ + 1 == steps_;
-      // A segment that ended where the last stretch did is done.
-      const int64_t* ends = stretch_.bounds + 1;
-      while (ends[stretch_.first_segment] < stretch_.k_begin) ++stretch_.first_segment;
-      if (step_ > 0 && ends[stretch_.first_segment] == stretch_.k_begin) ++stretch_.first_segment;
+    const int64_t whole_k[] = {0, args_.k};
+    Chains chains(args_.segment_count() > 1 ? args_.segments.data() : whole_k,
+                  args_.segment_count());
+    do {
+      NextStretch(chains);
       for (group_ = 0; group_ < tiles_; group_ = group_end_) {
         group_end_ = std::min(group_ + kGroupTiles, tiles_);
         for (int64_t panel = 0; panel < panels_; ++panel) RunPanel(panel);
       }
-    }
+    } while (!stretch_.last);
   }
 
  private:
@@ -160,13 +150,30 @@ class BlockProduct {
   int64_t FirstRow(int64_t t) const { return t * tile_rows_ + std::min(t, larger_tiles_); }
   int64_t Depth() const { return stretch_.k_end - stretch_.k_begin; }
 
+  // As many of the chains that are left as the panels have room for.
+  void NextStretch(Chains& chains) {
+    const bool first = stretch_.count == 0;
+    stretch_.k_begin = stretch_.k_end;
+    stretch_.count = 0;
+    do {
+      Chain& chain = stretch_.chains[stretch_.count++];
+      chain = chains.Next();
+      stretch_.k_end += chain.length;
+    } while (!chains.done() && stretch_.count < Stretch::kMostChains &&
+             Depth() + chains.length() <= kDepth);
+    stretch_.last = chains.done();
+    stretch_.only = first && stretch_.last;
+  }
+
   void RunPanel(int64_t panel) {
     const ConstMatrix &a = args_.a, &b = args_.b;
     int64_t col = panel * panel_cols_;
     int64_t cols = std::min(panel_cols_, args_.n - col);
     const bool narrow = narrow_ && cols <= kNarrowVecs * kLanes;
     const int64_t width = narrow ? kNarrowVecs * kLanes : panel_cols_;
-    if (cols < width && args_.n >= width && !args_.accumulate) {
+    const Epilogue& epilogue = args_.epilogue;
+    const bool reads_c = args_.accumulate || epilogue.add == args_.c;
+    if (cols < width && args_.n >= width && !reads_c) {
       // A whole panel that begins earlier writes some columns again, with the same bits: faster
       // than part of a panel.
       col = args_.n - width;
@@ -174,7 +181,9 @@ class BlockProduct {
     }
     TileArgs tile;
     tile.cols = cols;
-    tile.bias = args_.bias == nullptr ? nullptr : args_.bias + (output_.scalar_bias ? 0 : col);
+    const int64_t column = output_.one_column ? 0 : col;
+    tile.scale = epilogue.scale == nullptr ? nullptr : epilogue.scale + column;
+    tile.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + column;
     tile.stretch = &stretch_;
     tile.output = &output_;
     tile.b = b.data + stretch_.k_begin * b.row_stride + col * b.col_stride;
@@ -209,8 +218,8 @@ class BlockProduct {
         tile.a_step = a.col_stride;
       }
       tile.c = args_.c + row * args_.c_stride + col;
-      tile.partial = partial_ + (steps_ > 1 ? (panel * tiles_ + t) * slots_ : 0);
-      tile.next_partial = step_ > 0 ? tile.partial + slots_ : nullptr;
+      tile.add = epilogue.add == nullptr ? nullptr : epilogue.add + row * epilogue.add_stride + col;
+      tile.partial = partial_ + (stretch_.only ? 0 : (panel * tiles_ + t) * slots_);
       next_b.Some();
       functions[rows - 1](tile);
     }
@@ -237,9 +246,7 @@ class BlockProduct {
 
   const GemmArgs& args_;
   const TileOutput output_;
-  const int64_t whole_k_[2];
-  Stretch stretch_{};
-  int64_t steps_ = 1, step_ = 0;
+  Stretch stretch_;
   bool wide_, narrow_;  // all panels; the last panel, if it has few columns
   bool pack_a_, pack_b_, prefetch_b_;
   int64_t panel_cols_, panels_;
@@ -249,24 +256,47 @@ class BlockProduct {
   int64_t slots_;  // floats of partial sums for each tile
 };
 
-// A product with one element is one chain in one lane: a tile would first have to pack B into lanes
-// of which it needs one.
+// A product with one element is a sum in one lane: a tile would first have to pack B into lanes of
+// which it needs one.
 void DotOf(const GemmArgs& args) {
   const hn::CappedTag<float, 1> d;
-  auto sum = hn::Zero(d);
+  const Epilogue& epilogue = args.epilogue;
+  const int64_t whole_k[] = {0, args.k};
+  Chains chains(args.segment_count() > 1 ? args.segments.data() : whole_k, args.segment_count());
+  float waiting[2 * 64];
   const float *a = args.a.data, *b = args.b.data;
-  for (int64_t k = 0; k < args.k; ++k, a += args.a.col_stride, b += args.b.row_stride)
-    sum = hn::MulAdd(hn::Set(d, *a), hn::Set(d, *b), sum);
+  auto sum = hn::Zero(d);
+  while (!chains.done()) {
+    const Chain chain = chains.Next();
+    sum = hn::Zero(d);
+    for (int32_t k = 0; k < chain.length; ++k, a += args.a.col_stride, b += args.b.row_stride) {
+      sum = hn::MulAdd(hn::Set(d, *a), hn::Set(d, *b), sum);
+    }
+    float* slot = waiting + chain.waiting;
+    for (int32_t merge = 0; merge < chain.merges; ++merge) {
+      sum = hn::Add(hn::Set(d, *--slot), sum);
+    }
+    *slot = hn::GetLane(sum);
+  }
   if (args.accumulate) sum = hn::Add(hn::Set(d, *args.c), sum);
-  if (args.bias != nullptr) sum = hn::Add(sum, hn::Set(d, *args.bias));
-  if (args.activation == Activation::kRelu) sum = hn::IfThenZeroElse(hn::Lt(sum, hn::Zero(d)), sum);
+  const auto bias = hn::Set(d, epilogue.bias == nullptr ? 0.0f : *epilogue.bias);
+  if (epilogue.scale != nullptr) {
+    const auto scale = hn::Set(d, *epilogue.scale);
+    sum = epilogue.bias != nullptr ? hn::MulAdd(scale, sum, bias) : hn::Mul(scale, sum);
+  } else if (epilogue.bias != nullptr) {
+    sum = hn::Add(sum, bias);
+  }
+  if (epilogue.add != nullptr) sum = hn::Add(sum, hn::Set(d, *epilogue.add));
+  if (epilogue.activation == Activation::kRelu) {
+    sum = hn::IfThenZeroElse(hn::Lt(sum, hn::Zero(d)), sum);
+  }
   *args.c = hn::GetLane(sum);
 }
 
-void GemmOf(const GemmArgs& args, bool scalar_bias, float* scratch) {
+void GemmOf(const GemmArgs& args, bool one_column, float* scratch) {
   if (args.m == 0 || args.n == 0) return;
-  if (args.m == 1 && args.n == 1 && args.segments.size() <= 2) return DotOf(args);
-  BlockProduct(args, scalar_bias, scratch).Run();
+  if (args.m == 1 && args.n == 1) return DotOf(args);
+  BlockProduct(args, one_column, scratch).Run();
 }
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)
@@ -285,17 +315,18 @@ int64_t GemmScratch(int64_t m, int64_t n, int64_t k, int64_t segments) {
 
 void Gemm(const GemmArgs& args, float* scratch) {
   // A product with one column is a row when looked at from the side: then the vectors run over m.
-  if (args.n == 1 && args.m > 1 && args.c_stride == 1) {
+  const bool add_in_a_row = args.epilogue.add == nullptr || args.epilogue.add_stride == 1;
+  if (args.n == 1 && args.m > 1 && args.c_stride == 1 && add_in_a_row) {
     GemmArgs turned = args;
     turned.m = 1;
     turned.n = args.m;
     turned.a = args.b.Transposed();
     turned.b = args.a.Transposed();
-    turned.c_stride = args.m;
-    HWY_DYNAMIC_DISPATCH(GemmOf)(turned, /*scalar_bias=*/true, scratch);
+    turned.c_stride = turned.epilogue.add_stride = args.m;
+    HWY_DYNAMIC_DISPATCH(GemmOf)(turned, /*one_column=*/true, scratch);
     return;
   }
-  HWY_DYNAMIC_DISPATCH(GemmOf)(args, /*scalar_bias=*/false, scratch);
+  HWY_DYNAMIC_DISPATCH(GemmOf)(args, /*one_column=*/false, scratch);
 }
 
 }  // namespace lockstep::kernels

@@ -1,6 +1,6 @@
 // The fp32 matrix product of one block, serial.
 //
-//   C = act(C_old + A B + bias)        C (m, n), A (m, k), B (k, n), bias (n)
+//   C = epilogue(C_old + A B)        C (m, n), A (m, k), B (k, n)
 //
 // The order of every sum is that of engine/ops/product.h: it depends on k and on the segments
 // alone, so a block of a larger product has the bits that the larger product would give it.
@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/epilogue.h"
 #include "engine/kernels/product/matrix.h"
 
 namespace lockstep::kernels {
@@ -24,9 +24,12 @@ struct GemmArgs {
   float* c = nullptr;    // (m, n), rows c_stride floats apart; overlaps no operand
   int64_t c_stride = 0;  // >= n
   bool accumulate = false;
-  const float* bias = nullptr;  // (n), or null
-  Activation activation = Activation::kNone;
+  Epilogue epilogue = {};                  // add: C itself, with its stride, or overlaps none of it
   std::span<const int64_t> segments = {};  // 0 = s[0] <= ... <= s[S] = k; empty: one segment
+
+  int64_t segment_count() const {
+    return segments.size() > 2 ? static_cast<int64_t>(segments.size()) - 1 : 1;
+  }
 };
 
 // Blocks of about this size keep what they touch in the caches; larger ones are correct but slower.

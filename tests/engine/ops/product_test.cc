@@ -43,12 +43,13 @@ struct Problem {
   std::vector<int64_t> segments = {}, row_grid = {};
 };
 
-// C = relu(C_old + A B + bias) on `threads` threads. Scratch starts as NaN and must suffice.
+// C = relu(scale * (C_old + A B) + bias + add) on `threads` threads. Scratch starts as NaN and must suffice.
 std::vector<float> Solve(const Problem& p, int threads,
                          std::optional<ops::BlockFinished> finished = {}) {
   Context ctx({.threads = threads});
   const std::vector<float> a = RandomFloats(p.m * p.k, 1), b = RandomFloats(p.k * p.n, 2);
-  const std::vector<float> bias = RandomFloats(p.n, 3);
+  const std::vector<float> bias = RandomFloats(p.n, 3), scale = RandomFloats(p.n, 5);
+  const std::vector<float> add = RandomFloats(p.m * p.n, 6);
   std::vector<float> c = RandomFloats(p.m * p.n, 4);
   const int64_t segments = std::max<int64_t>(1, static_cast<int64_t>(p.segments.size()) - 1);
   std::vector<float> scratch(
@@ -62,8 +63,11 @@ std::vector<float> Solve(const Problem& p, int threads,
                 .c = c.data(),
                 .c_stride = p.n,
                 .accumulate = true,
-                .bias = bias.data(),
-                .activation = Activation::kRelu,
+                .epilogue = {.scale = scale.data(),
+                             .bias = bias.data(),
+                             .add = add.data(),
+                             .add_stride = p.n,
+                             .activation = Activation::kRelu},
                 .segments = p.segments,
                 .row_grid = p.row_grid,
                 .finished = finished},
@@ -79,6 +83,8 @@ const std::vector<Problem>& Problems() {
       {.m = 1, .n = 700, .k = 260, .transposed = true},
       {.m = 700, .n = 1, .k = 260, .transposed = false},
       {.m = 65, .n = 140, .k = 270, .transposed = true, .segments = {0, 30, 100, 101, 200, 270}},
+      {.m = 1, .n = 1, .k = 1537},
+      {.m = 40, .n = 70, .k = 2311, .transposed = true, .segments = {0, 0, 257, 258, 1500, 2311}},
       {.m = 410,
        .n = 300,
        .k = 40,
@@ -107,7 +113,13 @@ TEST_P(ProductTest, AddsInTheOrderOfItsContract) {
   for (const Problem& p : Problems()) {
     SCOPED_TRACE(testing::Message() << p.m << "x" << p.n << "x" << p.k);
     const std::vector<float> a = RandomFloats(p.m * p.k, 1), b = RandomFloats(p.k * p.n, 2);
-    const std::vector<float> bias = RandomFloats(p.n, 3), old = RandomFloats(p.m * p.n, 4);
+    const std::vector<float> bias = RandomFloats(p.n, 3), scale = RandomFloats(p.n, 5);
+    const std::vector<float> old = RandomFloats(p.m * p.n, 4), add = RandomFloats(p.m * p.n, 6);
+    const kernels::Epilogue epilogue{.scale = scale.data(),
+                                     .bias = bias.data(),
+                                     .add = add.data(),
+                                     .add_stride = p.n,
+                                     .activation = Activation::kRelu};
     const auto view_a =
         p.transposed ? RowMajor(a.data(), p.m).Transposed() : RowMajor(a.data(), p.k);
     const auto view_b =
@@ -120,8 +132,7 @@ TEST_P(ProductTest, AddsInTheOrderOfItsContract) {
       const auto i = static_cast<size_t>(at);
       const float sum = reference::GemmTree<float>(view_a, view_b, at / p.n, at % p.n, bounds, 0,
                                                    bounds.size() - 1);
-      const float want = reference::GemmFinish(sum, &old[i], &bias[static_cast<size_t>(at % p.n)],
-                                               Activation::kRelu);
+      const float want = reference::GemmFinish(sum, &old[i], epilogue, at / p.n, at % p.n);
       ASSERT_EQ(std::bit_cast<uint32_t>(c[i]), std::bit_cast<uint32_t>(want)) << at;
     }
   }
@@ -163,7 +174,8 @@ TEST_P(ProductTest, HandsOverFinishedNumbers) {
   for (const int threads : {1, 2}) {
     Context ctx({.threads = threads});
     const std::vector<float> a = RandomFloats(p.m * p.k, 1), b = RandomFloats(p.k * p.n, 2);
-    const std::vector<float> bias = RandomFloats(p.n, 3);
+    const std::vector<float> bias = RandomFloats(p.n, 3), scale = RandomFloats(p.n, 5);
+    const std::vector<float> add = RandomFloats(p.m * p.n, 6);
     std::vector<float> c = RandomFloats(p.m * p.n, 4);
     std::vector<float> scratch(static_cast<size_t>(ops::ProductScratch(threads, p.m, p.n, p.k)),
                                kNan);
@@ -185,8 +197,11 @@ TEST_P(ProductTest, HandsOverFinishedNumbers) {
                   .c = c.data(),
                   .c_stride = p.n,
                   .accumulate = true,
-                  .bias = bias.data(),
-                  .activation = Activation::kRelu,
+                  .epilogue = {.scale = scale.data(),
+                               .bias = bias.data(),
+                               .add = add.data(),
+                               .add_stride = p.n,
+                               .activation = Activation::kRelu},
                   .row_grid = p.row_grid,
                   .finished = ops::BlockFinished(compare)},
                  scratch);

@@ -81,7 +81,7 @@ struct Problem {
     ops::BatchNormForward(context, grid, channels, kEps,
                           {.x = x.get(),
                            .affine = {.gamma = gamma.get(), .beta = beta.get()},
-                           .activation = Act(),
+                           .epilogue = {.activation = Act()},
                            .y = y.get()},
                           {.mean = mean.get(), .inv_std = inv_std.get()}, partials.data());
   }
@@ -94,8 +94,7 @@ struct Problem {
                             .activation = Act(),
                             .dx = dx.get(),
                             .dgamma = dgamma.get(),
-                            .dbeta = dbeta.get(),
-                            .add_to_parameters = false},
+                            .dbeta = dbeta.get()},
                            partials.data(), means.get());
   }
 

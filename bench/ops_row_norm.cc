@@ -50,17 +50,17 @@ struct LayerNorm {
                           {.x = x.get(),
                            .gamma = gamma.get(),
                            .beta = beta.get(),
-                           .epsilon = static_cast<float>(kEps),
+                           .eps = kEps,
                            .y = y.get(),
                            .mean = mean.get(),
-                           .rstd = rstd.get()});
+                           .inv_std = inv_std.get()});
   }
   void Backward() {
     ops::LayerNormBackward(context, grid, kColumns,
                            {.x = x.get(),
                             .dy = dy.get(),
                             .mean = mean.get(),
-                            .rstd = rstd.get(),
+                            .inv_std = inv_std.get(),
                             .gamma = gamma.get(),
                             .dx = dx.get(),
                             .dgamma = dgamma.get(),
@@ -80,7 +80,7 @@ struct LayerNorm {
       const std::vector<double> dys(dy.get() + r * kColumns, dy.get() + (r + 1) * kColumns);
       for (int64_t c = 0; c < kColumns; ++c) {
         const double xhat = (static_cast<double>(row[c]) - static_cast<double>(mean[r])) *
-                            static_cast<double>(rstd[r]);
+                            static_cast<double>(inv_std[r]);
         want_dgamma[static_cast<size_t>(c)] += dys[static_cast<size_t>(c)] * xhat;
       }
       if (r % 1000 != 17) continue;
@@ -105,39 +105,41 @@ struct LayerNorm {
   RowGrid grid;
   Floats x{kSize}, y{kSize}, dy{kSize}, dx{kSize};
   Floats gamma{kColumns}, beta{kColumns}, dgamma{kColumns}, dbeta{kColumns};
-  Floats mean{kRows}, rstd{kRows};
+  Floats mean{kRows}, inv_std{kRows};
   std::vector<double> partials;
 };
 
 struct GroupNorm {
   static constexpr ops::GroupNormShape kShape = {
-      .samples = 32, .positions = 28 * 28, .channels = 256, .groups = 32, .shards = 1};
+      .positions = 28 * 28, .channels = 256, .groups = 32};
+  static constexpr int64_t kSamples = 32;
+  static constexpr BatchCut kCut = BatchCut::Whole(kSamples, /*shards=*/1);
   static constexpr int64_t kSampleSize = kShape.positions * kShape.channels;
-  static constexpr int64_t kSize = kShape.samples * kSampleSize;
+  static constexpr int64_t kSize = kSamples * kSampleSize;
 
   explicit GroupNorm(int threads)
       : context({.threads = threads}),
-        partials(static_cast<size_t>(ops::GroupNormPartialsSize(kShape))) {
+        partials(static_cast<size_t>(ops::GroupNormPartialsSize(kShape, kSamples))) {
     x.FillRandom(1), dy.FillRandom(2), gamma.FillRandom(3), beta.FillRandom(4);
   }
 
   void Forward() {
-    ops::GroupNormForward(context, kShape,
+    ops::GroupNormForward(context, kCut, kShape,
                           {.x = x.get(),
                            .gamma = gamma.get(),
                            .beta = beta.get(),
-                           .epsilon = static_cast<float>(kEps),
+                           .eps = kEps,
                            .y = y.get(),
                            .mean = mean.get(),
-                           .rstd = rstd.get(),
+                           .inv_std = inv_std.get(),
                            .partials = partials.data()});
   }
   void Backward() {
-    ops::GroupNormBackward(context, kShape,
+    ops::GroupNormBackward(context, kCut, kShape,
                            {.x = x.get(),
                             .dy = dy.get(),
                             .mean = mean.get(),
-                            .rstd = rstd.get(),
+                            .inv_std = inv_std.get(),
                             .gamma = gamma.get(),
                             .dx = dx.get(),
                             .dgamma = dgamma.get(),
@@ -178,7 +180,7 @@ struct GroupNorm {
   Floats x{kSize}, y{kSize}, dy{kSize}, dx{kSize};
   Floats gamma{kShape.channels}, beta{kShape.channels}, dgamma{kShape.channels},
       dbeta{kShape.channels};
-  Floats mean{kShape.samples * kShape.channels}, rstd{kShape.samples * kShape.channels};
+  Floats mean{kSamples * kShape.channels}, inv_std{kSamples * kShape.channels};
   std::vector<double> partials;
 };
 

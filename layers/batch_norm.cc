@@ -97,14 +97,14 @@ void BatchNorm::ForwardAdd(const Step& step, ConstTensor x, ConstTensor add, Ten
 void BatchNorm::Run(const Step& step, ConstTensor x, const float* add, Tensor y) {
   const int64_t samples = x.shape().batch();
   grid_->SetSamples(samples);
-  ops::NormalizeArgs args{.x = x.f32(),
-                          .residual = add,
-                          .affine = {.mean = step[mean_],
-                                     .inv_std = step[inv_std_],
-                                     .gamma = step.value(gamma_),
-                                     .beta = step.value(beta_)},
-                          .activation = activation_,
-                          .y = y.f32()};
+  ops::NormalizeArgs args{
+      .x = x.f32(),
+      .affine = {.mean = step[mean_],
+                 .inv_std = step[inv_std_],
+                 .gamma = step.value(gamma_),
+                 .beta = step.value(beta_)},
+      .epilogue = {.add = add, .add_stride = channels_, .activation = activation_},
+      .y = y.f32()};
   if (!UsesBatch(step, samples)) {
     const float* mean = step[running_mean_];
     const float* var = step[running_var_];
@@ -119,7 +119,9 @@ void BatchNorm::Run(const Step& step, ConstTensor x, const float* add, Tensor y)
   const ops::BatchStatistics statistics{
       .mean = step[mean_], .inv_std = step[inv_std_], .variance = step[variance_]};
   if (moments_taken_) {
-    ops::MergeMoments(step.ctx, *grid_, channels_, options_.eps, step[moments_], statistics);
+    ops::MergeMoments(step.ctx, *grid_, channels_, step[moments_]);
+    ops::FinishMoments(step.ctx, grid_->rows(), channels_, step[moments_], options_.eps,
+                       statistics);
     ops::NormalizeBatch(step.ctx, *grid_, channels_, args);
   } else {
     ops::BatchNormForward(step.ctx, *grid_, channels_, options_.eps, args, statistics,
@@ -173,10 +175,10 @@ void BatchNorm::RunBackward(const Step& step, ConstTensor x, ConstTensor y, Cons
                           .activation = activation_,
                           .training = UsesBatch(step, samples),
                           .dx = dx.empty() ? nullptr : dx.f32(),
-                          .d_residual = d_add,
+                          .d_add = d_add,
                           .dgamma = step.gradient(gamma_),
                           .dbeta = step.gradient(beta_),
-                          .add_to_parameters = step.accumulate},
+                          .accumulate = step.accumulate},
                          step[gradient_sums_], step[gradient_means_]);
 }
 

@@ -31,39 +31,35 @@ Result<Bound> GroupNorm::Bind(const Shape& in, Planner& plan) {
   }
   mean_ = plan.Book(in.batch() * channels_, Life::kStep);
   rstd_ = plan.Book(in.batch() * channels_, Life::kStep);
-  partials_ = plan.Book<double>(ops::GroupNormPartialsSize(ShapeFor(in.batch())), Life::kCall);
+  partials_ = plan.Book<double>(ops::GroupNormPartialsSize(GroupShape(), in.batch()), Life::kCall);
   return Bound{.out = in,
                .needs_x = true,
                .dx_may_be_dy = true,
                .flops = 8.0 * static_cast<double>(in.size())};
 }
 
-ops::GroupNormShape GroupNorm::ShapeFor(int64_t samples) const {
-  return {.samples = samples,
-          .positions = rows_per_sample_,
-          .channels = channels_,
-          .groups = groups_,
-          .shards = shards_};
+ops::GroupNormShape GroupNorm::GroupShape() const {
+  return {.positions = rows_per_sample_, .channels = channels_, .groups = groups_};
 }
 
 void GroupNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
-  ops::GroupNormForward(step.ctx, ShapeFor(x.shape().batch()),
+  ops::GroupNormForward(step.ctx, BatchCut::Whole(x.shape().batch(), shards_), GroupShape(),
                         {.x = x.f32(),
                          .gamma = step.value(gamma_),
                          .beta = step.value(beta_),
-                         .epsilon = static_cast<float>(options_.eps),
+                         .eps = options_.eps,
                          .y = y.f32(),
                          .mean = step[mean_],
-                         .rstd = step[rstd_],
+                         .inv_std = step[rstd_],
                          .partials = step[partials_]});
 }
 
 void GroupNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor dy, Tensor dx) {
-  ops::GroupNormBackward(step.ctx, ShapeFor(dy.shape().batch()),
+  ops::GroupNormBackward(step.ctx, BatchCut::Whole(dy.shape().batch(), shards_), GroupShape(),
                          {.x = x.f32(),
                           .dy = dy.f32(),
                           .mean = step[mean_],
-                          .rstd = step[rstd_],
+                          .inv_std = step[rstd_],
                           .gamma = step.value(gamma_),
                           .dx = dx.empty() ? nullptr : dx.f32(),
                           .dgamma = step.gradient(gamma_),

@@ -32,7 +32,7 @@ class GroupNorm : public Layer {
   Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
 
  private:
-  ops::GroupNormShape ShapeFor(int64_t samples) const;
+  ops::GroupNormShape GroupShape() const;
 
   int64_t groups_;  // 0: one for every channel
   GroupNormOptions options_;

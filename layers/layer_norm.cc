@@ -39,10 +39,10 @@ void LayerNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
                         {.x = x.f32(),
                          .gamma = step.value(gamma_),
                          .beta = step.value(beta_),
-                         .epsilon = static_cast<float>(options_.eps),
+                         .eps = options_.eps,
                          .y = y.f32(),
                          .mean = step[mean_],
-                         .rstd = step[rstd_]});
+                         .inv_std = step[rstd_]});
 }
 
 void LayerNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor dy, Tensor dx) {
@@ -51,7 +51,7 @@ void LayerNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTens
                          {.x = x.f32(),
                           .dy = dy.f32(),
                           .mean = step[mean_],
-                          .rstd = step[rstd_],
+                          .inv_std = step[rstd_],
                           .gamma = step.value(gamma_),
                           .dx = dx.empty() ? nullptr : dx.f32(),
                           .dgamma = step.gradient(gamma_),

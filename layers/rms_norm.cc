@@ -37,10 +37,10 @@ void RmsNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
                       {.x = x.f32(),
                        .gamma = step.value(gamma_),
 
-                       .epsilon = static_cast<float>(options_.eps),
+                       .eps = options_.eps,
                        .y = y.f32(),
 
-                       .rstd = step[rstd_]});
+                       .inv_std = step[rstd_]});
 }
 
 void RmsNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor dy, Tensor dx) {
@@ -49,7 +49,7 @@ void RmsNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor
                        {.x = x.f32(),
                         .dy = dy.f32(),
 
-                        .rstd = step[rstd_],
+                        .inv_std = step[rstd_],
                         .gamma = step.value(gamma_),
                         .dx = dx.empty() ? nullptr : dx.f32(),
                         .dgamma = step.gradient(gamma_),

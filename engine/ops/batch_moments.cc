@@ -1,6 +1,7 @@
 #include "engine/ops/batch_moments.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/base/check.h"
 #include "engine/kernels/norm/moments.h"
@@ -11,11 +12,22 @@ namespace {
 
 // Channels that one task merges.
 constexpr int64_t kMergeChannels = 64;
-// What a merge of one channel costs, in the elementary operations of Context::For.
+// What a merge of one channel costs, and its statistics, in the elementary operations of
+// Context::For.
 constexpr int64_t kMergeWork = 4;
+constexpr int64_t kFinishWork = 8;
+
+// Runs body(columns) for ranges of all channels.
+template <class Body>
+void ForColumns(Context& context, int64_t channels, int64_t work, const Body& body) {
+  const int64_t tasks = (channels + kMergeChannels - 1) / kMergeChannels;
+  context.For(tasks, work, [&](int64_t task) {
+    body(IndexRange{task * kMergeChannels, std::min(channels, (task + 1) * kMergeChannels)});
+  });
+}
 
 double* Slot(double* partials, int64_t block, int64_t channels) {
-  return partials + MomentPartialsSize(block, channels);
+  return partials + block * 2 * channels;
 }
 
 // Chan's merge of two slots, (2, C) each, of which the channels in `columns`.
@@ -48,28 +60,37 @@ void BatchMoments(Context& context, const float* x, int64_t channels, const RowG
   });
 }
 
-void MergeShardBlocks(const RowGrid& grid, int64_t shard, int64_t channels, IndexRange columns,
-                      double* partials) {
-  MergeBlocks(grid, shard, Merger(partials, channels, columns));
+void MergeMoments(Context& context, const RowGrid& grid, int64_t channels, double* partials) {
+  if (grid.rows() == 0) {
+    std::fill_n(partials, 2 * channels, 0.0);
+    return;
+  }
+  ForColumns(context, channels, grid.blocks() * channels * kMergeWork, [&](IndexRange columns) {
+    const auto merge = Merger(partials, channels, columns);
+    for (int64_t shard = 0; shard < grid.shards(); ++shard) MergeBlocks(grid, shard, merge);
+    MergeShards(grid, merge);
+  });
 }
 
-void MergeMoments(Context& context, const RowGrid& grid, int64_t channels, double eps,
-                  double* partials, const BatchStatistics& statistics) {
-  LOCKSTEP_CHECK_GE(grid.rows(), int64_t{1});
-  const auto merge_columns = [&](IndexRange columns) {
-    for (int64_t shard = 0; shard < grid.shards(); ++shard) {
-      MergeShardBlocks(grid, shard, channels, columns, partials);
-    }
-    MergeShards(grid, Merger(partials, channels, columns));
-    const double* mean = partials + columns.begin;
-    kernels::FinishMoments(
-        grid.rows(), mean, mean + channels, columns.size(), eps, statistics.mean + columns.begin,
-        statistics.inv_std + columns.begin,
-        statistics.variance == nullptr ? nullptr : statistics.variance + columns.begin);
+void MergeRankMoments(double* all, std::span<const int64_t> rows, int64_t channels) {
+  const auto ranks = static_cast<int64_t>(rows.size());
+  const auto merge = Merger(all, channels, {0, channels});
+  const auto rows_of = [&](int64_t begin, int64_t end) {
+    return std::accumulate(rows.begin() + begin, rows.begin() + std::min(end, ranks), int64_t{0});
   };
-  const int64_t tasks = (channels + kMergeChannels - 1) / kMergeChannels;
-  context.For(tasks, grid.blocks() * channels * kMergeWork, [&](int64_t task) {
-    merge_columns({task * kMergeChannels, std::min(channels, (task + 1) * kMergeChannels)});
+  MergeTree(0, ranks, [&](int64_t into, int64_t from) {
+    merge(into, rows_of(into, from), from, rows_of(from, from + (from - into)));
+  });
+}
+
+void FinishMoments(Context& context, int64_t rows, int64_t channels, const double* moments,
+                   double eps, const BatchStatistics& statistics) {
+  LOCKSTEP_CHECK_GE(rows, int64_t{1});
+  ForColumns(context, channels, channels * kFinishWork, [&](IndexRange columns) {
+    const int64_t c = columns.begin;
+    kernels::FinishMoments(rows, moments + c, moments + channels + c, columns.size(), eps,
+                           statistics.mean + c, statistics.inv_std + c,
+                           statistics.variance == nullptr ? nullptr : statistics.variance + c);
   });
 }
 

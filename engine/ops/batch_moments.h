@@ -1,27 +1,33 @@
 // Moments of a batch per channel, over the row blocks of a RowGrid: one partial result per block,
-// merged into shards, merged into the batch, always by the same tree. A tensor of any rank is seen
-// as (R, C), channels last.
+// merged into shards, merged into the rank's own, merged with the other ranks', always by the same
+// tree. A tensor of any rank is seen as (R, C), channels last.
 //
-// Partial results are (blocks, 2, C) doubles: the mean, then M2 = sum (x - mean)^2, of each block.
-// Producers that still have a finished block in cache fill them with BlockMoments; BatchMoments
-// reads x itself. Nothing here allocates.
+//   BatchMoments (or its producer: BlockMoments)   a slot for each block
+//   MergeMoments                                   the rank's own moments, in the first slot
+//   [exchange of (2, C) doubles] MergeRankMoments  those of all ranks; the same bits as one process
+//   FinishMoments                                  what normalisation needs
+//
+// A slot is (2, C) doubles: the mean, then M2 = sum (x - mean)^2. Nothing here allocates.
 #ifndef LOCKSTEP_ENGINE_OPS_BATCH_MOMENTS_H_
 #define LOCKSTEP_ENGINE_OPS_BATCH_MOMENTS_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "engine/parallel/context.h"
 #include "engine/parallel/shards.h"
 
 namespace lockstep::ops {
 
-// The doubles that the partial results of `blocks` row blocks take.
+// The doubles that the slots of `blocks` row blocks take. At least one slot: a rank without samples
+// has moments too.
 constexpr int64_t MomentPartialsSize(int64_t blocks, int64_t channels) {
-  return blocks * 2 * channels;
+  return std::max<int64_t>(1, blocks) * 2 * channels;
 }
 
 // The partial result of one block for the channels [columns.begin, columns.end): what a producer
-// calls, on any thread, when it has finished those elements.
+// that still has the finished block in cache calls, on any thread.
 //   x          (R, C), rows `stride` floats apart
 //   partials   (blocks, 2, C)
 void BlockMoments(const float* x, int64_t stride, int64_t channels, const RowGrid& grid,
@@ -33,11 +39,15 @@ void BlockMoments(const float* x, int64_t stride, int64_t channels, const RowGri
 void BatchMoments(Context& context, const float* x, int64_t channels, const RowGrid& grid,
                   double* partials);
 
-// The moments of `shard` alone, of the channels in `columns`, in the slot of its first block
-// (partials + grid.ShardBlocks(shard).begin * 2 * C); its count is the shard's number of rows. What
-// ranks exchange. An empty shard has no slot.
-void MergeShardBlocks(const RowGrid& grid, int64_t shard, int64_t channels, IndexRange columns,
-                      double* partials);
+// The moments of the rank's own grid.rows() rows, in the first block's slot; zeros where it has
+// none. Blocks merge into their shard, then shards.
+//   partials   (blocks, 2, C): overwritten
+void MergeMoments(Context& context, const RowGrid& grid, int64_t channels, double* partials);
+
+// The moments of the rows of all ranks, in rank 0's place.
+//   all        (ranks, 2, C): each rank's own; overwritten
+//   rows       (ranks): how many rows each has
+void MergeRankMoments(double* all, std::span<const int64_t> rows, int64_t channels);
 
 struct BatchStatistics {
   float* mean = nullptr;       // (C)
@@ -45,10 +55,10 @@ struct BatchStatistics {
   double* variance = nullptr;  // (C), biased; or null
 };
 
-// Blocks into shards, shards into the batch, and what follows from it. grid.rows() >= 1.
-//   partials   (blocks, 2, C): overwritten; the batch's mean and M2 end in the first block's slot
-void MergeMoments(Context& context, const RowGrid& grid, int64_t channels, double eps,
-                  double* partials, const BatchStatistics& statistics);
+// The statistics of `rows` >= 1 rows, those of all ranks.
+//   moments    (2, C)
+void FinishMoments(Context& context, int64_t rows, int64_t channels, const double* moments,
+                   double eps, const BatchStatistics& statistics);
 
 }  // namespace lockstep::ops
 

@@ -5,11 +5,10 @@
 
 #include "engine/base/check.h"
 #include "engine/ops/row_tasks.h"
+#include "engine/ops/shard_sums.h"
 
 namespace lockstep::ops {
 namespace {
-
-using kernels::Activation;
 
 // Tensors beyond this many bytes are, with the others of the same pass, gone from every cache when
 // whoever reads them next begins.
@@ -22,16 +21,8 @@ bool BeyondCaches(int64_t elements) {
 const float* At(const float* p, int64_t i) { return p == nullptr ? nullptr : p + i; }
 float* At(float* p, int64_t i) { return p == nullptr ? nullptr : p + i; }
 
-// Numbers that one task merges.
+// Channels whose sums one task merges.
 constexpr int64_t kMergeSums = 128;
-
-void StoreParameters(const double* sums, int64_t channels, bool add, float* gradient) {
-  if (gradient == nullptr) return;
-  for (int64_t c = 0; c < channels; ++c) {
-    const auto sum = static_cast<float>(sums[c]);
-    gradient[c] = add ? gradient[c] + sum : sum;
-  }
-}
 
 }  // namespace
 
@@ -42,12 +33,13 @@ void NormalizeBatch(Context& context, const RowGrid& grid, int64_t channels,
   const int64_t elements = grid.rows() * channels;
   const bool large = BeyondCaches(elements);
   const RowTasks tasks(grid.rows(), channels, context.threads());
-  const kernels::NormalizeOptions options{.activation = args.activation, .stream = large};
   context.For(tasks.count(), elements, [&](int64_t task) {
     const IndexRange rows = tasks.Rows(task, /*reverse=*/large);
     const int64_t at = rows.begin * channels;
-    kernels::Normalize(args.x + at, At(args.residual, at), rows.size(), channels, args.affine,
-                       options, args.y + at);
+    kernels::Epilogue epilogue = args.epilogue;
+    epilogue.add = At(args.epilogue.add, rows.begin * args.epilogue.add_stride);
+    kernels::Normalize(args.x + at, rows.size(), channels, args.affine, epilogue, {.stream = large},
+                       args.y + at);
   });
 }
 
@@ -55,7 +47,8 @@ void BatchNormForward(Context& context, const RowGrid& grid, int64_t channels, d
                       const NormalizeArgs& args, const BatchStatistics& statistics,
                       double* partials) {
   BatchMoments(context, args.x, channels, grid, partials);
-  MergeMoments(context, grid, channels, eps, partials, statistics);
+  MergeMoments(context, grid, channels, partials);
+  FinishMoments(context, grid.rows(), channels, partials, eps, statistics);
   NormalizeArgs by_batch = args;
   by_batch.affine.mean = statistics.mean;
   by_batch.affine.inv_std = statistics.inv_std;
@@ -80,7 +73,7 @@ void GradientSums(Context& context, const RowGrid& grid, int64_t channels,
     for (int64_t block = blocks.begin; block < blocks.end; ++block) {
       const IndexRange rows = grid.BlockRows(block);
       const int64_t at = rows.begin * channels + c;
-      double* slot = partials + MomentPartialsSize(block, channels) + c;
+      double* slot = partials + block * 2 * channels + c;
       kernels::NormalizeGradientSums(args.x + at, At(args.y, at), args.dy + at, rows.size(),
                                      columns.size(), channels, affine, args.activation, slot,
                                      slot + channels);
@@ -88,36 +81,49 @@ void GradientSums(Context& context, const RowGrid& grid, int64_t channels,
   });
 }
 
-void MergeGradientSums(Context& context, const RowGrid& grid, int64_t channels, int64_t rows,
-                       const BatchNormGradientArgs& args, double* partials, float* means) {
-  LOCKSTEP_CHECK_GE(grid.rows(), int64_t{1});
-  // Both sums of all channels are one row of 2 C numbers that merge alike.
-  const int64_t tasks = (2 * channels + kMergeSums - 1) / kMergeSums;
-  context.For(tasks, grid.blocks() * 2 * channels, [&](int64_t task) {
-    const int64_t begin = task * kMergeSums;
-    const int64_t count = std::min(kMergeSums, 2 * channels - begin);
-    const auto merge = [&](int64_t into, int64_t, int64_t from, int64_t) {
-      kernels::AddSums(partials + MomentPartialsSize(from, channels) + begin, count,
-                       partials + MomentPartialsSize(into, channels) + begin);
-    };
-    for (int64_t shard = 0; shard < grid.shards(); ++shard) MergeBlocks(grid, shard, merge);
-    MergeShards(grid, merge);
+void MergeGradientSums(Context& context, const RowGrid& grid, int64_t channels,
+                       const BatchNormGradientArgs& args, double* partials) {
+  const auto slots_of = [&](int64_t shard) { return grid.ShardBlocks(shard); };
+  const int64_t slot_size = 2 * channels;
+  const int64_t parts = (channels + kMergeSums - 1) / kMergeSums;
+  context.For(2 * parts, grid.blocks() * 2 * channels, [&](int64_t task) {
+    const bool is_dgamma = task >= parts;
+    const int64_t c = task % parts * kMergeSums;
+    const int64_t count = std::min(kMergeSums, channels - c);
+    double* slots = partials + (is_dgamma ? channels : 0) + c;
+    float* gradient = is_dgamma ? args.dgamma : args.dbeta;
+    MergeSlots(grid.shards(), slots_of, slot_size, count, slots);
+    if (gradient != nullptr) {
+      StoreGradient(grid.shards(), slots_of, slot_size, count, slots, args.accumulate,
+                    gradient + c);
+    }
+    MergeShardSums(grid.shards(), slots_of, slot_size, count, slots);
   });
-  const double* dbeta = partials;
-  const double* dgamma = partials + channels;
+}
+
+void MergeRankSums(double* all, int64_t ranks, int64_t channels) {
+  const int64_t numbers = 2 * channels;
+  MergeTree(0, ranks, [&](int64_t into, int64_t from) {
+    kernels::AddSums(all + from * numbers, numbers, all + into * numbers);
+  });
+}
+
+void GradientMeans(Context& context, int64_t rows, int64_t channels, const double* sums,
+                   float* means) {
+  LOCKSTEP_CHECK_GE(rows, int64_t{1});
   const auto count = static_cast<double>(rows);
-  for (int64_t c = 0; c < 2 * channels; ++c) means[c] = static_cast<float>(partials[c] / count);
-  StoreParameters(dbeta, channels, args.add_to_parameters, args.dbeta);
-  StoreParameters(dgamma, channels, args.add_to_parameters, args.dgamma);
+  // One task: for its flushing of denormals, not for its threads.
+  context.For(1, 2 * channels, [&](int64_t) {
+    for (int64_t i = 0; i < 2 * channels; ++i) means[i] = static_cast<float>(sums[i] / count);
+  });
 }
 
 void InputGradient(Context& context, const RowGrid& grid, int64_t channels,
                    const BatchNormGradientArgs& args, const float* means) {
-  if (args.dx == nullptr && args.d_residual == nullptr) return;
+  if (args.dx == nullptr && args.d_add == nullptr) return;
   const int64_t elements = grid.rows() * channels;
   const bool large = BeyondCaches(elements);
   const RowTasks tasks(grid.rows(), channels, context.threads());
-  const kernels::NormalizeOptions options{.activation = args.activation, .stream = large};
   context.For(tasks.count(), 2 * elements, [&](int64_t task) {
     const IndexRange rows = tasks.Rows(task, /*reverse=*/large);
     const int64_t at = rows.begin * channels;
@@ -125,18 +131,18 @@ void InputGradient(Context& context, const RowGrid& grid, int64_t channels,
         .mean_dbeta = args.training ? means : nullptr,
         .mean_dgamma = args.training ? means + channels : nullptr,
         .dx = At(args.dx, at),
-        .d_residual = At(args.d_residual, at),
-        .add_to_d_residual = args.add_to_d_residual,
+        .d_add = At(args.d_add, at),
     };
     kernels::NormalizeBackward(At(args.x, at), At(args.y, at), args.dy + at, rows.size(), channels,
-                               args.affine, options, gradient);
+                               args.affine, args.activation, {.stream = large}, gradient);
   });
 }
 
 void BatchNormBackward(Context& context, const RowGrid& grid, int64_t channels,
                        const BatchNormGradientArgs& args, double* partials, float* means) {
   GradientSums(context, grid, channels, args, partials);
-  MergeGradientSums(context, grid, channels, grid.rows(), args, partials, means);
+  MergeGradientSums(context, grid, channels, args, partials);
+  if (args.training) GradientMeans(context, grid.rows(), channels, partials, means);
   InputGradient(context, grid, channels, args, means);
 }
 

@@ -6,7 +6,7 @@
 #include "engine/kernels/norm/group_norm.h"
 #include "engine/kernels/norm/moments.h"
 #include "engine/kernels/norm/normalize.h"
-#include "engine/parallel/shards.h"
+#include "engine/ops/shard_sums.h"
 
 namespace lockstep::ops {
 namespace {
@@ -31,8 +31,12 @@ IndexRange StretchRows(const GroupNormShape& shape, int64_t stretch) {
 
 // A sample's partial results: (stretches, 2, C) doubles, then 2 C doubles of room for the constants
 // of its dx.
+int64_t SlotSize(const GroupNormShape& shape) {
+  return (Stretches(shape) + 1) * 2 * shape.channels;
+}
+
 double* SampleSlot(const GroupNormShape& shape, double* partials, int64_t sample) {
-  return partials + sample * (Stretches(shape) + 1) * 2 * shape.channels;
+  return partials + sample * SlotSize(shape);
 }
 
 float* SampleConstants(const GroupNormShape& shape, double* partials, int64_t sample) {
@@ -45,8 +49,8 @@ float* SampleConstants(const GroupNormShape& shape, double* partials, int64_t sa
 // one task takes a sample through all stages while it is in cache; otherwise the stretches of a
 // sample are shared. Who runs what does not show in the result.
 template <class Gather, class Finish, class Apply>
-void RunStages(Context& context, const GroupNormShape& shape, double* partials, int64_t work,
-               const Gather& gather, const Finish& finish, const Apply& apply) {
+void RunStages(Context& context, int64_t samples, const GroupNormShape& shape, double* partials,
+               int64_t work, const Gather& gather, const Finish& finish, const Apply& apply) {
   const int64_t stretches = Stretches(shape);
   const auto gather_stretch = [&](int64_t sample, int64_t stretch) {
     gather(sample, StretchRows(shape, stretch),
@@ -59,51 +63,38 @@ void RunStages(Context& context, const GroupNormShape& shape, double* partials, 
       apply(sample, IndexRange{std::max(rows.begin, end - piece), end});
     }
   };
-  if (stretches == 1 || shape.samples >= 4 * context.threads()) {
-    context.For(shape.samples, work, [&](int64_t sample) {
+  if (stretches == 1 || samples >= 4 * context.threads()) {
+    context.For(samples, work, [&](int64_t sample) {
       for (int64_t s = 0; s < stretches; ++s) gather_stretch(sample, s);
       finish(sample);
       for (int64_t s = stretches - 1; s >= 0; --s) apply_stretch(sample, s);
     });
     return;
   }
-  const int64_t tasks = shape.samples * stretches;
+  const int64_t tasks = samples * stretches;
   context.For(tasks, work / 2, [&](int64_t t) { gather_stretch(t / stretches, t % stretches); });
-  context.For(shape.samples, work / kStretch, finish);
+  context.For(samples, work / kStretch, finish);
   context.For(tasks, work / 2, [&](int64_t t) { apply_stretch(t / stretches, t % stretches); });
 }
 
-// The samples of each shard, then the shards, in slot 0: the first 2 C doubles of every sample.
-void MergeSamples(Context& context, const GroupNormShape& shape, double* partials) {
-  constexpr int64_t kPart = 512;  // of the 2 C numbers; they merge independently
-  const int64_t numbers = 2 * shape.channels;
-  context.For((numbers + kPart - 1) / kPart, shape.samples * numbers, [&](int64_t task) {
-    const int64_t begin = task * kPart;
-    const auto add = [&](int64_t into, int64_t from) {
-      kernels::AddSums(SampleSlot(shape, partials, from) + begin, std::min(kPart, numbers - begin),
-                       SampleSlot(shape, partials, into) + begin);
-    };
-    const auto range = [&](int64_t shard) {
-      return ShardRange(shape.samples, shape.shards, shard);
-    };
-    for (int64_t shard = 0; shard < shape.shards; ++shard) {
-      MergeTree(range(shard).begin, range(shard).end, add);
-    }
-    MergeTree(0, shape.shards, [&](int64_t into, int64_t from) {
-      // Shards without samples have nothing to add; their begin is that of the next.
-      const int64_t end = std::min(from + (from - into), shape.shards);
-      const int64_t begin_into = range(into).begin, begin_from = range(from).begin;
-      if (begin_into != begin_from && begin_from != range(end - 1).end) add(begin_into, begin_from);
-    });
+// dgamma and dbeta from the sums of every sample: the first 2 C doubles of its slot.
+void StoreGradients(Context& context, const BatchCut& cut, const GroupNormShape& shape,
+                    const GroupNormBackwardArgs& args) {
+  constexpr int64_t kPart = 256;  // channels of one task
+  const int64_t channels = shape.channels;
+  const auto slots_of = [&](int64_t shard) { return cut.LocalShard(shard); };
+  const int64_t parts = (channels + kPart - 1) / kPart;
+  context.For(2 * parts, cut.samples() * 2 * channels, [&](int64_t task) {
+    const bool is_dgamma = task >= parts;
+    float* gradient = is_dgamma ? args.dgamma : args.dbeta;
+    if (gradient == nullptr) return;
+    const int64_t begin = task % parts * kPart;
+    const int64_t count = std::min(kPart, channels - begin);
+    double* slots = args.partials + (is_dgamma ? channels : 0) + begin;
+    MergeSlots(cut.local_shards, slots_of, SlotSize(shape), count, slots);
+    StoreGradient(cut.local_shards, slots_of, SlotSize(shape), count, slots, args.accumulate,
+                  gradient + begin);
   });
-}
-
-void Store(const double* sum, int64_t channels, bool accumulate, float* gradient) {
-  if (gradient == nullptr) return;
-  for (int64_t c = 0; c < channels; ++c) {
-    gradient[c] =
-        static_cast<float>(accumulate ? static_cast<double>(gradient[c]) + sum[c] : sum[c]);
-  }
 }
 
 void Check(const GroupNormShape& shape) {
@@ -114,16 +105,15 @@ void Check(const GroupNormShape& shape) {
 
 }  // namespace
 
-int64_t GroupNormPartialsSize(const GroupNormShape& shape) {
-  // At least one slot, for the sums of an empty batch.
-  return std::max<int64_t>(1, shape.samples) * (Stretches(shape) + 1) * 2 * shape.channels;
+int64_t GroupNormPartialsSize(const GroupNormShape& shape, int64_t samples) {
+  return samples * SlotSize(shape);
 }
 
-void GroupNormForward(Context& context, const GroupNormShape& shape,
+void GroupNormForward(Context& context, const BatchCut& cut, const GroupNormShape& shape,
                       const GroupNormForwardArgs& args) {
   Check(shape);
   const int64_t channels = shape.channels;
-  const int64_t elements = shape.samples * shape.positions * channels;
+  const int64_t elements = cut.samples() * shape.positions * channels;
   const auto at = [&](int64_t sample, int64_t row) {
     return (sample * shape.positions + row) * channels;
   };
@@ -142,33 +132,33 @@ void GroupNormForward(Context& context, const GroupNormShape& shape,
                             channels);
     });
     kernels::GroupStatistics(slots, slots + channels, shape.positions, channels, shape.groups,
-                             args.epsilon, args.mean + sample * channels,
-                             args.rstd + sample * channels);
+                             args.eps, args.mean + sample * channels,
+                             args.inv_std + sample * channels);
   };
   const kernels::NormalizeOptions options = {.stream = elements > kBeyondCaches};
   const auto apply = [&](int64_t sample, IndexRange rows) {
     const kernels::ChannelAffine affine = {.mean = args.mean + sample * channels,
-                                           .inv_std = args.rstd + sample * channels,
+                                           .inv_std = args.inv_std + sample * channels,
                                            .gamma = args.gamma,
                                            .beta = args.beta};
-    kernels::Normalize(args.x + at(sample, rows.begin), nullptr, rows.size(), channels, affine,
-                       options, args.y + at(sample, rows.begin));
+    kernels::Normalize(args.x + at(sample, rows.begin), rows.size(), channels, affine, {}, options,
+                       args.y + at(sample, rows.begin));
   };
-  RunStages(context, shape, args.partials, 2 * elements, gather, finish, apply);
+  RunStages(context, cut.samples(), shape, args.partials, 2 * elements, gather, finish, apply);
 }
 
-void GroupNormBackward(Context& context, const GroupNormShape& shape,
+void GroupNormBackward(Context& context, const BatchCut& cut, const GroupNormShape& shape,
                        const GroupNormBackwardArgs& args) {
   Check(shape);
   const int64_t channels = shape.channels;
-  const int64_t elements = shape.samples * shape.positions * channels;
+  const int64_t elements = cut.samples() * shape.positions * channels;
   const auto at = [&](int64_t sample, int64_t row) {
     return (sample * shape.positions + row) * channels;
   };
   // Both sums of a stretch are one row of 2 C numbers: sum dy, then sum dy xhat.
   const auto gather = [&](int64_t sample, IndexRange rows, double* slot) {
     const kernels::ChannelAffine affine = {.mean = args.mean + sample * channels,
-                                           .inv_std = args.rstd + sample * channels};
+                                           .inv_std = args.inv_std + sample * channels};
     kernels::NormalizeGradientSums(
         args.x + at(sample, rows.begin), nullptr, args.dy + at(sample, rows.begin), rows.size(),
         channels, channels, affine, kernels::Activation::kNone, slot, slot + channels);
@@ -179,7 +169,7 @@ void GroupNormBackward(Context& context, const GroupNormShape& shape,
       kernels::AddSums(slots + from * 2 * channels, 2 * channels, slots + into * 2 * channels);
     });
     float* constants = SampleConstants(shape, args.partials, sample);
-    kernels::GroupGradientConstants(slots, slots + channels, args.rstd + sample * channels,
+    kernels::GroupGradientConstants(slots, slots + channels, args.inv_std + sample * channels,
                                     args.gamma, shape.positions, channels, shape.groups, constants,
                                     constants + channels, constants + 2 * channels);
   };
@@ -188,17 +178,12 @@ void GroupNormBackward(Context& context, const GroupNormShape& shape,
     const float* constants = SampleConstants(shape, args.partials, sample);
     const int64_t i = at(sample, rows.begin);
     kernels::GroupInputGradient(args.x + i, args.dy + i, rows.size(), channels,
-                                args.mean + sample * channels, args.rstd + sample * channels,
+                                args.mean + sample * channels, args.inv_std + sample * channels,
                                 constants, constants + channels, constants + 2 * channels,
                                 args.dx + i);
   };
-  RunStages(context, shape, args.partials, 4 * elements, gather, finish, apply);
-
-  if (args.dgamma == nullptr && args.dbeta == nullptr) return;
-  if (shape.samples == 0) std::fill_n(args.partials, 2 * channels, 0.0);
-  MergeSamples(context, shape, args.partials);
-  Store(args.partials, channels, args.accumulate, args.dbeta);
-  Store(args.partials + channels, channels, args.accumulate, args.dgamma);
+  RunStages(context, cut.samples(), shape, args.partials, 4 * elements, gather, finish, apply);
+  if (args.dgamma != nullptr || args.dbeta != nullptr) StoreGradients(context, cut, shape, args);
 }
 
 }  // namespace lockstep::ops

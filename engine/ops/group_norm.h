@@ -1,58 +1,58 @@
 // GroupNorm and InstanceNorm (groups = channels) spread over the threads of a Context, channels
 // last. Formulas: engine/kernels/norm/group_norm.h.
 //
-// For each sample mean and rstd of a group are kept once for every channel of the group.
+// For each sample mean and inv_std of a group are kept once for every channel of the group.
 // A sample's statistics merge over fixed stretches of its positions, and dgamma and dbeta over the
-// samples of a shard and then over the shards, by the tree of engine/parallel/shards.h: results
-// depend on the shape and on `shards`, never on the threads. Nothing here allocates.
+// samples of a shard and then over the shards (shard_sums.h): results depend on the shape and on
+// the step's cut, never on the threads, and those of several ranks add up to those of one process.
+// Nothing here allocates.
 #ifndef LOCKSTEP_ENGINE_OPS_GROUP_NORM_H_
 #define LOCKSTEP_ENGINE_OPS_GROUP_NORM_H_
 
 #include <cstdint>
 
 #include "engine/parallel/context.h"
+#include "engine/parallel/shards.h"
 
 namespace lockstep::ops {
 
 struct GroupNormShape {
-  int64_t samples = 0;    // N
   int64_t positions = 0;  // P, rows of a sample, > 0
   int64_t channels = 0;   // C
   int64_t groups = 1;     // G, divides C
-  int64_t shards = 1;
 };
 
 struct GroupNormForwardArgs {
   const float* x = nullptr;      // (N, P, C)
   const float* gamma = nullptr;  // (C), or null: ones
   const float* beta = nullptr;   // (C), or null: zeros
-  float epsilon = 1e-5f;
+  double eps = 1e-5;
   float* y = nullptr;          // (N, P, C), may be x
   float* mean = nullptr;       // (N, C): of the channel's group
-  float* rstd = nullptr;       // (N, C): likewise
-  double* partials = nullptr;  // GroupNormPartialsSize(shape) doubles
+  float* inv_std = nullptr;    // (N, C): likewise
+  double* partials = nullptr;  // GroupNormPartialsSize doubles
 };
 
 struct GroupNormBackwardArgs {
-  const float* x = nullptr;      // (N, P, C)
-  const float* dy = nullptr;     // (N, P, C)
-  const float* mean = nullptr;   // (N, C), from forward
-  const float* rstd = nullptr;   // (N, C), from forward
-  const float* gamma = nullptr;  // (C), or null: ones
-  float* dx = nullptr;           // (N, P, C), overwritten; may be dy or x; null if not wanted
-  float* dgamma = nullptr;       // (C), or null if not wanted
-  float* dbeta = nullptr;        // (C), or null if not wanted
-  bool accumulate = false;       // add to dgamma and dbeta instead of overwriting them
-  double* partials = nullptr;    // GroupNormPartialsSize(shape) doubles
+  const float* x = nullptr;        // (N, P, C)
+  const float* dy = nullptr;       // (N, P, C)
+  const float* mean = nullptr;     // (N, C), from forward
+  const float* inv_std = nullptr;  // (N, C), from forward
+  const float* gamma = nullptr;    // (C), or null: ones
+  float* dx = nullptr;             // (N, P, C), overwritten; may be dy or x; null if not wanted
+  float* dgamma = nullptr;         // (C), or null if not wanted
+  float* dbeta = nullptr;          // (C), or null if not wanted
+  bool accumulate = false;         // add to dgamma and dbeta instead of overwriting them
+  double* partials = nullptr;      // GroupNormPartialsSize doubles
 };
 
-// The doubles that the partial results of forward, or of backward, take. Enough for every smaller
-// number of samples too.
-int64_t GroupNormPartialsSize(const GroupNormShape& shape);
+// The doubles that the partial results of forward, or of backward, take for up to `samples`.
+int64_t GroupNormPartialsSize(const GroupNormShape& shape, int64_t samples);
 
-void GroupNormForward(Context& context, const GroupNormShape& shape,
+// N = cut.samples().
+void GroupNormForward(Context& context, const BatchCut& cut, const GroupNormShape& shape,
                       const GroupNormForwardArgs& args);
-void GroupNormBackward(Context& context, const GroupNormShape& shape,
+void GroupNormBackward(Context& context, const BatchCut& cut, const GroupNormShape& shape,
                        const GroupNormBackwardArgs& args);
 
 }  // namespace lockstep::ops

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "engine/kernels/norm/normalize.h"
 #include "engine/kernels/norm/row_norm.h"
 #include "engine/ops/row_tasks.h"
+#include "engine/ops/shard_sums.h"
 
 namespace lockstep::ops {
 namespace {
@@ -17,31 +17,24 @@ constexpr int64_t kBackwardCost = 4;
 // LayerNorm 8192x768 on one Zen 3 core: forward 3.3 against 3.6 ms, backward 4.7 against 5.6.
 constexpr int64_t kBeyondCaches = (int64_t{16} << 20) / static_cast<int64_t>(sizeof(float));
 
-// dgamma and dbeta from the partial sums of the blocks, (blocks, 2, C): both sums of all columns
-// are one row of 2 C numbers that merge alike, in stretches that go to the threads.
-void MergePartials(Context& context, const RowGrid& grid, int64_t columns,
-                   const RowNormBackwardArgs& args) {
-  constexpr int64_t kStretch = 512;
-  const int64_t tasks = (2 * columns + kStretch - 1) / kStretch;
-  context.For(tasks, grid.blocks() * 2 * columns, [&](int64_t task) {
-    const int64_t begin = task * kStretch;
-    const int64_t count = std::min(kStretch, 2 * columns - begin);
-    const auto merge = [&](int64_t into, int64_t, int64_t from, int64_t) {
-      kernels::AddSums(args.partials + RowNormPartialsSize(from, columns) + begin, count,
-                       args.partials + RowNormPartialsSize(into, columns) + begin);
-    };
-    for (int64_t shard = 0; shard < grid.shards(); ++shard) MergeBlocks(grid, shard, merge);
-    MergeShards(grid, merge);
+// dgamma and dbeta from the partial sums of the blocks, (blocks, 2, C).
+void StoreGradients(Context& context, const RowGrid& grid, int64_t columns,
+                    const RowNormBackwardArgs& args) {
+  constexpr int64_t kStretch = 256;
+  const auto slots_of = [&](int64_t shard) { return grid.ShardBlocks(shard); };
+  const int64_t slot_size = 2 * columns;
+  const int64_t parts = (columns + kStretch - 1) / kStretch;
+  context.For(2 * parts, grid.blocks() * 2 * columns, [&](int64_t task) {
+    const bool is_dbeta = task >= parts;
+    float* gradient = is_dbeta ? args.dbeta : args.dgamma;
+    if (gradient == nullptr) return;
+    const int64_t begin = task % parts * kStretch;
+    const int64_t count = std::min(kStretch, columns - begin);
+    double* slots = args.partials + (is_dbeta ? columns : 0) + begin;
+    MergeSlots(grid.shards(), slots_of, slot_size, count, slots);
+    StoreGradient(grid.shards(), slots_of, slot_size, count, slots, args.accumulate,
+                  gradient + begin);
   });
-  for (float* gradient : {args.dgamma, args.dbeta}) {
-    if (gradient == nullptr) continue;
-    const double* sum = args.partials + (gradient == args.dbeta ? columns : 0);
-    for (int64_t c = 0; c < columns; ++c) {
-      const double added = grid.rows() > 0 ? sum[c] : 0.0;
-      gradient[c] =
-          static_cast<float>(args.accumulate ? static_cast<double>(gradient[c]) + added : added);
-    }
-  }
 }
 
 template <class Kernel>
@@ -55,10 +48,10 @@ void Forward(Context& context, const RowGrid& grid, int64_t columns, const RowNo
             .columns = columns,
             .gamma = args.gamma,
             .beta = args.beta,
-            .epsilon = args.epsilon,
+            .eps = args.eps,
             .y = args.y + rows.begin * columns,
             .mean = args.mean == nullptr ? nullptr : args.mean + rows.begin,
-            .rstd = args.rstd == nullptr ? nullptr : args.rstd + rows.begin,
+            .inv_std = args.inv_std == nullptr ? nullptr : args.inv_std + rows.begin,
             .stream = grid.rows() * columns >= kBeyondCaches});
   });
 }
@@ -73,7 +66,7 @@ void Backward(Context& context, const RowGrid& grid, int64_t columns,
     kernel({.x = args.x + at,
             .dy = args.dy + at,
             .mean = args.mean == nullptr ? nullptr : args.mean + rows.begin,
-            .rstd = args.rstd + rows.begin,
+            .inv_std = args.inv_std + rows.begin,
             .gamma = args.gamma,
             .rows = rows.size(),
             .columns = columns,
@@ -83,7 +76,7 @@ void Backward(Context& context, const RowGrid& grid, int64_t columns,
             .stream = grid.rows() * columns >= kBeyondCaches});
   });
   if (args.dgamma != nullptr || args.dbeta != nullptr) {
-    MergePartials(context, grid, columns, args);
+    StoreGradients(context, grid, columns, args);
   }
 }
 

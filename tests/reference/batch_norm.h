@@ -35,9 +35,9 @@ void BatchMoments(const X* x, int64_t rows, int64_t channels, BatchNormResult<T>
   }
 }
 
-// x, residual (or null), y: (rows, channels); gamma, beta: (channels), or null.
+// x, add (or null), y: (rows, channels); gamma, beta: (channels), or null.
 template <class T, class X>
-BatchNormResult<T> BatchNorm(const X* x, const X* residual, const X* gamma, const X* beta,
+BatchNormResult<T> BatchNorm(const X* x, const X* add, const X* gamma, const X* beta,
                              int64_t rows, int64_t channels, double eps, bool relu) {
   BatchNormResult<T> result;
   BatchMoments(x, rows, channels, result);
@@ -50,7 +50,7 @@ BatchNormResult<T> BatchNorm(const X* x, const X* residual, const X* gamma, cons
     T v = (T(x[i]) - result.mean[c]) * result.inv_std[c];
     if (gamma != nullptr) v *= T(gamma[c]);
     if (beta != nullptr) v += T(beta[c]);
-    if (residual != nullptr) v += T(residual[i]);
+    if (add != nullptr) v += T(add[i]);
     result.y[static_cast<size_t>(i)] = relu && std::real(v) <= 0 ? T(0) : v;
   }
   return result;
@@ -58,7 +58,7 @@ BatchNormResult<T> BatchNorm(const X* x, const X* residual, const X* gamma, cons
 
 template <class T>
 struct BatchNormGradient {
-  std::vector<T> dx, dz;         // (R, C); dz is also the gradient of the residual
+  std::vector<T> dx, dz;         // (R, C); dz is also the gradient of add
   std::vector<T> dgamma, dbeta;  // (C)
 };
 

@@ -14,7 +14,7 @@ namespace lockstep::reference {
 template <class T>
 std::vector<T> GroupNorm(const std::vector<T>& x, size_t channels, size_t groups,
                          const std::vector<double>& gamma, const std::vector<double>& beta,
-                         double epsilon) {
+                         double eps) {
   const size_t positions = x.size() / channels, width = channels / groups;
   const auto count = static_cast<double>(positions * width);
   std::vector<T> y(x.size());
@@ -29,10 +29,10 @@ std::vector<T> GroupNorm(const std::vector<T>& x, size_t channels, size_t groups
         variance += d * d / count;
       }
     }
-    const T rstd = 1.0 / std::sqrt(variance + epsilon);
+    const T inv_std = 1.0 / std::sqrt(variance + eps);
     for (size_t p = 0; p < positions; ++p) {
       for (size_t c = g * width; c < (g + 1) * width; ++c) {
-        y[p * channels + c] = (x[p * channels + c] - mean) * rstd * gamma[c] + beta[c];
+        y[p * channels + c] = (x[p * channels + c] - mean) * inv_std * gamma[c] + beta[c];
       }
     }
   }

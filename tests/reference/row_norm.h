@@ -13,23 +13,23 @@ namespace lockstep::reference {
 template <class T>
 struct NormalizedRow {
   T mean;  // 0 for RMSNorm
-  T rstd;
+  T inv_std;
   std::vector<T> y;
 };
 
 // gamma and beta of the row's length; centred: LayerNorm, otherwise RMSNorm.
 template <class T>
 NormalizedRow<T> RowNorm(const std::vector<T>& x, const std::vector<double>& gamma,
-                         const std::vector<double>& beta, double epsilon, bool centred) {
+                         const std::vector<double>& beta, double eps, bool centred) {
   const auto n = static_cast<double>(x.size());
   T mean = 0.0, variance = 0.0;
   if (centred) {
     for (const T& v : x) mean += v / n;
   }
   for (const T& v : x) variance += (v - mean) * (v - mean) / n;
-  NormalizedRow<T> out{mean, 1.0 / std::sqrt(variance + epsilon), {}};
+  NormalizedRow<T> out{mean, 1.0 / std::sqrt(variance + eps), {}};
   for (size_t c = 0; c < x.size(); ++c) {
-    out.y.push_back((x[c] - mean) * out.rstd * gamma[c] + beta[c]);
+    out.y.push_back((x[c] - mean) * out.inv_std * gamma[c] + beta[c]);
   }
   return out;
 }

@@ -17,14 +17,14 @@ namespace HWY_NAMESPACE {
 namespace {
 
 void GroupInputGradientTarget(const float* x, const float* dy, int64_t rows, int64_t channels,
-                              const float* mean, const float* rstd, const float* a, const float* b,
-                              const float* e, float* dx) {
+                              const float* mean, const float* inv_std, const float* a,
+                              const float* b, const float* e, float* dx) {
   // Four rows share the constants of a vector of channels.
   constexpr int64_t kRows = 4;
   for (int64_t first = 0; first < rows; first += kRows) {
     const int64_t count = HWY_MIN(kRows, rows - first);
     ForEachVector(channels, [&](auto d, int64_t c) HWY_ATTR {
-      const auto m = hn::LoadU(d, mean + c), s = hn::LoadU(d, rstd + c);
+      const auto m = hn::LoadU(d, mean + c), s = hn::LoadU(d, inv_std + c);
       const auto va = hn::LoadU(d, a + c), vb = hn::LoadU(d, b + c), ve = hn::LoadU(d, e + c);
       for (int64_t r = 0; r < count; ++r) {
         const int64_t at = (first + r) * channels + c;
@@ -48,7 +48,7 @@ HWY_EXPORT(GroupInputGradientTarget);
 }  // namespace
 
 void GroupStatistics(const double* channel_mean, const double* channel_m2, int64_t positions,
-                     int64_t channels, int64_t groups, float epsilon, float* mean, float* rstd) {
+                     int64_t channels, int64_t groups, double eps, float* mean, float* inv_std) {
   const int64_t width = channels / groups;
   const auto per_channel = static_cast<double>(positions);
   for (int64_t begin = 0; begin < channels; begin += width) {
@@ -61,15 +61,15 @@ void GroupStatistics(const double* channel_mean, const double* channel_m2, int64
       m2 += channel_m2[begin + k] + delta * delta * (per_channel * before / (before + 1.0));
     }
     const double variance = m2 / (per_channel * static_cast<double>(width));
-    const double inverse = 1.0 / std::sqrt(variance + static_cast<double>(epsilon));
+    const double inverse = 1.0 / std::sqrt(variance + eps);
     for (int64_t c = begin; c < begin + width; ++c) {
       mean[c] = static_cast<float>(group_mean);
-      rstd[c] = static_cast<float>(inverse);
+      inv_std[c] = static_cast<float>(inverse);
     }
   }
 }
 
-void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* rstd,
+void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* inv_std,
                             const float* gamma, int64_t positions, int64_t channels, int64_t groups,
                             float* a, float* b, float* e) {
   const int64_t width = channels / groups;
@@ -83,7 +83,7 @@ void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, con
     }
     for (int64_t c = begin; c < begin + width; ++c) {
       const double g = gamma == nullptr ? 1.0 : static_cast<double>(gamma[c]);
-      const auto r = static_cast<double>(rstd[c]);
+      const auto r = static_cast<double>(inv_std[c]);
       a[c] = static_cast<float>(r * g);
       b[c] = static_cast<float>(-r * (c1 / count));
       e[c] = static_cast<float>(-r * (c2 / count));
@@ -92,9 +92,9 @@ void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, con
 }
 
 void GroupInputGradient(const float* x, const float* dy, int64_t rows, int64_t channels,
-                        const float* mean, const float* rstd, const float* a, const float* b,
+                        const float* mean, const float* inv_std, const float* a, const float* b,
                         const float* e, float* dx) {
-  HWY_DYNAMIC_DISPATCH(GroupInputGradientTarget)(x, dy, rows, channels, mean, rstd, a, b, e, dx);
+  HWY_DYNAMIC_DISPATCH(GroupInputGradientTarget)(x, dy, rows, channels, mean, inv_std, a, b, e, dx);
 }
 
 }  // namespace lockstep::kernels

@@ -3,10 +3,10 @@
 // InstanceNorm is G = C.
 //
 //   mean_g, var_g   over the n = P * C / G values of group g
-//   rstd_g = 1 / sqrt(var_g + epsilon),  xhat = (x - mean_g) rstd_g,  y = gamma_c xhat + beta_c
+//   inv_std_g = 1 / sqrt(var_g + eps),  xhat = (x - mean_g) inv_std_g,  y = gamma_c xhat + beta_c
 //   backward   sum_dy_c = sum_p dy,  sum_dy_xhat_c = sum_p dy xhat
 //              c1_g = sum_{c in g} gamma_c sum_dy_c / n,  c2_g likewise of sum_dy_xhat_c
-//              dx = rstd_g (gamma_c dy - c1_g - xhat c2_g)
+//              dx = inv_std_g (gamma_c dy - c1_g - xhat c2_g)
 //   and dgamma_c, dbeta_c are sum_dy_xhat_c, sum_dy_c added over the batch.
 //
 // Whatever belongs to a group is handed out once for each of its channels, so that the loops over
@@ -19,28 +19,28 @@
 
 namespace lockstep::kernels {
 
-// From the moments of each channel over `positions` > 0 values to mean and rstd of its group, in
+// From the moments of each channel over `positions` > 0 values to mean and inv_std of its group, in
 // double: the channels of a group merge by Chan's formula in their order. A group of equal values
 // has variance exactly 0.
 //   channel_mean, channel_m2   (channels), as ColumnMoments gives them
-//   mean, rstd                 (channels)
+//   mean, inv_std                 (channels)
 void GroupStatistics(const double* channel_mean, const double* channel_m2, int64_t positions,
-                     int64_t channels, int64_t groups, float epsilon, float* mean, float* rstd);
+                     int64_t channels, int64_t groups, double eps, float* mean, float* inv_std);
 
 // The constants of dx = a dy + b + e xhat, from the sums over a whole sample:
-//   a = rstd gamma,  b = -rstd c1,  e = -rstd c2
+//   a = inv_std gamma,  b = -inv_std c1,  e = -inv_std c2
 //   sum_dy, sum_dy_xhat   (channels)
-//   rstd, gamma           (channels); gamma null: ones
+//   inv_std, gamma           (channels); gamma null: ones
 //   a, b, e               (channels)
-void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* rstd,
+void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* inv_std,
                             const float* gamma, int64_t positions, int64_t channels, int64_t groups,
                             float* a, float* b, float* e);
 
-// dx = a dy + b + e (x - mean) rstd over `rows` positions.
+// dx = a dy + b + e (x - mean) inv_std over `rows` positions.
 //   x, dy, dx            (rows, channels); dx may be dy or x
-//   mean, rstd, a, b, e  (channels)
+//   mean, inv_std, a, b, e  (channels)
 void GroupInputGradient(const float* x, const float* dy, int64_t rows, int64_t channels,
-                        const float* mean, const float* rstd, const float* a, const float* b,
+                        const float* mean, const float* inv_std, const float* a, const float* b,
                         const float* e, float* dx);
 
 }  // namespace lockstep::kernels

@@ -1,5 +1,6 @@
 #include "engine/kernels/norm/normalize.h"
 
+#include "engine/base/check.h"
 #include "engine/kernels/targets.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -32,11 +33,11 @@ bool CanStream(const float* to, int64_t channels) {
 
 // ------------------------------------------------------------------------------------- forward
 
-template <bool kRelu, bool kResidual, bool kStream>
+template <bool kRelu, bool kAdd, bool kStream>
 struct ForwardPass {
   static constexpr bool kStreams = kStream;
   const float* x;
-  const float* residual;
+  const float* add;
   float* y;
   const Constants* constants;
 
@@ -54,7 +55,7 @@ struct ForwardPass {
   template <class D>
   HWY_INLINE void One(D d, int64_t i, const Channels<hn::Vec<D>>& k) const {
     auto v = Affine(d, hn::LoadU(d, x + i), k.mean, k.scale, k.beta);
-    if constexpr (kResidual) v = hn::Add(v, hn::LoadU(d, residual + i));
+    if constexpr (kAdd) v = hn::Add(v, hn::LoadU(d, add + i));
     if constexpr (kRelu) v = Pass(d, v, v);
     Put<kStream>(d, v, y + i);
   }
@@ -97,11 +98,7 @@ struct BackwardPass {
     }
     t = hn::Mul(t, k.scale);
     if constexpr (kOutputs == Outputs::kAny) {
-      if (gradient.d_residual != nullptr) {
-        V out = dz;
-        if (gradient.add_to_d_residual) out = hn::Add(hn::LoadU(d, gradient.d_residual + i), dz);
-        hn::StoreU(out, d, gradient.d_residual + i);
-      }
+      if (gradient.d_add != nullptr) hn::StoreU(dz, d, gradient.d_add + i);
       if (gradient.dx != nullptr) hn::StoreU(t, d, gradient.dx + i);
     } else {
       Put<kOutputs == Outputs::kStreamedDx>(d, t, gradient.dx + i);
@@ -162,35 +159,32 @@ void AllRows(const Pass& pass, int64_t first, int64_t channels, int64_t rows, in
 }
 
 template <bool kStream>
-void NormalizeChunk(const float* x, const float* residual, int64_t rows, int64_t channels,
-                    int64_t first, int64_t count, bool relu, const Constants& constants, float* y) {
-  if (relu && residual != nullptr) {
-    AllRows(ForwardPass<true, true, kStream>{x, residual, y, &constants}, first, count, rows,
-            channels);
+void NormalizeChunk(const float* x, const float* add, int64_t rows, int64_t channels, int64_t first,
+                    int64_t count, bool relu, const Constants& constants, float* y) {
+  if (relu && add != nullptr) {
+    AllRows(ForwardPass<true, true, kStream>{x, add, y, &constants}, first, count, rows, channels);
   } else if (relu) {
-    AllRows(ForwardPass<true, false, kStream>{x, residual, y, &constants}, first, count, rows,
-            channels);
-  } else if (residual != nullptr) {
-    AllRows(ForwardPass<false, true, kStream>{x, residual, y, &constants}, first, count, rows,
-            channels);
+    AllRows(ForwardPass<true, false, kStream>{x, add, y, &constants}, first, count, rows, channels);
+  } else if (add != nullptr) {
+    AllRows(ForwardPass<false, true, kStream>{x, add, y, &constants}, first, count, rows, channels);
   } else {
-    AllRows(ForwardPass<false, false, kStream>{x, residual, y, &constants}, first, count, rows,
+    AllRows(ForwardPass<false, false, kStream>{x, add, y, &constants}, first, count, rows,
             channels);
   }
 }
 
-void Normalize(const float* x, const float* residual, int64_t rows, int64_t channels,
-               const ChannelAffine& affine, NormalizeOptions options, float* y) {
-  const bool relu = options.activation == Activation::kRelu;
+void Normalize(const float* x, int64_t rows, int64_t channels, const ChannelAffine& affine,
+               const Epilogue& epilogue, NormalizeOptions options, float* y) {
+  const bool relu = epilogue.activation == Activation::kRelu;
   const bool stream = options.stream && CanStream(y, channels);
   Constants constants;
   for (int64_t c = 0; c < channels; c += kChunk) {
     const int64_t count = HWY_MIN(kChunk, channels - c);
     Fill(affine, {}, c, count, constants);
     if (stream) {
-      NormalizeChunk<true>(x, residual, rows, channels, c, count, relu, constants, y);
+      NormalizeChunk<true>(x, epilogue.add, rows, channels, c, count, relu, constants, y);
     } else {
-      NormalizeChunk<false>(x, residual, rows, channels, c, count, relu, constants, y);
+      NormalizeChunk<false>(x, epilogue.add, rows, channels, c, count, relu, constants, y);
     }
   }
   if (stream) hwy::FlushStream();
@@ -218,15 +212,15 @@ BackwardFunction ChooseBackward(bool train, Outputs outputs) {
 }
 
 void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t rows,
-                       int64_t channels, const ChannelAffine& affine, NormalizeOptions options,
-                       const NormalizeGradient& gradient) {
+                       int64_t channels, const ChannelAffine& affine, Activation activation,
+                       NormalizeOptions options, const NormalizeGradient& gradient) {
   Outputs outputs = Outputs::kDx;
-  if (gradient.d_residual != nullptr || gradient.dx == nullptr) {
+  if (gradient.d_add != nullptr || gradient.dx == nullptr) {
     outputs = Outputs::kAny;
   } else if (options.stream && CanStream(gradient.dx, channels)) {
     outputs = Outputs::kStreamedDx;
   }
-  const MaskFrom mask = MaskOf(options.activation, y);
+  const MaskFrom mask = MaskOf(activation, y);
   if (mask != MaskFrom::kY) y = dy;  // not read: any address that may be formed
   const bool train = gradient.mean_dbeta != nullptr;
   const BackwardFunction backward =
@@ -252,16 +246,19 @@ namespace lockstep::kernels {
 HWY_EXPORT(Normalize);
 HWY_EXPORT(NormalizeBackward);
 
-void Normalize(const float* x, const float* residual, int64_t rows, int64_t channels,
-               const ChannelAffine& affine, NormalizeOptions options, float* y) {
-  HWY_DYNAMIC_DISPATCH(Normalize)(x, residual, rows, channels, affine, options, y);
+void Normalize(const float* x, int64_t rows, int64_t channels, const ChannelAffine& affine,
+               const Epilogue& epilogue, NormalizeOptions options, float* y) {
+  LOCKSTEP_CHECK(epilogue.scale == nullptr && epilogue.bias == nullptr,
+                 "gamma and beta are the scale and bias of a normalisation");
+  if (epilogue.add != nullptr) LOCKSTEP_CHECK_EQ(epilogue.add_stride, channels);
+  HWY_DYNAMIC_DISPATCH(Normalize)(x, rows, channels, affine, epilogue, options, y);
 }
 
 void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t rows,
-                       int64_t channels, const ChannelAffine& affine, NormalizeOptions options,
-                       const NormalizeGradient& gradient) {
+                       int64_t channels, const ChannelAffine& affine, Activation activation,
+                       NormalizeOptions options, const NormalizeGradient& gradient) {
   HWY_DYNAMIC_DISPATCH(NormalizeBackward)
-  (x, y, dy, rows, channels, affine, options, gradient);
+  (x, y, dy, rows, channels, affine, activation, options, gradient);
 }
 
 }  // namespace lockstep::kernels

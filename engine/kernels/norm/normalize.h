@@ -1,6 +1,6 @@
-// Affine normalisation per channel, its activation and residual, and its backward; one pass each.
+// Affine normalisation per channel, its epilogue, and its backward; one pass each.
 //
-//   forward    v  = (x - mean) * (gamma * inv_std) + beta (+ residual)
+//   forward    v  = (x - mean) * (gamma * inv_std) + beta (+ add)
 //              y  = act(v)
 //   backward   dz = dy where act passes v, else 0
 //              sums      dbeta = sum dz,  dgamma = sum dz * xhat,   xhat = (x - mean) * inv_std
@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "engine/kernels/elementwise/activation_kind.h"
+#include "engine/kernels/epilogue.h"
 
 namespace lockstep::kernels {
 
@@ -30,22 +31,22 @@ struct ChannelAffine {
 };
 
 struct NormalizeOptions {
-  Activation activation = Activation::kNone;
   // Write y (dx) past the caches: pays where nothing could stay in them anyway. Same bits.
   bool stream = false;
 };
 
-// y = act((x - mean) * (gamma * inv_std) + beta + residual).
-//   x, y        (rows, channels); y may be x or residual
-//   residual    (rows, channels), or null
-void Normalize(const float* x, const float* residual, int64_t rows, int64_t channels,
-               const ChannelAffine& affine, NormalizeOptions options, float* y);
+// y = act((x - mean) * (gamma * inv_std) + beta + add).
+//   x, y        (rows, channels); y may be x or epilogue.add
+//   epilogue    add (dense: add_stride is channels) and activation; scale and bias are null, since
+//               gamma and beta are what they would be
+void Normalize(const float* x, int64_t rows, int64_t channels, const ChannelAffine& affine,
+               const Epilogue& epilogue, NormalizeOptions options, float* y);
 
 // The sums over rows [0, rows) that the parameters and dx need, as doubles.
 //   x, dy            (rows, channels), here with rows `stride` floats apart
 //   y                as x: where the activation's mask is read (y <= 0 stops dz); null:
 //                    the mask is computed again from x, bit for bit as Normalize had it, which
-//                    needs that there was no residual
+//                    needs that there was no add
 //   dbeta, dgamma    (channels)
 // Single precision inside tiles of 32 rows, double above; the order is fixed by `rows` alone.
 void NormalizeGradientSums(const float* x, const float* y, const float* dy, int64_t rows,
@@ -60,16 +61,15 @@ struct NormalizeGradient {
   // there the statistics do not depend on x.
   const float* mean_dbeta = nullptr;
   const float* mean_dgamma = nullptr;
-  float* dx = nullptr;          // (rows, channels), or null; may be dy or x
-  float* d_residual = nullptr;  // (rows, channels), or null: dz; may be dy if dx is not
-  bool add_to_d_residual = false;
+  float* dx = nullptr;     // (rows, channels), or null; may be dy or x
+  float* d_add = nullptr;  // (rows, channels), or null: dz; may be dy if dx is not
 };
 
-// dx, and dz where the residual's gradient is asked for. x, y, dy and affine as above; in
+// dx, and dz where the added tensor's gradient is asked for. x, y, dy and affine as above; in
 // evaluation without an activation x may be null.
 void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t rows,
-                       int64_t channels, const ChannelAffine& affine, NormalizeOptions options,
-                       const NormalizeGradient& gradient);
+                       int64_t channels, const ChannelAffine& affine, Activation activation,
+                       NormalizeOptions options, const NormalizeGradient& gradient);
 
 }  // namespace lockstep::kernels
 

@@ -79,12 +79,12 @@ HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
 }
 
 template <bool kGamma, bool kBeta, bool kCentred, bool kStream>
-HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float rstd, const float* gamma,
-                             const float* beta, float* y) {
+HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float inv_std,
+                             const float* gamma, const float* beta, float* y) {
   ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
     const auto v = hn::LoadU(d, x + i);
     const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
-    auto out = hn::Mul(delta, hn::Set(d, rstd));
+    auto out = hn::Mul(delta, hn::Set(d, inv_std));
     if constexpr (kGamma && kBeta) {
       out = hn::MulAdd(out, hn::LoadU(d, gamma + i), hn::LoadU(d, beta + i));
     } else if constexpr (kGamma) {
@@ -96,11 +96,11 @@ HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float rstd, 
   });
 }
 
-// Where the moments took double, x - mean or rstd may leave the range of a float, y does not.
-void NormalizeRowInDouble(const float* x, int64_t n, double mean, double rstd, const float* gamma,
-                          const float* beta, float* y) {
+// Where the moments took double, x - mean or inv_std may leave the range of a float, y does not.
+void NormalizeRowInDouble(const float* x, int64_t n, double mean, double inv_std,
+                          const float* gamma, const float* beta, float* y) {
   for (int64_t i = 0; i < n; ++i) {
-    double out = (static_cast<double>(x[i]) - mean) * rstd;
+    double out = (static_cast<double>(x[i]) - mean) * inv_std;
     if (gamma != nullptr) out *= static_cast<double>(gamma[i]);
     if (beta != nullptr) out += static_cast<double>(beta[i]);
     y[i] = static_cast<float>(out);
@@ -115,17 +115,18 @@ void ForwardRows(const RowNormForwardArgs& args) {
     const float* x = args.x + r * n;
     float* y = args.y + r * n;
     const RowMoments moments = Moments<kCentred>(x, n);
-    const double rstd = 1.0 / std::sqrt(moments.variance + static_cast<double>(args.epsilon));
+    const double inv_std = 1.0 / std::sqrt(moments.variance + args.eps);
     if (kCentred && args.mean != nullptr) args.mean[r] = static_cast<float>(moments.mean);
-    if (args.rstd != nullptr) args.rstd[r] = static_cast<float>(rstd);
+    if (args.inv_std != nullptr) args.inv_std[r] = static_cast<float>(inv_std);
     if (HWY_LIKELY(moments.in_single)) {
-      const auto mean32 = static_cast<float>(moments.mean), rstd32 = static_cast<float>(rstd);
-      stream ? NormalizeRow<kGamma, kBeta, kCentred, true>(x, n, mean32, rstd32, args.gamma,
+      const auto mean32 = static_cast<float>(moments.mean), inv_std32 = static_cast<float>(inv_std);
+      stream ? NormalizeRow<kGamma, kBeta, kCentred, true>(x, n, mean32, inv_std32, args.gamma,
                                                            args.beta, y)
-             : NormalizeRow<kGamma, kBeta, kCentred, false>(x, n, mean32, rstd32, args.gamma,
+             : NormalizeRow<kGamma, kBeta, kCentred, false>(x, n, mean32, inv_std32, args.gamma,
                                                             args.beta, y);
     } else {
-      NormalizeRowInDouble(x, n, moments.mean, rstd, args.gamma, kCentred ? args.beta : nullptr, y);
+      NormalizeRowInDouble(x, n, moments.mean, inv_std, args.gamma, kCentred ? args.beta : nullptr,
+                           y);
     }
   }
   if (stream) hwy::FlushStream();
@@ -148,22 +149,22 @@ void RmsNormForwardTarget(const RowNormForwardArgs& args) {
 
 // What the gradient of one row needs.
 struct RowConstants {
-  float mean, rstd, c1, c2;
+  float mean, inv_std, c1, c2;
 };
 
 template <bool kGamma, bool kCentred>
 HWY_INLINE RowConstants GradientMeans(const float* x, const float* dy, const float* gamma,
-                                      int64_t n, float mean, float rstd) {
+                                      int64_t n, float mean, float inv_std) {
   const auto sums = SumRow<2>(n, [&](auto d, int64_t i, auto* s) HWY_ATTR {
     const auto v = hn::LoadU(d, x + i);
     const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
     auto g = hn::LoadU(d, dy + i);
     if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, gamma + i));
     if constexpr (kCentred) s[0] = hn::Add(s[0], g);
-    s[1] = hn::MulAdd(g, hn::Mul(delta, hn::Set(d, rstd)), s[1]);
+    s[1] = hn::MulAdd(g, hn::Mul(delta, hn::Set(d, inv_std)), s[1]);
   });
   const auto count = static_cast<double>(n);
-  return {mean, rstd, static_cast<float>(sums[0] / count), static_cast<float>(sums[1] / count)};
+  return {mean, inv_std, static_cast<float>(sums[0] / count), static_cast<float>(sums[1] / count)};
 }
 
 template <class D>
@@ -186,21 +187,21 @@ HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first,
   for (int v = 0; v < kVectors; ++v) sum_dgamma[v] = sum_dbeta[v] = hn::Zero(d);
   for (int64_t r = 0; r < rows; ++r) {
     const RowConstants& row = constants[r];
-    const V mean = hn::Set(d, row.mean), rstd = hn::Set(d, row.rstd);
+    const V mean = hn::Set(d, row.mean), inv_std = hn::Set(d, row.inv_std);
     const V c1 = hn::Set(d, row.c1), c2 = hn::Set(d, row.c2);
     for (int v = 0; v < kVectors; ++v) {
       const int64_t column = i + v * kLanes;
       const int64_t at = (first + r) * args.columns + column;
       const V x = hn::LoadU(d, args.x + at);
       const V dy = hn::LoadU(d, args.dy + at);
-      const V xhat = hn::Mul(kCentred ? hn::Sub(x, mean) : x, rstd);
+      const V xhat = hn::Mul(kCentred ? hn::Sub(x, mean) : x, inv_std);
       sum_dgamma[v] = hn::MulAdd(dy, xhat, sum_dgamma[v]);
       if constexpr (kCentred) sum_dbeta[v] = hn::Add(sum_dbeta[v], dy);
       if (args.dx != nullptr) {
         V g = dy;
         if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, args.gamma + column));
         if constexpr (kCentred) g = hn::Sub(g, c1);
-        Put<kStream>(d, hn::Mul(hn::NegMulAdd(xhat, c2, g), rstd), args.dx + at);
+        Put<kStream>(d, hn::Mul(hn::NegMulAdd(xhat, c2, g), inv_std), args.dx + at);
       }
     }
   }
@@ -227,9 +228,9 @@ void BackwardRows(const RowNormBackwardArgs& args) {
       const int64_t row = first + r;
       const float mean = kCentred ? args.mean[row] : 0.0f;
       constants[r] = args.dx == nullptr
-                         ? RowConstants{mean, args.rstd[row], 0.0f, 0.0f}
+                         ? RowConstants{mean, args.inv_std[row], 0.0f, 0.0f}
                          : GradientMeans<kGamma, kCentred>(args.x + row * n, args.dy + row * n,
-                                                           args.gamma, n, mean, args.rstd[row]);
+                                                           args.gamma, n, mean, args.inv_std[row]);
     }
     int64_t i = 0;
     for (; i + kLine <= n; i += kLine) {

@@ -1,10 +1,10 @@
 // LayerNorm and RMSNorm over the rows of an (R, C) matrix; serial, on one block of rows.
 //
-//   LayerNorm  mean = sum_c x / C,  rstd = 1 / sqrt(sum_c (x - mean)^2 / C + epsilon)
-//              xhat = (x - mean) rstd,  y = gamma xhat + beta
+//   LayerNorm  mean = sum_c x / C,  inv_std = 1 / sqrt(sum_c (x - mean)^2 / C + eps)
+//              xhat = (x - mean) inv_std,  y = gamma xhat + beta
 //   RMSNorm    mean = 0 in the above and no beta (torch.nn.RMSNorm)
 //   backward   g = gamma dy,  c1 = sum_c g / C (0 for RMSNorm),  c2 = sum_c g xhat / C
-//              dx = rstd (g - c1 - xhat c2)
+//              dx = inv_std (g - c1 - xhat c2)
 //              dgamma = sum_r dy xhat,  dbeta = sum_r dy
 //
 // A row's statistics are two passes over it while it is in cache (the mean first), in 16 virtual
@@ -26,25 +26,25 @@ struct RowNormForwardArgs {
   int64_t columns = 0;           // C, > 0
   const float* gamma = nullptr;  // (C), may be null
   const float* beta = nullptr;   // (C), may be null; unused by RMSNorm
-  float epsilon = 1e-5f;
-  float* y = nullptr;     // (R, C), may be x
-  float* mean = nullptr;  // (R), null if not wanted; unused by RMSNorm
-  float* rstd = nullptr;  // (R), null if not wanted
-  bool stream = false;    // write y past the caches: for tensors that no cache holds. Same bits.
+  double eps = 1e-5;
+  float* y = nullptr;        // (R, C), may be x
+  float* mean = nullptr;     // (R), null if not wanted; unused by RMSNorm
+  float* inv_std = nullptr;  // (R), null if not wanted
+  bool stream = false;       // write y past the caches: for tensors that no cache holds. Same bits.
 };
 
 struct RowNormBackwardArgs {
-  const float* x = nullptr;      // (R, C)
-  const float* dy = nullptr;     // (R, C)
-  const float* mean = nullptr;   // (R) as forward gave it; unused by RMSNorm
-  const float* rstd = nullptr;   // (R) as forward gave it
-  const float* gamma = nullptr;  // (C), may be null
-  int64_t rows = 0;              // R
-  int64_t columns = 0;           // C, > 0
-  float* dx = nullptr;           // (R, C), overwritten; may be dy or x; null if not wanted
-  double* dgamma = nullptr;      // (C), overwritten with the sums over these rows; may be null
-  double* dbeta = nullptr;       // (C), likewise; unused by RMSNorm
-  bool stream = false;           // write dx past the caches. Same bits.
+  const float* x = nullptr;        // (R, C)
+  const float* dy = nullptr;       // (R, C)
+  const float* mean = nullptr;     // (R) as forward gave it; unused by RMSNorm
+  const float* inv_std = nullptr;  // (R) as forward gave it
+  const float* gamma = nullptr;    // (C), may be null
+  int64_t rows = 0;                // R
+  int64_t columns = 0;             // C, > 0
+  float* dx = nullptr;             // (R, C), overwritten; may be dy or x; null if not wanted
+  double* dgamma = nullptr;        // (C), overwritten with the sums over these rows; may be null
+  double* dbeta = nullptr;         // (C), likewise; unused by RMSNorm
+  bool stream = false;             // write dx past the caches. Same bits.
 };
 
 void LayerNormForward(const RowNormForwardArgs& args);

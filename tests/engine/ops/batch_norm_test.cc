@@ -41,7 +41,7 @@ struct Options {
   int64_t shards = 1;
   int64_t max_samples = 0;  // of the grid; 0: the samples themselves
   bool parameters = true;
-  bool residual = false;
+  bool add = false;
   bool relu = false;
   bool mask_from_y = false;
   bool training = true;
@@ -56,7 +56,7 @@ struct Pass {
        const std::vector<float>& dy_values)
       : x(x_values),
         dy(dy_values),
-        residual(o.residual ? Normals(static_cast<int64_t>(x_values.size()), 3) : x_values),
+        add(o.add ? Normals(static_cast<int64_t>(x_values.size()), 3) : x_values),
         gamma(Normals(shape.channels, 4)),
         beta(Normals(shape.channels, 5)),
         mean(shape.channels),
@@ -82,23 +82,23 @@ struct Pass {
     const float* b = o.parameters ? beta.data() : nullptr;
     BatchNormForward(context, grid, channels, kEps,
                      {.x = x.data(),
-                      .residual = o.residual ? residual.data() : nullptr,
                       .affine = {.gamma = g, .beta = b},
-                      .activation = activation,
+                      .epilogue = {.add = o.add ? add.data() : nullptr,
+                                   .add_stride = channels,
+                                   .activation = activation},
                       .y = y.data()},
                      {mean.data(), inv_std.data(), variance.data()}, partials.data());
     BatchNormBackward(context, grid, channels,
                       {.x = x.data(),
-                       .y = o.residual || o.mask_from_y ? y.data() : nullptr,
+                       .y = o.add || o.mask_from_y ? y.data() : nullptr,
                        .dy = dy.data(),
                        .affine = {mean.data(), inv_std.data(), g, b},
                        .activation = activation,
                        .training = o.training,
                        .dx = dx.data(),
-                       .d_residual = o.residual ? dz.data() : nullptr,
+                       .d_add = o.add ? dz.data() : nullptr,
                        .dgamma = dgamma.data(),
-                       .dbeta = dbeta.data(),
-                       .add_to_parameters = false},
+                       .dbeta = dbeta.data()},
                       partials.data(), means.data());
     EXPECT_TRUE(y.Intact() && dx.Intact() && dz.Intact() && mean.Intact() && inv_std.Intact());
     EXPECT_TRUE(dgamma.Intact() && dbeta.Intact());
@@ -113,7 +113,7 @@ struct Pass {
     return all;
   }
 
-  Guarded x, dy, residual, gamma, beta, mean, inv_std, dgamma, dbeta, y, dx, dz;
+  Guarded x, dy, add, gamma, beta, mean, inv_std, dgamma, dbeta, y, dx, dz;
   std::vector<double> variance, partials;
 };
 
@@ -125,7 +125,7 @@ void ExpectMatchesReference(const Pass& got, int64_t channels, const Options& o)
   const int64_t rows = size / channels;
   const float* gamma = o.parameters ? got.gamma.data() : nullptr;
   const auto want = reference::BatchNorm<double, float>(
-      got.x.data(), o.residual ? got.residual.data() : nullptr, gamma,
+      got.x.data(), o.add ? got.add.data() : nullptr, gamma,
       o.parameters ? got.beta.data() : nullptr, rows, channels, kEps, o.relu);
   // ReLU's branch as the floats took it: at the kink double may disagree.
   const auto passed = std::make_unique<bool[]>(static_cast<size_t>(size));
@@ -149,7 +149,7 @@ void ExpectMatchesReference(const Pass& got, int64_t channels, const Options& o)
     // The mean's own rounding, half an ulp of 1, is scaled by gamma * inv_std.
     ASSERT_TRUE(std::abs(got.y[i] - want.y[k]) <= 32 * kFloatEps * (4 + inv_std)) << rows;
     ASSERT_TRUE(std::abs(got.dx[i] - d.dx[k]) <= 256 * kFloatEps * inv_std * (1 + inv_std)) << rows;
-    if (o.residual) {
+    if (o.add) {
       ASSERT_EQ(got.dz[i], static_cast<float>(d.dz[k]));
     }
   }
@@ -171,7 +171,7 @@ TEST_P(BatchNormOpsTest, MatchesTheReferenceForEveryPartition) {
         const Options o = {.threads = threads,
                            .shards = shards,
                            .parameters = variant % 3 != 0,
-                           .residual = variant % 4 == 1,
+                           .add = variant % 4 == 1,
                            .relu = variant % 2 == 1,
                            .training = variant % 5 != 0};
         ExpectMatchesReference(Pass(shape, o, x), shape.channels, o);
@@ -265,51 +265,6 @@ TEST_P(BatchNormOpsTest, MomentsOfBlocksHandedOverAreThoseOfTheBatch) {
   EXPECT_EQ(got, want);
 }
 
-// Every rank merges its own shards and hands over one result for each: merging those by the same
-// tree gives the bits of the single process.
-TEST_P(BatchNormOpsTest, ShardsOnDifferentRanksGiveTheBitsOfOneProcess) {
-  constexpr int64_t kChannels = 5, kShards = 8;
-  for (const int64_t samples : {8, 21, 64, 3}) {
-    const RowGrid grid(samples, /*rows_per_sample=*/70, kShards);
-    const std::vector<float> x = Normals(grid.rows() * kChannels, 1, 2.0);
-    Context context({.threads = 1});
-    std::vector<double> partials(static_cast<size_t>(MomentPartialsSize(grid.blocks(), kChannels)));
-    BatchMoments(context, x.data(), kChannels, grid, partials.data());
-    std::vector<float> mean(5), inv_std(5);
-    std::vector<double> variance(5);
-    MergeMoments(context, grid, kChannels, kEps, partials.data(),
-                 {mean.data(), inv_std.data(), variance.data()});
-
-    std::vector<std::vector<double>> shards;
-    for (int64_t s = 0; s < kShards; ++s) {
-      const IndexRange rows = grid.ShardRows(s);
-      const RowGrid own(ShardRange(samples, kShards, s).size(), 70, /*shards=*/1);
-      ASSERT_EQ(own.rows(), rows.size());
-      std::vector<double> own_partials(
-          static_cast<size_t>(MomentPartialsSize(std::max<int64_t>(own.blocks(), 1), kChannels)));
-      BatchMoments(context, x.data() + rows.begin * kChannels, kChannels, own, own_partials.data());
-      MergeShardBlocks(own, 0, kChannels, {0, kChannels}, own_partials.data());
-      own_partials.resize(2 * kChannels);
-      shards.push_back(own_partials);
-    }
-    std::vector<int64_t> counts;
-    for (int64_t s = 0; s < kShards; ++s) counts.push_back(grid.ShardRows(s).size());
-    MergeTree(0, kShards, [&](int64_t into, int64_t from) {
-      auto& a = shards[static_cast<size_t>(into)];
-      auto& b = shards[static_cast<size_t>(from)];
-      kernels::MergeMoments(counts[static_cast<size_t>(into)], a.data(), a.data() + kChannels,
-                            counts[static_cast<size_t>(from)], b.data(), b.data() + kChannels,
-                            kChannels);
-      counts[static_cast<size_t>(into)] += counts[static_cast<size_t>(from)];
-    });
-    ASSERT_EQ(counts[0], grid.rows());
-    for (size_t c = 0; c < kChannels; ++c) {
-      EXPECT_EQ(static_cast<float>(shards[0][c]), mean[c]);
-      EXPECT_EQ(shards[0][kChannels + c] / static_cast<double>(grid.rows()), variance[c]);
-    }
-  }
-}
-
 TEST_P(BatchNormOpsTest, ParameterGradientsAddWhenAsked) {
   constexpr int64_t kChannels = 6;
   const RowGrid grid(40, 1, 2);
@@ -322,11 +277,10 @@ TEST_P(BatchNormOpsTest, ParameterGradientsAddWhenAsked) {
                                 .dy = dy.data(),
                                 .affine = {mean.data(), inv_std.data(), nullptr, nullptr},
                                 .dgamma = dgamma.data(),
-                                .dbeta = dbeta.data(),
-                                .add_to_parameters = false};  // and dx is not wanted
+                                .dbeta = dbeta.data()};  // and dx is not wanted
   BatchNormBackward(context, grid, kChannels, args, partials.data(), means.data());
   const std::vector<float> once_gamma = dgamma, once_beta = dbeta;
-  args.add_to_parameters = true;
+  args.accumulate = true;
   BatchNormBackward(context, grid, kChannels, args, partials.data(), means.data());
   for (size_t c = 0; c < 6; ++c) {
     EXPECT_EQ(dgamma[c], 2.0f * once_gamma[c]);
@@ -429,10 +383,10 @@ TEST(BatchNormReferenceTest, BackwardIsTheComplexStepDerivativeOfForward) {
     return std::vector<Complex>(v.begin(), v.end());
   };
   const std::vector<float> x = Normals(kRows * kChannels, 1), w = Normals(kRows * kChannels, 2);
-  const std::vector<float> residual = Normals(kRows * kChannels, 3);
+  const std::vector<float> add = Normals(kRows * kChannels, 3);
   const std::vector<float> gamma = Normals(kChannels, 4), beta = Normals(kChannels, 5);
   for (const bool relu : {false, true}) {
-    std::vector<Complex> px = convert(x), pr = convert(residual), pg = convert(gamma),
+    std::vector<Complex> px = convert(x), pr = convert(add), pg = convert(gamma),
                          pb = convert(beta);
     const auto forward = [&] {
       return reference::BatchNorm<Complex, Complex>(px.data(), pr.data(), pg.data(), pb.data(),
@@ -447,7 +401,7 @@ TEST(BatchNormReferenceTest, BackwardIsTheComplexStepDerivativeOfForward) {
       for (size_t i = 0; i < w.size(); ++i) sum += double{w[i]} * result.y[i].imag() / kStep;
       return sum;
     };
-    const auto at = reference::BatchNorm<double, float>(x.data(), residual.data(), gamma.data(),
+    const auto at = reference::BatchNorm<double, float>(x.data(), add.data(), gamma.data(),
                                                         beta.data(), kRows, kChannels, kEps, relu);
     const auto passed = std::make_unique<bool[]>(w.size());
     for (size_t i = 0; i < w.size(); ++i) passed[i] = at.y[i] > 0;

@@ -17,8 +17,18 @@ using testing_arrays::kNan;
 using testing_arrays::Normals;
 using Complex = std::complex<double>;
 
+struct Problem {
+  int64_t samples, positions, channels, groups;
+  int64_t shards = 1;
+
+  int64_t size() const { return samples * positions * channels; }
+  GroupNormShape shape() const {
+    return {.positions = positions, .channels = channels, .groups = groups};
+  }
+};
+
 struct Results {
-  std::vector<float> y, mean, rstd, dx, dgamma, dbeta;
+  std::vector<float> y, mean, inv_std, dx, dgamma, dbeta;
   bool operator==(const Results&) const = default;
 };
 
@@ -26,41 +36,37 @@ struct Inputs {
   std::vector<float> x, dy, gamma, beta;
 };
 
-int64_t Elements(const GroupNormShape& shape) {
-  return shape.samples * shape.positions * shape.channels;
-}
-
-Inputs MakeInputs(const GroupNormShape& shape) {
-  return {Normals(Elements(shape), 1, 2.0), Normals(Elements(shape), 2), Normals(shape.channels, 3),
-          Normals(shape.channels, 4)};
+Inputs MakeInputs(const Problem& p) {
+  return {Normals(p.size(), 1, 2.0), Normals(p.size(), 2), Normals(p.channels, 3),
+          Normals(p.channels, 4)};
 }
 
 constexpr float kBefore = 3.0f;  // what dgamma and dbeta hold when they are added to
 
-Results Compute(const GroupNormShape& shape, const Inputs& in, int threads, bool affine,
-                bool accumulate) {
+Results Compute(const Problem& p, const Inputs& in, int threads, bool affine, bool accumulate) {
   Context context({.threads = threads});
-  std::vector<double> partials(static_cast<size_t>(GroupNormPartialsSize(shape)), NAN);
+  std::vector<double> partials(static_cast<size_t>(GroupNormPartialsSize(p.shape(), p.samples)),
+                               NAN);
   Results out;
   out.y.assign(in.x.size(), kNan);
   out.dx = out.y;
-  out.mean.assign(static_cast<size_t>(shape.samples * shape.channels), kNan);
-  out.rstd = out.mean;
+  out.mean.assign(static_cast<size_t>(p.samples * p.channels), kNan);
+  out.inv_std = out.mean;
   out.dgamma.assign(in.gamma.size(), accumulate ? kBefore : kNan);
   out.dbeta = out.dgamma;
-  GroupNormForward(context, shape,
+  GroupNormForward(context, BatchCut::Whole(p.samples, p.shards), p.shape(),
                    {.x = in.x.data(),
                     .gamma = affine ? in.gamma.data() : nullptr,
                     .beta = affine ? in.beta.data() : nullptr,
                     .y = out.y.data(),
                     .mean = out.mean.data(),
-                    .rstd = out.rstd.data(),
+                    .inv_std = out.inv_std.data(),
                     .partials = partials.data()});
-  GroupNormBackward(context, shape,
+  GroupNormBackward(context, BatchCut::Whole(p.samples, p.shards), p.shape(),
                     {.x = in.x.data(),
                      .dy = in.dy.data(),
                      .mean = out.mean.data(),
-                     .rstd = out.rstd.data(),
+                     .inv_std = out.inv_std.data(),
                      .gamma = affine ? in.gamma.data() : nullptr,
                      .dx = out.dx.data(),
                      .dgamma = out.dgamma.data(),
@@ -71,34 +77,34 @@ Results Compute(const GroupNormShape& shape, const Inputs& in, int threads, bool
 }
 
 TEST(GroupNormOpTest, MatchesReferenceAndComplexStep) {
-  const std::vector<GroupNormShape> shapes = {
+  const std::vector<Problem> problems = {
       {.samples = 3, .positions = 5, .channels = 6, .groups = 2, .shards = 2},
       {.samples = 2, .positions = 4, .channels = 9, .groups = 9, .shards = 1},  // instance norm
       {.samples = 2, .positions = 3, .channels = 8, .groups = 1, .shards = 4},
       {.samples = 1, .positions = 1, .channels = 10, .groups = 2, .shards = 1},
   };
-  for (const GroupNormShape& shape : shapes) {
+  for (const Problem& p : problems) {
     for (const bool affine : {true, false}) {
-      SCOPED_TRACE(testing::Message() << shape.channels << " channels, " << shape.groups
-                                      << " groups" << (affine ? ", affine" : ""));
-      const Inputs in = MakeInputs(shape);
-      const Results got = Compute(shape, in, 2, affine, /*accumulate=*/true);
-      const auto channels = static_cast<size_t>(shape.channels);
-      const auto groups = static_cast<size_t>(shape.groups);
-      const auto sample_size = static_cast<size_t>(shape.positions) * channels;
+      SCOPED_TRACE(testing::Message() << p.channels << " channels, " << p.groups << " groups"
+                                      << (affine ? ", affine" : ""));
+      const Inputs in = MakeInputs(p);
+      const Results got = Compute(p, in, 2, affine, /*accumulate=*/true);
+      const auto channels = static_cast<size_t>(p.channels);
+      const auto groups = static_cast<size_t>(p.groups);
+      const auto sample_size = static_cast<size_t>(p.positions) * channels;
       std::vector<double> gamma(in.gamma.begin(), in.gamma.end());
       std::vector<double> beta(in.beta.begin(), in.beta.end());
       if (!affine) gamma.assign(channels, 1.0), beta.assign(channels, 0.0);
       std::vector<double> dgamma(channels, 0.0), dbeta(channels, 0.0);
-      const double epsilon = static_cast<double>(1e-5f);
-      for (size_t n = 0; n < static_cast<size_t>(shape.samples); ++n) {
+      const double eps = 1e-5;
+      for (size_t n = 0; n < static_cast<size_t>(p.samples); ++n) {
         const size_t first = n * sample_size;
         std::vector<Complex> x;
         for (size_t i = 0; i < sample_size; ++i)
           x.emplace_back(static_cast<double>(in.x[first + i]));
-        const auto y = reference::GroupNorm(x, channels, groups, gamma, beta, epsilon);
+        const auto y = reference::GroupNorm(x, channels, groups, gamma, beta, eps);
         const auto xhat = reference::GroupNorm(x, channels, groups, std::vector(channels, 1.0),
-                                               std::vector(channels, 0.0), epsilon);
+                                               std::vector(channels, 0.0), eps);
         for (size_t i = 0; i < sample_size; ++i) {
           const double error = std::abs(static_cast<double>(got.y[first + i]) - y[i].real());
           ASSERT_TRUE(error <= 100.0 * kFloatEps) << n << " " << i;
@@ -107,15 +113,15 @@ TEST(GroupNormOpTest, MatchesReferenceAndComplexStep) {
           dbeta[i % channels] += dy;
 
           x[i] += Complex(0.0, 1e-50);
-          const auto moved = reference::GroupNorm(x, channels, groups, gamma, beta, epsilon);
+          const auto moved = reference::GroupNorm(x, channels, groups, gamma, beta, eps);
           x[i] = x[i].real();
           double want = 0.0;
           for (size_t k = 0; k < sample_size; ++k)
             want += static_cast<double>(in.dy[first + k]) * moved[k].imag() * 1e50;
           const double dx_error = std::abs(static_cast<double>(got.dx[first + i]) - want);
-          // rstd times a difference of terms of size |gamma dy| xhat^2.
-          const auto rstd = static_cast<double>(got.rstd[n * channels + i % channels]);
-          ASSERT_TRUE(dx_error <= 100.0 * kFloatEps * (1.0 + rstd)) << n << " " << i;
+          // inv_std times a difference of terms of size |gamma dy| xhat^2.
+          const auto inv_std = static_cast<double>(got.inv_std[n * channels + i % channels]);
+          ASSERT_TRUE(dx_error <= 100.0 * kFloatEps * (1.0 + inv_std)) << n << " " << i;
         }
       }
       for (size_t c = 0; c < channels; ++c) {
@@ -130,29 +136,29 @@ TEST(GroupNormOpTest, MatchesReferenceAndComplexStep) {
 }
 
 TEST(GroupNormOpTest, SameBitsOnAnyNumberOfThreadsHoweverSamplesAreShared) {
-  const std::vector<GroupNormShape> shapes = {
+  const std::vector<Problem> problems = {
       // Several stretches and few samples (shared), several and many, one stretch, empty shards.
       {.samples = 3, .positions = 2500, .channels = 12, .groups = 3, .shards = 2},
       {.samples = 9, .positions = 1025, .channels = 6, .groups = 6, .shards = 4},
       {.samples = 11, .positions = 49, .channels = 33, .groups = 11, .shards = 3},
       {.samples = 2, .positions = 7, .channels = 40, .groups = 1, .shards = 8},
   };
-  for (const GroupNormShape& shape : shapes) {
-    const Inputs in = MakeInputs(shape);
-    const Results one = Compute(shape, in, 1, true, false);
+  for (const Problem& p : problems) {
+    const Inputs in = MakeInputs(p);
+    const Results one = Compute(p, in, 1, true, false);
     for (const int threads : {2, 3, 8}) {
-      SCOPED_TRACE(testing::Message() << threads << " threads, " << shape.samples << " samples");
-      EXPECT_TRUE(Compute(shape, in, threads, true, false) == one);
+      SCOPED_TRACE(testing::Message() << threads << " threads, " << p.samples << " samples");
+      EXPECT_TRUE(Compute(p, in, threads, true, false) == one);
     }
   }
 }
 
 TEST(GroupNormOpTest, TortureValues) {
-  const GroupNormShape shape = {.samples = 4, .positions = 1500, .channels = 4, .groups = 2};
-  const std::vector<float> noise = Normals(Elements(shape), 5);
-  Inputs in = MakeInputs(shape);
-  const int64_t sample_size = shape.positions * shape.channels;
-  for (int64_t i = 0; i < Elements(shape); ++i) {
+  const Problem p = {.samples = 4, .positions = 1500, .channels = 4, .groups = 2};
+  const std::vector<float> noise = Normals(p.size(), 5);
+  Inputs in = MakeInputs(p);
+  const int64_t sample_size = p.positions * p.channels;
+  for (int64_t i = 0; i < p.size(); ++i) {
     float& v = in.x[static_cast<size_t>(i)];
     const float z = noise[static_cast<size_t>(i)];
     switch (i / sample_size) {
@@ -169,9 +175,9 @@ TEST(GroupNormOpTest, TortureValues) {
         v = i % 4 < 2 ? z : kNan;  // a NaN in the second group
     }
   }
-  const Results got = Compute(shape, in, 2, false, false);
+  const Results got = Compute(p, in, 2, false, false);
   const auto at = [&](int64_t sample, int64_t channel) {
-    return static_cast<size_t>(sample * shape.channels + channel);
+    return static_cast<size_t>(sample * p.channels + channel);
   };
   double sum = 0.0, squares = 0.0;
   for (int64_t i = 0; i < sample_size; ++i) {
@@ -181,9 +187,9 @@ TEST(GroupNormOpTest, TortureValues) {
     squares += d * d / 3000.0;
   }
   const double want = 1.0 / std::sqrt(squares - sum * sum + 1e-5);
-  EXPECT_TRUE(std::abs(static_cast<double>(got.rstd[at(0, 0)]) - want) <= 1e-5 * want);
+  EXPECT_TRUE(std::abs(static_cast<double>(got.inv_std[at(0, 0)]) - want) <= 1e-5 * want);
   EXPECT_EQ(got.mean[at(1, 0)], 0.1f);
-  EXPECT_EQ(got.rstd[at(1, 0)], static_cast<float>(1.0 / std::sqrt(static_cast<double>(1e-5f))));
+  EXPECT_EQ(got.inv_std[at(1, 0)], static_cast<float>(1.0 / std::sqrt(1e-5)));
   for (int64_t i = 0; i < sample_size; ++i) {
     EXPECT_EQ(got.y[static_cast<size_t>(sample_size + i)], 0.0f);
     ASSERT_TRUE(std::abs(got.y[static_cast<size_t>(2 * sample_size + i)]) < 10.0f);
@@ -193,8 +199,8 @@ TEST(GroupNormOpTest, TortureValues) {
 }
 
 TEST(GroupNormOpTest, AnEmptyBatchLeavesGradientsOfZero) {
-  const GroupNormShape shape = {.samples = 0, .positions = 3, .channels = 4, .groups = 2};
-  const Results empty = Compute(shape, MakeInputs(shape), 2, true, false);
+  const Problem p = {.samples = 0, .positions = 3, .channels = 4, .groups = 2};
+  const Results empty = Compute(p, MakeInputs(p), 2, true, false);
   EXPECT_EQ(empty.dgamma, std::vector<float>(4, 0.0f));
   EXPECT_EQ(empty.dbeta, std::vector<float>(4, 0.0f));
 }

@@ -15,7 +15,7 @@ namespace {
 using testing_arrays::Normals;
 
 struct Results {
-  std::vector<float> y, mean, rstd, dx, dgamma, dbeta;
+  std::vector<float> y, mean, inv_std, dx, dgamma, dbeta;
   bool operator==(const Results&) const = default;
 };
 
@@ -39,7 +39,7 @@ Results Compute(const Problem& p, int threads, bool centred, bool accumulate) {
   out.y.assign(x.size(), NAN);
   out.dx = out.y;
   out.mean.assign(static_cast<size_t>(p.rows()), 0.0f);
-  out.rstd = out.mean;
+  out.inv_std = out.mean;
   out.dgamma.assign(gamma.size(), accumulate ? kBefore : NAN);
   // RMSNorm has no beta and leaves its gradient alone.
   out.dbeta.assign(gamma.size(), accumulate || !centred ? kBefore : NAN);
@@ -48,11 +48,11 @@ Results Compute(const Problem& p, int threads, bool centred, bool accumulate) {
                                       .beta = beta.data(),
                                       .y = out.y.data(),
                                       .mean = out.mean.data(),
-                                      .rstd = out.rstd.data()};
+                                      .inv_std = out.inv_std.data()};
   const RowNormBackwardArgs backward = {.x = x.data(),
                                         .dy = dy.data(),
                                         .mean = out.mean.data(),
-                                        .rstd = out.rstd.data(),
+                                        .inv_std = out.inv_std.data(),
                                         .gamma = gamma.data(),
                                         .dx = out.dx.data(),
                                         .dgamma = out.dgamma.data(),
@@ -97,7 +97,8 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
     const int64_t size = p.rows() * p.columns;
     const std::vector<float> x = Normals(size, 1, 1.0), dy = Normals(size, 2);
     const std::vector<float> gamma = Normals(p.columns, 3), beta = Normals(p.columns, 4);
-    std::vector<float> y(x.size()), dx(x.size()), mean(got.mean.size()), rstd(got.rstd.size());
+    std::vector<float> y(x.size()), dx(x.size()), mean(got.mean.size()),
+        inv_std(got.inv_std.size());
     std::vector<double> dgamma(gamma.size()), dbeta(gamma.size());
     kernels::LayerNormForward({.x = x.data(),
                                .rows = p.rows(),
@@ -106,11 +107,11 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
                                .beta = beta.data(),
                                .y = y.data(),
                                .mean = mean.data(),
-                               .rstd = rstd.data()});
+                               .inv_std = inv_std.data()});
     kernels::LayerNormBackward({.x = x.data(),
                                 .dy = dy.data(),
                                 .mean = mean.data(),
-                                .rstd = rstd.data(),
+                                .inv_std = inv_std.data(),
                                 .gamma = gamma.data(),
                                 .rows = p.rows(),
                                 .columns = p.columns,
@@ -119,7 +120,7 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
                                 .dbeta = dbeta.data()});
     EXPECT_EQ(got.y, y);
     EXPECT_EQ(got.mean, mean);
-    EXPECT_EQ(got.rstd, rstd);
+    EXPECT_EQ(got.inv_std, inv_std);
     EXPECT_EQ(got.dx, dx);
     for (size_t c = 0; c < gamma.size(); ++c) {
       // Tiles of eight products of size up to 16 in single precision, then the float of the result.

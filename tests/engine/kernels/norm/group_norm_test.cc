@@ -33,11 +33,11 @@ TEST_P(GroupNormTest, InputGradientIsItsFormulaAtAnyShape) {
       SCOPED_TRACE(testing::Message() << rows << " x " << channels);
       const int64_t n = rows * channels;
       const Guarded x(Normals(n, 1)), dy(Normals(n, 2)), mean(Normals(channels, 3)),
-          rstd(Normals(channels, 4)), a(Normals(channels, 5)), b(Normals(channels, 6)),
+          inv_std(Normals(channels, 4)), a(Normals(channels, 5)), b(Normals(channels, 6)),
           e(Normals(channels, 7));
       Guarded dx(n), over_x(x.values()), over_dy(dy.values());
       const auto run = [&](const float* from_x, const float* from_dy, float* to) {
-        GroupInputGradient(from_x, from_dy, rows, channels, mean.data(), rstd.data(), a.data(),
+        GroupInputGradient(from_x, from_dy, rows, channels, mean.data(), inv_std.data(), a.data(),
                            b.data(), e.data(), to);
       };
       run(x.data(), dy.data(), dx.data());
@@ -49,7 +49,7 @@ TEST_P(GroupNormTest, InputGradientIsItsFormulaAtAnyShape) {
       for (int64_t i = 0; i < n; ++i) {
         const int64_t c = i % channels;
         const auto wide = [](float v) { return static_cast<double>(v); };
-        const double xhat = (wide(x[i]) - wide(mean[c])) * wide(rstd[c]);
+        const double xhat = (wide(x[i]) - wide(mean[c])) * wide(inv_std[c]);
         const double want = wide(a[c]) * wide(dy[i]) + wide(b[c]) + wide(e[c]) * xhat;
         // Six roundings of terms below 50.
         ASSERT_TRUE(std::abs(wide(dx[i]) - want) <= 6.0 * 50.0 * kFloatEps);
@@ -61,10 +61,10 @@ TEST_P(GroupNormTest, InputGradientIsItsFormulaAtAnyShape) {
 TEST(GroupStatisticsTest, MergesTheChannelsOfEachGroup) {
   // Two positions of four channels in two groups: {1, 3 | 5, 7} and {2, 2 | 2, 2}.
   const std::vector<double> mean = {2.0, 6.0, 2.0, 2.0}, m2 = {2.0, 2.0, 0.0, 0.0};
-  std::vector<float> group_mean(4), rstd(4);
-  GroupStatistics(mean.data(), m2.data(), 2, 4, 2, 4.0f, group_mean.data(), rstd.data());
+  std::vector<float> group_mean(4), inv_std(4);
+  GroupStatistics(mean.data(), m2.data(), 2, 4, 2, 4.0f, group_mean.data(), inv_std.data());
   EXPECT_EQ(group_mean, (std::vector<float>{4.0f, 4.0f, 2.0f, 2.0f}));
-  EXPECT_EQ(rstd, (std::vector<float>{1.0f / 3.0f, 1.0f / 3.0f, 0.5f, 0.5f}));
+  EXPECT_EQ(inv_std, (std::vector<float>{1.0f / 3.0f, 1.0f / 3.0f, 0.5f, 0.5f}));
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ struct Problem {
       : rows(row_count),
         channels(channel_count),
         x(Normals(rows * channels, 1, offset, sd)),
-        residual(Normals(rows * channels, 2)),
+        add(Normals(rows * channels, 2)),
         dy(Normals(rows * channels, 3)),
         mean(Normals(channels, 4, offset, 0.1 * sd)),
         inv_std(Normals(channels, 5, 1.0 / sd, 0.05 / sd)),
@@ -50,16 +50,16 @@ struct Problem {
   size_t Channel(int64_t i) const { return static_cast<size_t>(i % channels); }
 
   int64_t rows, channels;
-  Guarded x, residual, dy;
+  Guarded x, add, dy;
   std::vector<float> mean, inv_std, gamma, beta;
 };
 
 // Normalize as scalar code, in its order of operations.
-float ForwardModel(const Problem& p, int64_t i, bool parameters, bool residual, bool relu) {
+float ForwardModel(const Problem& p, int64_t i, bool parameters, bool add, bool relu) {
   const size_t c = p.Channel(i);
   const float scale = parameters ? p.gamma[c] * p.inv_std[c] : p.inv_std[c];
   float v = std::fma(p.x[i] - p.mean[c], scale, parameters ? p.beta[c] : 0.0f);
-  if (residual) v += p.residual[i];
+  if (add) v += p.add[i];
   return relu && v <= 0.0f ? 0.0f : v;
 }
 
@@ -71,16 +71,18 @@ TEST_P(NormalizeTest, MatchesTheScalarModelOnOddShapes) {
     for (const int64_t rows : kRowCounts) {
       const Problem p(rows, channels);
       for (int variant = 0; variant < 8; ++variant) {
-        const bool parameters = variant & 1, residual = variant & 2, relu = variant & 4;
+        const bool parameters = variant & 1, add = variant & 2, relu = variant & 4;
         Guarded y(p.size());
-        Normalize(p.x.data(), residual ? p.residual.data() : nullptr, rows, channels,
-                  p.Affine(parameters),
-                  {.activation = relu ? Activation::kRelu : Activation::kNone}, y.data());
+        Normalize(p.x.data(), rows, channels, p.Affine(parameters),
+                  {.add = add ? p.add.data() : nullptr,
+                   .add_stride = channels,
+                   .activation = relu ? Activation::kRelu : Activation::kNone},
+                  {}, y.data());
         ASSERT_TRUE(y.Intact());
         // Without fused multiply-add the product is rounded once more; values are below 16.
         const float tolerance = HasFma() ? 0.0f : static_cast<float>(16 * kFloatEps);
         for (int64_t i = 0; i < p.size(); ++i) {
-          const float want = ForwardModel(p, i, parameters, residual, relu);
+          const float want = ForwardModel(p, i, parameters, add, relu);
           ASSERT_TRUE(std::abs(y[i] - want) <= tolerance)
               << rows << "x" << channels << " variant " << variant << ": " << y[i] << ", " << want;
         }
@@ -92,34 +94,36 @@ TEST_P(NormalizeTest, MatchesTheScalarModelOnOddShapes) {
 TEST_P(NormalizeTest, StreamingAndInPlaceGiveTheSameBits) {
   for (const int64_t channels : {16, 20, 64}) {  // 20: rows are not aligned, so it cannot stream
     const Problem p(50, channels);
-    const NormalizeOptions relu = {.activation = Activation::kRelu};
+    const auto epilogue = [&](const float* add) -> Epilogue {
+      return {.add = add, .add_stride = channels, .activation = Activation::kRelu};
+    };
+    const Epilogue relu = epilogue(p.add.data());
     Guarded want(p.size());
-    Normalize(p.x.data(), p.residual.data(), 50, channels, p.Affine(true), relu, want.data());
+    Normalize(p.x.data(), 50, channels, p.Affine(true), relu, {}, want.data());
 
     std::vector<float> memory(static_cast<size_t>(p.size()) + 16, kNan);
     float* aligned = memory.data();
     while (reinterpret_cast<uintptr_t>(aligned) % 64 != 0) ++aligned;
     for (float* y : {aligned, memory.data() + (aligned == memory.data() ? 1 : 0)}) {
-      Normalize(p.x.data(), p.residual.data(), 50, channels, p.Affine(true),
-                {.activation = Activation::kRelu, .stream = true}, y);
+      Normalize(p.x.data(), 50, channels, p.Affine(true), relu, {.stream = true}, y);
       EXPECT_EQ(Bits({y, y + p.size()}), Bits(want.values()));
     }
 
     Guarded over_x = p.x;
-    Normalize(over_x.data(), p.residual.data(), 50, channels, p.Affine(true), relu, over_x.data());
+    Normalize(over_x.data(), 50, channels, p.Affine(true), relu, {}, over_x.data());
     EXPECT_EQ(Bits(over_x.values()), Bits(want.values()));
-    Guarded over_residual = p.residual;
-    Normalize(p.x.data(), over_residual.data(), 50, channels, p.Affine(true), relu,
-              over_residual.data());
-    EXPECT_EQ(Bits(over_residual.values()), Bits(want.values()));
+    Guarded over_add = p.add;
+    Normalize(p.x.data(), 50, channels, p.Affine(true), epilogue(over_add.data()), {},
+              over_add.data());
+    EXPECT_EQ(Bits(over_add.values()), Bits(want.values()));
   }
 }
 
 TEST_P(NormalizeTest, EmptyInputTouchesNothing) {
   const Problem p(1, 8);
   Guarded y(8);
-  Normalize(p.x.data(), nullptr, 0, 8, p.Affine(true), {}, y.data());
-  Normalize(p.x.data(), nullptr, 1, 0, p.Affine(true), {}, y.data());
+  Normalize(p.x.data(), 0, 8, p.Affine(true), {}, {}, y.data());
+  Normalize(p.x.data(), 1, 0, p.Affine(true), {}, {}, y.data());
   for (int64_t i = 0; i < 8; ++i) EXPECT_TRUE(std::isnan(y[i]));
   double sums[] = {1.0, 1.0};
   NormalizeGradientSums(p.x.data(), nullptr, p.dy.data(), 0, 1, 1, p.Affine(true),
@@ -132,7 +136,7 @@ TEST_P(NormalizeTest, EmptyInputTouchesNothing) {
 TEST_P(NormalizeTest, KeepsItsDigitsUnderALargeMean) {
   const Problem p(64, 24, /*offset=*/1e4, /*sd=*/1.0);
   Guarded y(p.size());
-  Normalize(p.x.data(), nullptr, 64, 24, p.Affine(true), {}, y.data());
+  Normalize(p.x.data(), 64, 24, p.Affine(true), {}, {}, y.data());
   for (int64_t i = 0; i < p.size(); ++i) {
     const size_t c = p.Channel(i);
     const double xhat =
@@ -149,10 +153,10 @@ TEST_P(NormalizeTest, ReluStopsZeroAndPassesNan) {
   const std::vector<float> zero(9, 0.0f), one(9, 1.0f);
   const ChannelAffine affine = {zero.data(), one.data(), nullptr, nullptr};
   std::vector<float> y(9), dx(9, -1.0f);
-  Normalize(x.data(), nullptr, 1, 9, affine, {.activation = Activation::kRelu}, y.data());
+  Normalize(x.data(), 1, 9, affine, {.activation = Activation::kRelu}, {}, y.data());
   const std::vector<bool> passes = {false, false, false, true, true, true, false, true, true};
   for (const float* mask : std::initializer_list<const float*>{nullptr, y.data()}) {
-    NormalizeBackward(x.data(), mask, one.data(), 1, 9, affine, {.activation = Activation::kRelu},
+    NormalizeBackward(x.data(), mask, one.data(), 1, 9, affine, Activation::kRelu, {},
                       {.dx = dx.data()});
     for (size_t i = 0; i < 9; ++i) {
       if (std::isnan(x[i])) {
@@ -207,15 +211,17 @@ TEST_P(NormalizeTest, GradientSumsMatchTheScalarModel) {
     for (const int64_t rows : kRowCounts) {
       const Problem p(rows, channels);
       for (int variant = 0; variant < 8; ++variant) {
-        const bool parameters = variant & 1, residual = variant & 2, relu = variant & 4;
+        const bool parameters = variant & 1, add = variant & 2, relu = variant & 4;
         const Activation activation = relu ? Activation::kRelu : Activation::kNone;
         Guarded y(p.size());
-        Normalize(p.x.data(), residual ? p.residual.data() : nullptr, rows, channels,
-                  p.Affine(parameters), {.activation = activation}, y.data());
+        Normalize(
+            p.x.data(), rows, channels, p.Affine(parameters),
+            {.add = add ? p.add.data() : nullptr, .add_stride = channels, .activation = activation},
+            {}, y.data());
         const std::vector<float> dz = MaskedDy(p, y, relu);
         std::vector<double> dbeta(static_cast<size_t>(channels), NAN), dgamma = dbeta;
-        NormalizeGradientSums(p.x.data(), residual ? y.data() : nullptr, p.dy.data(), rows,
-                              channels, channels, p.Affine(parameters), activation, dbeta.data(),
+        NormalizeGradientSums(p.x.data(), add ? y.data() : nullptr, p.dy.data(), rows, channels,
+                              channels, p.Affine(parameters), activation, dbeta.data(),
                               dgamma.data());
         // Without fused multiply-add the products are rounded once more each.
         const double tolerance = HasFma() ? 0.0 : static_cast<double>(rows) * 16 * kFloatEps;
@@ -272,25 +278,24 @@ TEST_P(NormalizeTest, BackwardMatchesItsFormula) {
       const Problem p(rows, channels);
       const std::vector<float> mean_dbeta = Normals(channels, 8),
                                mean_dgamma = Normals(channels, 9);
-      const Guarded old_residual(Normals(p.size(), 10));
-      for (int variant = 0; variant < 32; ++variant) {
-        const bool parameters = variant & 1, residual = variant & 2, relu = variant & 4;
-        const bool train = variant & 8, add = variant & 16;
+      for (int variant = 0; variant < 16; ++variant) {
+        const bool parameters = variant & 1, add = variant & 2, relu = variant & 4;
+        const bool train = variant & 8;
         const Activation activation = relu ? Activation::kRelu : Activation::kNone;
         Guarded y(p.size());
-        Normalize(p.x.data(), residual ? p.residual.data() : nullptr, rows, channels,
-                  p.Affine(parameters), {.activation = activation}, y.data());
+        Normalize(
+            p.x.data(), rows, channels, p.Affine(parameters),
+            {.add = add ? p.add.data() : nullptr, .add_stride = channels, .activation = activation},
+            {}, y.data());
         const std::vector<float> dz = MaskedDy(p, y, relu);
-        Guarded dx(p.size());
-        Guarded d_residual = old_residual;
-        NormalizeBackward(p.x.data(), residual ? y.data() : nullptr, p.dy.data(), rows, channels,
-                          p.Affine(parameters), {.activation = activation},
+        Guarded dx(p.size()), d_add(p.size());
+        NormalizeBackward(p.x.data(), add ? y.data() : nullptr, p.dy.data(), rows, channels,
+                          p.Affine(parameters), activation, {},
                           {.mean_dbeta = train ? mean_dbeta.data() : nullptr,
                            .mean_dgamma = train ? mean_dgamma.data() : nullptr,
                            .dx = dx.data(),
-                           .d_residual = residual ? d_residual.data() : nullptr,
-                           .add_to_d_residual = add});
-        ASSERT_TRUE(dx.Intact() && d_residual.Intact());
+                           .d_add = add ? d_add.data() : nullptr});
+        ASSERT_TRUE(dx.Intact() && d_add.Intact());
         const float tolerance = HasFma() ? 0.0f : static_cast<float>(64 * kFloatEps);
         for (int64_t i = 0; i < p.size(); ++i) {
           const size_t c = p.Channel(i);
@@ -300,9 +305,11 @@ TEST_P(NormalizeTest, BackwardMatchesItsFormula) {
           if (train) t = std::fma(-xhat, mean_dgamma[c], t - mean_dbeta[c]);
           ASSERT_TRUE(std::abs(dx[i] - t * scale) <= tolerance)
               << rows << "x" << channels << " variant " << variant;
-          const float kept = old_residual[i];
-          const float z = dz[static_cast<size_t>(i)];
-          ASSERT_EQ(d_residual[i], !residual ? kept : add ? kept + z : z);
+          if (add) {
+            ASSERT_EQ(d_add[i], dz[static_cast<size_t>(i)]);
+          } else {
+            ASSERT_TRUE(std::isnan(d_add[i]));  // left alone
+          }
         }
       }
     }
@@ -314,32 +321,33 @@ TEST_P(NormalizeTest, BackwardMayOverwriteItsInputAndLeaveOutputsOut) {
     const Problem p(41, channels);
     const std::vector<float> means = Normals(2 * channels, 8);
     const ChannelAffine affine = p.Affine(true);
-    const NormalizeOptions relu = {.activation = Activation::kRelu};
+    const Activation relu = Activation::kRelu;
     NormalizeGradient gradient = {.mean_dbeta = means.data(),
                                   .mean_dgamma = means.data() + channels};
     Guarded dx(p.size()), dz(p.size());
     gradient.dx = dx.data();
-    gradient.d_residual = dz.data();
-    NormalizeBackward(p.x.data(), nullptr, p.dy.data(), 41, channels, affine, relu, gradient);
+    gradient.d_add = dz.data();
+    NormalizeBackward(p.x.data(), nullptr, p.dy.data(), 41, channels, affine, relu, {}, gradient);
 
     Guarded over_dy = p.dy;
     gradient.dx = over_dy.data();
-    gradient.d_residual = nullptr;
-    NormalizeBackward(p.x.data(), nullptr, over_dy.data(), 41, channels, affine, relu, gradient);
+    gradient.d_add = nullptr;
+    NormalizeBackward(p.x.data(), nullptr, over_dy.data(), 41, channels, affine, relu, {},
+                      gradient);
     EXPECT_EQ(Bits(over_dy.values()), Bits(dx.values()));
 
     Guarded dz_over_dy = p.dy, streamed(p.size());
     gradient.dx = streamed.data();
-    gradient.d_residual = dz_over_dy.data();
-    NormalizeBackward(p.x.data(), nullptr, dz_over_dy.data(), 41, channels, affine,
-                      {.activation = Activation::kRelu, .stream = true}, gradient);
+    gradient.d_add = dz_over_dy.data();
+    NormalizeBackward(p.x.data(), nullptr, dz_over_dy.data(), 41, channels, affine, relu,
+                      {.stream = true}, gradient);
     EXPECT_EQ(Bits(streamed.values()), Bits(dx.values()));
     EXPECT_EQ(Bits(dz_over_dy.values()), Bits(dz.values()));
 
     Guarded only_dz(p.size());
     gradient.dx = nullptr;
-    gradient.d_residual = only_dz.data();
-    NormalizeBackward(p.x.data(), nullptr, p.dy.data(), 41, channels, affine, relu, gradient);
+    gradient.d_add = only_dz.data();
+    NormalizeBackward(p.x.data(), nullptr, p.dy.data(), 41, channels, affine, relu, {}, gradient);
     EXPECT_EQ(Bits(only_dz.values()), Bits(dz.values()));
   }
 }
@@ -361,8 +369,7 @@ TEST_P(NormalizeTest, BackwardHoldsHugeInputs) {
     const std::vector<float> means(sums.begin(), sums.end());
     Guarded dx(p->size());
     NormalizeBackward(
-        p->x.data(), nullptr, p->dy.data(), 40, 9, p->Affine(true),
-        {.activation = Activation::kRelu},
+        p->x.data(), nullptr, p->dy.data(), 40, 9, p->Affine(true), Activation::kRelu, {},
         {.mean_dbeta = means.data(), .mean_dgamma = means.data() + 9, .dx = dx.data()});
     results.push_back(dx.values());
     results.back().insert(results.back().end(), means.begin(), means.end());
@@ -391,10 +398,9 @@ TEST(NormalizeBitsTest, AreTheSameOnEveryTargetWithFma) {
                           Activation::kRelu, sums.data(), sums.data() + 45);
     const std::vector<float> means(sums.begin(), sums.end());
     Guarded y(p.size()), dx(p.size());
-    Normalize(p.x.data(), nullptr, 70, 45, p.Affine(true), {.activation = Activation::kRelu},
-              y.data());
+    Normalize(p.x.data(), 70, 45, p.Affine(true), {.activation = Activation::kRelu}, {}, y.data());
     NormalizeBackward(
-        p.x.data(), nullptr, p.dy.data(), 70, 45, p.Affine(true), {.activation = Activation::kRelu},
+        p.x.data(), nullptr, p.dy.data(), 70, 45, p.Affine(true), Activation::kRelu, {},
         {.mean_dbeta = means.data(), .mean_dgamma = means.data() + 45, .dx = dx.data()});
     std::vector<float> all = y.values();
     for (const std::vector<float>& more : {dx.values(), means}) {

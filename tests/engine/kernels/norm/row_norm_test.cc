@@ -53,7 +53,7 @@ HWY_TARGET_INSTANTIATE_TEST_SUITE_P(RowNormTest);
 constexpr double kTolerance = 20.0 * 20.0 * kFloatEps;
 
 TEST_P(RowNormTest, ForwardMatchesReferenceAtAnyWidthAndNothingBeyondTheEnds) {
-  const double epsilon = static_cast<double>(1e-5f);
+  const double eps = 1e-5;
   for (const int64_t columns : {2, 3, 8, 15, 16, 17, 33, 64, 768, 2047, 2049, 5003}) {
     for (const Norm& norm : kNorms) {
       SCOPED_TRACE(testing::Message()
@@ -61,7 +61,7 @@ TEST_P(RowNormTest, ForwardMatchesReferenceAtAnyWidthAndNothingBeyondTheEnds) {
       const int64_t rows = 3;
       const Guarded x(Normals(rows * columns, /*seed=*/1, 3.0, 2.0));
       const Guarded gamma(Normals(columns, /*seed=*/2)), beta(Normals(columns, /*seed=*/3));
-      Guarded y(rows * columns), mean(rows), rstd(rows), in_place(x.values());
+      Guarded y(rows * columns), mean(rows), inv_std(rows), in_place(x.values());
       RowNormForwardArgs args = {.x = x.data(),
                                  .rows = rows,
                                  .columns = columns,
@@ -69,13 +69,13 @@ TEST_P(RowNormTest, ForwardMatchesReferenceAtAnyWidthAndNothingBeyondTheEnds) {
                                  .beta = norm.beta ? beta.data() : nullptr,
                                  .y = y.data(),
                                  .mean = mean.data(),
-                                 .rstd = rstd.data()};
+                                 .inv_std = inv_std.data()};
       Forward(norm.centred, args);
       args.x = args.y = in_place.data();
-      args.mean = args.rstd = nullptr;
+      args.mean = args.inv_std = nullptr;
       Forward(norm.centred, args);
       EXPECT_EQ(Bits(in_place.values()), Bits(y.values()));
-      EXPECT_TRUE(y.Intact() && mean.Intact() && rstd.Intact() && in_place.Intact());
+      EXPECT_TRUE(y.Intact() && mean.Intact() && inv_std.Intact() && in_place.Intact());
 
       const auto n = static_cast<size_t>(columns);
       const std::vector<double> g =
@@ -84,12 +84,12 @@ TEST_P(RowNormTest, ForwardMatchesReferenceAtAnyWidthAndNothingBeyondTheEnds) {
           norm.beta ? Wide(beta.data(), columns) : std::vector<double>(n, 0.0);
       for (int64_t r = 0; r < rows; ++r) {
         const auto want =
-            reference::RowNorm(Wide(x.data() + r * columns, columns), g, b, epsilon, norm.centred);
+            reference::RowNorm(Wide(x.data() + r * columns, columns), g, b, eps, norm.centred);
         if (norm.centred) {
           EXPECT_TRUE(std::abs(static_cast<double>(mean[r]) - want.mean) <= 10.0 * kFloatEps * 6.0);
         }
-        EXPECT_TRUE(std::abs(static_cast<double>(rstd[r]) - want.rstd) <=
-                    20.0 * kFloatEps * want.rstd);
+        EXPECT_TRUE(std::abs(static_cast<double>(inv_std[r]) - want.inv_std) <=
+                    20.0 * kFloatEps * want.inv_std);
         for (int64_t c = 0; c < columns; ++c) {
           const double error =
               std::abs(static_cast<double>(y[r * columns + c]) - want.y[static_cast<size_t>(c)]);
@@ -101,7 +101,7 @@ TEST_P(RowNormTest, ForwardMatchesReferenceAtAnyWidthAndNothingBeyondTheEnds) {
 }
 
 TEST_P(RowNormTest, BackwardMatchesComplexStep) {
-  const double epsilon = static_cast<double>(1e-5f);
+  const double eps = 1e-5;
   for (const int64_t rows : {1, 7, 8, 19}) {
     for (const int64_t columns : {2, 15, 16, 33}) {
       for (const Norm& norm : kNorms) {
@@ -110,7 +110,7 @@ TEST_P(RowNormTest, BackwardMatchesComplexStep) {
         const int64_t size = rows * columns;
         const Guarded x(Normals(size, /*seed=*/4, 1.0, 1.0)), dy(Normals(size, /*seed=*/5));
         const Guarded gamma(Normals(columns, /*seed=*/6));
-        Guarded y(size), mean(rows), rstd(rows), dx(size);
+        Guarded y(size), mean(rows), inv_std(rows), dx(size);
         std::vector<double> dgamma(static_cast<size_t>(columns), NAN), dbeta(dgamma);
         Forward(norm.centred, {.x = x.data(),
                                .rows = rows,
@@ -118,11 +118,11 @@ TEST_P(RowNormTest, BackwardMatchesComplexStep) {
                                .gamma = norm.gamma ? gamma.data() : nullptr,
                                .y = y.data(),
                                .mean = mean.data(),
-                               .rstd = rstd.data()});
+                               .inv_std = inv_std.data()});
         RowNormBackwardArgs args = {.x = x.data(),
                                     .dy = dy.data(),
                                     .mean = norm.centred ? mean.data() : nullptr,
-                                    .rstd = rstd.data(),
+                                    .inv_std = inv_std.data(),
                                     .gamma = norm.gamma ? gamma.data() : nullptr,
                                     .rows = rows,
                                     .columns = columns,
@@ -163,7 +163,7 @@ TEST_P(RowNormTest, BackwardMatchesComplexStep) {
           for (int64_t c = 0; c < columns; ++c) {
             const auto at = static_cast<size_t>(c);
             row[at] += Complex(0.0, 1e-50);
-            const auto out = reference::RowNorm(row, g, zeros, epsilon, norm.centred);
+            const auto out = reference::RowNorm(row, g, zeros, eps, norm.centred);
             row[at] = row[at].real();
             double want = 0.0;
             for (int64_t k = 0; k < columns; ++k) {
@@ -171,12 +171,12 @@ TEST_P(RowNormTest, BackwardMatchesComplexStep) {
                       out.y[static_cast<size_t>(k)].imag();
             }
             const double error = std::abs(static_cast<double>(dx[r * columns + c]) - want);
-            // rstd times a difference of terms of size |gamma dy| xhat^2.
-            ASSERT_TRUE(error <= 100.0 * kFloatEps * (1.0 + static_cast<double>(rstd[r])))
+            // inv_std times a difference of terms of size |gamma dy| xhat^2.
+            ASSERT_TRUE(error <= 100.0 * kFloatEps * (1.0 + static_cast<double>(inv_std[r])))
                 << r << " " << c << ": " << dx[r * columns + c] << " for " << want;
             const auto d = static_cast<double>(dy[r * columns + c]);
-            want_dgamma[at] +=
-                d * (static_cast<double>(x[r * columns + c]) - out.mean.real()) * out.rstd.real();
+            want_dgamma[at] += d * (static_cast<double>(x[r * columns + c]) - out.mean.real()) *
+                               out.inv_std.real();
             want_dbeta[at] += d;
           }
         }
@@ -195,16 +195,16 @@ TEST_P(RowNormTest, ConstantRowsHaveVarianceZero) {
       SCOPED_TRACE(testing::Message() << value << " x " << columns);
       const std::vector<float> x(static_cast<size_t>(columns), value);
       std::vector<float> y(x.size(), kNan);
-      float mean = kNan, rstd = kNan;
+      float mean = kNan, inv_std = kNan;
       LayerNormForward({.x = x.data(),
                         .rows = 1,
                         .columns = columns,
-                        .epsilon = 0.25f,
+                        .eps = 0.25f,
                         .y = y.data(),
                         .mean = &mean,
-                        .rstd = &rstd});
+                        .inv_std = &inv_std});
       EXPECT_EQ(mean, value);
-      EXPECT_EQ(rstd, 2.0f);
+      EXPECT_EQ(inv_std, 2.0f);
       EXPECT_EQ(y, std::vector<float>(x.size(), 0.0f));
     }
   }
@@ -215,15 +215,18 @@ TEST_P(RowNormTest, LargeOffsetKeepsTheVariance) {
   const int64_t columns = 768;
   const std::vector<float> x = Normals(columns, /*seed=*/7, 1e4, 1.0);
   std::vector<float> y(x.size());
-  float mean, rstd;
-  LayerNormForward(
-      {.x = x.data(), .rows = 1, .columns = columns, .y = y.data(), .mean = &mean, .rstd = &rstd});
+  float mean, inv_std;
+  LayerNormForward({.x = x.data(),
+                    .rows = 1,
+                    .columns = columns,
+                    .y = y.data(),
+                    .mean = &mean,
+                    .inv_std = &inv_std});
   const std::vector<double> ones(x.size(), 1.0), zeros(x.size(), 0.0);
-  const auto want =
-      reference::RowNorm(Wide(x.data(), columns), ones, zeros, static_cast<double>(1e-5f), true);
+  const auto want = reference::RowNorm(Wide(x.data(), columns), ones, zeros, 1e-5, true);
   EXPECT_TRUE(std::abs(static_cast<double>(mean) - want.mean) <= kFloatEps * want.mean);
   // The mean is off by up to half an ulp of 1e4, whose square adds to the variance: 2.4e-7.
-  EXPECT_TRUE(std::abs(static_cast<double>(rstd) - want.rstd) <= 1e-6 * want.rstd);
+  EXPECT_TRUE(std::abs(static_cast<double>(inv_std) - want.inv_std) <= 1e-6 * want.inv_std);
 }
 
 TEST_P(RowNormTest, HugeAndTinyValuesStayFinite) {
@@ -234,16 +237,15 @@ TEST_P(RowNormTest, HugeAndTinyValuesStayFinite) {
     for (float& v : x) v *= size;
     for (const bool centred : {true, false}) {
       std::vector<float> y(x.size(), kNan), dx(x.size(), kNan);
-      float mean = 0.0f, rstd = kNan;
+      float mean = 0.0f, inv_std = kNan;
       Forward(centred, {.x = x.data(),
                         .rows = 1,
                         .columns = columns,
                         .y = y.data(),
                         .mean = &mean,
-                        .rstd = &rstd});
+                        .inv_std = &inv_std});
       const std::vector<double> ones(x.size(), 1.0), zeros(x.size(), 0.0);
-      const auto want = reference::RowNorm(Wide(x.data(), columns), ones, zeros,
-                                           static_cast<double>(1e-5f), centred);
+      const auto want = reference::RowNorm(Wide(x.data(), columns), ones, zeros, 1e-5, centred);
       for (size_t c = 0; c < x.size(); ++c) {
         ASSERT_TRUE(std::abs(static_cast<double>(y[c]) - want.y[c]) <= kTolerance) << c;
       }
@@ -252,7 +254,7 @@ TEST_P(RowNormTest, HugeAndTinyValuesStayFinite) {
       Backward(centred, {.x = x.data(),
                          .dy = dy.data(),
                          .mean = &mean,
-                         .rstd = &rstd,
+                         .inv_std = &inv_std,
                          .rows = 1,
                          .columns = columns,
                          .dx = dx.data(),
@@ -290,7 +292,7 @@ TEST_P(RowNormTest, StoresPastTheCachesChangeNothing) {
       SCOPED_TRACE(testing::Message() << columns << " columns, offset " << offset);
       const int64_t rows = 11, size = rows * columns;
       const std::vector<float> x = Normals(size, /*seed=*/15), dy = Normals(size, /*seed=*/16);
-      std::vector<float> mean(11), rstd(11);
+      std::vector<float> mean(11), inv_std(11);
       std::vector<std::vector<float>> y, dx;
       for (const bool stream : {false, true}) {
         std::vector<Line> y_lines(30), dx_lines(30);
@@ -301,12 +303,12 @@ TEST_P(RowNormTest, StoresPastTheCachesChangeNothing) {
                           .columns = columns,
                           .y = y_data,
                           .mean = mean.data(),
-                          .rstd = rstd.data(),
+                          .inv_std = inv_std.data(),
                           .stream = stream});
         LayerNormBackward({.x = x.data(),
                            .dy = dy.data(),
                            .mean = mean.data(),
-                           .rstd = rstd.data(),
+                           .inv_std = inv_std.data(),
                            .rows = rows,
                            .columns = columns,
                            .dx = dx_data,
@@ -350,13 +352,13 @@ TEST_P(RowNormTest, SumsHaveTheOrderOfSixteenVirtualLanes) {
   for (const int64_t columns : {5, 16, 40, 2048, 5003}) {
     const std::vector<float> x = Normals(columns, /*seed=*/11, 2.0);
     std::vector<float> y(x.size());
-    float mean, rstd;
+    float mean, inv_std;
     LayerNormForward({.x = x.data(),
                       .rows = 1,
                       .columns = columns,
                       .y = y.data(),
                       .mean = &mean,
-                      .rstd = &rstd});
+                      .inv_std = &inv_std});
     const auto at = [&](int64_t i) { return x[static_cast<size_t>(i)]; };
     const auto n = static_cast<double>(columns);
     const double sum =
@@ -367,10 +369,9 @@ TEST_P(RowNormTest, SumsHaveTheOrderOfSixteenVirtualLanes) {
       return std::fma(d, d, acc);
     });
     EXPECT_EQ(mean, want_mean);
-    const auto want_rstd =
-        static_cast<float>(1.0 / std::sqrt(squares / n + static_cast<double>(1e-5f)));
+    const auto want_inv_std = static_cast<float>(1.0 / std::sqrt(squares / n + 1e-5));
     // Without fused multiply-add the squares round twice.
-    EXPECT_TRUE(rstd == want_rstd || !testing_arrays::HasFma());
+    EXPECT_TRUE(inv_std == want_inv_std || !testing_arrays::HasFma());
   }
 }
 
@@ -381,7 +382,7 @@ TEST(RowNormBitsTest, SameOnEveryTargetWithFma) {
   const std::vector<float> dy = Normals(rows * columns, /*seed=*/13);
   const std::vector<float> gamma = Normals(columns, /*seed=*/14);
   testing_arrays::ExpectSameBitsOnFmaTargets([&] {
-    std::vector<float> y(x.size()), dx(x.size()), mean(19), rstd(19);
+    std::vector<float> y(x.size()), dx(x.size()), mean(19), inv_std(19);
     std::vector<double> dgamma(205), dbeta(205);
     LayerNormForward({.x = x.data(),
                       .rows = rows,
@@ -389,11 +390,11 @@ TEST(RowNormBitsTest, SameOnEveryTargetWithFma) {
                       .gamma = gamma.data(),
                       .y = y.data(),
                       .mean = mean.data(),
-                      .rstd = rstd.data()});
+                      .inv_std = inv_std.data()});
     LayerNormBackward({.x = x.data(),
                        .dy = dy.data(),
                        .mean = mean.data(),
-                       .rstd = rstd.data(),
+                       .inv_std = inv_std.data(),
                        .gamma = gamma.data(),
                        .rows = rows,
                        .columns = columns,

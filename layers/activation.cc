@@ -22,7 +22,7 @@ int64_t Work(ActivationKind kind) {
 constexpr float kSoftplusIsLinear = 16.0f;
 
 OnnxGraph::Value ExportSoftplus(OnnxGraph& graph, const kernels::ActivationSpec& spec,
-                            const OnnxGraph::Value& x) {
+                                const OnnxGraph::Value& x) {
   const OnnxGraph::Value t = spec.beta == 1.0f ? x : graph.Add("Mul", {x, graph.Scalar(spec.beta)});
   OnnxGraph::Value y = graph.Add("Softplus", {t});
   if (spec.beta != 1.0f) y = graph.Add("Div", {y, graph.Scalar(spec.beta)});

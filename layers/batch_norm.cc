@@ -1,24 +1,330 @@
-// layers/batch_norm.cc — all tensors are seen as (R, C).
-//   forward   xhat = (x - mean) * inv_std        mean, inv_std over R, per channel; inv_std = 1 /
-//   sqrt(var + eps)
-//             y    = act(gamma * xhat + beta (+ add))
+// layers/batch_norm.cc — all tensors are seen as (R, C), R the rows of the global batch.
+//   forward   xhat = (x - mean) * inv_std        mean, inv_std over R, per channel
+//             y    = act(gamma * xhat + beta + add)         inv_std = 1 / sqrt(var + eps)
 //   backward  dz   = dy where act let through,  d_add = dz
 //             dbeta = sum dz,  dgamma = sum dz * xhat
 //             dx   = gamma * inv_std * (dz - dbeta / R - xhat * dgamma / R)
-//   running statistics are constants: dx = gamma * inv_std * dz
+//   By the running statistics, which are constants: dx = gamma * inv_std * dz.
+//   add and act only where they were fused.
 #include "layers/batch_norm.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <vector>
 
-#include "engine/base/check.h"
+#include "engine/base/text.h"
 #include "engine/ops/batch_moments.h"
 #include "engine/ops/batch_norm.h"
-#include "layers/graph_ops.h"
+#include "layers/onnx_ops.h"
+#include "layers/rows.h"
 
 namespace lockstep {
+namespace {
+
+using kernels::Activation;
+
+double MomentumOf(const BatchNormOptions& options) {
+  return options.momentum.value_or(options.convention == Convention::kKeras ? 0.99 : 0.1);
+}
+
+struct RunningStates {
+  State mean, var, batches;
+};
+
+// Inputs: x, gamma, beta (or nothing), then what was fused.
+class NormOperation : public Operation {
+ public:
+  NormOperation(const BatchNormOptions& options, RunningStates running)
+      : options_(options), running_(running) {}
+
+ protected:
+  Declaration DeclareNorm(const TensorSpec& x, const Fused& fused) const {
+    Declaration declared{.outputs = {x},
+                         .reads_x = {true, true, true},
+                         // Without an added tensor the mask is computed again from x.
+                         .reads_y = {fused.add >= 0 && fused.activation != Activation::kNone},
+                         .dx_may_overwrite_dy = true,
+                         .accumulates_dx = {false, true, true},
+                         .flops = 8.0 * static_cast<double>(x.shape.size()),
+                         .applies = {.add = true, .activation = true}};
+    if (fused.add >= 0) {
+      declared.passes_dy.resize(static_cast<size_t>(fused.add) + 1, false);
+      declared.passes_dy.back() = fused.activation == Activation::kNone;
+    }
+    return declared;
+  }
+
+  void BookNorm(const TensorSpec& x, Booking& booking) {
+    fused_ = booking.fused();
+    channels_ = x.shape.channels();
+    rows_ = booking.CutRows(x.shape.rows_per_sample());
+    mean_ = booking.Book(channels_, Life::kStep);
+    inv_std_ = booking.Book(channels_, Life::kStep);
+    if (!booking.options().training) return;
+    const int64_t blocks =
+        RowGrid::MaxBlocks(x.shape.batch(), x.shape.rows_per_sample(), booking.options().shards);
+    gradient_sums_ = booking.Book<double>(ops::MomentPartialsSize(blocks, channels_), Life::kCall);
+    gradient_means_ = booking.Book(2 * channels_, Life::kCall);
+  }
+
+  ops::NormalizeArgs NormalizeArgs(const Step& step, const Operands& o) const {
+    return {.x = o.x_f32(0),
+            .affine = Affine(step, o),
+            .epilogue = {.add = fused_.add < 0 ? nullptr : o.x_f32(fused_.add),
+                         .add_stride = channels_,
+                         .activation = fused_.activation},
+            .y = o.y_f32()};
+  }
+
+  ops::BatchNormGradientArgs GradientArgs(const Step& step, const Operands& o,
+                                          bool by_batch) const {
+    float* d_add = fused_.add < 0 ? nullptr : o.dx_f32(fused_.add);
+    const bool passed = d_add == o.dy_f32();  // its gradient lies there already
+    return {.x = o.x_f32(0),
+            .y = o.y_f32(),
+            .dy = o.dy_f32(),
+            .affine = Affine(step, o),
+            .activation = fused_.activation,
+            .training = by_batch,
+            .dx = o.dx_f32(0),
+            .d_add = passed ? nullptr : d_add,
+            .dgamma = o.dx_f32(1),
+            .dbeta = o.dx_f32(2),
+            .accumulate = o.accumulate(1)};
+  }
+
+  kernels::ChannelAffine Affine(const Step& step, const Operands& o) const {
+    return {
+        .mean = step[mean_], .inv_std = step[inv_std_], .gamma = o.x_f32(1), .beta = o.x_f32(2)};
+  }
+  using Operation::Affine;
+
+  void UseRunning(const Step& step) const {
+    const float *mean = step.state(running_.mean), *var = step.state(running_.var);
+    for (int64_t c = 0; c < channels_; ++c) {
+      step[mean_][c] = mean[c];
+      step[inv_std_][c] =
+          static_cast<float>(1.0 / std::sqrt(static_cast<double>(var[c]) + options_.eps));
+    }
+  }
+
+  BatchNormOptions options_;
+  RunningStates running_;
+  Fused fused_;
+  int64_t channels_ = 0;
+  Rows rows_;
+  Buffer<float> mean_, inv_std_;  // of the step: the batch's, or the running ones
+  Buffer<double> gradient_sums_;
+  Buffer<float> gradient_means_;
+};
+
+// ---- By the statistics of the batch: training, and evaluation where none are kept.
+class NormByBatch final : public NormOperation {
+ public:
+  using NormOperation::NormOperation;
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                              const PlanOptions& options) const override {
+    Declaration declared = DeclareNorm(x[0], fused);
+    const int64_t blocks =
+        RowGrid::MaxBlocks(x[0].shape.batch(), x[0].shape.rows_per_sample(), options.shards);
+    declared.takes_moments =
+        TensorSpec{Shape{ops::MomentPartialsSize(blocks, x[0].shape.channels())}, DType::kF64};
+    declared.ignores_shift = true;
+    return declared;
+  }
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override {
+    BookNorm(x[0], booking);
+    rows_per_sample_ = x[0].shape.rows_per_sample();
+    training_ = booking.options().training;
+    variance_ = booking.Book<double>(channels_, Life::kCall);
+    if (fused_.moments_of_x < 0) {
+      const int64_t blocks =
+          RowGrid::MaxBlocks(x[0].shape.batch(), rows_per_sample_, booking.options().shards);
+      moments_ = booking.Book<double>(ops::MomentPartialsSize(blocks, channels_), Life::kCall);
+    }
+    const int ranks = booking.options().ranks;
+    if (ranks > 1) {
+      all_ranks_ = booking.Book<double>(ranks * 2 * channels_, Life::kCall);
+      rank_rows_.resize(static_cast<size_t>(ranks));
+    }
+  }
+
+  Result<Admission> Admit(const BatchCut& cut) const override {
+    if (!training_ || cut.step_samples() * rows_per_sample_ > 1) return Admission::kRun;
+    switch (options_.single_value) {
+      case SingleValuePolicy::kError:
+        break;
+      case SingleValuePolicy::kSkip:
+        return Admission::kSkip;
+      case SingleValuePolicy::kRunning:
+        return Admission::kRun;
+    }
+    return Status::Invalid(
+        "training over a single value per channel (batch of 1) has no variance to normalise by; "
+        "use batches of 2 or more, drop the last partial batch, or set the single-value policy to "
+        "'skip' or 'running'");
+  }
+
+  void Forward(const Step& step, const Operands& o) override {
+    const RowGrid& rows = step.rows(rows_);
+    if (!ByBatch(step)) {
+      UseRunning(step);
+      return ops::NormalizeBatch(step.ctx, rows, channels_, NormalizeArgs(step, o));
+    }
+    double* moments = fused_.moments_of_x < 0 ? step[moments_] : Moments(o);
+    if (fused_.moments_of_x < 0) ops::BatchMoments(step.ctx, o.x_f32(0), channels_, rows, moments);
+    ops::MergeMoments(step.ctx, rows, channels_, moments);
+    if (const double* all = Gather(step, moments); all != moments) {
+      for (size_t r = 0; r < rank_rows_.size(); ++r)
+        rank_rows_[r] = step.cut.SamplesOfRank(static_cast<int64_t>(r)) * rows_per_sample_;
+      ops::MergeRankMoments(step[all_ranks_], rank_rows_, channels_);
+      moments = step[all_ranks_];
+    }
+    const int64_t count = step.cut.step_samples() * rows_per_sample_;
+    ops::FinishMoments(
+        step.ctx, count, channels_, moments, options_.eps,
+        {.mean = step[mean_], .inv_std = step[inv_std_], .variance = step[variance_]});
+    ops::NormalizeBatch(step.ctx, rows, channels_, NormalizeArgs(step, o));
+    if (training_ && options_.track_running_stats) UpdateRunning(step, count);
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    const RowGrid& rows = step.rows(rows_);
+    const ops::BatchNormGradientArgs args = GradientArgs(step, o, ByBatch(step));
+    double* sums = step[gradient_sums_];
+    ops::GradientSums(step.ctx, rows, channels_, args, sums);
+    ops::MergeGradientSums(step.ctx, rows, channels_, args, sums);
+    if (args.training) {
+      if (const double* all = Gather(step, sums); all != sums) {
+        ops::MergeRankSums(step[all_ranks_], static_cast<int64_t>(rank_rows_.size()), channels_);
+        sums = step[all_ranks_];
+      }
+      ops::GradientMeans(step.ctx, step.cut.step_samples() * rows_per_sample_, channels_, sums,
+                         step[gradient_means_]);
+    }
+    ops::InputGradient(step.ctx, rows, channels_, args, step[gradient_means_]);
+  }
+
+  Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    std::vector<int64_t> axes(static_cast<size_t>(x[0].shape.rank()) - 1);
+    std::iota(axes.begin(), axes.end(), 0);
+    return ScaleAndShift(graph, Standardize(graph, x[0], axes, options_.eps), x[1], x[2]);
+  }
+
+ private:
+  // A single value gets here in training only under policy kRunning.
+  bool ByBatch(const Step& step) const {
+    return !training_ || step.cut.step_samples() * rows_per_sample_ > 1;
+  }
+  double* Moments(const Operands& o) const {
+    return static_cast<double*>(const_cast<void*>(o.x(fused_.moments_of_x).data()));
+  }
+
+  // (2, C) of every rank; of this process alone where there is no other.
+  const double* Gather(const Step& step, const double* mine) const {
+    if (step.ranks == nullptr || step.ranks->size() == 1) return mine;
+    const auto count = static_cast<size_t>(2 * channels_);
+    double* all = step[all_ranks_];
+    step.Expect(
+        step.ranks->AllGather(std::as_bytes(std::span(mine, count)),
+                              std::as_writable_bytes(std::span(all, count * rank_rows_.size()))));
+    return all;
+  }
+
+  void UpdateRunning(const Step& step, int64_t rows) const {
+    double rate = options_.convention == Convention::kKeras ? 1.0 - MomentumOf(options_)
+                                                            : MomentumOf(options_);
+    const int64_t batches = ++*step.state<int64_t>(running_.batches);
+    if (options_.cumulative) rate = 1.0 / static_cast<double>(batches);
+    const bool unbiased = options_.convention == Convention::kTorch;
+    const double correction =
+        unbiased ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1.0;
+    const float* mean = step[mean_];
+    const double* variance = step[variance_];
+    float *running_mean = step.state(running_.mean), *running_var = step.state(running_.var);
+    for (int64_t c = 0; c < channels_; ++c) {
+      running_mean[c] = static_cast<float>((1.0 - rate) * running_mean[c] + rate * mean[c]);
+      running_var[c] =
+          static_cast<float>((1.0 - rate) * running_var[c] + rate * correction * variance[c]);
+    }
+  }
+
+  int64_t rows_per_sample_ = 1;
+  bool training_ = true;
+  Buffer<double> variance_;  // of the batch, biased
+  Buffer<double> moments_;   // of each row block, where no producer takes them
+  Buffer<double> all_ranks_;
+  std::vector<int64_t> rank_rows_;
+};
+
+// ---- By the running statistics: evaluation, and training where it is frozen.
+class NormByRunning final : public NormOperation {
+ public:
+  using NormOperation::NormOperation;
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                              const PlanOptions& options) const override {
+    Declaration declared = DeclareNorm(x[0], fused);
+    declared.is_affine = !options.training;
+    return declared;
+  }
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override { BookNorm(x[0], booking); }
+
+  void Forward(const Step& step, const Operands& o) override {
+    UseRunning(step);
+    ops::NormalizeBatch(step.ctx, step.rows(rows_), channels_, NormalizeArgs(step, o));
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    const RowGrid& rows = step.rows(rows_);
+    const ops::BatchNormGradientArgs args = GradientArgs(step, o, /*by_batch=*/false);
+    if (args.dgamma != nullptr || args.dbeta != nullptr) {
+      ops::GradientSums(step.ctx, rows, channels_, args, step[gradient_sums_]);
+      ops::MergeGradientSums(step.ctx, rows, channels_, args, step[gradient_sums_]);
+    }
+    ops::InputGradient(step.ctx, rows, channels_, args, step[gradient_means_]);
+  }
+
+  // gamma (x - mean) inv_std + beta = scale x + shift
+  void Affine(const Step& step, const Operands& o, float* scale, float* shift) const override {
+    const float *gamma = o.x_f32(1), *beta = o.x_f32(2);
+    const float *mean = step.state(running_.mean), *var = step.state(running_.var);
+    const int64_t channels = o.y().shape().size();
+    for (int64_t c = 0; c < channels; ++c) {
+      const double inv_std = 1.0 / std::sqrt(static_cast<double>(var[c]) + options_.eps);
+      const double factor = inv_std * (gamma == nullptr ? 1.0 : gamma[c]);
+      scale[c] = static_cast<float>(factor);
+      shift[c] = static_cast<float>((beta == nullptr ? 0.0 : beta[c]) - factor * mean[c]);
+    }
+  }
+
+  Result<OnnxGraph::Value> Export(const Step& step, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    const Shape channel{channels_};
+    const std::vector<float> ones(static_cast<size_t>(channels_), 1.0f), zeros(ones.size(), 0.0f);
+    const auto given = [&](const OnnxGraph::Value& value, const char* name,
+                           const std::vector<float>& instead) {
+      return value.name.empty() ? graph.AddConstant(name, channel, instead) : value;
+    };
+    // The operator wants the channels second.
+    const OnnxGraph::Value rows = graph.Reshape(x[0], {x[0].shape.rows(), channels_});
+    const OnnxGraph::Value y =
+        graph.Add("BatchNormalization",
+                  {rows, given(x[1], "weight", ones), given(x[2], "bias", zeros),
+                   graph.AddConstant("running_mean", channel, step.state(running_.mean)),
+                   graph.AddConstant("running_var", channel, step.state(running_.var))},
+                  {{"epsilon", static_cast<float>(options_.eps)}});
+    return graph.Reshape(y, x[0].shape);
+  }
+};
+
+}  // namespace
 
 const char* NameOf(Convention convention) {
   switch (convention) {
@@ -32,237 +338,35 @@ const char* NameOf(Convention convention) {
   return "?";
 }
 
-Result<Bound> BatchNorm::Bind(const Shape& in, Planner& plan) {
-  if (in.rank() < 2) return Status::Invalid("takes (batch, ..., channels), not " + in.ToString());
-  const double momentum = Momentum();
-  if (!(momentum >= 0.0 && momentum <= 1.0)) {
+Result<Value> BatchNorm::Build(Graph& graph, Value x) const {
+  LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
+  LOCKSTEP_TRY(CheckEps(options_.eps));
+  const double momentum = MomentumOf(options_);
+  if (!(momentum >= 0.0 && momentum <= 1.0))
     return Status::Invalid("momentum must lie in [0, 1], not " + std::to_string(momentum));
-  }
-  if (!(options_.eps > 0.0))
-    return Status::Invalid("eps must be positive, not " + std::to_string(options_.eps));
-  if (!options_.track_running_stats && options_.single_value == SingleValuePolicy::kRunning) {
+  if (!options_.track_running_stats && options_.single_value == SingleValuePolicy::kRunning)
     return Status::Invalid("single-value policy 'running' needs track_running_stats");
-  }
-  channels_ = in.channels();
-  rows_per_sample_ = in.rows_per_sample();
-  const Shape channel{channels_};
+  const Shape channel{graph.shape(x).channels()};
+  Value gamma, beta;
   if (options_.affine) {
-    gamma_ = plan.AddParameter("weight", channel, Init::Constant(1.0f), Decay::kNo);
-    beta_ = plan.AddParameter("bias", channel, Init::Constant(0.0f), Decay::kNo);
+    LOCKSTEP_TRY_ASSIGN(gamma,
+                        graph.AddParameter("weight", channel, Init::Constant(1.0f), Decay::kNo));
+    LOCKSTEP_TRY_ASSIGN(beta,
+                        graph.AddParameter("bias", channel, Init::Constant(0.0f), Decay::kNo));
   }
+  RunningStates running;
   if (options_.track_running_stats) {
-    running_mean_ = plan.AddState("running_mean", channel, 0.0f);
-    running_var_ = plan.AddState("running_var", channel, 1.0f);
-    batches_ = plan.AddState("num_batches_tracked", {}, 0.0f);
+    LOCKSTEP_TRY_ASSIGN(running.mean, graph.AddState("running_mean", channel, DType::kF32, 0.0));
+    LOCKSTEP_TRY_ASSIGN(running.var, graph.AddState("running_var", channel, DType::kF32, 1.0));
+    LOCKSTEP_TRY_ASSIGN(running.batches,
+                        graph.AddState("num_batches_tracked", {}, DType::kI64, 0.0));
   }
-  plan.RecordNorm(NameOf(options_.convention), Momentum(), options_.eps);
-  grid_ = std::make_unique<RowGrid>(in.batch(), rows_per_sample_, plan.shards());
-  const int64_t partials = ops::MomentPartialsSize(
-      RowGrid::MaxBlocks(in.batch(), rows_per_sample_, plan.shards()), channels_);
-  mean_ = plan.Book(channels_, Life::kStep);
-  inv_std_ = plan.Book(channels_, Life::kStep);
-  variance_ = plan.Book<double>(channels_, Life::kCall);
-  // The layer in front may fill these while it runs, so they live from its time on.
-  moments_ =
-      plan.BookBetween<double>(partials, {plan.previous_begin(), false}, {plan.now(), false});
-  if (plan.training()) {
-    gradient_sums_ = plan.Book<double>(partials, Life::kCall);
-    gradient_means_ = plan.Book(2 * channels_, Life::kCall);
-  }
-  const bool relu = activation_ != kernels::Activation::kNone;
-  return Bound{
-      .out = in,
-      .needs_x = true,
-      .needs_y = adds_ && relu,  // without an added tensor the mask is computed again from x
-      .dx_may_be_dy = true,
-      .flops = 8.0 * static_cast<double>(in.size())};
-}
-
-double BatchNorm::Momentum() const {
-  return options_.momentum.value_or(options_.convention == Convention::kKeras ? 0.99 : 0.1);
-}
-
-bool BatchNorm::UsesBatch(const Step& step, int64_t samples) const {
-  if (!step.training()) return !options_.track_running_stats;
-  return samples * rows_per_sample_ >
-         1;  // Admit let a single value through only under policy kRunning
-}
-
-void BatchNorm::Forward(const Step& step, ConstTensor x, Tensor y) { Run(step, x, nullptr, y); }
-
-void BatchNorm::ForwardAdd(const Step& step, ConstTensor x, ConstTensor add, Tensor y) {
-  Run(step, x, add.f32(), y);
-}
-
-void BatchNorm::Run(const Step& step, ConstTensor x, const float* add, Tensor y) {
-  const int64_t samples = x.shape().batch();
-  grid_->SetSamples(samples);
-  ops::NormalizeArgs args{
-      .x = x.f32(),
-      .affine = {.mean = step[mean_],
-                 .inv_std = step[inv_std_],
-                 .gamma = step.value(gamma_),
-                 .beta = step.value(beta_)},
-      .epilogue = {.add = add, .add_stride = channels_, .activation = activation_},
-      .y = y.f32()};
-  if (!UsesBatch(step, samples)) {
-    const float* mean = step[running_mean_];
-    const float* var = step[running_var_];
-    for (int64_t c = 0; c < channels_; ++c) {
-      step[mean_][c] = mean[c];
-      step[inv_std_][c] =
-          static_cast<float>(1.0 / std::sqrt(static_cast<double>(var[c]) + options_.eps));
-    }
-    ops::NormalizeBatch(step.ctx, *grid_, channels_, args);
-    return;
-  }
-  const ops::BatchStatistics statistics{
-      .mean = step[mean_], .inv_std = step[inv_std_], .variance = step[variance_]};
-  if (moments_taken_) {
-    ops::MergeMoments(step.ctx, *grid_, channels_, step[moments_]);
-    ops::FinishMoments(step.ctx, grid_->rows(), channels_, step[moments_], options_.eps,
-                       statistics);
-    ops::NormalizeBatch(step.ctx, *grid_, channels_, args);
-  } else {
-    ops::BatchNormForward(step.ctx, *grid_, channels_, options_.eps, args, statistics,
-                          step[moments_]);
-  }
-  moments_taken_ = false;
-  if (step.training() && options_.track_running_stats) UpdateRunning(step, grid_->rows());
-}
-
-void BatchNorm::UpdateRunning(const Step& step, int64_t rows) {
-  double rate = options_.convention == Convention::kKeras ? 1.0 - Momentum() : Momentum();
-  float& batches = *step[batches_];
-  batches += 1.0f;
-  if (options_.cumulative) rate = 1.0 / static_cast<double>(batches);
-  const bool unbiased = options_.convention == Convention::kTorch;
-  const double correction =
-      unbiased ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1.0;
-  const float* mean = step[mean_];
-  const double* variance = step[variance_];
-  float* running_mean = step[running_mean_];
-  float* running_var = step[running_var_];
-  for (int64_t c = 0; c < channels_; ++c) {
-    running_mean[c] = static_cast<float>((1.0 - rate) * running_mean[c] + rate * mean[c]);
-    running_var[c] =
-        static_cast<float>((1.0 - rate) * running_var[c] + rate * correction * variance[c]);
-  }
-}
-
-void BatchNorm::Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
-                         Tensor dx) {
-  RunBackward(step, x, y, dy, dx, nullptr);
-}
-
-void BatchNorm::BackwardAdd(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
-                            Tensor dx, Tensor d_add) {
-  RunBackward(step, x, y, dy, dx, d_add.f32());
-}
-
-void BatchNorm::RunBackward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
-                            Tensor dx, float* d_add) {
-  const int64_t samples = dy.shape().batch();
-  grid_->SetSamples(samples);
-  ops::BatchNormBackward(step.ctx, *grid_, channels_,
-                         {.x = x.f32(),
-                          .y = y.empty() ? nullptr : y.f32(),
-                          .dy = dy.f32(),
-                          .affine = {.mean = step[mean_],
-                                     .inv_std = step[inv_std_],
-                                     .gamma = step.value(gamma_),
-                                     .beta = step.value(beta_)},
-                          .activation = activation_,
-                          .training = UsesBatch(step, samples),
-                          .dx = dx.empty() ? nullptr : dx.f32(),
-                          .d_add = d_add,
-                          .dgamma = step.gradient(gamma_),
-                          .dbeta = step.gradient(beta_),
-                          .accumulate = step.accumulate},
-                         step[gradient_sums_], step[gradient_means_]);
-}
-
-Result<Admission> BatchNorm::Admit(int64_t samples, Mode mode) const {
-  if (mode != Mode::kTrain || samples * rows_per_sample_ > 1) return Admission::kRun;
-  switch (options_.single_value) {
-    case SingleValuePolicy::kError:
-      break;
-    case SingleValuePolicy::kSkip:
-      return Admission::kSkip;
-    case SingleValuePolicy::kRunning:
-      return Admission::kRun;
-  }
-  return Status::Invalid(
-      "training over a single value per channel (batch of 1) has no variance to normalise by; use "
-      "batches of 2 or more, "
-      "drop the last partial batch, or set the single-value policy to 'skip' or 'running'");
-}
-
-bool BatchNorm::FuseActivation(kernels::Activation activation) {
-  if (activation_ != kernels::Activation::kNone) return false;
-  activation_ = activation;
-  return true;
-}
-
-bool BatchNorm::FuseAdd() {
-  if (activation_ != kernels::Activation::kNone) return false;
-  adds_ = true;
-  return true;
-}
-
-std::span<const int64_t> BatchNorm::MomentRows(const Step& step, int64_t samples) {
-  if (!UsesBatch(step, samples)) return {};
-  grid_->SetSamples(samples);
-  moments_taken_ = true;
-  return grid_->boundaries();
-}
-
-void BatchNorm::TakeMoments(const Step& step, const float* y, int64_t row_begin, int64_t row_end,
-                            int64_t col_begin, int64_t col_end) {
-  const std::span<const int64_t> rows = grid_->boundaries();
-  auto block = std::lower_bound(rows.begin(), rows.end(), row_begin) - rows.begin();
-  for (; grid_->BlockRows(block).begin < row_end; ++block) {
-    ops::BlockMoments(y, channels_, channels_, *grid_, block, {col_begin, col_end}, step[moments_]);
-    if (grid_->BlockRows(block).end >= row_end) break;
-  }
-}
-
-// gamma * (x - mean) * inv_std + beta = scale * x + shift, with the running statistics
-void BatchNorm::Fold(const Step& step, float* scale, float* shift) const {
-  const float* gamma = step.value(gamma_);
-  const float* beta = step.value(beta_);
-  for (int64_t c = 0; c < channels_; ++c) {
-    const double inv_std =
-        1.0 / std::sqrt(static_cast<double>(step[running_var_][c]) + options_.eps);
-    const double factor = inv_std * (gamma == nullptr ? 1.0 : gamma[c]);
-    scale[c] = static_cast<float>(factor);
-    shift[c] =
-        static_cast<float>((beta == nullptr ? 0.0 : beta[c]) - factor * step[running_mean_][c]);
-  }
-}
-
-Result<Graph::Value> BatchNorm::Export(const Step& step, Graph& graph,
-                                       const Graph::Value& x) const {
-  const Shape channel{channels_};
-  if (!options_.track_running_stats) {
-    std::vector<int64_t> axes(static_cast<size_t>(x.shape.rank()) - 1);
-    std::iota(axes.begin(), axes.end(), 0);
-    const Graph::Value xhat = Standardize(graph, x, axes, options_.eps);
-    return ScaleAndShift(graph, xhat, step.value(gamma_), step.value(beta_));
-  }
-  const float* gamma = step.value(gamma_);
-  const float* beta = step.value(beta_);
-  const std::vector<float> ones(static_cast<size_t>(channels_), 1.0f), zeros(ones.size(), 0.0f);
-  // The operator wants the channels second.
-  const Graph::Value rows = graph.Reshape(x, {x.shape.rows(), channels_});
-  const Graph::Value y =
-      graph.Add("BatchNormalization",
-                {rows, graph.AddConstant("weight", channel, gamma == nullptr ? ones.data() : gamma),
-                 graph.AddConstant("bias", channel, beta == nullptr ? zeros.data() : beta),
-                 graph.AddConstant("running_mean", channel, step[running_mean_]),
-                 graph.AddConstant("running_var", channel, step[running_var_])},
-                {{"epsilon", static_cast<float>(options_.eps)}});
-  return graph.Reshape(y, x.shape);
+  graph.SetTrait("batch_norm", std::string(NameOf(options_.convention)) + " momentum=" +
+                                   TextOf(momentum) + " eps=" + TextOf(options_.eps));
+  const bool by_batch =
+      !options_.track_running_stats || (graph.training() && !graph.IsFrozen("weight"));
+  if (by_batch) return graph.Add(NormByBatch(options_, running), {x, gamma, beta});
+  return graph.Add(NormByRunning(options_, running), {x, gamma, beta});
 }
 
 }  // namespace lockstep

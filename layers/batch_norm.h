@@ -4,13 +4,10 @@
 #ifndef LOCKSTEP_LAYERS_BATCH_NORM_H_
 #define LOCKSTEP_LAYERS_BATCH_NORM_H_
 
-#include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 
 #include "engine/layer.h"
-#include "engine/parallel/shards.h"
 
 namespace lockstep {
 
@@ -43,54 +40,19 @@ struct BatchNormOptions {
 const char* NameOf(Convention convention);  // "torch", "keras", "lesson"
 
 // x (B, ..., C) -> y of the same shape. Parameters: weight (gamma), bias (beta), each (C). States:
-// running_mean, running_var (C), num_batches_tracked.
-class BatchNorm final : public Layer, public ChannelNorm {
+// running_mean, running_var (C) and num_batches_tracked (an i64). Statistics are of the whole
+// global batch, over all ranks. Where gamma is frozen nothing of it changes in training: it
+// normalises by the running statistics, as in Keras.
+class BatchNorm final : public Layer {
  public:
   explicit BatchNorm(BatchNormOptions options = {}) : options_(options) {}
 
   std::string kind() const override { return "BatchNorm"; }
   const BatchNormOptions& options() const { return options_; }
-
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
-  Result<Admission> Admit(int64_t samples, Mode mode) const override;
-
-  bool FuseActivation(kernels::Activation activation) override;
-  bool FuseAdd() override;
-  void ForwardAdd(const Step& step, ConstTensor x, ConstTensor add, Tensor y) override;
-  void BackwardAdd(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx,
-                   Tensor d_add) override;
-
-  ChannelNorm* AsChannelNorm() override { return options_.track_running_stats ? this : nullptr; }
-  std::span<const int64_t> MomentRows(const Step& step, int64_t samples) override;
-  void TakeMoments(const Step& step, const float* y, int64_t row_begin, int64_t row_end,
-                   int64_t col_begin, int64_t col_end) override;
-  void Fold(const Step& step, float* scale, float* shift) const override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  private:
-  double Momentum() const;
-  bool UsesBatch(const Step& step, int64_t samples) const;
-  void Run(const Step& step, ConstTensor x, const float* add, Tensor y);
-  void RunBackward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx,
-                   float* d_add);
-  void UpdateRunning(const Step& step, int64_t rows);
-
   BatchNormOptions options_;
-  int64_t channels_ = 0;
-  int64_t rows_per_sample_ = 1;
-  kernels::Activation activation_ = kernels::Activation::kNone;
-  bool adds_ = false;
-  Parameter gamma_, beta_;
-  State running_mean_, running_var_, batches_;
-  Buffer<float> mean_, inv_std_;  // of the step: the batch's, or the running ones
-  Buffer<double> variance_;       // of the batch, biased
-  Buffer<double> moments_;        // of each row block, from the layer in front or from here
-  Buffer<double> gradient_sums_;
-  Buffer<float> gradient_means_;
-  std::unique_ptr<RowGrid> grid_;
-  bool moments_taken_ = false;  // the layer in front fills moments_ in this step
 };
 
 }  // namespace lockstep

@@ -4,6 +4,7 @@
 #include "layers/bce_with_logits.h"
 
 #include "engine/kernels/elementwise/losses.h"
+#include "layers/loss_blocks.h"
 
 namespace lockstep {
 namespace {
@@ -17,47 +18,45 @@ Status Spread(const char* what, int64_t columns, std::vector<float>& values) {
                          std::to_string(columns) + " outputs");
 }
 
+class BinaryCrossEntropy final : public BlockwiseLoss {
+ public:
+  explicit BinaryCrossEntropy(BceWithLogitsLossOptions options)
+      : BlockwiseLoss(/*work=*/8), options_(std::move(options)) {}
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override {
+    BlockwiseLoss::Book(x, booking);
+    if (!options_.weight.empty()) weights_ = booking.Book(x[0].shape.size(), Life::kCall);
+  }
+
+ private:
+  double Run(const Step& step, int64_t first_row, const Block& block) const override {
+    kernels::BceOptions options{
+        .pos_weight = options_.pos_weight.empty() ? nullptr : options_.pos_weight.data()};
+    if (weights_.valid()) {
+      float* weights = step[weights_] + first_row * block.channels;
+      for (int64_t i = 0; i < block.rows * block.channels; ++i)
+        weights[i] = options_.weight[static_cast<size_t>(i % block.channels)];
+      options.weights = weights;
+    }
+    return kernels::BceWithLogits(block.y, static_cast<const float*>(block.target), block.rows,
+                                  block.channels, options, block.scale, block.dy);
+  }
+
+  BceWithLogitsLossOptions options_;
+  Buffer<float> weights_;  // (rows, columns), only where `weight` is given
+};
+
 }  // namespace
 
-Status BceWithLogitsLoss::Bind(const Shape& out, Planner& plan) {
+Status BceWithLogitsLoss::Build(Graph& graph, const std::string& name, Value y, Value target,
+                                double factor) const {
+  const Shape& out = graph.shape(y);
   if (out.rank() < 2)
     return Status::Invalid("takes logits of shape (batch, ..., outputs), not " + out.ToString());
-  columns_ = out.channels();
-  LOCKSTEP_TRY(Spread("weight", columns_, options_.weight));
-  LOCKSTEP_TRY(Spread("pos_weight", columns_, options_.pos_weight));
-  if (!options_.weight.empty()) weights_ = plan.Book(out.size(), Life::kCall);
-  blocks_.Bind(out, plan);
-  return Status::Ok();
-}
-
-double BceWithLogitsLoss::Run(const Step& step, IndexRange block, ConstTensor y, ConstTensor target,
-                              float scale, float* dy) const {
-  const int64_t offset = block.begin * columns_;
-  kernels::BceOptions options{
-      .pos_weight = options_.pos_weight.empty() ? nullptr : options_.pos_weight.data()};
-  if (weights_.valid()) {
-    float* weights = step[weights_] + offset;
-    for (int64_t i = 0; i < block.size() * columns_; ++i) {
-      weights[i] = options_.weight[static_cast<size_t>(i % columns_)];
-    }
-    options.weights = weights;
-  }
-  return kernels::BceWithLogits(y.f32() + offset, target.f32() + offset, block.size(), columns_,
-                                options, scale, dy == nullptr ? nullptr : dy + offset);
-}
-
-Result<LossSum> BceWithLogitsLoss::Forward(const Step& step, ConstTensor y, ConstTensor target) {
-  const double sum = blocks_.Sum(step, y.shape().batch(), 8 * y.size(), [&](IndexRange block) {
-    return Run(step, block, y, target, 0.0f, nullptr);
-  });
-  return LossSum{.sum = sum, .weight = static_cast<double>(y.size())};
-}
-
-void BceWithLogitsLoss::Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                                 Tensor dy) {
-  blocks_.ForEach(step, y.shape().batch(), 8 * y.size(), [&](IndexRange block) {
-    Run(step, block, y, target, static_cast<float>(scale), dy.f32());
-  });
+  BceWithLogitsLossOptions options = options_;
+  LOCKSTEP_TRY(Spread("weight", out.channels(), options.weight));
+  LOCKSTEP_TRY(Spread("pos_weight", out.channels(), options.pos_weight));
+  return graph.AddLoss(name, BinaryCrossEntropy(std::move(options)), {y, target}, factor);
 }
 
 }  // namespace lockstep

@@ -3,10 +3,10 @@
 #define LOCKSTEP_LAYERS_BCE_WITH_LOGITS_H_
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/loss.h"
-#include "layers/loss_blocks.h"
 
 namespace lockstep {
 
@@ -23,21 +23,13 @@ class BceWithLogitsLoss final : public Loss {
       : options_(std::move(options)) {}
 
   std::string kind() const override { return "BCEWithLogitsLoss"; }
-  Status Bind(const Shape& out, Planner& plan) override;
   DType target_dtype() const override { return DType::kF32; }
   Shape target_shape(const Shape& out) const override { return out; }
-  Result<LossSum> Forward(const Step& step, ConstTensor y, ConstTensor target) override;
-  void Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                Tensor dy) override;
+  Status Build(Graph& graph, const std::string& name, Value y, Value target,
+               double factor) const override;
 
  private:
-  double Run(const Step& step, IndexRange block, ConstTensor y, ConstTensor target, float scale,
-             float* dy) const;
-
   BceWithLogitsLossOptions options_;
-  int64_t columns_ = 0;
-  Buffer<float> weights_;  // (rows, columns), only where `weight` is given
-  LossBlocks blocks_;
 };
 
 }  // namespace lockstep

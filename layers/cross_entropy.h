@@ -4,10 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/loss.h"
-#include "layers/loss_blocks.h"
 
 namespace lockstep {
 
@@ -17,25 +17,22 @@ struct CrossEntropyLossOptions {
   int32_t ignored_index = -100;        // targets of this value count for nothing
 };
 
-// y (B, ..., C) scores, targets (B, ...) class ids in [0, C) as i32.
+// y (B, ..., C) scores, targets (B, ...) class ids in [0, C) as i32. An id out of range is an
+// error, found before anything is computed.
 class CrossEntropyLoss final : public Loss {
  public:
   explicit CrossEntropyLoss(CrossEntropyLossOptions options = {}) : options_(std::move(options)) {}
 
   std::string kind() const override { return "CrossEntropyLoss"; }
-  Status Bind(const Shape& out, Planner& plan) override;
   DType target_dtype() const override { return DType::kI32; }
   Shape target_shape(const Shape& out) const override {
     return Shape(out.dims().first(static_cast<size_t>(out.rank() - 1)));
   }
-  Result<LossSum> Forward(const Step& step, ConstTensor y, ConstTensor target) override;
-  void Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                Tensor dy) override;
+  Status Build(Graph& graph, const std::string& name, Value y, Value target,
+               double factor) const override;
 
  private:
   CrossEntropyLossOptions options_;
-  int64_t classes_ = 0;
-  LossBlocks blocks_;
 };
 
 }  // namespace lockstep

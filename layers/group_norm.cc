@@ -1,87 +1,114 @@
 // layers/group_norm.cc — a sample is seen as (rows, C); a group is C / G neighbouring channels of
 // all its rows.
-//   forward   xhat = (x - mean) * rstd            mean and rstd = 1 / sqrt(var + eps) of each group
-//   of each sample
-//             y    = gamma * xhat + beta          gamma and beta per channel
+//   forward   xhat = (x - mean) * inv_std      mean and inv_std = 1 / sqrt(var + eps) of each group
+//                                              of each sample
+//             y    = gamma * xhat + beta       gamma and beta per channel
 //   backward  dbeta = sum dy,  dgamma = sum dy * xhat       over samples and rows, in shards
-//             g = dy * gamma,  dx = rstd * (g - mean(g) - xhat * mean(g * xhat))      means over
-//             the group
+//             g = dy * gamma,  dx = inv_std * (g - mean(g) - xhat * mean(g * xhat))
+//                                                           means over the group
 #include "layers/group_norm.h"
 
-#include "layers/graph_ops.h"
+#include "engine/ops/group_norm.h"
+#include "layers/onnx_ops.h"
+#include "layers/rows.h"
 
 namespace lockstep {
+namespace {
 
-Result<Bound> GroupNorm::Bind(const Shape& in, Planner& plan) {
-  if (in.rank() < 2 || in.channels() < 1)
-    return Status::Invalid("takes (batch, ..., channels), not " + in.ToString());
-  if (!(options_.eps > 0.0))
-    return Status::Invalid("eps must be positive, not " + std::to_string(options_.eps));
-  channels_ = in.channels();
-  if (groups_ == 0) groups_ = channels_;
-  if (groups_ < 0 || channels_ % groups_ != 0) {
-    return Status::Invalid(std::to_string(groups_) + " groups do not divide the " +
-                           std::to_string(channels_) + " channels of " + in.ToString());
+// Inputs: x, gamma, beta (or nothing).
+class GroupNormOperation final : public Operation {
+ public:
+  GroupNormOperation(int64_t groups, double eps) : eps_(eps) { shape_.groups = groups; }
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {x[0]},
+                       .reads_x = {true, true},
+                       .dx_may_overwrite_dy = true,
+                       .accumulates_dx = {false, true, true},
+                       .flops = 8.0 * static_cast<double>(x[0].shape.size())};
   }
-  rows_per_sample_ = in.rows_per_sample();
-  shards_ = plan.shards();
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override {
+    const Shape& shape = x[0].shape;
+    shape_.positions = shape.rows_per_sample();
+    shape_.channels = shape.channels();
+    mean_ = booking.Book(shape.batch() * shape.channels(), Life::kStep);
+    inv_std_ = booking.Book(shape.batch() * shape.channels(), Life::kStep);
+    partials_ =
+        booking.Book<double>(ops::GroupNormPartialsSize(shape_, shape.batch()), Life::kCall);
+  }
+
+  void Forward(const Step& step, const Operands& o) override {
+    ops::GroupNormForward(step.ctx, step.cut, shape_,
+                          {.x = o.x_f32(0),
+                           .gamma = o.x_f32(1),
+                           .beta = o.x_f32(2),
+                           .eps = eps_,
+                           .y = o.y_f32(),
+                           .mean = step[mean_],
+                           .inv_std = step[inv_std_],
+                           .partials = step[partials_]});
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    ops::GroupNormBackward(step.ctx, step.cut, shape_,
+                           {.x = o.x_f32(0),
+                            .dy = o.dy_f32(),
+                            .mean = step[mean_],
+                            .inv_std = step[inv_std_],
+                            .gamma = o.x_f32(1),
+                            .dx = o.dx_f32(0),
+                            .dgamma = o.dx_f32(1),
+                            .dbeta = o.dx_f32(2),
+                            .accumulate = o.accumulate(1),
+                            .partials = step[partials_]});
+  }
+
+  Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    const Shape groups{x[0].shape.batch(), shape_.positions, shape_.groups,
+                       shape_.channels / shape_.groups};
+    const OnnxGraph::Value xhat = Standardize(graph, graph.Reshape(x[0], groups), {1, 3}, eps_);
+    return ScaleAndShift(graph, graph.Reshape(xhat, x[0].shape), x[1], x[2]);
+  }
+
+ private:
+  ops::GroupNormShape shape_;
+  double eps_;
+  Buffer<float> mean_, inv_std_;
+  Buffer<double> partials_;
+};
+
+}  // namespace
+
+Result<Value> GroupNorm::Build(Graph& graph, Value x) const {
+  LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
+  LOCKSTEP_TRY(CheckEps(options_.eps));
+  const int64_t channels = graph.shape(x).channels();
+  const int64_t groups = groups_ == 0 ? channels : groups_;
+  if (groups < 0 || channels % groups != 0) {
+    return Status::Invalid(std::to_string(groups) + " groups do not divide the " +
+                           std::to_string(channels) + " channels of " + graph.shape(x).ToString());
+  }
+  Value gamma, beta;
   if (options_.affine) {
-    gamma_ = plan.AddParameter("weight", {channels_}, Init::Constant(1.0f), Decay::kNo);
-    beta_ = plan.AddParameter("bias", {channels_}, Init::Constant(0.0f), Decay::kNo);
+    LOCKSTEP_TRY_ASSIGN(gamma,
+                        graph.AddParameter("weight", {channels}, Init::Constant(1.0f), Decay::kNo));
+    LOCKSTEP_TRY_ASSIGN(beta,
+                        graph.AddParameter("bias", {channels}, Init::Constant(0.0f), Decay::kNo));
   }
-  mean_ = plan.Book(in.batch() * channels_, Life::kStep);
-  rstd_ = plan.Book(in.batch() * channels_, Life::kStep);
-  partials_ = plan.Book<double>(ops::GroupNormPartialsSize(GroupShape(), in.batch()), Life::kCall);
-  return Bound{.out = in,
-               .needs_x = true,
-               .dx_may_be_dy = true,
-               .flops = 8.0 * static_cast<double>(in.size())};
+  return graph.Add(GroupNormOperation(groups, options_.eps), {x, gamma, beta});
 }
 
-ops::GroupNormShape GroupNorm::GroupShape() const {
-  return {.positions = rows_per_sample_, .channels = channels_, .groups = groups_};
-}
-
-void GroupNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
-  ops::GroupNormForward(step.ctx, BatchCut::Whole(x.shape().batch(), shards_), GroupShape(),
-                        {.x = x.f32(),
-                         .gamma = step.value(gamma_),
-                         .beta = step.value(beta_),
-                         .eps = options_.eps,
-                         .y = y.f32(),
-                         .mean = step[mean_],
-                         .inv_std = step[rstd_],
-                         .partials = step[partials_]});
-}
-
-void GroupNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor dy, Tensor dx) {
-  ops::GroupNormBackward(step.ctx, BatchCut::Whole(dy.shape().batch(), shards_), GroupShape(),
-                         {.x = x.f32(),
-                          .dy = dy.f32(),
-                          .mean = step[mean_],
-                          .inv_std = step[rstd_],
-                          .gamma = step.value(gamma_),
-                          .dx = dx.empty() ? nullptr : dx.f32(),
-                          .dgamma = step.gradient(gamma_),
-                          .dbeta = step.gradient(beta_),
-                          .accumulate = step.accumulate,
-                          .partials = step[partials_]});
-}
-
-Result<Graph::Value> GroupNorm::Export(const Step& step, Graph& graph,
-                                       const Graph::Value& x) const {
-  const Shape groups{x.shape.batch(), rows_per_sample_, groups_, channels_ / groups_};
-  const Graph::Value xhat = Standardize(graph, graph.Reshape(x, groups), {1, 3}, options_.eps);
-  return ScaleAndShift(graph, graph.Reshape(xhat, x.shape), step.value(gamma_), step.value(beta_));
-}
-
-Result<Bound> InstanceNorm::Bind(const Shape& in, Planner& plan) {
+Result<Value> InstanceNorm::Build(Graph& graph, Value x) const {
+  const Shape& in = graph.shape(x);
   if (in.rank() < 3 || in.rows_per_sample() < 2) {
     return Status::Invalid(
         "takes (batch, ..., channels) with more than one value per channel of a sample, not " +
         in.ToString() + ": a single value has no variance");
   }
-  return GroupNorm::Bind(in, plan);
+  return GroupNorm::Build(graph, x);
 }
 
 }  // namespace lockstep

@@ -9,7 +9,6 @@
 #include <string>
 
 #include "engine/layer.h"
-#include "engine/ops/group_norm.h"
 
 namespace lockstep {
 
@@ -26,22 +25,11 @@ class GroupNorm : public Layer {
       : groups_(groups), options_(options) {}
 
   std::string kind() const override { return "GroupNorm"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  private:
-  ops::GroupNormShape GroupShape() const;
-
   int64_t groups_;  // 0: one for every channel
   GroupNormOptions options_;
-  int64_t channels_ = 0;
-  int64_t rows_per_sample_ = 1;
-  int shards_ = 1;
-  Parameter gamma_, beta_;
-  Buffer<float> mean_, rstd_;
-  Buffer<double> partials_;
 };
 
 // Each channel of each sample on its own, over (...) of (B, ..., C). As in PyTorch it learns
@@ -51,7 +39,7 @@ class InstanceNorm final : public GroupNorm {
   explicit InstanceNorm(GroupNormOptions options = {.affine = false}) : GroupNorm(0, options) {}
 
   std::string kind() const override { return "InstanceNorm"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 };
 
 }  // namespace lockstep

@@ -6,7 +6,6 @@
 #include <string>
 
 #include "engine/loss.h"
-#include "layers/loss_blocks.h"
 
 namespace lockstep {
 
@@ -16,17 +15,13 @@ class HuberLoss final : public Loss {
   explicit HuberLoss(double delta = 1.0) : delta_(delta) {}
 
   std::string kind() const override { return "HuberLoss"; }
-  Status Bind(const Shape& out, Planner& plan) override;
   DType target_dtype() const override { return DType::kF32; }
   Shape target_shape(const Shape& out) const override { return out; }
-  Result<LossSum> Forward(const Step& step, ConstTensor y, ConstTensor target) override;
-  void Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                Tensor dy) override;
+  Status Build(Graph& graph, const std::string& name, Value y, Value target,
+               double factor) const override;
 
  private:
   double delta_;
-  int64_t columns_ = 0;
-  LossBlocks blocks_;
 };
 
 }  // namespace lockstep

@@ -1,69 +1,96 @@
 // layers/layer_norm.cc — x is seen as (R, C).
-//   forward   xhat = (x - mean) * rstd            mean and rstd = 1 / sqrt(var + eps) of each row
+//   forward   xhat = (x - mean) * inv_std      mean and inv_std = 1 / sqrt(var + eps) of each row
 //             y    = gamma * xhat + beta
 //   backward  dbeta = sum dy,  dgamma = sum dy * xhat       over rows, in shards
-//             g = dy * gamma,  dx = rstd * (g - mean(g) - xhat * mean(g * xhat))
+//             g = dy * gamma,  dx = inv_std * (g - mean(g) - xhat * mean(g * xhat))
 #include "layers/layer_norm.h"
 
 #include "engine/ops/row_norm.h"
-#include "layers/graph_ops.h"
+#include "layers/onnx_ops.h"
+#include "layers/rows.h"
 
 namespace lockstep {
+namespace {
 
-Result<Bound> LayerNorm::Bind(const Shape& in, Planner& plan) {
-  if (in.rank() < 2 || in.channels() < 1)
-    return Status::Invalid("takes (batch, ..., channels), not " + in.ToString());
-  if (!(options_.eps > 0.0))
-    return Status::Invalid("eps must be positive, not " + std::to_string(options_.eps));
-  channels_ = in.channels();
-  grid_ = std::make_unique<RowGrid>(in.batch(), in.rows_per_sample(), plan.shards());
+// Inputs: x, gamma, beta (or nothing).
+class LayerNormOperation final : public Operation {
+ public:
+  explicit LayerNormOperation(double eps) : eps_(eps) {}
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {x[0]},
+                       .reads_x = {true, true},
+                       .dx_may_overwrite_dy = true,
+                       .accumulates_dx = {false, true, true},
+                       .flops = 8.0 * static_cast<double>(x[0].shape.size())};
+  }
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override {
+    const Shape& shape = x[0].shape;
+    channels_ = shape.channels();
+    rows_ = booking.CutRows(shape.rows_per_sample());
+    if (!booking.options().training) return;
+    mean_ = booking.Book(shape.rows(), Life::kStep);
+    inv_std_ = booking.Book(shape.rows(), Life::kStep);
+    const int64_t blocks =
+        RowGrid::MaxBlocks(shape.batch(), shape.rows_per_sample(), booking.options().shards);
+    partials_ = booking.Book<double>(ops::RowNormPartialsSize(blocks, channels_), Life::kCall);
+  }
+
+  void Forward(const Step& step, const Operands& o) override {
+    ops::LayerNormForward(step.ctx, step.rows(rows_), channels_,
+                          {.x = o.x_f32(0),
+                           .gamma = o.x_f32(1),
+                           .beta = o.x_f32(2),
+                           .eps = eps_,
+                           .y = o.y_f32(),
+                           .mean = mean_.valid() ? step[mean_] : nullptr,
+                           .inv_std = inv_std_.valid() ? step[inv_std_] : nullptr});
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    ops::LayerNormBackward(step.ctx, step.rows(rows_), channels_,
+                           {.x = o.x_f32(0),
+                            .dy = o.dy_f32(),
+                            .mean = step[mean_],
+                            .inv_std = step[inv_std_],
+                            .gamma = o.x_f32(1),
+                            .dx = o.dx_f32(0),
+                            .dgamma = o.dx_f32(1),
+                            .dbeta = o.dx_f32(2),
+                            .accumulate = o.accumulate(1),
+                            .partials = step[partials_]});
+  }
+
+  Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    return ScaleAndShift(graph, Standardize(graph, x[0], {x[0].shape.rank() - 1}, eps_), x[1],
+                         x[2]);
+  }
+
+ private:
+  double eps_;
+  int64_t channels_ = 0;
+  Rows rows_;
+  Buffer<float> mean_, inv_std_;
+  Buffer<double> partials_;
+};
+
+}  // namespace
+
+Result<Value> LayerNorm::Build(Graph& graph, Value x) const {
+  LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
+  LOCKSTEP_TRY(CheckEps(options_.eps));
+  const Shape channel{graph.shape(x).channels()};
+  Value gamma, beta;
   if (options_.affine) {
-    gamma_ = plan.AddParameter("weight", {channels_}, Init::Constant(1.0f), Decay::kNo);
-    beta_ = plan.AddParameter("bias", {channels_}, Init::Constant(0.0f), Decay::kNo);
+    LOCKSTEP_TRY_ASSIGN(gamma,
+                        graph.AddParameter("weight", channel, Init::Constant(1.0f), Decay::kNo));
+    LOCKSTEP_TRY_ASSIGN(beta,
+                        graph.AddParameter("bias", channel, Init::Constant(0.0f), Decay::kNo));
   }
-  mean_ = plan.Book(in.rows(), Life::kStep);
-  rstd_ = plan.Book(in.rows(), Life::kStep);
-  if (plan.training()) {
-    const int64_t blocks = RowGrid::MaxBlocks(in.batch(), in.rows_per_sample(), plan.shards());
-    partials_ = plan.Book<double>(ops::RowNormPartialsSize(blocks, channels_), Life::kCall);
-  }
-  return Bound{.out = in,
-               .needs_x = true,
-               .dx_may_be_dy = true,
-               .flops = 8.0 * static_cast<double>(in.size())};
-}
-
-void LayerNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
-  grid_->SetSamples(x.shape().batch());
-  ops::LayerNormForward(step.ctx, *grid_, channels_,
-                        {.x = x.f32(),
-                         .gamma = step.value(gamma_),
-                         .beta = step.value(beta_),
-                         .eps = options_.eps,
-                         .y = y.f32(),
-                         .mean = step[mean_],
-                         .inv_std = step[rstd_]});
-}
-
-void LayerNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTensor dy, Tensor dx) {
-  grid_->SetSamples(dy.shape().batch());
-  ops::LayerNormBackward(step.ctx, *grid_, channels_,
-                         {.x = x.f32(),
-                          .dy = dy.f32(),
-                          .mean = step[mean_],
-                          .inv_std = step[rstd_],
-                          .gamma = step.value(gamma_),
-                          .dx = dx.empty() ? nullptr : dx.f32(),
-                          .dgamma = step.gradient(gamma_),
-                          .dbeta = step.gradient(beta_),
-                          .accumulate = step.accumulate,
-                          .partials = step[partials_]});
-}
-
-Result<Graph::Value> LayerNorm::Export(const Step& step, Graph& graph,
-                                       const Graph::Value& x) const {
-  const Graph::Value xhat = Standardize(graph, x, {x.shape.rank() - 1}, options_.eps);
-  return ScaleAndShift(graph, xhat, step.value(gamma_), step.value(beta_));
+  return graph.Add(LayerNormOperation(options_.eps), {x, gamma, beta});
 }
 
 }  // namespace lockstep

@@ -1,20 +1,24 @@
 // layers/linear.cc — x is seen as (R, K), y as (R, N).
-//   forward   y  = act(x W^T + b)
-//   backward  dz = dy where act let through
-//             dW = dz^T x,  db = sum dz      both summed over the batch in shards
+//   forward   y  = act(scale (x W^T + b) + add)    scale, add and act only where they were fused
+//   backward  dz = dy where act let through,  d_add = dz
+//             dW = dz^T x,  db = sum dz            both summed over the batch in shards
 //             dx = dz W
 #include "layers/linear.h"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
-#include "engine/base/check.h"
 #include "engine/kernels/elementwise/activation.h"
+#include "engine/kernels/elementwise/elementwise.h"
+#include "engine/ops/batch_moments.h"
+#include "engine/ops/elementwise.h"
 #include "engine/ops/product.h"
 #include "engine/parallel/shards.h"
+#include "layers/rows.h"
 
 namespace lockstep {
 namespace {
@@ -41,201 +45,234 @@ Init WeightInit(const LinearOptions& options, int64_t in, int64_t out) {
   return Init::Uniform(static_cast<float>(1.0 / std::sqrt(fan_in)) * options.init_scale);
 }
 
+// W^T, kept between steps: a product reads it in place. Where a network only predicts, a single
+// sample must not wait for W to be rearranged.
+class TransposedWeight final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> w, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {{Shape{w[0].shape[1], w[0].shape[0]}}}, .from_parameters = true};
+  }
+  void Forward(const Step& step, const Operands& o) override {
+    const int64_t out = o.x(0).shape()[0], in = o.x(0).shape()[1];
+    const float* w = o.x_f32(0);
+    float* transposed = o.y_f32();
+    constexpr int64_t kLine = 16;
+    step.ctx.For((out + kLine - 1) / kLine, out * in, [&](int64_t line) {
+      const int64_t begin = line * kLine, end = std::min(begin + kLine, out);
+      for (int64_t k = 0; k < in; ++k) {
+        for (int64_t n = begin; n < end; ++n) transposed[k * out + n] = w[n * in + k];
+      }
+    });
+  }
+};
+
+// Inputs: x, weight (transposed or not), bias or nothing.
+class LinearOperation final : public Operation {
+ public:
+  LinearOperation(int64_t out, bool transposed) : out_(out), transposed_(transposed) {}
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                              const PlanOptions& options) const override {
+    TensorSpec y = x[0];
+    y.shape = x[0].shape.WithChannels(out_);
+    Declaration declared{
+        .outputs = {y},
+        .reads_x = {true, true},
+        .reads_y = {fused.activation != Activation::kNone},
+        .accumulates_dx = {true, true, true},
+        .flops =
+            2.0 * static_cast<double>(y.shape.size()) * static_cast<double>(x[0].shape.channels()),
+        .applies = {.affine = true, .add = true, .activation = true, .moments = true},
+        .bias = 2};
+    if (fused.add >= 0) {
+      const auto add = static_cast<size_t>(fused.add);
+      declared.accumulates_dx.resize(add + 1, false);
+      declared.accumulates_dx[add] = true;
+      declared.passes_dy.resize(add + 1, false);
+      declared.passes_dy[add] = fused.activation == Activation::kNone;
+    }
+    if (fused.moments_of_y >= 0) {
+      const int64_t blocks =
+          RowGrid::MaxBlocks(y.shape.batch(), y.shape.rows_per_sample(), options.shards);
+      declared.outputs.push_back({Shape{ops::MomentPartialsSize(blocks, out_)}, DType::kF64});
+    }
+    return declared;
+  }
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override {
+    const PlanOptions& options = booking.options();
+    fused_ = booking.fused();
+    in_ = x[0].shape.channels();
+    const int64_t rows = x[0].shape.rows();
+    rows_ = booking.CutRows(x[0].shape.rows_per_sample());
+    scratch_floats_ = ops::ProductScratch(options.threads, rows, out_, in_);
+    if (options.training) {
+      scratch_floats_ = std::max(
+          {scratch_floats_, ops::ProductScratch(options.threads, out_, in_, rows, options.shards),
+           ops::ProductScratch(options.threads, 1, out_, rows, options.shards),
+           ops::ProductScratch(options.threads, rows, in_, out_)});
+      shard_rows_.resize(static_cast<size_t>(options.shards) + 1);
+      if (fused_.activation != Activation::kNone) dz_ = booking.Book(rows * out_, Life::kCall);
+    }
+    scratch_ = booking.Book(scratch_floats_, Life::kCall);
+  }
+
+  void Forward(const Step& step, const Operands& o) override {
+    const auto part = [&](int i) { return i < 0 ? nullptr : o.x_f32(i); };
+    float* y = o.y_f32();
+    ops::ProductArgs args{
+        .m = o.y().shape().rows(),
+        .n = out_,
+        .k = in_,
+        .a = RowMajor(o.x_f32(0), in_),
+        .b = transposed_ ? RowMajor(o.x_f32(1), out_) : RowMajor(o.x_f32(1), in_).Transposed(),
+        .c = y,
+        .c_stride = out_,
+        .epilogue = {.scale = part(fused_.scale),
+                     .bias = fused_.shift >= 0 ? part(fused_.shift) : o.x_f32(2),
+                     .add = part(fused_.add),
+                     .add_stride = out_,
+                     .activation = fused_.activation}};
+    const RowGrid& rows = step.rows(rows_);
+    double* moments = fused_.moments_of_y < 0 ? nullptr : o.y(fused_.moments_of_y).as<double>();
+    const auto take_moments = [&](int64_t row_begin, int64_t row_end, int64_t col_begin,
+                                  int64_t col_end) {
+      for (int64_t block = rows.BlockAt(row_begin); block < rows.blocks(); ++block) {
+        if (rows.BlockRows(block).begin >= row_end) break;
+        ops::BlockMoments(y, out_, out_, rows, block, {col_begin, col_end}, moments);
+      }
+    };
+    if (moments != nullptr && rows.blocks() > 0) {
+      args.row_grid = rows.boundaries();
+      args.finished.emplace(take_moments);
+    }
+    ops::Product(step.ctx, args, {step[scratch_], static_cast<size_t>(scratch_floats_)});
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    const int64_t rows = o.dy().shape().rows();
+    const float* dz = MaskedGradient(step, o);
+    if (fused_.add >= 0) PassToAdd(step, o, dz);
+
+    const RowGrid& grid = step.rows(rows_);
+    for (int64_t s = 0; s < grid.shards(); ++s)
+      shard_rows_[static_cast<size_t>(s) + 1] = grid.ShardRows(s).end;
+    const std::span<const int64_t> segments(shard_rows_.data(),
+                                            static_cast<size_t>(grid.shards()) + 1);
+    std::array<ops::ProductArgs, 3> products;
+    size_t count = 0;
+    if (float* dw = o.dx_f32(1); dw != nullptr) {
+      products[count++] = {.m = out_,
+                           .n = in_,
+                           .k = rows,
+                           .a = RowMajor(dz, out_).Transposed(),
+                           .b = RowMajor(o.x_f32(0), in_),
+                           .c = dw,
+                           .c_stride = in_,
+                           .accumulate = o.accumulate(1),
+                           .segments = segments};
+    }
+    if (float* dx = o.dx_f32(0); dx != nullptr) {
+      products[count++] = {.m = rows,
+                           .n = in_,
+                           .k = out_,
+                           .a = RowMajor(dz, out_),
+                           .b = RowMajor(o.x_f32(1), in_),
+                           .c = dx,
+                           .c_stride = in_,
+                           .accumulate = o.accumulate(0)};
+    }
+    if (float* db = o.dx_f32(2); db != nullptr) {
+      products[count++] = {.m = 1,
+                           .n = out_,
+                           .k = rows,
+                           .a = {.data = &kOne, .row_stride = 0, .col_stride = 0},
+                           .b = RowMajor(dz, out_),
+                           .c = db,
+                           .c_stride = out_,
+                           .accumulate = o.accumulate(2),
+                           .segments = segments};
+    }
+    ops::Products(step.ctx, {products.data(), count},
+                  {step[scratch_], static_cast<size_t>(scratch_floats_)});
+  }
+
+  // A fold makes scale and shift part of the weights of the exported model.
+  Result<OnnxGraph::Value> Export(const Step&, const Operands& o, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    OnnxGraph::Value weight = x[1], bias = x[2];
+    if (fused_.scale >= 0) {
+      std::vector<float> scaled(o.x_f32(1), o.x_f32(1) + out_ * in_);
+      const float* scale = o.x_f32(fused_.scale);
+      for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= scale[i / static_cast<size_t>(in_)];
+      weight = graph.AddConstant("weight", {out_, in_}, std::move(scaled));
+      bias = graph.AddConstant("bias", {out_}, o.x_f32(fused_.shift));
+    }
+    // Gemm takes matrices only.
+    const OnnxGraph::Value rows = graph.Reshape(x[0], {x[0].shape.rows(), in_});
+    std::vector<OnnxGraph::Value> operands = {rows, weight};
+    if (!bias.name.empty()) operands.push_back(bias);
+    const OnnxGraph::Value y =
+        graph.Add("Gemm", operands, {x[0].shape.rows(), out_}, {{"transB", int64_t{1}}});
+    return graph.Reshape(y, x[0].shape.WithChannels(out_));
+  }
+
+ private:
+  const float* MaskedGradient(const Step& step, const Operands& o) const {
+    if (fused_.activation == Activation::kNone) return o.dy_f32();
+    const float *y = o.y_f32(), *dy = o.dy_f32();
+    float* masked = step[dz_];
+    ops::ForStretches(step.ctx, o.dy().size(), 1, [&](int64_t begin, int64_t end) {
+      kernels::ActivationBackward({.kind = kernels::ActivationKind::kRelu}, y + begin, dy + begin,
+                                  masked + begin, end - begin);
+    });
+    return masked;
+  }
+
+  void PassToAdd(const Step& step, const Operands& o, const float* dz) const {
+    float* d_add = o.dx_f32(fused_.add);
+    const bool accumulate = o.accumulate(fused_.add);
+    if (d_add == nullptr || (d_add == dz && !accumulate)) return;
+    ops::ForStretches(step.ctx, o.dy().size(), 1, [&](int64_t begin, int64_t end) {
+      if (accumulate) {
+        kernels::AddTo(dz + begin, d_add + begin, end - begin);
+      } else {
+        std::memcpy(d_add + begin, dz + begin, static_cast<size_t>(end - begin) * sizeof(float));
+      }
+    });
+  }
+
+  int64_t out_;
+  bool transposed_;
+  int64_t in_ = 0;
+  Fused fused_;
+  Rows rows_;
+  Buffer<float> scratch_;  // of the products
+  int64_t scratch_floats_ = 0;
+  Buffer<float> dz_;                 // dy behind a fused activation
+  std::vector<int64_t> shard_rows_;  // boundaries of the batch's shards, in rows
+};
+
 }  // namespace
 
-Result<Bound> Linear::Bind(const Shape& in, Planner& plan) {
-  if (in.rank() < 2) return Status::Invalid("takes (batch, ..., features), not " + in.ToString());
+Result<Value> Linear::Build(Graph& graph, Value x) const {
+  LOCKSTEP_TRY(CheckRows(graph.spec(x), "features"));
   if (out_ <= 0) return Status::Invalid("needs at least one output, not " + std::to_string(out_));
-  in_ = in.channels();
-  if (in_ <= 0) return Status::Invalid("needs at least one input feature, not " + in.ToString());
-  const int64_t rows = in.rows();
-  const Init weight_init = WeightInit(options_, in_, out_);
-  weight_ = plan.AddParameter("weight", {out_, in_}, weight_init, Decay::kYes);
+  const int64_t in = graph.shape(x).channels();
+  const Init init = WeightInit(options_, in, out_);
+  LOCKSTEP_TRY_ASSIGN(Value weight, graph.AddParameter("weight", {out_, in}, init, Decay::kYes));
+  Value bias;
   if (options_.bias) {
     const bool torch = options_.init == LinearOptions::WeightInit::kTorch;
-    bias_ =
-        plan.AddParameter("bias", {out_}, torch ? weight_init : Init::Constant(0.0f), Decay::kNo);
-    if (norm_ != nullptr)
-      plan.Note("its bias has no effect: the batch norm behind it subtracts it again");
+    LOCKSTEP_TRY_ASSIGN(
+        bias, graph.AddParameter("bias", {out_}, torch ? init : Init::Constant(0.0f), Decay::kNo));
   }
-  const int threads = plan.threads();
-  scratch_floats_ = ops::ProductScratch(threads, rows, out_, in_);
-  if (plan.training()) {
-    scratch_floats_ =
-        std::max({scratch_floats_, ops::ProductScratch(threads, out_, in_, rows, plan.shards()),
-                  ops::ProductScratch(threads, 1, out_, rows, plan.shards()),
-                  ops::ProductScratch(threads, rows, in_, out_)});
-    if (activation_ != Activation::kNone) dz_ = plan.Book(rows * out_, Life::kCall);
-    shard_rows_.resize(static_cast<size_t>(plan.shards()) + 1);
+  const bool transposed = !graph.options().keeps_training;
+  if (transposed) {
+    LOCKSTEP_TRY_ASSIGN(weight, graph.Add(TransposedWeight(), {weight}));
   }
-  scratch_ = plan.Book(scratch_floats_, Life::kCall);
-  if (norm_ != nullptr) {
-    folded_bias_ = plan.Book(out_, Life::kBound);
-    fold_scale_ = plan.Book(out_, Life::kCall);
-  }
-  if (norm_ != nullptr || !plan.training()) {
-    folded_weight_ = plan.Book(out_ * in_, Life::kBound);
-  }
-  return Bound{.out = in.WithChannels(out_),
-               .needs_x = true,
-               .needs_y = activation_ != Activation::kNone,
-               .flops = 2.0 * static_cast<double>(rows) * static_cast<double>(out_) *
-                        static_cast<double>(in_)};
-}
-
-void Linear::Forward(const Step& step, ConstTensor x, Tensor y) {
-  if (norm_ == nullptr && folded_weight_.valid()) return ForwardFolded(step, x, activation_, y);
-  float* out = y.f32();
-  ops::ProductArgs args{.m = x.shape().rows(),
-                        .n = out_,
-                        .k = in_,
-                        .a = RowMajor(x.f32(), in_),
-                        .b = RowMajor(step.value(weight_), in_).Transposed(),
-                        .c = out,
-                        .c_stride = out_,
-                        .epilogue = {.bias = step.value(bias_), .activation = activation_}};
-  const auto take_moments = [&](int64_t row_begin, int64_t row_end, int64_t col_begin,
-                                int64_t col_end) {
-    norm_->TakeMoments(step, out, row_begin, row_end, col_begin, col_end);
-  };
-  if (norm_ != nullptr) args.row_grid = norm_->MomentRows(step, x.shape().batch());
-  if (!args.row_grid.empty()) args.finished.emplace(take_moments);
-  ops::Product(step.ctx, args, {step[scratch_], static_cast<size_t>(scratch_floats_)});
-}
-
-void Linear::Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) {
-  const std::span<float> scratch(step[scratch_], static_cast<size_t>(scratch_floats_));
-  const int64_t rows = dy.shape().rows();
-  const float* dz = dy.f32();
-  if (activation_ != Activation::kNone) {
-    constexpr int64_t kRun = 8192;
-    float* masked = step[dz_];
-    const int64_t size = rows * out_;
-    step.ctx.For((size + kRun - 1) / kRun, size, [&](int64_t run) {
-      const int64_t begin = run * kRun;
-      kernels::ActivationBackward({.kind = kernels::ActivationKind::kRelu}, y.f32() + begin,
-                                  dy.f32() + begin, masked + begin, std::min(kRun, size - begin));
-    });
-    dz = masked;
-  }
-
-  const int64_t samples = dy.shape().batch();
-  const auto shards = static_cast<int64_t>(shard_rows_.size()) - 1;
-  for (int64_t s = 0; s < shards; ++s) {
-    shard_rows_[static_cast<size_t>(s) + 1] = ShardRange(samples, shards, s).end * (rows / samples);
-  }
-  const ops::ProductArgs dw{.m = out_,
-                            .n = in_,
-                            .k = rows,
-                            .a = RowMajor(dz, out_).Transposed(),
-                            .b = RowMajor(x.f32(), in_),
-                            .c = step.gradient(weight_),
-                            .c_stride = in_,
-                            .accumulate = step.accumulate,
-                            .segments = shard_rows_};
-  ops::ProductArgs db, dx_product;
-  if (bias_.valid()) {
-    db = {.m = 1,
-          .n = out_,
-          .k = rows,
-          .a = {.data = &kOne, .row_stride = 0, .col_stride = 0},
-          .b = RowMajor(dz, out_),
-          .c = step.gradient(bias_),
-          .c_stride = out_,
-          .accumulate = step.accumulate,
-          .segments = shard_rows_};
-  }
-  if (!dx.empty()) {
-    dx_product = {.m = rows,
-                  .n = in_,
-                  .k = out_,
-                  .a = RowMajor(dz, out_),
-                  .b = RowMajor(step.value(weight_), in_),
-                  .c = dx.f32(),
-                  .c_stride = in_};
-  }
-  ops::Products(step.ctx, std::array{dw, dx_product, db}, scratch);
-}
-
-bool Linear::FuseActivation(kernels::Activation activation) {
-  if (norm_ != nullptr || activation_ != Activation::kNone) return false;
-  activation_ = activation;
-  return true;
-}
-
-bool Linear::FuseNorm(ChannelNorm* norm) {
-  if (norm_ != nullptr || activation_ != Activation::kNone) return false;
-  norm_ = norm;
-  return true;
-}
-
-// y = scale * (x W^T + b) + shift = x (scale W)^T + (scale b + shift)
-// The weight is kept as (in, out), which a product reads in place: a single sample must not wait
-// for it to be rearranged. So it is without a norm too, where the network is for prediction alone.
-void Linear::FoldWeight(const Step& step) {
-  if (folded_version_ == step.version) return;
-  folded_version_ = step.version;
-  const float* weight = step.value(weight_);
-  const float* scale = nullptr;
-  if (norm_ != nullptr) {
-    const float* bias = step.value(bias_);
-    float* shift = step[folded_bias_];
-    norm_->Fold(step, step[fold_scale_], shift);
-    scale = step[fold_scale_];
-    for (int64_t n = 0; bias != nullptr && n < out_; ++n) shift[n] += scale[n] * bias[n];
-  }
-  float* folded = step[folded_weight_];
-  constexpr int64_t kLine = 16;
-  step.ctx.For((out_ + kLine - 1) / kLine, out_ * in_, [&](int64_t line) {
-    const int64_t begin = line * kLine, end = std::min(begin + kLine, out_);
-    for (int64_t k = 0; k < in_; ++k) {
-      for (int64_t n = begin; n < end; ++n) {
-        folded[k * out_ + n] = (scale == nullptr ? 1.0f : scale[n]) * weight[n * in_ + k];
-      }
-    }
-  });
-}
-
-void Linear::ForwardFolded(const Step& step, ConstTensor x, Activation activation, Tensor y) {
-  FoldWeight(step);
-  ops::Product(step.ctx,
-               {.m = x.shape().rows(),
-                .n = out_,
-                .k = in_,
-                .a = RowMajor(x.f32(), in_),
-                .b = RowMajor(step[folded_weight_], out_),
-                .c = y.f32(),
-                .c_stride = out_,
-                .epilogue = {.bias = norm_ != nullptr ? step[folded_bias_] : step.value(bias_),
-                             .activation = activation}},
-               {step[scratch_], static_cast<size_t>(scratch_floats_)});
-}
-
-Result<Graph::Value> Linear::Export(const Step& step, Graph& graph, const Graph::Value& x) const {
-  std::vector<float> weight(step.value(weight_), step.value(weight_) + out_ * in_);
-  std::vector<float> bias;
-  if (bias_.valid()) bias.assign(step.value(bias_), step.value(bias_) + out_);
-  if (norm_ != nullptr && graph.fold_norms()) {
-    std::vector<float> scale(static_cast<size_t>(out_)), shift(scale.size());
-    norm_->Fold(step, scale.data(), shift.data());
-    for (size_t i = 0; i < weight.size(); ++i) weight[i] *= scale[i / static_cast<size_t>(in_)];
-    for (size_t i = 0; i < bias.size(); ++i) shift[i] += scale[i] * bias[i];
-    bias = std::move(shift);
-  }
-  const bool has_bias = !bias.empty();
-  const Graph::Value w = graph.AddConstant("weight", {out_, in_}, std::move(weight));
-  // Gemm takes matrices only.
-  const Graph::Value rows = graph.Reshape(x, {x.shape.rows(), in_});
-  const Shape out{x.shape.rows(), out_};
-  const Graph::Attributes transposed = {{"transB", int64_t{1}}};
-  Graph::Value y;
-  if (has_bias) {
-    y = graph.Add("Gemm", {rows, w, graph.AddConstant("bias", {out_}, std::move(bias))}, out,
-                  transposed);
-  } else {
-    y = graph.Add("Gemm", {rows, w}, out, transposed);
-  }
-  return graph.Reshape(y, x.shape.WithChannels(out_));
+  return graph.Add(LinearOperation(out_, transposed), {x, weight, bias});
 }
 
 }  // namespace lockstep

@@ -4,32 +4,27 @@
 #include "layers/mse.h"
 
 #include "engine/kernels/elementwise/losses.h"
+#include "layers/loss_blocks.h"
 
 namespace lockstep {
+namespace {
 
-Status MseLoss::Bind(const Shape& out, Planner& plan) {
-  if (out.rank() < 1) return Status::Invalid("takes a batch, not a scalar");
-  columns_ = out.channels();
-  blocks_.Bind(out, plan);
-  return Status::Ok();
-}
+class SquaredError final : public BlockwiseLoss {
+ public:
+  SquaredError() : BlockwiseLoss(/*work=*/1) {}
 
-Result<LossSum> MseLoss::Forward(const Step& step, ConstTensor y, ConstTensor target) {
-  const double sum = blocks_.Sum(step, y.shape().batch(), y.size(), [&](IndexRange block) {
-    const int64_t offset = block.begin * columns_;
-    return kernels::SquaredError(y.f32() + offset, target.f32() + offset, block.size() * columns_,
-                                 0.0f, nullptr);
-  });
-  return LossSum{.sum = sum, .weight = static_cast<double>(y.size())};
-}
+ private:
+  double Run(const Step&, int64_t, const Block& block) const override {
+    return kernels::SquaredError(block.y, static_cast<const float*>(block.target),
+                                 block.rows * block.channels, block.scale, block.dy);
+  }
+};
 
-void MseLoss::Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                       Tensor dy) {
-  blocks_.ForEach(step, y.shape().batch(), y.size(), [&](IndexRange block) {
-    const int64_t offset = block.begin * columns_;
-    kernels::SquaredError(y.f32() + offset, target.f32() + offset, block.size() * columns_,
-                          static_cast<float>(scale), dy.f32() + offset);
-  });
+}  // namespace
+
+Status MseLoss::Build(Graph& graph, const std::string& name, Value y, Value target,
+                      double factor) const {
+  return graph.AddLoss(name, SquaredError(), {y, target}, factor);
 }
 
 }  // namespace lockstep

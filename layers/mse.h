@@ -5,26 +5,17 @@
 #include <string>
 
 #include "engine/loss.h"
-#include "layers/loss_blocks.h"
 
 namespace lockstep {
 
 // y and targets (B, ...) of one shape, f32.
 class MseLoss final : public Loss {
  public:
-  MseLoss() = default;
-
   std::string kind() const override { return "MSELoss"; }
-  Status Bind(const Shape& out, Planner& plan) override;
   DType target_dtype() const override { return DType::kF32; }
   Shape target_shape(const Shape& out) const override { return out; }
-  Result<LossSum> Forward(const Step& step, ConstTensor y, ConstTensor target) override;
-  void Backward(const Step& step, ConstTensor y, ConstTensor target, double scale,
-                Tensor dy) override;
-
- private:
-  int64_t columns_ = 0;
-  LossBlocks blocks_;
+  Status Build(Graph& graph, const std::string& name, Value y, Value target,
+               double factor) const override;
 };
 
 }  // namespace lockstep

@@ -3,7 +3,8 @@
 namespace lockstep {
 namespace {
 
-OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x, const std::vector<int64_t>& axes) {
+OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x,
+                      const std::vector<int64_t>& axes) {
   std::vector<int64_t> extents(x.shape.dims().begin(), x.shape.dims().end());
   for (const int64_t axis : axes) extents[static_cast<size_t>(axis)] = 1;
   return graph.Add("ReduceMean", {x}, Shape(std::span<const int64_t>(extents)),
@@ -13,14 +14,14 @@ OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x, const std::ve
 }  // namespace
 
 OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,
-                                    const std::vector<int64_t>& axes, double eps) {
+                                        const std::vector<int64_t>& axes, double eps) {
   const OnnxGraph::Value square = Mean(graph, graph.Add("Mul", {x, x}), axes);
   const OnnxGraph::Value root = graph.Add("Sqrt", {graph.Add("Add", {square, graph.Scalar(eps)})});
   return graph.Add("Div", {x, root});
 }
 
-OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x, const std::vector<int64_t>& axes,
-                         double eps) {
+OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x,
+                             const std::vector<int64_t>& axes, double eps) {
   const OnnxGraph::Value centred = graph.Add("Sub", {x, Mean(graph, x, axes)});
   return DivideByRootMeanSquare(graph, centred, axes, eps);
 }

@@ -11,10 +11,10 @@ namespace lockstep {
 
 // x / sqrt(mean(x^2) + eps), the mean over `axes`.
 OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,
-                                    const std::vector<int64_t>& axes, double eps);
+                                        const std::vector<int64_t>& axes, double eps);
 // (x - mean) / sqrt(var + eps), mean and variance (biased) over `axes`.
-OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x, const std::vector<int64_t>& axes,
-                         double eps);
+OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x,
+                             const std::vector<int64_t>& axes, double eps);
 // gamma x + beta, with gamma and beta (C) for the last dimension; those without a name are left out.
 OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
                                const OnnxGraph::Value& gamma, const OnnxGraph::Value& beta);

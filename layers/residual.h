@@ -13,8 +13,7 @@
 
 namespace lockstep {
 
-// x (B, ...) -> y; body and shortcut must agree on the shape of y. Where the body ends in a batch
-// norm the addition (and a ReLU behind it) is part of the normalising pass.
+// x (B, ...) -> y; body and shortcut must agree on the shape of y.
 class Residual final : public Layer {
  public:
   template <std::derived_from<Layer> Body>
@@ -26,20 +25,10 @@ class Residual final : public Layer {
         shortcut_(std::make_unique<Shortcut>(std::move(shortcut))) {}
 
   std::string kind() const override { return "Residual"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
-  Result<Admission> Admit(int64_t samples, Mode mode) const override;
-  bool FuseActivation(kernels::Activation activation) override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  private:
   std::unique_ptr<Layer> body_, shortcut_;
-  bool asked_ = false, fused_ = false;  // whether the body adds by itself
-  Shape out_;
-  Bound body_bound_{}, shortcut_bound_{};
-  Buffer<float> body_y_, shortcut_y_;  // kept until backward where it is needed there
-  Buffer<float> d_add_, d_shortcut_;
 };
 
 }  // namespace lockstep

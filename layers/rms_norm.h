@@ -4,12 +4,9 @@
 #ifndef LOCKSTEP_LAYERS_RMS_NORM_H_
 #define LOCKSTEP_LAYERS_RMS_NORM_H_
 
-#include <cstdint>
-#include <memory>
 #include <string>
 
 #include "engine/layer.h"
-#include "engine/parallel/shards.h"
 
 namespace lockstep {
 
@@ -24,18 +21,10 @@ class RmsNorm final : public Layer {
   explicit RmsNorm(RmsNormOptions options = {}) : options_(options) {}
 
   std::string kind() const override { return "RMSNorm"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  private:
   RmsNormOptions options_;
-  int64_t channels_ = 0;
-  Parameter gamma_;
-  Buffer<float> rstd_;
-  Buffer<double> partials_;
-  std::unique_ptr<RowGrid> grid_;
 };
 
 }  // namespace lockstep

@@ -1,15 +1,10 @@
 // Layers one after another (torch.nn.Sequential). Children are named "0", "1", ... in the order
 // they were given.
-//
-// At Bind neighbours are fused, invisibly to whoever wrote the model:
-//   product + batch norm      moments are taken from the product's finished blocks; evaluation
-//   folds the norm into the weights anything + activation     where the layer in front agrees to
-//   apply it
-// A fused activation keeps its number, so names of parameters do not depend on what was fused.
 #ifndef LOCKSTEP_LAYERS_SEQUENTIAL_H_
 #define LOCKSTEP_LAYERS_SEQUENTIAL_H_
 
 #include <concepts>
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <utility>
@@ -30,68 +25,21 @@ class Sequential final : public Layer {
     (Add(std::move(rest)), ...);
   }
 
-  // Appends a layer; only before Bind. Returns *this.
+  // Appends a layer. Returns *this.
   template <std::derived_from<Layer> L>
   Sequential& Add(L layer) {
     return Add(std::unique_ptr<Layer>(std::make_unique<L>(std::move(layer))));
   }
   Sequential& Add(std::unique_ptr<Layer> layer);
 
-  size_t size() const { return children_.size(); }
-  Layer& operator[](size_t i) { return *children_[i]; }
+  size_t size() const { return layers_.size(); }
+  const Layer& operator[](size_t i) const { return *layers_[i]; }
 
   std::string kind() const override { return "Sequential"; }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override;
-  void Forward(const Step& step, ConstTensor x, Tensor y) override;
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx) override;
-  Result<Graph::Value> Export(const Step& step, Graph& graph, const Graph::Value& x) const override;
-  Result<Admission> Admit(int64_t samples, Mode mode) const override;
-
-  bool FuseActivation(kernels::Activation activation) override;
-  bool FuseAdd() override;
-  void ForwardAdd(const Step& step, ConstTensor x, ConstTensor add, Tensor y) override;
-  void BackwardAdd(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx,
-                   Tensor d_add) override;
+  Result<Value> Build(Graph& graph, Value x) const override;
 
  private:
-  // One child that does work of its own, with the activation it has taken over.
-  struct Stage {
-    Layer* layer = nullptr;
-    std::string path{};
-    Bound bound{};
-    int begin = 0, end = 0;  // ticks of the plan
-    bool has_parameters = false;
-    bool serves_norm = false;  // the next stage is the batch norm this one has been fused with
-    kernels::Activation activation = kernels::Activation::kNone;
-  };
-  // Where the values between two stages, or their gradients, lie: in the caller's x or y, or in a
-  // buffer of the arena.
-  struct Place {
-    enum class In { kX, kY, kBuffer };
-    In in = In::kBuffer;
-    size_t group = 0;  // places of one group are the same memory
-    Buffer<float> buffer{};
-  };
-
-  void FuseNeighbours(Planner& plan);
-  void PlaceValues(Planner& plan);
-  void PlaceGradients(Planner& plan);
-  ConstTensor Value(const Step& step, size_t boundary, int64_t samples, ConstTensor x,
-                    ConstTensor y) const;
-  Tensor Gradient(const Step& step, size_t boundary, int64_t samples, ConstTensor dy,
-                  Tensor dx) const;
-  void Run(const Step& step, ConstTensor x, const ConstTensor* add, Tensor y);
-  void RunBackward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy, Tensor dx,
-                   Tensor* d_add);
-
-  std::vector<std::unique_ptr<Layer>> children_;
-  kernels::Activation last_activation_ = kernels::Activation::kNone;  // taken over by the last one
-  std::vector<Stage> stages_;
-  // Boundary b lies in front of stage b; boundary 0 is x and boundary stages_.size() is y.
-  std::vector<Shape> shapes_;
-  std::vector<Place> values_;
-  std::vector<Place> gradients_;
-  size_t first_trained_ = 0;  // the first stage that has parameters
+  std::vector<std::unique_ptr<Layer>> layers_;
 };
 
 }  // namespace lockstep

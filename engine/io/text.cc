@@ -1,6 +1,5 @@
 #include "engine/io/text.h"
 
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -55,12 +54,6 @@ std::string JsonString(std::string_view text) {
     }
   }
   return out + "\"";
-}
-
-std::string TextOf(double value) {
-  char digits[32];
-  const auto [end, error] = std::to_chars(digits, digits + sizeof(digits), value);
-  return error == std::errc() ? std::string(digits, end) : std::string();
 }
 
 }  // namespace lockstep

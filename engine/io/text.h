@@ -1,9 +1,11 @@
-// Text for files: JSON strings, UTF-8, numbers that read back to the same value.
+// Text for files: JSON strings, UTF-8; and numbers (engine/base/text.h).
 #ifndef LOCKSTEP_ENGINE_IO_TEXT_H_
 #define LOCKSTEP_ENGINE_IO_TEXT_H_
 
 #include <string>
 #include <string_view>
+
+#include "engine/base/text.h"  // IWYU pragma: export
 
 namespace lockstep {
 
@@ -12,9 +14,6 @@ bool IsUtf8(std::string_view text);
 
 // `text` as a JSON string with its quotes. It must be UTF-8.
 std::string JsonString(std::string_view text);
-
-// The shortest decimal text that reads back to the same value: "0.1", "12", "1e-05", "nan".
-std::string TextOf(double value);
 
 }  // namespace lockstep
 

@@ -46,36 +46,59 @@ constexpr void MergeTree(int64_t lo, int64_t hi, Merge&& merge) {
   }
 }
 
-// How the global batch of one step is cut, and which of its shards this process holds. It travels
-// with the step: nothing else cuts a batch.
+// How the global batch of one step is cut, and which of its shards are computed here and now. It
+// travels with the step: nothing else cuts a batch. Every process ("rank") holds shards / ranks
+// neighbouring shards; a step takes local_shards of them, all or a part, on every rank the same.
 struct BatchCut {
-  int64_t global_samples = 0;  // of all processes
+  int64_t global_samples = 0;  // of all processes and parts
   int64_t shards = 1;          // of the global batch
-  int64_t first_shard = 0;     // of this process
+  int64_t first_shard = 0;     // of this process and part
   int64_t local_shards = 1;
+  int64_t ranks = 1;
 
   // A batch that one process holds alone.
   static constexpr BatchCut Whole(int64_t samples, int64_t shards) {
-    return {samples, shards, 0, shards};
+    return {samples, shards, 0, shards, 1};
   }
-  // The part of process `rank` of `ranks`, which divides `shards`.
-  static constexpr BatchCut OfRank(int64_t global_samples, int64_t shards, int rank, int ranks) {
-    return {global_samples, shards, shards / ranks * rank, shards / ranks};
+  // Part `part` of `parts` of what process `rank` of `ranks` holds; ranks * parts divides shards.
+  static constexpr BatchCut OfRank(int64_t global_samples, int64_t shards, int64_t rank,
+                                   int64_t ranks, int64_t part = 0, int64_t parts = 1) {
+    const int64_t local = shards / (ranks * parts);
+    return {global_samples, shards, (rank * parts + part) * local, local, ranks};
+  }
+  // Whether the sums of ranks and parts are then subtrees of the tree over the shards.
+  static constexpr bool IsRegular(int64_t shards, int64_t ranks, int64_t parts = 1) {
+    const int64_t local = shards / (ranks * parts);
+    return local * ranks * parts == shards && (local & (local - 1)) == 0;
   }
 
-  // The process's first sample within the global batch, and how many it holds.
+  // The first sample here within the global batch, and how many there are.
   constexpr int64_t first_sample() const {
     return ShardRange(global_samples, shards, first_shard).begin;
   }
-  constexpr int64_t samples() const {
-    return ShardRange(global_samples, shards, first_shard + local_shards - 1).end - first_sample();
+  constexpr int64_t samples() const { return SamplesFrom(first_shard); }
+  // The same of another process, and of all together: what batch statistics are taken over.
+  constexpr int64_t SamplesOfRank(int64_t rank) const {
+    const int64_t of_rank = shards / ranks;
+    return SamplesFrom(rank * of_rank + first_shard % of_rank);
   }
-  // The samples of one of the process's shards, counted from its own first sample.
+  constexpr int64_t step_samples() const {
+    int64_t sum = 0;
+    for (int64_t rank = 0; rank < ranks; ++rank) sum += SamplesOfRank(rank);
+    return sum;
+  }
+  // The samples of one of the shards here, counted from the first sample here.
   constexpr IndexRange LocalShard(int64_t shard) const {
     const IndexRange range = ShardRange(global_samples, shards, first_shard + shard);
     return {range.begin - first_sample(), range.end - first_sample()};
   }
   bool operator==(const BatchCut&) const = default;
+
+ private:
+  constexpr int64_t SamplesFrom(int64_t first) const {
+    return ShardRange(global_samples, shards, first + local_shards - 1).end -
+           ShardRange(global_samples, shards, first).begin;
+  }
 };
 
 // The rows of this process's part of a batch, seen as a matrix (samples * rows_per_sample, C), cut

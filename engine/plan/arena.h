@@ -2,6 +2,7 @@
 #ifndef LOCKSTEP_ENGINE_PLAN_ARENA_H_
 #define LOCKSTEP_ENGINE_PLAN_ARENA_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

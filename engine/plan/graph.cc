@@ -16,9 +16,7 @@ Graph::Graph(ParameterStore& store, PlanOptions options, std::vector<std::string
 
 Graph::Scope::Scope(Graph& graph, const std::string& name, const std::string& kind,
                     const void* layer, const Shape& in)
-    : graph_(graph),
-      report_(graph.report_.size()),
-      outer_path_(graph.path_) {
+    : graph_(graph), report_(graph.report_.size()), outer_path_(graph.path_) {
   const bool whole = name.empty() && graph.path_.empty();
   if (!name.empty()) graph.path_ = graph.FullName(name);
   const auto [known, first] = graph.layers_.emplace(graph.path_, layer);
@@ -43,6 +41,10 @@ Result<Value> Graph::AddInput(const std::string& name, const Shape& shape, DType
                               bool wants_gradient) {
   if (shape.rank() < 1 || shape.size() <= 0)
     return Status::Invalid("the input shape " + shape.ToString() + " holds nothing");
+  if (shape.batch() != batch()) {
+    return Status::Invalid("input " + name + " has the shape " + shape.ToString() +
+                           ", but batches are of " + std::to_string(batch()) + " samples");
+  }
   for (const Input& input : inputs_) {
     if (input.name == name) return Status::Invalid("two inputs are named " + name);
   }
@@ -62,8 +64,7 @@ bool Graph::IsFrozen(const std::string& name) const {
 Result<Value> Graph::AddParameter(const std::string& name, const Shape& shape, Init init,
                                   Decay decay) {
   const std::string full = FullName(name);
-  LOCKSTEP_TRY_ASSIGN(const int id,
-                      store_->AddParameter(full, shape, init, decay, IsFrozen(name)));
+  LOCKSTEP_TRY_ASSIGN(const int id, store_->AddParameter(full, shape, init, decay, IsFrozen(name)));
   const auto known = parameter_values_.find(id);
   if (known != parameter_values_.end()) return known->second;  // shared
   const Value value = NewValue({shape, DType::kF32}, -1);
@@ -126,6 +127,19 @@ void Graph::SetTrait(const std::string& kind, const std::string& text) {
 Value Graph::NewValue(const TensorSpec& spec, int node) {
   values_.push_back({.spec = spec, .node = node});
   return {static_cast<int>(values_.size()) - 1};
+}
+
+bool Graph::IsTarget(size_t input) const {
+  const Value value = inputs_[input].value;
+  bool read = false;
+  for (const Node& node : nodes_) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (!(node.inputs[i] == value)) continue;
+      if (node.loss < 0 || i != 1) return false;
+      read = true;
+    }
+  }
+  return read;
 }
 
 int Graph::Readers(Value value) const {

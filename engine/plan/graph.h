@@ -36,9 +36,10 @@ struct LayerReport {
   std::string kind{};
   int depth = 0;
   Shape in{}, out{};
-  int64_t parameters = 0;  // elements, inner layers included
-  double flops = 0.0;      // of one forward pass at the bound batch, inner layers included
-  int64_t bytes = 0;       // booked by this layer itself: activations, statistics, scratch
+  int64_t parameters = 0;           // elements, inner layers included
+  double flops = 0.0;               // of one forward pass at the bound batch, inner layers included
+  int64_t bytes = 0;                // booked by this layer itself: activations, statistics, scratch
+  bool bias_has_no_effect = false;  // the norm behind it takes it away again
   std::vector<std::string> notes{};  // what the user should know
 };
 
@@ -51,15 +52,15 @@ class Graph {
  public:
   struct Node {
     std::unique_ptr<Operation> operation;
-    std::vector<Value> inputs, outputs;
-    Declaration declared;
-    Fused fused;
-    std::string path;    // of the layer that added it
+    std::vector<Value> inputs{}, outputs{};
+    Declaration declared{};
+    Fused fused{};
+    std::string path{};  // of the layer that added it
     size_t report = 0;   // that layer's row
     int loss = -1;       // its number among the losses
   };
   struct ValueInfo {
-    TensorSpec spec;
+    TensorSpec spec{};
     int node = -1;       // that computes it; -1: comes from outside
     int input = -1;      // its number among the inputs; -1: is none
     int parameter = -1;  // its number in the store; -1: is none
@@ -87,9 +88,9 @@ class Graph {
 
   const PlanOptions& options() const { return options_; }
   bool training() const { return options_.training; }
+  int64_t batch() const { return options_.samples; }  // the first extent of every input
 
-  // A tensor that comes with each step, its batch in front, of at most `options().samples`. Names
-  // are distinct.
+  // A tensor that comes with each step, with batch() in front. Names are distinct.
   Result<Value> AddInput(const std::string& name, const Shape& shape, DType dtype = DType::kF32,
                          bool wants_gradient = false);
   // Names are completed by the path: "weight" becomes "3.body.weight". A layer that is built again
@@ -165,6 +166,8 @@ class Graph {
   const LayerTraits& traits() const { return traits_; }
   ParameterStore& store() const { return *store_; }
 
+  // Whether an input is nothing but what losses compare with.
+  bool IsTarget(size_t input) const;
   // A further value that `node` computes, or that becomes of its inputs what Declare says now.
   Value NewValue(const TensorSpec& spec, int node);
   // How many operations and outputs read a value.

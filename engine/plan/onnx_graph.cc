@@ -18,17 +18,17 @@ std::string OnnxGraph::NewName(const std::string& name) {
   return times == 1 ? full : full + "_" + std::to_string(times);
 }
 
-OnnxGraph::Value OnnxGraph::Add(const std::string& op, std::initializer_list<Value> inputs,
-                        const Shape& out, Attributes attributes) {
+OnnxGraph::Value OnnxGraph::Add(const std::string& op, const std::vector<Value>& inputs,
+                                const Shape& out, Attributes attributes) {
   Node node{.op = op, .inputs = {}, .output = NewName(op), .attributes = std::move(attributes)};
   for (const Value& input : inputs) node.inputs.push_back(input.name);
   nodes_.push_back(std::move(node));
   return {nodes_.back().output, out};
 }
 
-OnnxGraph::Value OnnxGraph::Add(const std::string& op, std::initializer_list<Value> inputs,
-                        Attributes attributes) {
-  return Add(op, inputs, inputs.begin()->shape, std::move(attributes));
+OnnxGraph::Value OnnxGraph::Add(const std::string& op, const std::vector<Value>& inputs,
+                                Attributes attributes) {
+  return Add(op, inputs, inputs.front().shape, std::move(attributes));
 }
 
 OnnxGraph::Value OnnxGraph::Reshape(const Value& x, const Shape& shape) {
@@ -41,13 +41,14 @@ OnnxGraph::Value OnnxGraph::Reshape(const Value& x, const Shape& shape) {
 }
 
 OnnxGraph::Value OnnxGraph::AddConstant(const std::string& name, const Shape& shape,
-                                std::vector<float> values) {
+                                        std::vector<float> values) {
   LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
   constants_.push_back({NewName(name), shape, std::move(values)});
   return {constants_.back().name, shape};
 }
 
-OnnxGraph::Value OnnxGraph::AddConstant(const std::string& name, const Shape& shape, const float* values) {
+OnnxGraph::Value OnnxGraph::AddConstant(const std::string& name, const Shape& shape,
+                                        const float* values) {
   return AddConstant(name, shape, std::vector<float>(values, values + shape.size()));
 }
 

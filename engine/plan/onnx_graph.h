@@ -64,9 +64,9 @@ class OnnxGraph {
   const std::string& path() const { return path_; }  // "3.body"
 
   // One operation; without a shape its result has that of the first input.
-  Value Add(const std::string& op, std::initializer_list<Value> inputs, const Shape& out,
+  Value Add(const std::string& op, const std::vector<Value>& inputs, const Shape& out,
             Attributes attributes = {});
-  Value Add(const std::string& op, std::initializer_list<Value> inputs, Attributes attributes = {});
+  Value Add(const std::string& op, const std::vector<Value>& inputs, Attributes attributes = {});
   // x as `shape`, whose first extent follows from x and the others.
   Value Reshape(const Value& x, const Shape& shape);
 

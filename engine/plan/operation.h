@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/check.h"
@@ -52,7 +53,7 @@ struct Rows {  // how the batch's rows are cut for sums: a RowGrid
 
 // What every operation may know while a network is bound.
 struct PlanOptions {
-  bool training = true;  // the graph is for training steps; else for evaluation
+  bool training = true;        // the graph is for training steps; else for evaluation
   bool keeps_training = true;  // the network can train: evaluation is not all it is for
   int threads = 1;             // for scratch that each thread needs
   int shards = 1;              // of the batch, in this process
@@ -78,7 +79,7 @@ struct Fused {
   int add = -1;                // input, of y's shape
   kernels::Activation activation = kernels::Activation::kNone;
   int moments_of_y = -1;  // output: of y(0), in the form that who reads it declared
-  int moments_of_x = -1;  // input: of x(0), taken by its producer
+  int moments_of_x = -1;  // input: of x(0), taken by its producer; may be used as scratch
 };
 
 // What an operation says of itself.
@@ -87,7 +88,7 @@ struct Declaration {
 
   // What Backward reads, by place. Everything else may be gone by then.
   std::vector<bool> reads_x{}, reads_y{};
-  bool is_view = false;  // y(0) is x(0) under another shape, in the same memory
+  bool is_view = false;              // y(0) is x(0) under another shape, in the same memory
   bool y_may_overwrite_x = false;    // Forward may be handed y(0) in the memory of x(0)
   bool dx_may_overwrite_dy = false;  // Backward may be handed dx(0) in the memory of dy(0)
   // Inputs whose gradient is dy(0) itself; Backward copies it where the memory differs.
@@ -105,6 +106,8 @@ struct Declaration {
   bool is_affine = false;  // y(0) = scale x(0) + shift by channel: see Operation::Affine
   // It could be given the moments of x(0) as a further input of this form.
   std::optional<TensorSpec> takes_moments{};
+  int bias = -1;               // the input that is added to y by channel, if that can be left out
+  bool ignores_shift = false;  // a constant added to a channel of x(0) changes nothing
 };
 
 class Program;
@@ -121,6 +124,7 @@ struct Step {
   // The other processes that hold parts of the global batch; null: there are none.
   Communicator* ranks = nullptr;
   bool accumulate = false;  // gradients of parameters are added to those that are there
+  Status* failure = nullptr;
 
   // Of the operations of `program` only.
   template <class T>
@@ -132,6 +136,12 @@ struct Step {
     return reinterpret_cast<T*>(StateAt(state.id));
   }
   const RowGrid& rows(Rows rows) const;
+
+  // For what can fail while a step runs, which is talk between processes: the step goes on to its
+  // next check, and then fails with the first of these.
+  void Expect(Status status) const {
+    if (!status.ok() && failure != nullptr && failure->ok()) *failure = std::move(status);
+  }
 
  private:
   std::byte* BufferAt(int id) const;

@@ -65,8 +65,8 @@ void Initialize(const StateInfo& info, std::byte* memory) {
 // The place of `name`, or the first behind all.
 template <class Info>
 size_t Find(const std::vector<Info>& infos, const std::string& name) {
-  const auto found = std::find_if(infos.begin(), infos.end(),
-                                  [&](const Info& info) { return info.name == name; });
+  const auto found =
+      std::find_if(infos.begin(), infos.end(), [&](const Info& info) { return info.name == name; });
   return static_cast<size_t>(found - infos.begin());
 }
 
@@ -90,8 +90,7 @@ Result<int> ParameterStore::AddState(const std::string& name, const Shape& shape
   const size_t i = Find(states_, name);
   if (i == states_.size()) {
     states_.push_back({name, shape, dtype, initial, state_bytes_});
-    state_bytes_ +=
-        RoundUp(shape.size() * static_cast<int64_t>(SizeOf(dtype)), kLineBytes);
+    state_bytes_ += RoundUp(shape.size() * static_cast<int64_t>(SizeOf(dtype)), kLineBytes);
   } else if (!(states_[i].shape == shape) || states_[i].dtype != dtype) {
     return Status::Invalid("state " + name + " is shared, but one of its layers needs it as " +
                            states_[i].shape.ToString() + " and another as " + shape.ToString());

@@ -39,7 +39,7 @@ struct ParameterInfo {
   Shape shape;
   Init init;
   Decay decay = Decay::kYes;
-  int64_t offset = 0;  // of the first element, in the flat arrays of ParameterSet
+  int64_t offset = 0;   // of the first element, in the flat arrays of ParameterSet
   bool frozen = false;  // has no gradient, and no optimizer moves it
 };
 

@@ -44,7 +44,8 @@ void Program::SetInput(size_t i, ConstTensor x) {
   auto* data = const_cast<void*>(x.data());
   if (values_[input].data() == data) return;
   for (size_t v = 0; v < values_.size(); ++v) {
-    if (value_homes_[v].kind == Home::Kind::kInput && value_homes_[v].group == static_cast<int>(input))
+    if (value_homes_[v].kind == Home::Kind::kInput &&
+        value_homes_[v].group == static_cast<int>(input))
       values_[v] = Tensor(data, values_[v].dtype(), values_[v].shape());
   }
 }
@@ -72,9 +73,10 @@ Result<Admission> Program::Admit(const BatchCut& cut) const {
   return all;
 }
 
-Status Program::Check(const Step& step) const {
+Status Program::Check(const Step& step, bool losses) const {
   for (size_t i = 0; i < runs_.size(); ++i) {
     const Graph::Node& node = graph_.nodes()[i];
+    if (node.loss >= 0 && !losses) continue;
     const Status status = node.operation->Check(step, {runs_[i].forward, false});
     if (!status.ok()) return node.path.empty() ? status : status.At(graph_.NameOf(node));
   }

@@ -67,18 +67,18 @@ class Program {
   // Output i goes there this time (samples, ...); an empty tensor: to memory of its own again.
   void SetOutput(size_t i, Tensor y);
   Result<Admission> Admit(const BatchCut& cut) const;
-  Status Check(const Step& step) const;
+  Status Check(const Step& step, bool losses = true) const;
   double LossWeight(const Step& step, size_t loss) const;
   // With or without the losses (and then without their targets).
   void Forward(const Step& step, bool losses, StepObserver* observer = nullptr);
   double LossSum(size_t loss) const;
   // factors: of each loss's sum in the whole. `final` is called with the number of each parameter
   // as soon as nothing more is added to its gradient, in the same order in every step.
-  void Backward(const Step& step, std::span<const double> factors,
-                StepObserver* observer = nullptr,
+  void Backward(const Step& step, std::span<const double> factors, StepObserver* observer = nullptr,
                 const std::function<void(int parameter)>* final = nullptr);
 
   // Outputs and gradients of inputs hold until the next step.
+  ConstTensor value(Value value) const { return values_[Id(value)]; }
   ConstTensor output(size_t i) const { return values_[Id(graph_.outputs()[i].value)]; }
   ConstTensor input_gradient(size_t i) const { return gradients_[Id(graph_.inputs()[i].value)]; }
 
@@ -106,7 +106,7 @@ class Program {
     };
     std::vector<Sum> sums;
     std::vector<int> sum_inputs, sum_buffers;  // of each: which input, and where `from` lies
-    std::vector<int> final_parameters;  // whose last writer it is
+    std::vector<int> final_parameters;         // whose last writer it is
   };
   // Where a value or a gradient lies.
   struct Home {
@@ -150,7 +150,7 @@ class Program {
   std::vector<std::byte*> buffers_;
   std::vector<Tensor> values_, gradients_;  // by value
   std::vector<double> loss_seeds_;
-  std::vector<Run> runs_;  // by node
+  std::vector<Run> runs_;           // by node
   std::vector<Tensor> redirected_;  // by output: where the caller wants it
   uint64_t derived_version_ = 0;
 };

@@ -41,9 +41,7 @@ class Program::NodeBooking final : public Booking {
   }
 
  private:
-  const Graph::Node& Node() const {
-    return program_.graph_.nodes()[static_cast<size_t>(node_)];
-  }
+  const Graph::Node& Node() const { return program_.graph_.nodes()[static_cast<size_t>(node_)]; }
   int BookBytes(int64_t bytes, Life life) override {
     program_.owners_.push_back(static_cast<int>(Node().report));
     const int last = program_.runs_[static_cast<size_t>(node_)].has_backward
@@ -104,9 +102,8 @@ void Program::FindGradients() {
       needs_gradient_[v] = graph_.inputs()[static_cast<size_t>(info.input)].wants_gradient;
   }
   for (const Graph::Node& node : all) {
-    const bool needs = std::any_of(node.inputs.begin(), node.inputs.end(), [&](Value x) {
-      return x.valid() && needs_gradient_[Id(x)];
-    });
+    const bool needs = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                   [&](Value x) { return x.valid() && needs_gradient_[Id(x)]; });
     for (const Value y : node.outputs) {
       const bool carries =
           graph_.spec(y).dtype == DType::kF32 || graph_.spec(y).dtype == DType::kBF16;
@@ -203,8 +200,8 @@ void Program::PlaceValues() {
                          .declared.from_parameters;
     }
     const int buffer = kept ? arena_.BookForever(bytes) : arena_.Book(bytes, begin, end);
-    owners_.push_back(static_cast<int>(
-        all[static_cast<size_t>(graph_.info({static_cast<int>(g)}).node)].report));
+    owners_.push_back(
+        static_cast<int>(all[static_cast<size_t>(graph_.info({static_cast<int>(g)}).node)].report));
     for (size_t v = 0; v < count; ++v) {
       if (value_homes_[v].group == static_cast<int>(g)) value_homes_[v].buffer = buffer;
     }
@@ -274,8 +271,7 @@ void Program::PlaceGradients() {
       } else if (!is_first || is_parameter) {
         run.sums.push_back({.from = {}, .value = static_cast<int>(x), .first = is_first});
         run.sum_inputs.push_back(static_cast<int>(k));
-        run.sum_buffers.push_back(
-            arena_.Book(BytesOf(graph_.spec(node.inputs[k])), time, time));
+        run.sum_buffers.push_back(arena_.Book(BytesOf(graph_.spec(node.inputs[k])), time, time));
         owners_.push_back(static_cast<int>(node.report));
       }
     }
@@ -343,13 +339,11 @@ void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
     std::byte* data = nullptr;
     if (value_homes_[v].kind == Home::Kind::kBuffer) data = Address(value_homes_[v].buffer);
     if (info.parameter >= 0)
-      data = static_cast<std::byte*>(
-          parameters.value(static_cast<size_t>(info.parameter)).data());
+      data = static_cast<std::byte*>(parameters.value(static_cast<size_t>(info.parameter)).data());
     values_[v] = Tensor(data, info.spec.dtype, info.spec.shape);
     data = nullptr;
     if (has_gradient_[v]) {
-      if (gradient_homes_[v].kind == Home::Kind::kBuffer)
-        data = Address(gradient_homes_[v].buffer);
+      if (gradient_homes_[v].kind == Home::Kind::kBuffer) data = Address(gradient_homes_[v].buffer);
       if (info.parameter >= 0)
         data = static_cast<std::byte*>(
             parameters.gradient(static_cast<size_t>(info.parameter)).data());

@@ -56,8 +56,8 @@ int IndexOf(const Graph& graph, const Node& node) {
   return static_cast<int>(&node - graph.nodes().data());
 }
 
-// ---- y = affine(product(x))  ->  y = product(x) in an epilogue. The product's bias is its last
-// input by the time it declares `applies.affine`.
+// ---- y = affine(product(x))  ->  y = product(x) in an epilogue, and the product's bias becomes
+// part of the shift
 Status FoldNorm(Graph& graph, Lines& lines) {
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     if (!graph.nodes()[i].declared.is_affine) continue;
@@ -77,9 +77,11 @@ Status FoldNorm(Graph& graph, Lines& lines) {
                 .path = norm.path,
                 .report = norm.report};
     folded.inputs[0] = Value();
-    folded.inputs.push_back(std::exchange(product->inputs.back(), Value()));
-    LOCKSTEP_TRY_ASSIGN(folded.declared, folded.operation->Declare(graph.InputSpecs(folded), {},
-                                                                   graph.options()));
+    const int bias = product->declared.bias;
+    folded.inputs.push_back(
+        bias < 0 ? Value() : std::exchange(product->inputs[static_cast<size_t>(bias)], Value()));
+    LOCKSTEP_TRY_ASSIGN(folded.declared,
+                        folded.operation->Declare(graph.InputSpecs(folded), {}, graph.options()));
     graph.TakeOver(at, static_cast<int>(i));
     for (const TensorSpec& spec : folded.declared.outputs)
       folded.outputs.push_back(graph.NewValue(spec, -1));
@@ -151,10 +153,30 @@ Status FuseMoments(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
+// Not a rule, but what a user should know: a bias that the norm behind it takes away again.
+void NoteBiasesWithoutEffect(Graph& graph) {
+  for (const Node& norm : graph.nodes()) {
+    if (!norm.declared.ignores_shift) continue;
+    const int at = graph.info(norm.inputs[0]).node;
+    if (at < 0) continue;
+    const Node& producer = graph.nodes()[static_cast<size_t>(at)];
+    const int bias = producer.declared.bias;
+    if (bias < 0 || !producer.inputs[static_cast<size_t>(bias)].valid() ||
+        graph.Readers(producer.outputs[0]) != 1) {
+      continue;
+    }
+    LayerReport& row = graph.report()[producer.report];
+    row.bias_has_no_effect = true;
+    row.notes.push_back("its bias has no effect: " + graph.NameOf(norm) +
+                        " behind it subtracts it again");
+  }
+}
+
 }  // namespace
 
 Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
   Lines lines;
+  NoteBiasesWithoutEffect(graph);
   if (fusion == Fusion::kNone) return lines;
   LOCKSTEP_TRY(FoldNorm(graph, lines));
   if (fusion == Fusion::kAll) {
@@ -165,9 +187,8 @@ Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
   // What operations need has changed with what they do.
   for (Node& node : graph.nodes()) {
     const std::vector<TensorSpec> outputs = node.declared.outputs;
-    LOCKSTEP_TRY_ASSIGN(
-        node.declared,
-        node.operation->Declare(graph.InputSpecs(node), node.fused, graph.options()));
+    LOCKSTEP_TRY_ASSIGN(node.declared, node.operation->Declare(graph.InputSpecs(node), node.fused,
+                                                               graph.options()));
     LOCKSTEP_CHECK(node.declared.outputs.size() == outputs.size() &&
                        node.declared.outputs[0].shape == outputs[0].shape,
                    "an epilogue does not change what is computed");

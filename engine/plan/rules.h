@@ -21,8 +21,8 @@
 namespace lockstep {
 
 enum class Fusion {
-  kNone,     // every operation by itself: what tests compare with
-  kFoldOnly, // for export
+  kNone,      // every operation by itself: what tests compare with
+  kFoldOnly,  // for export
   kAll,
 };
 

@@ -1,13 +1,13 @@
-// A bound network: layers, a loss and their memory, ready to train and to predict.
+// A bound network: a model, its losses and their memory, ready to train and to predict.
 //
 //   Context ctx;
 //   auto net = Network::Bind(ctx, Sequential(Linear(64), BatchNorm(), Relu(), Linear(1)),
-//   BceWithLogitsLoss(),
-//                            {.input = {32, 20}});
+//                            BceWithLogitsLoss(), {.input = {32, 20}});
 #ifndef LOCKSTEP_ENGINE_TRAIN_NETWORK_H_
 #define LOCKSTEP_ENGINE_TRAIN_NETWORK_H_
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -16,43 +16,60 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/comm/communicator.h"
 #include "engine/layer.h"
 #include "engine/loss.h"
+#include "engine/model.h"
 #include "engine/optim/optimizer.h"
 #include "engine/parallel/context.h"
-#include "engine/plan/planner.h"
-#include "engine/plan/workspace.h"
+#include "engine/plan/parameters.h"
+#include "engine/plan/program.h"
 
 namespace lockstep {
 
+class TrainingStep;
+
 struct NetworkOptions {
-  Shape input{};      // of x at the largest batch: (batch, ...)
+  Shape input{};  // of x at the largest batch in this process: (batch, ...). For a Model: the batch
+                  // alone counts, its inputs have shapes of their own
+  DType input_dtype = DType::kF32;
   uint64_t seed = 0;  // of initial parameters and of random layers
-  int shards = 1;     // fixed ranges that the batch is summed in: part of what decides a run's bits
-  bool training = true;      // false: Forward only, and less memory
-  bool share_memory = true;  // see PlannerOptions::share
+  // Fixed ranges that the global batch is summed in: part of what decides a run's bits. With
+  // several ranks each holds shards / ranks of them, which must be a power of two.
+  int shards = 1;
+  bool training = true;  // false: Predict and Evaluate only, and less memory
+  // The processes that share each global batch; null: this one alone. Borrowed.
+  Communicator* communicator = nullptr;
+  // Shell patterns on names of parameters ("body.*") that training does not change. A batch norm
+  // whose weight is frozen normalises by its running statistics.
+  std::vector<std::string> frozen{};
+  // Layers ("3", "body.1") whose outputs can be read after each step, see output(name).
+  std::vector<std::string> layer_outputs{};
+  bool input_gradient = false;  // of the loss with respect to x, see input_gradient()
+  bool share_memory = true;     // see ProgramOptions
+  Fusion fusion = Fusion::kAll;
 };
 
-// What of a training step is not in the batch.
+// What of Network::Gradients is not in the batch.
 struct StepOptions {
   uint64_t index = 0;        // of the step in the run
   int64_t first_sample = 0;  // of this batch within the global batch
-  bool accumulate = false;   // add to the gradients of the step before: micro-batches
+  bool accumulate = false;   // add to the gradients of the call before
   double gradient_scale = 1.0;
-  // What the loss is divided by before it is differentiated. 0: its own weight, so that the
-  // gradients are those of the mean. Whoever hands in a batch in parts gives all parts the same.
+  // What each loss is divided by before it is differentiated. 0: its own weight, so that the
+  // gradients are those of the mean.
   double divisor = 0.0;
   StepObserver* observer = nullptr;
 };
 
 struct StepResult {
-  LossSum loss{};
+  LossSum loss{};        // of several losses: sum is their weighted mean, and weight 1
   bool skipped = false;  // a layer's policy left the batch out: no gradient, nothing changed
   double mean() const { return loss.sum / loss.weight; }
 };
 
-// Ownership: owns layers, loss and memory; borrows the Context, which must outlive it. Movable. One
-// thread at a time.
+// Ownership: owns model, losses and memory; borrows the Context and the Communicator, which must
+// outlive it. Movable. One thread at a time.
 class Network {
  public:
   // Infers all shapes and makes all memory. An error names the layer, and the shapes that do not
@@ -69,68 +86,122 @@ class Network {
     options.training = false;
     return Bind(ctx, std::make_unique<L>(std::move(layers)), nullptr, options);
   }
+  // A model of any inputs, outputs and losses. Bind sets options.input to (batch) of `batch`.
+  static Result<Network> Bind(Context& ctx, std::unique_ptr<Model> model, int64_t batch,
+                              NetworkOptions options);
+  template <std::derived_from<Model> M>
+  static Result<Network> Bind(Context& ctx, M model, int64_t batch, NetworkOptions options) {
+    return Bind(ctx, std::make_unique<M>(std::move(model)), batch, std::move(options));
+  }
 
-  // x (samples, ...) and target as the loss wants it, samples <= the bound batch. Allocates nothing
-  // unless it fails.
-  //
-  // Gradients(): forward, loss, backward. gradients = gradient_scale * d(mean loss)/d(parameters)
-  // (or as options.divisor says), added where asked. TrainStep(): the same, and one update at the
-  // optimizer's own learning rate; returns the mean loss before it. The optimizer is bound at its
-  // first step. A loss or gradient that is not finite is an error that names the layer.
-  Result<StepResult> Gradients(ConstTensor x, ConstTensor target, const StepOptions& options = {});
+  Network(Network&&) noexcept;
+  Network& operator=(Network&&) noexcept;
+  ~Network();
+
+  // One training step on a whole batch (of this process alone): gradients and one update, at the
+  // optimizer's own learning rate. `inputs` are those of the model in the order in which it added
+  // them, targets among them; each (samples, ...), samples <= the bound batch. Returns the mean
+  // loss before the update; NaN where a layer's policy left the batch out. The optimizer is bound
+  // at its first step; several may take turns. Allocates nothing unless it fails. A loss or
+  // gradient that is not finite is an error that names the layer. A step that fails leaves
+  // parameters, statistics, optimizer and predictions as they were.
+  Result<double> TrainStep(std::span<const ConstTensor> inputs, Optimizer& optimizer);
   Result<double> TrainStep(ConstTensor x, ConstTensor target, Optimizer& optimizer);
 
-  // Evaluation mode. Predict writes y (samples, ...); Evaluate returns the loss; output() is y of
-  // the last forward pass.
-  Status Predict(ConstTensor x, Tensor y, StepObserver* observer = nullptr);
-  Result<LossSum> Evaluate(ConstTensor x, ConstTensor target, StepObserver* observer = nullptr);
-  // The loss of a forward pass in the wrong mode, with batch statistics and dropout, for those who
-  // study that mistake.
-  Result<LossSum> EvaluateInTrainingMode(ConstTensor x, ConstTensor target, uint64_t index = 0);
-  ConstTensor output() const { return output_; }
+  // Forward, loss and backward alone; then gradients = gradient_scale * d(mean loss)/d(parameters)
+  // (or as options.divisor says), added where asked. Statistics of batch norms move.
+  Result<StepResult> Gradients(std::span<const ConstTensor> inputs,
+                               const StepOptions& options = {});
+  Result<StepResult> Gradients(ConstTensor x, ConstTensor target,
+                               const StepOptions& options = {});
 
-  const Shape& input_shape() const { return input_; }  // at the largest batch
-  const Shape& output_shape() const { return y_shape_; }
-  Layer& layers() { return *layers_; }
-  Loss* loss() { return loss_.get(); }
+  // Evaluation mode. Predict writes each output y (samples, ...), given all inputs that are no
+  // targets; Evaluate returns the loss.
+  Status Predict(ConstTensor x, Tensor y, StepObserver* observer = nullptr);
+  Status Predict(std::span<const ConstTensor> inputs, std::span<const Tensor> outputs,
+                 StepObserver* observer = nullptr);
+  Result<LossSum> Evaluate(ConstTensor x, ConstTensor target, StepObserver* observer = nullptr);
+  Result<LossSum> Evaluate(std::span<const ConstTensor> inputs, StepObserver* observer = nullptr);
+  // The loss of a forward pass in the wrong mode, with batch statistics and dropout, for those who
+  // study that mistake. Statistics move.
+  Result<LossSum> EvaluateInTrainingMode(ConstTensor x, ConstTensor target, uint64_t index = 0);
+
+  // Of the last pass, until the next: the first output; an output or a layer of
+  // NetworkOptions::layer_outputs by name (empty if there is none of that name); the gradient of
+  // the loss with respect to the first input.
+  ConstTensor output() const { return last_->output(0); }
+  ConstTensor output(const std::string& name) const;
+  ConstTensor input_gradient() const { return training_program_->input_gradient(0); }
+
+  const Shape& input_shape() const { return input_; }  // of x at the largest batch
+  const Shape& output_shape() const { return output_; }
+  int64_t batch() const { return options_.input.batch(); }
+  bool trains() const { return options_.training; }
+  int shards() const { return options_.shards; }
+  Communicator* communicator() const { return options_.communicator; }
   const Loss* loss() const { return loss_.get(); }
   Context& context() const { return *ctx_; }
-  const Planner& plan() const { return *plan_; }
-  const Workspace& workspace() const { return *workspace_; }
-  ParameterSet parameters() const { return workspace_->parameters(); }
-  std::span<const StateInfo> states() const { return workspace_->states(); }
-  Tensor state(size_t i) const { return workspace_->state(i); }
+  // What is run: in a training step, and in evaluation.
+  const Program& training_program() const { return *training_program_; }
+  const Program& evaluation_program() const { return *evaluation_program_; }
+  // Of the training program where there is one.
+  const Program& program() const {
+    return training_program_ != nullptr ? *training_program_ : *evaluation_program_;
+  }
+  const LayerTraits& layer_traits() const { return program().graph().traits(); }
+
+  ConstParameterSet parameters() const { return store_->parameters(); }
+  std::span<const StateInfo> states() const { return store_->states(); }
+  ConstTensor state(size_t i) const { return store_->state(i); }
+  // For whoever changes parameters or states: while the result lives, nothing runs.
+  ParameterWriter Write() { return ParameterWriter(*store_); }
+  ParameterStore& store() const { return *store_; }
   int64_t parameter_count() const;
   // All memory held, in bytes; an optimizer's states come on top.
   int64_t bytes() const {
-    return workspace_->parameter_bytes() + workspace_->gradient_bytes() + workspace_->arena_bytes();
+    return store_->parameter_bytes() + store_->gradient_bytes() + arena_bytes();
+  }
+  int64_t arena_bytes() const { return arena_.bytes(); }
+  // What a step may find overwritten: for tests that poison it.
+  std::span<std::byte> step_memory() const {
+    return {arena_.data(), static_cast<size_t>(step_bytes_)};
   }
 
-  // Whoever writes parameters or states (an optimizer, a checkpoint, an average) says so here: what
-  // layers derived from them is made anew.
-  void ParametersChanged() { ++version_; }
+  // The graph of the model for evaluation, built anew for one sample: for export.
+  Result<std::unique_ptr<Program>> BuildForExport(Fusion fusion, PageMemory& memory) const;
 
  private:
-  Network() = default;
-  Status Check(ConstTensor x, const ConstTensor* target) const;
-  Step MakeStep(Mode mode, const StepOptions& options) const;
-  Result<LossSum> Run(const Step& step, ConstTensor x, const ConstTensor* target, Tensor y);
-  Status ExplainNonFinite(Step step, ConstTensor x, Tensor y, double loss);
+  friend class TrainingStep;
+  Network();
+  Result<Graph> Build(PlanOptions plan) const;
+  Status BuildPrograms();
+  Status Check(const Program& program, std::span<const ConstTensor> inputs, bool targets,
+               int64_t most) const;
+  void Start(Program& program, const BatchCut& cut, std::span<const ConstTensor> inputs);
+  Step MakeStep(const Program& program, const BatchCut& cut, int64_t first_sample, uint64_t index,
+                bool staged) const;
+  // Sum and weight of all losses together.
+  static LossSum Together(const Program& program, std::span<const double> sums,
+                          std::span<const double> weights);
+  Result<LossSum> EvaluateOn(Program& program, const Step& step);
+  Status ExplainNonFinite(const Step& step, double loss);
 
   Context* ctx_ = nullptr;
+  NetworkOptions options_;
   std::unique_ptr<Layer> layers_;
   std::unique_ptr<Loss> loss_;
-  std::unique_ptr<Planner> plan_;
-  std::unique_ptr<Workspace> workspace_;
-  NetworkOptions options_;
-  Shape input_, y_shape_;
-  bool needs_x_ = false, needs_y_ = false;
-  Buffer<float> y_, dy_;
-  ConstTensor output_;
-  uint64_t version_ = 1;
-  int64_t admitted_ = -1;  // samples that the layers agreed to predict last
-  uint64_t steps_ = 0;     // of TrainStep
-  const Optimizer* bound_optimizer_ = nullptr;
+  std::unique_ptr<Model> model_;
+  std::unique_ptr<ParameterStore> store_;
+  std::unique_ptr<Program> training_program_, evaluation_program_;
+  Program* last_ = nullptr;  // that ran
+  PageMemory arena_;         // memory of a step, then what each program keeps
+  int64_t step_bytes_ = 0;
+  Shape input_, output_;
+  std::vector<size_t> feature_inputs_;  // those that are no targets
+  std::vector<double> sums_, weights_;  // by loss
+  int64_t admitted_ = -1;               // samples that evaluation was last asked about
+  uint64_t steps_ = 0;                  // of TrainStep
+  std::unique_ptr<TrainingStep> step_;  // of TrainStep
 };
 
 }  // namespace lockstep

@@ -24,6 +24,12 @@ void AddTarget(const float* a, const float* b, float* y, int64_t n) {
   });
 }
 
+void MultiplyTarget(const float* a, const float* b, float* y, int64_t n) {
+  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
+    hn::StoreU(hn::Mul(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
+  });
+}
+
 void ScaleTarget(float factor, const float* x, float* y, int64_t n) {
   ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
     hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor)), d, y + i);
@@ -85,6 +91,7 @@ namespace lockstep::kernels {
 namespace {
 HWY_EXPORT(FillTarget);
 HWY_EXPORT(AddTarget);
+HWY_EXPORT(MultiplyTarget);
 HWY_EXPORT(ScaleTarget);
 HWY_EXPORT(AddScaledToTarget);
 HWY_EXPORT(ConvertU8Target);
@@ -96,6 +103,10 @@ void Fill(float value, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(FillTarget)(v
 
 void Add(const float* a, const float* b, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(AddTarget)(a, b, y, n);
+}
+
+void Multiply(const float* a, const float* b, float* y, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(MultiplyTarget)(a, b, y, n);
 }
 
 void AddTo(const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(AddTarget)(x, y, y, n); }

@@ -13,6 +13,7 @@ namespace lockstep::kernels {
 void Fill(float value, float* y, int64_t n);                          // y = value
 void Add(const float* a, const float* b, float* y, int64_t n);        // y = a + b
 void AddTo(const float* x, float* y, int64_t n);                      // y += x
+void Multiply(const float* a, const float* b, float* y, int64_t n);   // y = a b
 void Scale(float factor, const float* x, float* y, int64_t n);        // y = factor x
 void AddScaledTo(float factor, const float* x, float* y, int64_t n);  // y += factor x, fused
 

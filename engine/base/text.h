@@ -1,0 +1,14 @@
+// Numbers as text that reads back to the same value.
+#ifndef LOCKSTEP_ENGINE_BASE_TEXT_H_
+#define LOCKSTEP_ENGINE_BASE_TEXT_H_
+
+#include <string>
+
+namespace lockstep {
+
+// The shortest decimal text that reads back to the same value: "0.1", "12", "1e-05", "nan".
+std::string TextOf(double value);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_BASE_TEXT_H_

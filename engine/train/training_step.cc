@@ -1,0 +1,274 @@
+#include "engine/train/training_step.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/denormals.h"
+#include "engine/base/integers.h"
+#include "engine/kernels/elementwise/elementwise.h"
+#include "engine/optim/finite.h"
+#include "engine/optim/flat_blocks.h"
+
+namespace lockstep {
+namespace {
+
+bool IsPowerOfTwo(int64_t n) { return std::has_single_bit(static_cast<uint64_t>(n)); }
+
+}  // namespace
+
+Result<std::unique_ptr<TrainingStep>> TrainingStep::Make(Network& network,
+                                                         const TrainingStepOptions& options) {
+  if (!network.trains()) return Status::Invalid("this network was bound for prediction only");
+  if (!(options.clip_norm >= 0.0))
+    return Status::Invalid("clip_norm must be 0 or more, not " +
+                           std::to_string(options.clip_norm));
+  if (options.parts < 1)
+    return Status::Invalid("a batch has 1 or more parts, not " + std::to_string(options.parts));
+  std::unique_ptr<TrainingStep> step(new TrainingStep(network, options));
+  if (!step->regular_ && step->ranks() > 1) {
+    return Status::Invalid(
+        std::to_string(options.parts) + " parts of a batch in " +
+        std::to_string(network.shards()) + " shards on " + std::to_string(step->ranks()) +
+        " ranks: parts must be a power of two, and at most the " +
+        std::to_string(network.shards() / step->ranks()) + " shards of a rank");
+  }
+  return step;
+}
+
+TrainingStep::TrainingStep(Network& network, const TrainingStepOptions& options)
+    : network_(network),
+      options_(options),
+      communicator_(network.communicator() != nullptr && network.communicator()->size() > 1
+                        ? network.communicator()
+                        : nullptr),
+      gradient_norm_(network.store().ParametersToWrite()) {
+  const Graph& graph = network.training_program().graph();
+  const size_t losses = graph.losses().size();
+  regular_ = IsPowerOfTwo(options.parts) &&
+             BatchCut::IsRegular(network.shards(), ranks(), options.parts);
+  part_inputs_.resize(graph.inputs().size());
+  parts_.reserve(static_cast<size_t>(options.parts));
+  part_sums_.resize(static_cast<size_t>(options.parts) * losses);
+  sums_.resize(losses);
+  weights_.resize(losses);
+  factors_.resize(losses);
+  record_.resize(losses + 2);
+  records_.resize(record_.size() * static_cast<size_t>(ranks()));
+  for (int64_t waiting = 2; waiting < options.parts; waiting *= 2)
+    older_.emplace_back(network.context(), network.store().floats() * 4);
+}
+
+int64_t TrainingStep::largest_batch() const { return network_.batch() * options_.parts; }
+
+// As few parts as the network's batch allows. Regular ones are whole shards; others (of a process
+// that is alone) are cut for themselves and differ by at most one sample, so that none is so small
+// that batch norm could not take its statistics while the others are large.
+Status TrainingStep::CutBatch(const GlobalBatch& batch) {
+  parts_.clear();
+  const int64_t most = network_.batch();
+  if (regular_) {
+    int64_t parts = 1;
+    while (parts < options_.parts && CeilDiv(batch.global_samples, ranks() * parts) > most)
+      parts *= 2;
+    const int64_t first =
+        BatchCut::OfRank(batch.global_samples, network_.shards(), rank(), ranks()).first_sample();
+    for (int64_t part = 0; part < parts; ++part) {
+      const BatchCut cut = BatchCut::OfRank(batch.global_samples, network_.shards(), rank(),
+                                            ranks(), part, parts);
+      parts_.push_back({cut, cut.first_sample() - first});
+    }
+    const BatchCut& last = parts_.back().cut;
+    if (parts_.back().first + last.samples() != batch.samples) {
+      return Status::Invalid("rank " + std::to_string(rank()) + " of " + std::to_string(ranks()) +
+                             " brings " + std::to_string(batch.samples) + " samples of " +
+                             std::to_string(batch.global_samples) + ", its part is " +
+                             std::to_string(parts_.back().first + last.samples()));
+    }
+  } else {
+    const int64_t parts = std::max<int64_t>(1, CeilDiv(batch.samples, most));
+    for (int64_t part = 0; part < parts; ++part) {
+      const IndexRange range = ShardRange(batch.samples, parts, part);
+      parts_.push_back({BatchCut::Whole(range.size(), network_.shards()), range.begin});
+    }
+  }
+  for (const Part& part : parts_) {
+    if (part.cut.samples() > most) {
+      return Status::Invalid(std::to_string(batch.samples) + " samples in " +
+                             std::to_string(parts_.size()) + " part(s): the network was bound for " +
+                             std::to_string(most) + " at a time");
+    }
+  }
+  return Status::Ok();
+}
+
+void TrainingStep::StartPart(const Part& part, const GlobalBatch& batch) {
+  const int64_t samples = part.cut.samples();
+  for (size_t i = 0; i < part_inputs_.size(); ++i)
+    part_inputs_[i] = batch.inputs[i].Samples(part.first, part.first + samples);
+  network_.Start(*network_.training_program_, part.cut, part_inputs_);
+}
+
+Step TrainingStep::StepOf(const Part& part, uint64_t index, const GlobalBatch& batch) {
+  const int64_t first =
+      BatchCut::OfRank(batch.global_samples, network_.shards(), rank(), ranks()).first_sample();
+  Step step = network_.MakeStep(network_.training_program(), part.cut, first + part.first, index,
+                                /*staged=*/true);
+  step.ranks = communicator_;
+  return step;
+}
+
+// What comes from outside is looked at before anything moves, and the targets are weighed.
+Status TrainingStep::CheckTargets(const GlobalBatch& batch, uint64_t index) {
+  const Program& program = network_.training_program();
+  const size_t losses = weights_.size();
+  for (size_t p = 0; p < parts_.size(); ++p) {
+    StartPart(parts_[p], batch);
+    const Step step = StepOf(parts_[p], index, batch);
+    LOCKSTEP_TRY(program.Check(step));
+    for (size_t i = 0; i < losses; ++i)
+      part_sums_[p * losses + i] = program.LossWeight(step, i);
+  }
+  MergeTree(0, static_cast<int64_t>(parts_.size()), [&](int64_t into, int64_t from) {
+    for (size_t i = 0; i < losses; ++i)
+      part_sums_[static_cast<size_t>(into) * losses + i] +=
+          part_sums_[static_cast<size_t>(from) * losses + i];
+  });
+  std::copy_n(part_sums_.begin(), losses, weights_.begin());
+  return Status::Ok();
+}
+
+// Adds `numbers` over all ranks by the tree, and fails everywhere if one fails.
+Status TrainingStep::Exchange(const Status& mine, bool wish, std::span<double> numbers,
+                              bool* any_wish) {
+  if (any_wish != nullptr) *any_wish = wish;
+  if (communicator_ == nullptr) return mine;
+  record_[0] = !mine.ok();
+  record_[1] = wish;
+  std::copy(numbers.begin(), numbers.end(), record_.begin() + 2);
+  LOCKSTEP_TRY(communicator_->AllGather(std::as_bytes(std::span(record_)),
+                                        std::as_writable_bytes(std::span(records_))));
+  LOCKSTEP_TRY(mine);
+  const size_t size = record_.size();
+  for (size_t r = 0; r * size < records_.size(); ++r) {
+    if (records_[r * size] != 0.0)
+      return Status::Invalid("rank " + std::to_string(r) + " failed; it says why");
+  }
+  MergeTree(0, ranks(), [&](int64_t into, int64_t from) {
+    for (size_t i = 1; i < size; ++i)
+      records_[static_cast<size_t>(into) * size + i] +=
+          records_[static_cast<size_t>(from) * size + i];
+  });
+  if (any_wish != nullptr) *any_wish = records_[1] > 0.0;
+  std::copy_n(records_.begin() + 2, numbers.size(), numbers.begin());
+  return Status::Ok();
+}
+
+// Parts add up as the tree over them, like shards: the second of a pair is accumulated onto the
+// first, and pairs wait for each other.
+void TrainingStep::MergeOlderParts(size_t part) {
+  if (part % 2 == 0) return;
+  const std::span<float> gradients = network_.store().ParametersToWrite().gradients;
+  for (size_t done = (part + 1) / 2; done % 2 == 0; done /= 2) {
+    const auto* waited = reinterpret_cast<const float*>(older_[--waiting_].data());
+    ForFlatBlocks(network_.context(), static_cast<int64_t>(gradients.size()), 3,
+                  [&](int64_t, int64_t begin, int64_t end) {
+                    kernels::AddTo(waited + begin, gradients.data() + begin, end - begin);
+                  });
+  }
+  if (part + 1 == parts_.size()) return;
+  auto* waits = reinterpret_cast<float*>(older_[waiting_++].data());
+  ForFlatBlocks(network_.context(), static_cast<int64_t>(gradients.size()), 2,
+                [&](int64_t, int64_t begin, int64_t end) {
+                  std::copy(gradients.begin() + begin, gradients.begin() + end, waits + begin);
+                });
+}
+
+Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObserver* observer) {
+  Program& program = *network_.training_program_;
+  const size_t losses = sums_.size();
+  Status status;
+  waiting_ = 0;
+  for (size_t p = 0; p < parts_.size(); ++p) {
+    StartPart(parts_[p], batch);
+    Step step = StepOf(parts_[p], index, batch);
+    step.failure = &status;
+    step.accumulate = regular_ ? p % 2 != 0 : p > 0;
+    program.Forward(step, /*losses=*/true, observer);
+    double loss = 0.0;
+    for (size_t i = 0; i < losses; ++i) {
+      part_sums_[p * losses + i] = program.LossSum(i);
+      loss += factors_[i] * program.LossSum(i);
+    }
+    // Where others take part in this step, they must not wait for this rank.
+    if (!std::isfinite(loss) && status.ok()) status = network_.ExplainNonFinite(step, loss);
+    if (!status.ok() && communicator_ == nullptr) return status;
+    program.Backward(step, factors_, observer);
+    if (regular_) MergeOlderParts(p);
+  }
+  MergeTree(0, static_cast<int64_t>(parts_.size()), [&](int64_t into, int64_t from) {
+    for (size_t i = 0; i < losses; ++i)
+      part_sums_[static_cast<size_t>(into) * losses + i] +=
+          part_sums_[static_cast<size_t>(from) * losses + i];
+  });
+  std::copy_n(part_sums_.begin(), losses, sums_.begin());
+  return status;
+}
+
+// The norm of all gradients; an error if one is not finite.
+Result<double> TrainingStep::CheckGradients(ParameterSet parameters) {
+  return gradient_norm_.Measure(network_.context(), parameters);
+}
+
+Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t index,
+                                             Optimizer& optimizer, double learning_rate,
+                                             bool wish, StepObserver* observer) {
+  Network& net = network_;
+  const Program& program = net.training_program();
+  ScopedFlushDenormals flush;
+  TrainingStepReport report;
+
+  // What all ranks know alike.
+  if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
+  Status status = net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
+  if (status.ok()) status = CutBatch(batch);
+  if (status.ok()) {
+    for (const Part& part : parts_) {
+      const Result<Admission> admission = program.Admit(part.cut);
+      if (!admission.ok()) return admission.status();
+      report.skipped = report.skipped || *admission == Admission::kSkip;
+    }
+  }
+  if (status.ok() && !report.skipped) status = CheckTargets(batch, index);
+  if (!status.ok() || report.skipped) std::fill(weights_.begin(), weights_.end(), 0.0);
+  LOCKSTEP_TRY(Exchange(status, wish, weights_, &report.any_wish));
+  if (report.skipped) return report;
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    if (!(weights_[i] > 0.0))
+      return Status::Invalid("no target of the batch counts, so there is no loss to reduce");
+    factors_[i] = program.graph().losses()[i].factor / weights_[i];
+  }
+
+  net.store().StageStates();
+  LOCKSTEP_TRY(Exchange(RunParts(batch, index, observer), false, sums_, nullptr));
+  report.loss = Network::Together(program, sums_, weights_);
+
+  const ParameterSet parameters = net.store().ParametersToWrite();
+  if (communicator_ != nullptr) LOCKSTEP_TRY(communicator_->AllReduce(parameters.gradients));
+  double scale = 1.0;
+  LOCKSTEP_TRY_ASSIGN(const double norm, CheckGradients(parameters));
+  if (options_.clip_norm > 0.0) {
+    report.gradient_norm = norm;
+    scale = ClipFactor(norm, options_.clip_norm);
+  }
+  if (!optimizer.bound()) LOCKSTEP_TRY(optimizer.Bind(net.context(), parameters));
+  LOCKSTEP_TRY(optimizer.Update(net.context(), parameters, learning_rate, scale));
+  net.store().CommitStates();
+  return report;
+}
+
+}  // namespace lockstep

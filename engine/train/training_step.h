@@ -1,0 +1,98 @@
+// One training step on a global batch: what the training loop, Network::TrainStep and the C
+// interface have in common.
+//
+//   check -> weights of all targets, over all ranks
+//   forward, losses, backward (part by part) -> exchange -> norm, clip -> update
+//
+// Each loss is divided once, by the weight of its targets in the whole global batch, so that the
+// mean is right for any weights and any cut; what ranks and parts add up are terms of one tree over
+// the shards. Where anything fails, on whichever rank, parameters, statistics, optimizer and
+// predictions are on every rank as they were before.
+#ifndef LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_
+#define LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/optim/clip.h"
+#include "engine/optim/optimizer.h"
+#include "engine/train/network.h"
+
+namespace lockstep {
+
+struct TrainingStepOptions {
+  double clip_norm = 0.0;  // global norm of the gradients; 0: not clipped
+  // The batch goes through the network in up to this many parts, one after another, which add up to
+  // it; the network needs to be bound for one part only. Where parts are whole shards, a power of
+  // two for each, cutting changes no bit (but with batch norm, whose statistics are those of a
+  // part).
+  int64_t parts = 1;
+};
+
+// This process's samples of a global batch, as the model's inputs.
+struct GlobalBatch {
+  std::span<const ConstTensor> inputs{};
+  int64_t samples = 0;  // in `inputs`
+  int64_t global_samples = 0;
+};
+
+struct TrainingStepReport {
+  LossSum loss{};  // of the whole global batch, before the update
+  bool skipped = false;
+  bool any_wish = false;                  // some rank brought a wish
+  std::optional<double> gradient_norm{};  // before clipping; only where clip_norm asks for it
+};
+
+// Borrows the network. One thread at a time; collective where the network has several ranks.
+class TrainingStep {
+ public:
+  // An error if the network does not train, or the parts do not fit ranks and shards.
+  static Result<std::unique_ptr<TrainingStep>> Make(Network& network,
+                                                    const TrainingStepOptions& options);
+
+  // The most samples that a step can take in this process.
+  int64_t largest_batch() const;
+
+  // `wish`: carried to all ranks, see TrainingStepReport. The optimizer is bound at its first step.
+  Result<TrainingStepReport> Run(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
+                                 double learning_rate, bool wish = false,
+                                 StepObserver* observer = nullptr);
+
+ private:
+  TrainingStep(Network& network, const TrainingStepOptions& options);
+  int64_t ranks() const { return communicator_ == nullptr ? 1 : communicator_->size(); }
+  int64_t rank() const { return communicator_ == nullptr ? 0 : communicator_->rank(); }
+
+  struct Part {
+    BatchCut cut;
+    int64_t first = 0;  // sample within this process's
+  };
+  Status CutBatch(const GlobalBatch& batch);
+  void StartPart(const Part& part, const GlobalBatch& batch);
+  Step StepOf(const Part& part, uint64_t index, const GlobalBatch& batch);
+  Status CheckTargets(const GlobalBatch& batch, uint64_t index);
+  Status RunParts(const GlobalBatch& batch, uint64_t index, StepObserver* observer);
+  void MergeOlderParts(size_t part);
+  Status Exchange(const Status& mine, bool wish, std::span<double> numbers, bool* any_wish);
+  Result<double> CheckGradients(ParameterSet parameters);
+
+  Network& network_;
+  TrainingStepOptions options_;
+  Communicator* communicator_;
+  std::vector<ConstTensor> part_inputs_;
+  std::vector<Part> parts_;
+  bool regular_ = true;  // parts are subtrees of the tree over the shards
+  std::vector<double> sums_, weights_, factors_;  // by loss
+  std::vector<double> part_sums_;                 // by part and loss
+  std::vector<double> record_, records_;          // of this rank, of all
+  std::vector<PageMemory> older_;                 // gradients of parts that wait for a partner
+  size_t waiting_ = 0;
+  GradientNorm gradient_norm_;
+};
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_

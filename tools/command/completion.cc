@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "models/recipe_keys.h"
 #include "tools/command/commands.h"

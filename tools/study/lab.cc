@@ -11,6 +11,7 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/base/integers.h"
 #include "engine/base/random.h"
 #include "tools/study/study.h"
 
@@ -225,7 +226,7 @@ Status Lab::Trial(const Recipe& recipe, bool train, const Watch& watch, Outcome&
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
                       Loader::Make(data_.train.dataset, data_.train.indices, loader_options));
   const int64_t parts = recipe.train.micro_batches;
-  const int64_t part = (loader->largest_count() + parts - 1) / parts;
+  const int64_t part = CeilDiv(loader->largest_count(), parts);
   LOCKSTEP_TRY_ASSIGN(
       Network net, BuildNetwork(ctx, recipe, data_.train.dataset->info(), std::max(room_, part)));
   Recorder recorder({.ctx = ctx, .net = net, .recipe = recipe, .outcome = outcome}, watch);

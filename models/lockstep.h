@@ -16,6 +16,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/image/idx.h"
 #include "engine/data/loader.h"
+#include "engine/data/objective.h"
 #include "engine/data/split.h"
 #include "engine/data/table/csv.h"
 #include "engine/data/table/csv_features.h"

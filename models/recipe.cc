@@ -10,8 +10,10 @@ constexpr void RequireOfToml(bool condition) {
 #define TOML_ASSERT(condition) RequireOfToml(static_cast<bool>(condition))
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <optional>
 #include <type_traits>
 
 #include "engine/io/file.h"
@@ -55,13 +57,10 @@ std::string Shown(double value) {
 }
 
 Status CheckValue(const std::string& value, const KeyLimits& limits) {
-  if (limits.choices.empty()) return Status::Ok();
   for (const std::string& choice : limits.choices) {
     if (value == choice) return Status::Ok();
   }
-  std::string known;
-  for (const std::string& choice : limits.choices) known += (known.empty() ? "" : ", ") + choice;
-  return Status::Invalid("does not know " + Quoted(value) + "; choose one of " + known);
+  return limits.choices.empty() ? Status::Ok() : UnknownChoice(value, limits.choices);
 }
 
 Status CheckValue(double value, const KeyLimits& limits) {
@@ -124,9 +123,8 @@ Status ReadValue(const toml::node& node, const KeyLimits& limits, T& into) {
   }
 }
 
-std::vector<std::string> AllKeys() {
+std::vector<std::string> KeysOf(const Recipe& recipe) {
   std::vector<std::string> keys;
-  const Recipe recipe;
   VisitKeys(recipe, [&](const char* key, const auto&, const KeyLimits&, const char*) {
     keys.push_back(key);
   });
@@ -144,9 +142,11 @@ Status SetKey(const std::string& key, const toml::node& node, const std::string&
     status = ReadValue(node, limits, member);
   });
   if (!found) {
-    const std::vector<std::string> keys = AllKeys();
-    return Status::Invalid(where + ": unknown key " + Quoted(key) + "; did you mean " +
-                           NearestName(key, keys) + "?");
+    const std::string of_family = key.starts_with("model.") ? std::string(" of model.kind = \"") +
+                                                                  KindOf(recipe.model.family) + "\""
+                                                            : "";
+    return Status::Invalid(where + ": unknown key " + Quoted(key) + of_family + "; did you mean " +
+                           NearestName(key, KeysOf(recipe)) + "?");
   }
   return status.At(where + ": " + key);
 }
@@ -161,7 +161,7 @@ Status ReadTable(const toml::table& table, const std::string& prefix, const std:
     const std::string full = prefix + std::string(key.str());
     if (const toml::table* inner = node.as_table(); inner != nullptr && prefix.empty()) {
       bool known = false;
-      for (const std::string& one : AllKeys()) known = known || one.starts_with(full + ".");
+      for (const std::string& one : KeysOf(recipe)) known = known || one.starts_with(full + ".");
       if (!known) {
         return Status::Invalid(
             LineOf(name, node) + ": unknown table [" + full +
@@ -209,34 +209,50 @@ Status CheckText(const std::string& text, const std::string& name) {
   return Status::Ok();
 }
 
-Status Override(const std::string& text, Recipe& recipe) {
-  const size_t equals = text.find('=');
-  const std::string where = "override " + Quoted(text);
-  if (equals == std::string::npos || equals == 0)
-    return Status::Invalid(where + ": write key=value");
-  const std::string key = text.substr(0, equals);
-  const std::string value = text.substr(equals + 1);
-  if (!IsUtf8(value)) return Status::Invalid(where + ": the value is not UTF-8 text");
+// A "key=value" from outside the file; `table` holds the value under "value".
+struct Override {
+  std::string key, where;
   toml::table table;
+
+  const toml::node& value() const { return *table.get("value"); }
+};
+
+Result<Override> ParseOverride(const std::string& text) {
+  const size_t equals = text.find('=');
+  Override made{.key = text.substr(0, equals), .where = "override " + Quoted(text), .table = {}};
+  if (equals == std::string::npos || equals == 0)
+    return Status::Invalid(made.where + ": write key=value");
+  const std::string value = text.substr(equals + 1);
+  if (!IsUtf8(value)) return Status::Invalid(made.where + ": the value is not UTF-8 text");
   try {
-    if (CheckText(value, where).ok()) {
-      table = toml::parse("value = " + value + "\n");
-      if (table.size() != 1) return Status::Invalid(where + ": write one key=value");
+    if (CheckText(value, made.where).ok()) {
+      made.table = toml::parse("value = " + value + "\n");
+      if (made.table.size() != 1) return Status::Invalid(made.where + ": write one key=value");
     } else {
-      table.insert_or_assign("value", value);
+      made.table.insert_or_assign("value", value);
     }
   } catch (const TomlReaderFailed&) {
-    return Status::Invalid(where + ": the value is not TOML");
+    return Status::Invalid(made.where + ": the value is not TOML");
   } catch (const toml::parse_error&) {  // a bare word
-    table.insert_or_assign("value", value);
+    made.table.insert_or_assign("value", value);
   }
-  return SetKey(key, *table.get("value"), where, recipe);
+  return made;
+}
+
+// model.kind decides which keys [model] has, so it is read before them. One that is not right is
+// left to the reading of all keys, which says so.
+void ChooseFamily(const toml::table& file, const std::vector<Override>& overrides, Recipe& recipe) {
+  std::optional<std::string> kind = file["model"]["kind"].value<std::string>();
+  for (const Override& one : overrides) {
+    if (one.key == "model.kind") kind = one.value().value<std::string>();
+  }
+  std::optional<Family> family = kind ? FamilyOfKind(*kind) : std::nullopt;
+  if (family) recipe.model.family = std::move(*family);
 }
 
 // What no single key can say.
 Status CheckTogether(const Recipe& recipe) {
-  const bool file = recipe.data.kind == "csv" || recipe.data.kind == "mnist";
-  if (file && recipe.data.path.empty()) {
+  if (ReadsFiles(recipe.data) && recipe.data.path.empty()) {
     return Status::Invalid("data.kind = \"" + recipe.data.kind +
                            "\" needs data.path; give it in the recipe, or as data.path=...");
   }
@@ -251,50 +267,40 @@ Status CheckTogether(const Recipe& recipe) {
   return Status::Ok();
 }
 
-void PrintValue(const std::string& value, std::string& out) {
-  out += '"';
-  for (const char c : value) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-      constexpr char kHex[] = "0123456789abcdef";
-      out += std::string("\\u00") + kHex[(c >> 4) & 15] + kHex[c & 15];
-    } else {
-      out += c;
+}  // namespace
+
+std::vector<std::string> AllRecipeKeys() {
+  std::vector<std::string> all;
+  Recipe recipe;
+  for (Family& family : AllFamilies()) {
+    recipe.model.family = std::move(family);
+    for (std::string& key : KeysOf(recipe)) {
+      if (std::find(all.begin(), all.end(), key) == all.end()) all.push_back(std::move(key));
     }
   }
-  out += '"';
+  return all;
 }
-void PrintValue(int64_t value, std::string& out) { out += std::to_string(value); }
-void PrintValue(bool value, std::string& out) { out += value ? "true" : "false"; }
-void PrintValue(double value, std::string& out) {
-  const std::string text = Shown(value);
-  out += text;
-  if (text.find_first_of(".en") == std::string::npos) out += ".0";
-}
-template <class T>
-void PrintValue(const std::vector<T>& values, std::string& out) {
-  out += '[';
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (i > 0) out += ", ";
-    PrintValue(values[i], out);
-  }
-  out += ']';
-}
-
-}  // namespace
 
 Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
                            std::span<const std::string> overrides) {
   LOCKSTEP_TRY(CheckText(text, name));
-  Recipe recipe;
+  toml::table file;
   try {
-    LOCKSTEP_TRY(ReadTable(toml::parse(text, name), "", name, recipe));
+    file = toml::parse(text, name);
   } catch (const toml::parse_error& error) {
     return ParseFailure(name, error);
   } catch (const TomlReaderFailed&) {
     return Status::Invalid(name + ": not TOML: look for a stray character where a key begins");
   }
-  for (const std::string& override_text : overrides) LOCKSTEP_TRY(Override(override_text, recipe));
+  std::vector<Override> parsed;
+  for (const std::string& one : overrides) {
+    LOCKSTEP_TRY_ASSIGN(Override made, ParseOverride(one));
+    parsed.push_back(std::move(made));
+  }
+  Recipe recipe;
+  ChooseFamily(file, parsed, recipe);
+  LOCKSTEP_TRY(ReadTable(file, "", name, recipe));
+  for (const Override& one : parsed) LOCKSTEP_TRY(SetKey(one.key, one.value(), one.where, recipe));
   LOCKSTEP_TRY(CheckTogether(recipe).At(name));
   return recipe;
 }
@@ -303,48 +309,6 @@ Result<Recipe> LoadRecipe(const std::string& path, std::span<const std::string> 
   constexpr int64_t kLargestRecipe = int64_t{1} << 20;
   LOCKSTEP_TRY_ASSIGN(const std::string text, ReadFile(path, kLargestRecipe));
   return ParseRecipe(text, path, overrides);
-}
-
-std::string PrintRecipe(const Recipe& recipe) {
-  std::string out;
-  std::string table;
-  VisitKeys(recipe,
-            [&](const char* key, const auto& member, const KeyLimits& limits, const char* meaning) {
-              const std::string name = key;
-              const size_t dot = name.find('.');
-              if (name.substr(0, dot) != table) {
-                if (!table.empty()) out += '\n';
-                table = name.substr(0, dot);
-                out += "[" + table + "]\n";
-              }
-              std::string line = name.substr(dot + 1) + " = ";
-              PrintValue(member, line);
-              std::string comment = meaning;
-              if (!limits.choices.empty()) {
-                std::string choices;
-                for (const std::string& choice : limits.choices)
-                  choices += (choices.empty() ? "" : ", ") + choice;
-                comment += (comment.empty() ? "" : " - ") + ("one of " + choices);
-              }
-              constexpr size_t kCommentColumn = 36;
-              if (line.size() < kCommentColumn) line.resize(kCommentColumn, ' ');
-              out += line + "  # " + comment + "\n";
-            });
-  return out;
-}
-
-std::vector<RecipeDifference> Differences(const Recipe& left, const Recipe& right) {
-  std::vector<RecipeDifference> all;
-  VisitKeys(left, [&](const char* key, const auto& member, const KeyLimits&, const char*) {
-    all.push_back({.key = key, .left = "", .right = ""});
-    PrintValue(member, all.back().left);
-  });
-  size_t i = 0;
-  VisitKeys(right, [&](const char*, const auto& member, const KeyLimits&, const char*) {
-    PrintValue(member, all[i++].right);
-  });
-  std::erase_if(all, [](const RecipeDifference& one) { return one.left == one.right; });
-  return all;
 }
 
 }  // namespace lockstep

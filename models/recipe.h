@@ -1,6 +1,6 @@
 // A recipe says everything that decides a run: data, model, loss, optimizer, schedule, training. It
-// is a TOML file, with overrides from the command line; models/recipes/ holds examples and
-// recipe_keys.h the list of all keys.
+// is a TOML file, with overrides from the command line; models/recipes/ holds examples,
+// recipe_keys.h the list of all keys, and recipe_family.h the families of networks with theirs.
 #ifndef LOCKSTEP_MODELS_RECIPE_H_
 #define LOCKSTEP_MODELS_RECIPE_H_
 
@@ -19,6 +19,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 #include "engine/train/trainer.h"
+#include "models/recipe_family.h"
 
 namespace lockstep {
 
@@ -45,20 +46,8 @@ struct Recipe {
     double pixel_sd = 1.0;
   } data;
   struct Model {
-    std::string kind = "mlp";
-    std::vector<int64_t> hidden = {64, 32};
-    std::string norm = "batch";
-    std::string activation = "relu";
-    double dropout = 0.0;
-    bool bias = true;
-    std::string init = "torch";
-    double init_scale = 1.0;
+    Family family{};  // which one model.kind says, and its keys
     std::string weights{};
-    int64_t groups = 8;
-    std::string convention = "torch";
-    double momentum = -1.0;
-    double eps = 1e-5;
-    std::string single_value = "error";
   } model;
   struct Loss {
     std::string kind = "auto";
@@ -127,6 +116,9 @@ struct RecipeDifference {
   std::string key, left, right;
 };
 std::vector<RecipeDifference> Differences(const Recipe& left, const Recipe& right);
+
+// Whether the data are read from data.path.
+bool ReadsFiles(const Recipe::Data& data);
 
 // The data of a recipe, split and standardised.
 struct RecipeData {

@@ -3,7 +3,6 @@
 #ifndef LOCKSTEP_MODELS_RECIPE_KEYS_H_
 #define LOCKSTEP_MODELS_RECIPE_KEYS_H_
 
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -11,23 +10,25 @@
 
 namespace lockstep {
 
-// What a value may be, beside its type. Strings: one of `choices` where there are any. Numbers: in
-// [least, most].
-struct KeyLimits {
-  std::vector<std::string> choices{};
-  double least = -std::numeric_limits<double>::infinity();
-  double most = std::numeric_limits<double>::infinity();
-};
+// The choices of tables that live beside what they build.
+KeyLimits DataKinds();       // recipe_data.cc
+KeyLimits CsvHeaders();      // recipe_data.cc
+KeyLimits CsvTasks();        // recipe_data.cc
+KeyLimits CsvMissing();      // recipe_data.cc
+KeyLimits LossKinds();       // recipe_build.cc
+KeyLimits OptimizerKinds();  // recipe_build.cc
+KeyLimits ScheduleKinds();   // recipe_build.cc
+KeyLimits LastBatches();     // recipe_build.cc
+KeyLimits Monitors();        // recipe_build.cc
 
-inline KeyLimits OneOf(std::vector<std::string> choices) { return {.choices = std::move(choices)}; }
-inline KeyLimits AtLeast(double least) { return {.least = least}; }
-inline KeyLimits Between(double least, double most) { return {.least = least, .most = most}; }
+// The names of all keys, those of every family included.
+std::vector<std::string> AllRecipeKeys();
 
-// Calls visit(key, member, limits, meaning) for every key of `r`, grouped by table, in the order a
-// reader wants them.
+// Calls visit(key, member, limits, meaning) for every key of `r` and of its family, grouped by table,
+// in the order a reader wants them.
 template <class R, class Visit>
 void VisitKeys(R& r, Visit&& visit) {
-  visit("data.kind", r.data.kind, OneOf({"clinical", "digits", "csv", "mnist"}),
+  visit("data.kind", r.data.kind, DataKinds(),
         "clinical and digits are made by code; csv reads data.path; mnist reads the four IDX files "
         "in the folder data.path");
   visit("data.path", r.data.path, KeyLimits{},
@@ -37,15 +38,12 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.label", r.data.label, KeyLimits{},
         "csv: the column to predict, by name or number from 0 (-1: the last)");
   visit("data.ignore", r.data.ignore, KeyLimits{}, "csv: columns to leave out, by name or number");
-  visit("data.header", r.data.header, OneOf({"auto", "yes", "no"}),
-        "csv: whether the first row holds names");
+  visit("data.header", r.data.header, CsvHeaders(), "csv: whether the first row holds names");
   visit("data.delimiter", r.data.delimiter, KeyLimits{}, "csv: one character between columns");
-  visit("data.task", r.data.task, OneOf({"auto", "binary", "classes", "regression"}),
-        "csv: what the label is (auto: binary)");
+  visit("data.task", r.data.task, CsvTasks(), "csv: what the label is (auto: binary)");
   visit("data.positive", r.data.positive, KeyLimits{},
         "csv, binary: the label that counts as 1 (empty: the one that sorts last)");
-  visit("data.missing", r.data.missing, OneOf({"error", "mean", "drop"}),
-        "csv: what to do about an empty cell");
+  visit("data.missing", r.data.missing, CsvMissing(), "csv: what to do about an empty cell");
   visit("data.size", r.data.size, AtLeast(0),
         "clinical, digits: samples to make (0: 8000 patients; 10000 digits and 2000 to test)");
   visit("data.seed", r.data.seed, AtLeast(0), "clinical, digits: seed of the samples");
@@ -61,33 +59,15 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.pixel_sd", r.data.pixel_sd, Between(1e-6, 1e6),
         "digits, mnist: pixels are divided by it after that");
 
-  visit("model.kind", r.model.kind, OneOf({"mlp"}), "the family");
-  visit("model.hidden", r.model.hidden, AtLeast(1), "widths of the hidden layers");
-  visit("model.norm", r.model.norm, OneOf({"none", "batch", "layer", "rms", "group"}),
-        "normalisation of every hidden layer");
-  visit("model.activation", r.model.activation,
-        OneOf({"relu", "leaky_relu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "softplus"}),
-        "activation of every hidden layer");
-  visit("model.dropout", r.model.dropout, Between(0, 0.999),
-        "probability of dropping an activation");
-  visit("model.bias", r.model.bias, KeyLimits{}, "whether linear layers have a bias");
-  visit("model.init", r.model.init, OneOf({"torch", "kaiming_normal", "xavier_uniform", "normal"}),
-        "how weights begin");
-  visit("model.init_scale", r.model.init_scale, Between(0, 1e6), "multiplies the initial weights");
+  // Read before all others, because it decides which keys [model] has; here it is only checked.
+  std::string kind = KindOf(r.model.family);
+  visit("model.kind", kind, FamilyKinds(), "the family, which decides what other keys there are");
   visit("model.weights", r.model.weights, KeyLimits{},
         "safetensors file to start from instead: a model of Lockstep's or a state dict of "
         "PyTorch's");
-  visit("model.groups", r.model.groups, AtLeast(1), "groups of norm = group");
-  visit("model.convention", r.model.convention, OneOf({"torch", "keras", "lesson"}),
-        "batch norm: how running statistics are kept");
-  visit("model.momentum", r.model.momentum, Between(-1, 1),
-        "batch norm: momentum (-1: the convention's own)");
-  visit("model.eps", r.model.eps, Between(1e-30, 1), "batch norm: added to the variance");
-  visit("model.single_value", r.model.single_value, OneOf({"error", "skip", "running"}),
-        "batch norm: what training does with a batch of one");
+  std::visit([&](auto& family) { family.VisitKeys(family, visit); }, r.model.family);
 
-  visit("loss.kind", r.loss.kind, OneOf({"auto", "bce", "cross_entropy", "mse", "huber"}),
-        "auto: what fits the task");
+  visit("loss.kind", r.loss.kind, LossKinds(), "auto: what fits the task");
   visit("loss.label_smoothing", r.loss.label_smoothing, Between(0, 1), "cross_entropy");
   visit("loss.class_weights", r.loss.class_weights, AtLeast(0),
         "cross_entropy: one for each class (empty: ones)");
@@ -95,7 +75,7 @@ void VisitKeys(R& r, Visit&& visit) {
         "bce: multiplies the loss of positives");
   visit("loss.delta", r.loss.delta, Between(1e-30, 1e30), "huber: where it turns linear");
 
-  visit("optimizer.kind", r.optimizer.kind, OneOf({"sgd", "adam", "adamw"}), "");
+  visit("optimizer.kind", r.optimizer.kind, OptimizerKinds(), "");
   visit("optimizer.learning_rate", r.optimizer.learning_rate, Between(0, 1e6),
         "the largest of the schedule");
   visit("optimizer.weight_decay", r.optimizer.weight_decay, Between(0, 1e6),
@@ -110,8 +90,7 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("optimizer.clip_norm", r.optimizer.clip_norm, Between(0, 1e30),
         "largest global norm of the gradients (0: no clipping)");
 
-  visit("schedule.kind", r.schedule.kind, OneOf({"constant", "step", "cosine", "one_cycle"}),
-        "of the learning rate");
+  visit("schedule.kind", r.schedule.kind, ScheduleKinds(), "of the learning rate");
   visit("schedule.warmup_epochs", r.schedule.warmup_epochs, Between(0, 1e9),
         "cosine: linear rise at the start");
   visit("schedule.floor", r.schedule.floor, Between(0, 1),
@@ -124,7 +103,7 @@ void VisitKeys(R& r, Visit&& visit) {
 
   visit("train.epochs", r.train.epochs, AtLeast(1), "times through the training samples");
   visit("train.batch", r.train.batch, AtLeast(1), "samples in a step");
-  visit("train.last_batch", r.train.last_batch, OneOf({"keep", "drop"}),
+  visit("train.last_batch", r.train.last_batch, LastBatches(),
         "what to do with a last batch that is not full");
   visit("train.micro_batches", r.train.micro_batches, AtLeast(1),
         "parts that each batch is computed in, to save memory");
@@ -134,7 +113,7 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("train.threads", r.train.threads, Between(0, 1023),
         "0: all that may be used; changes no result");
   visit("train.evaluate_every", r.train.evaluate_every, AtLeast(1), "epochs between validations");
-  visit("train.monitor", r.train.monitor, OneOf({"loss", "accuracy", "auc", "mae", "r2"}),
+  visit("train.monitor", r.train.monitor, Monitors(),
         "validation metric that decides what is best");
   visit("train.patience", r.train.patience, AtLeast(0),
         "stop after so many validations without a gain (0: never)");

@@ -3,8 +3,8 @@
 //
 // Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC
 // 2011. The key is the seed, the counter is (index, stream). Kernels that draw many numbers at once
-// repeat these rounds in SIMD lanes (engine/kernels/elementwise/dropout.cc) and must give the same words; a
-// test compares them.
+// repeat these rounds in SIMD lanes (engine/kernels/elementwise/dropout.cc) and must give the same
+// words; a test compares them.
 #ifndef LOCKSTEP_ENGINE_BASE_RANDOM_H_
 #define LOCKSTEP_ENGINE_BASE_RANDOM_H_
 

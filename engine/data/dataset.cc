@@ -49,12 +49,13 @@ Status CheckShapes(const DatasetInfo& info) {
     return Status::Invalid("samples of shape " + info.x_shape.ToString() + " with targets " +
                            info.target_shape.ToString() + " hold no numbers");
   }
-  const bool classes = info.task == Task::kClasses;
-  if (classes != (info.target_dtype == DType::kI32)) {
+  const Objective& objective = ObjectiveOf(info.task);
+  if (info.target_dtype != objective.target_dtype) {
     return Status::Invalid(std::string("targets of type ") + NameOf(info.target_dtype) +
-                           " do not fit the task: class numbers are i32, all others f32");
+                           " do not fit the task: " + objective.targets + " are " +
+                           NameOf(objective.target_dtype));
   }
-  if (classes != (info.classes > 0)) {
+  if ((objective.reading == Reading::kOneOf) != (info.classes > 0)) {
     return Status::Invalid("class numbers need a number of classes above 0, other targets 0; got " +
                            std::to_string(info.classes));
   }
@@ -63,7 +64,7 @@ Status CheckShapes(const DatasetInfo& info) {
                            std::to_string(info.vocabulary));
   }
   const auto names = static_cast<int64_t>(info.class_names.size());
-  if (names != 0 && names != (classes ? info.classes : 2)) {
+  if (names != 0 && names != ClassCount(info)) {
     return Status::Invalid(std::to_string(names) + " class names do not fit the classes");
   }
   if (const auto features = static_cast<int64_t>(info.feature_names.size());
@@ -268,6 +269,38 @@ Status InMemoryDataset::Read(std::span<const int64_t> indices, Tensor x, Tensor 
     }
   }
   return Status::Ok();
+}
+
+int64_t ClassCount(const DatasetInfo& info) {
+  switch (info.task) {
+    case Task::kRegression:
+      break;
+    case Task::kBinary:
+      return 2;
+    case Task::kClasses:
+      return info.classes;
+  }
+  return 0;
+}
+
+int64_t OutputsOf(const DatasetInfo& info) {
+  switch (ObjectiveOf(info.task).reading) {
+    case Reading::kOneOf:
+      return info.classes;
+    case Reading::kValues:
+    case Reading::kPositive:
+      break;
+  }
+  return std::max<int64_t>(1, info.target_shape.size());
+}
+
+void SetTargets(Task task, int64_t count, DatasetInfo& info) {
+  const Objective& objective = ObjectiveOf(task);
+  const bool one_of = objective.reading == Reading::kOneOf;
+  info.task = task;
+  info.target_dtype = objective.target_dtype;
+  info.target_shape = one_of ? Shape{} : Shape{count};
+  info.classes = one_of ? count : 0;
 }
 
 Result<std::vector<int32_t>> ClassLabels(const Dataset& dataset) {

@@ -14,16 +14,10 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/data/objective.h"
 #include "engine/tensor/tensor.h"
 
 namespace lockstep {
-
-enum class Task {
-  kRegression,  // target f32
-  kBinary,      // target f32 {1}, 0 or 1
-  kClasses,     // target i32, a class number below `classes`, or kIgnoredTarget; one per sample
-                // (shape {}) or one per position of a sequence (shape {T})
-};
 
 // A class target that takes no part in the loss (as in PyTorch).
 inline constexpr int32_t kIgnoredTarget = -100;
@@ -35,7 +29,7 @@ struct DatasetInfo {
   DType x_dtype = DType::kF32;  // as gathered: kF32 (features, pixels) or kI32 (tokens)
   Shape x_shape = {};           // of one sample, channels last: {20}, {28, 28, 1}, {T}
   Task task = Task::kClasses;
-  DType target_dtype = DType::kI32;  // kI32 for kClasses, else kF32
+  DType target_dtype = DType::kI32;  // the objective's
   Shape target_shape = {};           // of one sample: {} for a class number, {1}, {T}
   int64_t classes = 0;               // for kClasses; else 0
   int64_t vocabulary = 0;            // i32 x is below this; 0 for f32
@@ -44,6 +38,14 @@ struct DatasetInfo {
   std::vector<std::string> class_names = {};    // kClasses: `classes` names; kBinary: {of 0, of 1};
                                                 // or empty: not known
 };
+
+// How many classes there are to tell apart: 0 for a regression.
+int64_t ClassCount(const DatasetInfo& info);
+// The numbers that a network must give for each sample, or for each position of a sequence.
+int64_t OutputsOf(const DatasetInfo& info);
+// Makes `info` one of a task with one target a sample, as a table has it: `count` numbers or classes
+// (kBinary: 1).
+void SetTargets(Task task, int64_t count, DatasetInfo& info);
 
 // Thread-safety: immutable once made; any number of threads may read.
 class Dataset {

@@ -3,6 +3,7 @@
 #define LOCKSTEP_ENGINE_IO_ALIGNED_BYTES_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <utility>

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/integers.h"
 #include "engine/io/file.h"
 
 namespace lockstep {
@@ -283,7 +284,8 @@ Status WriteNpy(const std::string& path, const StoredTensor& tensor) {
                                  shape + "), }";
   // Magic, version, length, dictionary, blanks and a newline, in all a multiple of 64.
   constexpr size_t kStart = 10;
-  const size_t total = (kStart + dictionary.size() + 1 + 63) / 64 * 64;
+  const auto total =
+      static_cast<size_t>(RoundUp(static_cast<int64_t>(kStart + dictionary.size() + 1), 64));
   std::string header = std::string(kMagic) + '\x01' + '\0';
   header += static_cast<char>((total - kStart) & 0xFF);
   header += static_cast<char>((total - kStart) >> 8);

@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/base/integers.h"
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
@@ -229,9 +230,8 @@ Result<SafetensorsHeader> ReadHeader(const InputFile& file) {
   return header;
 }
 
-constexpr size_t RoundedUp(size_t bytes) {
-  return (bytes + AlignedBytes::kAlignment - 1) / AlignedBytes::kAlignment *
-         AlignedBytes::kAlignment;
+size_t Aligned(size_t bytes) {
+  return static_cast<size_t>(RoundUp(static_cast<int64_t>(bytes), AlignedBytes::kAlignment));
 }
 
 Status CheckNames(std::span<const StoredTensor> tensors, const Metadata& metadata) {
@@ -287,7 +287,7 @@ Result<SafetensorsFile> ReadSafetensors(const std::string& path) {
   LOCKSTEP_TRY_ASSIGN(const InputFile file, InputFile::Open(path));
   LOCKSTEP_TRY_ASSIGN(SafetensorsHeader header, ReadHeader(file));
   size_t total = 0;
-  for (const auto& entry : header.entries) total += RoundedUp(static_cast<size_t>(entry.bytes));
+  for (const auto& entry : header.entries) total += Aligned(static_cast<size_t>(entry.bytes));
   SafetensorsFile result;
   result.memory = AlignedBytes::Allocate(total);
   if (result.memory.data() == nullptr) {
@@ -301,7 +301,7 @@ Result<SafetensorsFile> ReadSafetensors(const std::string& path) {
     LOCKSTEP_TRY(file.ReadAt(static_cast<int64_t>(header.text.size()) + entry.offset, next, bytes));
     result.tensors.emplace_back(std::move(entry.name), entry.type, entry.shape,
                                 std::span<const std::byte>(next, bytes));
-    next += RoundedUp(bytes);
+    next += Aligned(bytes);
   }
   result.metadata = std::move(header.metadata);
   result.header = std::move(header.text);
@@ -341,7 +341,7 @@ Result<SafetensorsLayout> LayOutSafetensors(std::span<const StoredTensor> tensor
   }
   if (text.back() == ',') text.pop_back();
   text += '}';
-  text.resize(RoundedUp(text.size()), ' ');
+  text.resize(Aligned(text.size()), ' ');
   const uint64_t length = text.size() - kLengthBytes;
   if (length > static_cast<uint64_t>(kSafetensorsHeaderLimit)) {
     return Status::Invalid("the safetensors header would have " + std::to_string(length) +

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "engine/base/integers.h"
 #include "engine/parallel/context.h"
 
 namespace lockstep {
@@ -15,7 +16,7 @@ namespace lockstep {
 // block costs nothing beside its memory traffic.
 inline constexpr int64_t kFlatBlock = 8192;
 
-constexpr int64_t FlatBlocks(int64_t floats) { return (floats + kFlatBlock - 1) / kFlatBlock; }
+constexpr int64_t FlatBlocks(int64_t floats) { return CeilDiv(floats, kFlatBlock); }
 
 // body(block, begin, end) for every block of an array of `floats`, in parallel. `touched`: how many
 // floats are read or written for each element.

@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "models/recipe_keys.h"
 
@@ -24,7 +28,7 @@ TEST(Recipe, PrintsAndReadsBackToTheSame) {
   const Result<Recipe> again = ParseRecipe(text, "again.toml");
   ASSERT_TRUE(again.ok()) << again.status().message();
   EXPECT_EQ(PrintRecipe(*again), text);
-  EXPECT_EQ(again->model.hidden, (std::vector<int64_t>{7, 9}));
+  EXPECT_EQ(std::get<MlpFamily>(again->model.family).hidden, (std::vector<int64_t>{7, 9}));
   EXPECT_EQ(again->data.ignore, (std::vector<std::string>{"a \"b\"", "3"}));
   EXPECT_EQ(again->data.positive, "M");
   EXPECT_FALSE(again->train.keep_best);
@@ -54,6 +58,71 @@ TEST(Recipe, EveryErrorSaysWhereAndWhatToDo) {
             std::string::npos);
   EXPECT_NE(ErrorOf("", {"optimizer.learning_rate=nan"}).find("must be between"),
             std::string::npos);
+}
+
+TEST(Recipe, AnUnknownKeyOfTheModelNamesTheFamilyThatLacksIt) {
+  EXPECT_EQ(ErrorOf("[model]\nhiden = [3]\n"),
+            "r.toml:2: unknown key \"model.hiden\" of model.kind = \"mlp\"; did you mean "
+            "model.hidden?");
+  EXPECT_EQ(ErrorOf("[model]\nkind = \"nlp\"\n"),
+            "r.toml:2: model.kind: does not know \"nlp\"; choose one of mlp");
+  EXPECT_EQ(ErrorOf("[model]\nkind = 3.5\n"), "r.toml:2: model.kind: must be a string");
+  EXPECT_EQ(ErrorOf("model = 3\n"), "r.toml:1: unknown key \"model\"; did you mean model.eps?");
+}
+
+// The choices that are printed, checked and built are one table: what it offers can be built, and a
+// program that fills in something else is told so instead of getting some default.
+TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
+  Context ctx({.threads = 1});
+  const auto build = [&](const Recipe& recipe) -> Status {
+    // Seven numbers in, three classes or one number out; no data are read.
+    const Objective* objective =
+        ObjectiveNamed(recipe.data.task == "auto" ? "classes" : recipe.data.task);
+    if (objective == nullptr) return LoadData(recipe).status();
+    DatasetInfo info{.x_shape = {8}};
+    const bool binary = recipe.loss.kind == "bce" || objective->task == Task::kBinary;
+    const bool numbers = recipe.loss.kind == "mse" || recipe.loss.kind == "huber";
+    SetTargets(binary    ? Task::kBinary
+               : numbers ? Task::kRegression
+                         : objective->task,
+               binary ? 1 : 3, info);
+    LOCKSTEP_TRY(BuildNetwork(ctx, recipe, info, 4).status());
+    LOCKSTEP_TRY(BuildOptimizer(recipe).status());
+    LOCKSTEP_TRY(BuildLoaderOptions(recipe).status());
+    return BuildTrainerOptions(recipe, 10).status();
+  };
+  int choices = 0, refused = 0;
+  std::vector<std::pair<std::string, std::vector<std::string>>> keys;
+  Recipe recipe;
+  VisitKeys(recipe, [&](const char* key, const auto&, const KeyLimits& limits, const char*) {
+    if (!limits.choices.empty()) keys.emplace_back(key, limits.choices);
+  });
+  for (const auto& [key, names] : keys) {
+    for (const std::string& name : names) {
+      const std::vector<std::string> overrides = {key + "=" + name, "data.path=x"};
+      const Result<Recipe> made = ParseRecipe("", "r.toml", overrides);
+      ASSERT_TRUE(made.ok()) << made.status().message();
+      const Status built = build(*made);
+      EXPECT_TRUE(built.ok()) << key << " = " << name << ": " << built.message();
+      ++choices;
+    }
+    if (key == "model.kind") continue;  // no string in a Recipe
+    Recipe filled;
+    VisitKeys(filled, [&](const char* one, auto& member, const KeyLimits&, const char*) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(member)>, std::string>) {
+        if (key == one) member = "nonsense";
+      }
+    });
+    filled.data.path = "/nowhere";
+    // [data] is read only where the kind of data needs it.
+    if (key.starts_with("data.") && key != "data.kind") filled.data.kind = "csv";
+    const Status wrong = key.starts_with("data.") ? LoadData(filled).status() : build(filled);
+    EXPECT_NE(wrong.message().find("nonsense"), std::string::npos)
+        << key << ": " << wrong.message();
+    ++refused;
+  }
+  EXPECT_GE(choices, 40);
+  EXPECT_GE(refused, 13);
 }
 
 // Every message is one line, whatever a key is set to.
@@ -88,7 +157,10 @@ TEST(Recipe, LossMustFitTheData) {
   Context ctx({.threads = 1});
   const Result<Network> net = BuildNetwork(ctx, *recipe, data->train.dataset->info(), 32);
   ASSERT_FALSE(net.ok());
-  EXPECT_NE(net.status().message().find("does not fit the data"), std::string::npos);
+  EXPECT_EQ(
+      net.status().message(),
+      "loss.kind = \"cross_entropy\" is for class numbers and does not fit the data, which have "
+      "two classes; choose auto, or one of bce");
 }
 
 TEST(Recipe, TakesLettersOfAnyLanguageWhereTextMayStand) {

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "models/recipe_keys.h"
 #include "tools/command/commands.h"
@@ -7,10 +8,7 @@ namespace lockstep::tools {
 
 std::string BashCompletion(const std::vector<CommandWords>& commands) {
   std::string keys;
-  Recipe recipe;
-  VisitKeys(recipe, [&](const char* key, const auto&, const KeyLimits&, const char*) {
-    keys += fmt::format("{}{}=", keys.empty() ? "" : " ", key);
-  });
+  for (const std::string& key : AllRecipeKeys()) keys += (keys.empty() ? "" : " ") + key + "=";
   std::string names, cases;
   for (const CommandWords& command : commands) {
     names += (names.empty() ? "" : " ") + command.name;

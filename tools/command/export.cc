@@ -1,6 +1,7 @@
 #include "engine/train/export.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
 

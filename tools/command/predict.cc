@@ -29,14 +29,10 @@ Result<std::vector<float>> LoadImages(const std::string& path, const SavedModel&
   }
   // As when training: by way of a dataset, so that the same bits arrive.
   std::vector<float> no_targets(static_cast<size_t>(count));
+  DatasetInfo info{.name = path, .size = count, .x_shape = wanted};
+  SetTargets(Task::kRegression, 1, info);
   LOCKSTEP_TRY_ASSIGN(const auto dataset,
-                      InMemoryDataset::Make({.name = path,
-                                             .size = count,
-                                             .x_shape = wanted,
-                                             .task = Task::kRegression,
-                                             .target_dtype = DType::kF32,
-                                             .target_shape = {1}},
-                                            *pixels, std::move(no_targets),
+                      InMemoryDataset::Make(std::move(info), *pixels, std::move(no_targets),
                                             ByteScale::Standardized(model.recipe.data.pixel_mean,
                                                                     model.recipe.data.pixel_sd)));
   std::vector<float> x(static_cast<size_t>(count * wanted.size()));
@@ -58,17 +54,17 @@ std::string CsvField(const std::string& text, char delimiter) {
   return quoted + "\"";
 }
 
-// A line for the header, then one for each sample:
-//   binary      class, the probability of the positive class
-//   classes     class, the probability of each class
-//   regression  the value, or values
+// A line for the header, then one for each sample, as its predictions are to be read:
+//   kPositive   class, the probability of the positive class
+//   kOneOf      class, the probability of each class
+//   kValues     the value, or values
 class Writer {
  public:
   Writer(const SavedModel& model, int64_t columns)
-      : task_(model.samples.task), delimiter_(model.recipe.data.delimiter.front()) {
+      : reading_(ObjectiveOf(model.samples.task).reading),
+        delimiter_(model.recipe.data.delimiter.front()) {
     const std::vector<std::string>& names = model.samples.class_names;
-    const int64_t classes = task_ == Task::kClasses ? columns : 2;
-    for (int64_t c = 0; c < classes; ++c) {
+    for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
       names_.push_back(
           CsvField(names.empty() ? std::to_string(c) : names[static_cast<size_t>(c)], delimiter_));
     }
@@ -80,22 +76,20 @@ class Writer {
       const std::string& name = names.empty() ? names_[c] : names[c];
       column(CsvField("probability of " + name, delimiter_));
     };
-    if (task_ == Task::kRegression) {
+    if (reading_ == Reading::kValues) {
       for (int64_t c = 0; c < columns; ++c)
         column(columns == 1 ? "value" : "value " + std::to_string(c));
     } else {
       column("class");
-      for (size_t c = task_ == Task::kBinary ? 1 : 0; c < names_.size(); ++c) probability(c);
+      for (size_t c = reading_ == Reading::kPositive ? 1 : 0; c < names_.size(); ++c)
+        probability(c);
     }
     out_ += '\n';
   }
 
   void Add(std::span<const float> y) {
-    if (task_ == Task::kBinary) {
-      out_ += names_[y[0] > 0.5f ? 1 : 0];
-      out_ += delimiter_;
-    } else if (task_ == Task::kClasses) {
-      out_ += names_[static_cast<size_t>(std::max_element(y.begin(), y.end()) - y.begin())];
+    if (const int64_t predicted = PredictedClass(reading_, y); predicted >= 0) {
+      out_ += names_[static_cast<size_t>(predicted)];
       out_ += delimiter_;
     }
     for (size_t i = 0; i < y.size(); ++i) {
@@ -108,7 +102,7 @@ class Writer {
   const std::string& text() const { return out_; }
 
  private:
-  Task task_;
+  Reading reading_;
   char delimiter_;
   std::vector<std::string> names_;  // as fields
   std::string out_;

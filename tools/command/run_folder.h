@@ -1,13 +1,13 @@
 // What a run leaves behind:
-//   recipe.toml             the recipe as run, with every key
-//   metrics.csv, .jsonl     a row for each epoch
-//   events.out.tfevents.*   the same for TensorBoard; histograms on request
-//   last.safetensors        everything needed to go on
+//   recipe.toml                  the recipe as run, with every key
+//   metrics.csv, .jsonl          a row for each epoch
+//   events.out.tfevents.*        the same for TensorBoard; histograms on request
+//   last.safetensors             everything needed to go on
 //   step-000001200.safetensors   the same, from earlier: output.keep_checkpoints says how many
-//   model.safetensors       the result: parameters by PyTorch's names, and how features were
-//                           standardised; while the run goes on, the best so far
-//   summary.json            final metrics, seconds, steps, parameter hash
-//   report.html             all of it for people, with plots
+//   model.safetensors            the result: parameters by PyTorch's names, and how features were
+//                                standardised; while the run goes on, the best so far
+//   summary.json                 final metrics, seconds, steps, parameter hash
+//   report.html                  all of it for people, with plots
 #ifndef LOCKSTEP_TOOLS_COMMAND_RUN_FOLDER_H_
 #define LOCKSTEP_TOOLS_COMMAND_RUN_FOLDER_H_
 

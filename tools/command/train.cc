@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "engine/base/integers.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
@@ -180,7 +181,7 @@ Status Train(const TrainArgs& args) {
   Context ctx({.threads = static_cast<int>(recipe.train.threads)});
   const int64_t parts = recipe.train.micro_batches;
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(),
-                                                (loader->largest_count() + parts - 1) / parts));
+                                                CeilDiv(loader->largest_count(), parts)));
   if (!saved) LOCKSTEP_TRY(StartFromWeights(recipe, net));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY_ASSIGN(TrainerOptions options,

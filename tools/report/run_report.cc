@@ -303,8 +303,8 @@ Status AddPredictions(const RunReport& run, Page& page) {
                                                   : run.data.train;
   const DatasetInfo& info = samples.dataset->info();
   const bool matrix = !result.confusion.empty() && result.classes <= kLargestMatrix;
-  const bool binary = info.task == Task::kBinary;
-  if (!matrix && !binary) return Status::Ok();
+  const bool ranked = HasMetric(ObjectiveOf(info.task), NameOf(Metric::kAuc));
+  if (!matrix && !ranked) return Status::Ok();
   page.Heading("Predictions on the " + split + " samples");
   if (matrix) {
     std::vector<std::string> names;
@@ -319,7 +319,7 @@ Status AddPredictions(const RunReport& run, Page& page) {
                 names, counts);
     AddClasses(names, counts, page);
   }
-  if (binary) {
+  if (ranked) {
     LOCKSTEP_TRY_ASSIGN(const std::vector<RocPoint> roc, RocOf(run.network, samples));
     if (roc.empty()) return Status::Ok();
     Series curve{.name = "this network"};
@@ -355,11 +355,10 @@ Status WriteRunReport(const RunReport& run) {
   const auto count = [](const Subset& samples) {
     return Grouped(static_cast<int64_t>(samples.indices.size()));
   };
-  Page page(name, fmt::format("{} on {}: {} samples to train, {} to validate, {} to test.",
-                              run.recipe.model.kind == "mlp" ? "A multi-layer perceptron"
-                                                             : run.recipe.model.kind,
-                              DataName(run.recipe), count(run.data.train),
-                              count(run.data.validation), count(run.data.test)));
+  Page page(name,
+            fmt::format("{} on {}: {} samples to train, {} to validate, {} to test.",
+                        lockstep::TitleOf(run.recipe.model.family), DataName(run.recipe),
+                        count(run.data.train), count(run.data.validation), count(run.data.test)));
   AddResults(run, page);
   LOCKSTEP_TRY(AddCurves(run, page));
   LOCKSTEP_TRY(AddPredictions(run, page));

@@ -89,12 +89,12 @@ Status Run(Lab& lab, Findings& findings) {
         Samples::Gather(*train.dataset, Draw(train.indices, batch,
                                              static_cast<uint64_t>(at.recipe.train.seed), 0)));
     const bool flat = train.dataset->info().x_shape.rank() == 1;
-    Scales scales(flat ? 0 : 1, at.recipe.model.norm == "none" ? 2 : 3);
+    Scales scales(flat ? 0 : 1, MlpOf(at.recipe).norm == "none" ? 2 : 3);
     const Status status =
         at.net.Gradients(samples.x(), samples.target(), {.observer = &scales}).status();
     // A net so deep that it explodes has no gradients; what came before counts.
     if (status.code() != Code::kNonFinite) LOCKSTEP_TRY(status);
-    const size_t blocks = at.recipe.model.hidden.size();
+    const size_t blocks = MlpOf(at.recipe).hidden.size();
     scales.activations.resize(blocks);
     scales.gradients.resize(blocks);
     at.outcome.more = {{"activation", scales.activations}, {"gradient", scales.gradients}};
@@ -110,7 +110,7 @@ Status Run(Lab& lab, Findings& findings) {
   for (size_t m = 0; m < metrics.size(); ++m) {
     const auto& [key, name] = metrics[m];
     for (size_t c = 0; c < cases.size(); ++c) {
-      const size_t blocks = lab.recipe().model.hidden.size();
+      const size_t blocks = MlpOf(lab.recipe()).hidden.size();
       for (size_t b = 0; b < blocks; ++b) {
         findings.Add(name, arms[c], static_cast<double>(b + 1), outcomes[c],
                      [&](const Outcome& o) { return o.more.at(key)[b]; });

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/base/integers.h"
 #include "engine/base/random.h"
 #include "tools/study/study.h"
 
@@ -154,19 +155,18 @@ Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Sett
   LOCKSTEP_TRY_ASSIGN(lab.recipe_, ParseRecipe("", "study " + name, lab.settings_));
   LOCKSTEP_TRY_ASSIGN(lab.data_, LoadData(lab.recipe_));
   const Recipe::Data& data = lab.recipe_.data;
-  if (lab.data_.test.empty() || lab.data_.train.dataset->info().task == Task::kRegression)
+  if (!std::holds_alternative<MlpFamily>(lab.recipe_.model.family))
+    return Status::Invalid("studies are about perceptrons: leave model.kind alone");
+  if (lab.data_.test.empty() || lab.classes() == 0)
     return Status::Invalid("a study needs data with classes, and samples to test");
-  if (data.size > 0 && (data.kind == "mnist" || data.kind == "csv")) {
+  if (data.size > 0 && ReadsFiles(data)) {
     Thin(lab.data_.train, data.size);
     Thin(lab.data_.test, std::max<int64_t>(1, data.size / 5));
   }
   return lab;
 }
 
-int64_t Lab::classes() const {
-  const DatasetInfo& info = data_.train.dataset->info();
-  return info.task == Task::kClasses ? info.classes : 2;
-}
+int64_t Lab::classes() const { return ClassCount(data_.train.dataset->info()); }
 
 Result<Recipe> Lab::RecipeOf(const Settings& settings, int64_t seed) const {
   Settings all = settings_;
@@ -225,7 +225,7 @@ Status Lab::Trial(const Recipe& recipe, bool train, const Watch& watch, Outcome&
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
                       Loader::Make(data_.train.dataset, data_.train.indices, loader_options));
   const int64_t parts = recipe.train.micro_batches;
-  const int64_t part = (loader->largest_count() + parts - 1) / parts;
+  const int64_t part = CeilDiv(loader->largest_count(), parts);
   LOCKSTEP_TRY_ASSIGN(
       Network net, BuildNetwork(ctx, recipe, data_.train.dataset->info(), std::max(room_, part)));
   Recorder recorder({.ctx = ctx, .net = net, .recipe = recipe, .outcome = outcome}, watch);

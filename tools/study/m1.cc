@@ -116,7 +116,7 @@ Status Run(Lab& lab, Findings& findings) {
     if (!at.end) return Status::Ok();
     double statistics = 0.0, outputs = 0.0;
     const int64_t batch = at.recipe.train.batch;
-    if (at.recipe.model.norm == "batch")
+    if (MlpOf(at.recipe).norm == "batch")
       LOCKSTEP_TRY(MeasureStatistics(at, lab.data().test, batch, statistics));
     LOCKSTEP_TRY(MeasureOutputs(at, lab.data().test, batch, outputs));
     at.outcome.more = {{"statistics", {statistics}}, {"outputs", {outputs}}};

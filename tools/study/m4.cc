@@ -19,7 +19,7 @@ double Probability(double logit) { return 1.0 / (1.0 + std::exp(-logit)); }
 Result<StepResult> StepOnOne(const Lab& lab, const std::string& policy) {
   Context ctx({.threads = 1});
   Recipe recipe = lab.recipe();
-  recipe.model.single_value = policy;
+  std::get<MlpFamily>(recipe.model.family).single_value = policy;
   const Subset& test = lab.data().test;
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, test.dataset->info(), /*batch=*/2));
   LOCKSTEP_TRY_ASSIGN(const Samples one, Samples::Gather(*test.dataset, {test.indices.data(), 1}));
@@ -28,7 +28,7 @@ Result<StepResult> StepOnOne(const Lab& lab, const std::string& policy) {
 
 Status Run(Lab& lab, Findings& findings) {
   const Subset& test = lab.data().test;
-  if (test.dataset->info().task != Task::kBinary)
+  if (ObjectiveOf(test.dataset->info().task).reading != Reading::kPositive)
     return Status::Invalid("this study needs data with two classes");
   const Watch watch = [&](const Look& at) -> Status {
     if (!at.end) return Status::Ok();

@@ -13,6 +13,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -33,6 +34,11 @@ struct Outcome {
   double test_loss = 0.0, test_accuracy = 0.0;
   std::map<std::string, std::vector<double>> more{};  // what a Watch found
 };
+
+// What the networks of a study are: perceptrons (Lab refuses others).
+inline const MlpFamily& MlpOf(const Recipe& recipe) {
+  return std::get<MlpFamily>(recipe.model.family);
+}
 
 // Looks into a run: after every epoch (counted from 1), and once more at its end. It may use the
 // network as it likes if it leaves parameters and states as they were.

@@ -300,7 +300,6 @@ Result<CsvData> Parser::Finish() {
   DatasetInfo info{.name = name_,
                    .size = row_count_,
                    .x_shape = {static_cast<int64_t>(features_.size())},
-                   .task = options_.task,
                    .has_missing = data_.missing_cells > 0};
   if (has_header_) {
     for (const size_t column : features_) info.feature_names.push_back(header_[column]);
@@ -311,12 +310,12 @@ Result<CsvData> Parser::Finish() {
     const std::vector<int32_t> places = labels_.Places(info.class_names);
     for (int32_t& number : classes_) number = places[static_cast<size_t>(number)];
   }
-  if (options_.task == Task::kClasses) {
-    info.classes = static_cast<int64_t>(info.class_names.size());
+  const bool class_numbers = options_.task == Task::kClasses;
+  SetTargets(options_.task, class_numbers ? static_cast<int64_t>(info.class_names.size()) : 1,
+             info);
+  if (class_numbers) {
     targets = std::move(classes_);
   } else {
-    info.target_dtype = DType::kF32;
-    info.target_shape = {1};
     if (options_.task == Task::kBinary) values_.assign(classes_.begin(), classes_.end());
     targets = std::move(values_);
   }

@@ -1,7 +1,7 @@
 // Features brought to mean 0 and standard deviation 1, as measured on the training samples alone.
 //
-//   y = (x - mean) / sd    per channel; 0 where x is missing (NaN) or the channel is constant (sd
-//   0)
+//   y = (x - mean) / sd    per channel
+//   y = 0                  where x is missing (NaN), or the channel is constant (sd = 0)
 #ifndef LOCKSTEP_ENGINE_DATA_TABLE_STANDARDIZE_H_
 #define LOCKSTEP_ENGINE_DATA_TABLE_STANDARDIZE_H_
 

@@ -14,10 +14,6 @@ namespace lockstep::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-void FillTarget(float value, float* y, int64_t n) {
-  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR { hn::StoreU(hn::Set(d, value), d, y + i); });
-}
-
 void AddTarget(const float* a, const float* b, float* y, int64_t n) {
   ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
     hn::StoreU(hn::Add(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
@@ -27,28 +23,6 @@ void AddTarget(const float* a, const float* b, float* y, int64_t n) {
 void MultiplyTarget(const float* a, const float* b, float* y, int64_t n) {
   ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
     hn::StoreU(hn::Mul(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, y + i);
-  });
-}
-
-void ScaleTarget(float factor, const float* x, float* y, int64_t n) {
-  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
-    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor)), d, y + i);
-  });
-}
-
-void AddScaledToTarget(float factor, const float* x, float* y, int64_t n) {
-  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
-    const auto sum = hn::MulAdd(hn::LoadU(d, x + i), hn::Set(d, factor), hn::LoadU(d, y + i));
-    hn::StoreU(sum, d, y + i);
-  });
-}
-
-void ConvertU8Target(const uint8_t* x, float scale, float shift, float* y, int64_t n) {
-  ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
-    const hn::RebindToSigned<decltype(d)> di;
-    const hn::Rebind<uint8_t, decltype(d)> du8;
-    const auto v = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(du8, x + i)));
-    hn::StoreU(hn::MulAdd(v, hn::Set(d, scale), hn::Set(d, shift)), d, y + i);
   });
 }
 
@@ -89,17 +63,11 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace lockstep::kernels {
 namespace {
-HWY_EXPORT(FillTarget);
 HWY_EXPORT(AddTarget);
 HWY_EXPORT(MultiplyTarget);
-HWY_EXPORT(ScaleTarget);
-HWY_EXPORT(AddScaledToTarget);
-HWY_EXPORT(ConvertU8Target);
 HWY_EXPORT(ConvertToBF16Target);
 HWY_EXPORT(ConvertFromBF16Target);
 }  // namespace
-
-void Fill(float value, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(FillTarget)(value, y, n); }
 
 void Add(const float* a, const float* b, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(AddTarget)(a, b, y, n);
@@ -110,18 +78,6 @@ void Multiply(const float* a, const float* b, float* y, int64_t n) {
 }
 
 void AddTo(const float* x, float* y, int64_t n) { HWY_DYNAMIC_DISPATCH(AddTarget)(x, y, y, n); }
-
-void Scale(float factor, const float* x, float* y, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(ScaleTarget)(factor, x, y, n);
-}
-
-void AddScaledTo(float factor, const float* x, float* y, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(AddScaledToTarget)(factor, x, y, n);
-}
-
-void ConvertU8(const uint8_t* x, float scale, float shift, float* y, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(ConvertU8Target)(x, scale, shift, y, n);
-}
 
 void ConvertToBF16(const float* x, BFloat16* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(ConvertToBF16Target)(x, y, n);

@@ -10,15 +10,9 @@
 
 namespace lockstep::kernels {
 
-void Fill(float value, float* y, int64_t n);                          // y = value
-void Add(const float* a, const float* b, float* y, int64_t n);        // y = a + b
-void AddTo(const float* x, float* y, int64_t n);                      // y += x
-void Multiply(const float* a, const float* b, float* y, int64_t n);   // y = a b
-void Scale(float factor, const float* x, float* y, int64_t n);        // y = factor x
-void AddScaledTo(float factor, const float* x, float* y, int64_t n);  // y += factor x, fused
-
-// y = scale x + shift, fused: images of bytes to normalised floats.
-void ConvertU8(const uint8_t* x, float scale, float shift, float* y, int64_t n);
+void Add(const float* a, const float* b, float* y, int64_t n);       // y = a + b
+void AddTo(const float* x, float* y, int64_t n);                     // y += x
+void Multiply(const float* a, const float* b, float* y, int64_t n);  // y = a b
 
 // Rounds to nearest even as BFloat16(float) does; NaN stays NaN. With denormals flushed or not, a
 // denormal keeps its leading bits: only integers are used.

@@ -1,10 +1,10 @@
 // Losses that compare element with element, forward and backward in one pass.
 //
 // Each returns the sum of its losses over the elements it is given: fp32 in 16 virtual lanes over
-// short stretches, double above them. Call it once for each row block of the batch (kLossBlockRows
-// of softmax.h rows) and merge the blocks in the fixed tree; the caller divides for a mean. Unless
-// null, the gradient receives scale * d(sum)/d(prediction) and may be the prediction itself. A NaN
-// makes the sum NaN. Nothing is allocated. Thread-safe.
+// short stretches, double above them. Call it once for each row block of the batch and merge the
+// blocks in the fixed tree; the caller divides for a mean. Unless null, the gradient receives
+// scale * d(sum)/d(prediction) and may be the prediction itself. A NaN makes the sum NaN. Nothing
+// is allocated. Thread-safe.
 #ifndef LOCKSTEP_ENGINE_KERNELS_ELEMENTWISE_LOSSES_H_
 #define LOCKSTEP_ENGINE_KERNELS_ELEMENTWISE_LOSSES_H_
 

@@ -26,8 +26,8 @@ HWY_INLINE float RowMax(const float* x, int64_t n) {
     for (int64_t i = 1; i < n; ++i) max = HWY_MAX(max, x[i]);
     return max;
   }
-  auto max =
-      hn::LoadU(d, x + n - lanes);  // what the loops leave; elements seen twice do not matter
+  // What the loops leave; elements seen twice do not matter.
+  auto max = hn::LoadU(d, x + n - lanes);
   int64_t i = 0;
   if (n >= 4 * lanes) {
     // Four chains: one would wait for the latency of each maximum.
@@ -87,14 +87,6 @@ void SoftmaxForwardTarget(const float* x, int64_t rows, int64_t columns, float* 
   for (int64_t r = 0; r < rows; ++r, x += columns, y += columns) {
     const double sum = SumOfExp<true>(x, columns, RowMax(x, columns), y);
     ScaleRow(static_cast<float>(1.0 / sum), y, columns);
-  }
-}
-
-void SoftmaxStatisticsTarget(const float* x, int64_t rows, int64_t columns, float* max,
-                             float* log_sum) {
-  for (int64_t r = 0; r < rows; ++r, x += columns) {
-    max[r] = RowMax(x, columns);
-    log_sum[r] = LogOfSum(SumOfExp<false>(x, columns, max[r], nullptr));
   }
 }
 
@@ -186,16 +178,11 @@ HWY_AFTER_NAMESPACE();
 namespace lockstep::kernels {
 namespace {
 HWY_EXPORT(SoftmaxForwardTarget);
-HWY_EXPORT(SoftmaxStatisticsTarget);
 HWY_EXPORT(CrossEntropyTarget);
 }  // namespace
 
 void SoftmaxForward(const float* x, int64_t rows, int64_t columns, float* y) {
   if (columns > 0) HWY_DYNAMIC_DISPATCH(SoftmaxForwardTarget)(x, rows, columns, y);
-}
-
-void SoftmaxStatistics(const float* x, int64_t rows, int64_t columns, float* max, float* log_sum) {
-  HWY_DYNAMIC_DISPATCH(SoftmaxStatisticsTarget)(x, rows, columns, max, log_sum);
 }
 
 double CrossEntropyWeight(const int32_t* targets, int64_t rows, int64_t classes,

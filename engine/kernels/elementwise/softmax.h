@@ -16,9 +16,6 @@ namespace lockstep::kernels {
 // y (rows, columns) = softmax of each row of x (rows, columns). y may be x.
 void SoftmaxForward(const float* x, int64_t rows, int64_t columns, float* y);
 
-// max (rows) and log_sum (rows) of x (rows, columns), as defined above.
-void SoftmaxStatistics(const float* x, int64_t rows, int64_t columns, float* max, float* log_sum);
-
 // As torch.nn.functional.cross_entropy:
 //   loss_r = - (1 - a) w[t_r] logp[t_r] - (a / C) sum_c w[c] logp[c],   t_r the target of row r
 //   mean   = sum_r loss_r / sum_r w[t_r]                                over rows not ignored
@@ -34,8 +31,8 @@ double CrossEntropyWeight(const int32_t* targets, int64_t rows, int64_t classes,
                           const CrossEntropyOptions& options);
 
 // Returns sum_r loss_r over `rows` rows of logits (rows, classes) with targets (rows): fp32 losses
-// summed in row order in double. Call it once for each row block of the batch (kLossBlockRows) and
-// merge the blocks in the fixed tree.
+// summed in row order in double. Call it once for each row block of the batch and merge the blocks
+// in the fixed tree.
 //
 // dlogits (rows, classes), unless null, receives scale * d(sum of losses)/d(logits): `scale` is
 // 1 / CrossEntropyWeight of the whole batch for the mean. It may be `logits`. Rows that are ignored
@@ -43,9 +40,6 @@ double CrossEntropyWeight(const int32_t* targets, int64_t rows, int64_t classes,
 // loss and its gradients are NaN, memory stays untouched beyond the row.
 double CrossEntropy(const float* logits, const int32_t* targets, int64_t rows, int64_t classes,
                     const CrossEntropyOptions& options, float scale, float* dlogits);
-
-// Losses are summed in blocks of this many rows.
-inline constexpr int64_t kLossBlockRows = 128;
 
 }  // namespace lockstep::kernels
 

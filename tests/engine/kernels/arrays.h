@@ -13,6 +13,7 @@
 #include "engine/base/random.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
+#include "tests/engine/kernels/fused.h"
 // After targets.h.
 #include <hwy/highway.h>
 #include <hwy/targets.h>
@@ -66,9 +67,6 @@ inline std::vector<uint32_t> Bits(const std::vector<float>& values) {
   if (!values.empty()) std::memcpy(bits.data(), values.data(), values.size() * sizeof(float));
   return bits;
 }
-
-// Whether the target under test has fused multiply-add: only those promise the same bits.
-inline bool HasFma() { return (hwy::SupportedTargets() & (HWY_EMU128 | HWY_SCALAR)) == 0; }
 
 // Runs `compute` on every target of this machine that has fused multiply-add and expects the same
 // bits; skips the test where there are fewer than two such targets. What runs where there is only

@@ -107,7 +107,7 @@ TEST_P(ParityTest, TenStepsAreThoseOfPyTorch) {
   }
   const std::unique_ptr<Optimizer> optimizer =
       MakeOptimizer(golden["kind"], golden["options"], /*decay_all=*/!grouped, groups);
-  EXPECT_EQ(optimizer->kind(), golden["kind"]);
+  EXPECT_EQ(optimizer->kind(), golden["kind"].get<std::string>());
 
   Context ctx({.threads = 1});
   FlatParameters parameters = StartingParameters();

@@ -1,7 +1,6 @@
 #include "engine/kernels/elementwise/elementwise.h"
 
 #include <bit>
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -17,8 +16,6 @@ namespace lockstep::kernels {
 namespace {
 
 using testing_arrays::Guarded;
-using testing_arrays::HasFma;
-using testing_arrays::kFloatEps;
 using testing_arrays::Normals;
 
 class ElementwiseTest : public hwy::TestWithParamTarget {
@@ -29,39 +26,18 @@ HWY_TARGET_INSTANTIATE_TEST_SUITE_P(ElementwiseTest);
 
 const std::vector<int64_t> kSizes = {0, 1, 3, 7, 8, 9, 16, 17, 40};
 
-TEST_P(ElementwiseTest, ArithmeticAtAnyLength) {
+TEST_P(ElementwiseTest, SumsAtAnyLength) {
   for (const int64_t n : kSizes) {
     SCOPED_TRACE(n);
     const Guarded a(Normals(n, 1)), b(Normals(n, 2));
-    Guarded filled(n), sum(n), added(b.values()), scaled(n), fused(b.values());
-    Fill(2.5f, filled.data(), n);
+    Guarded sum(n), added(b.values());
     Add(a.data(), b.data(), sum.data(), n);
     AddTo(a.data(), added.data(), n);
-    Scale(-0.3f, a.data(), scaled.data(), n);
-    AddScaledTo(-0.3f, a.data(), fused.data(), n);
     for (int64_t i = 0; i < n; ++i) {
-      EXPECT_EQ(filled[i], 2.5f);
       EXPECT_EQ(sum[i], a[i] + b[i]);
       EXPECT_EQ(added[i], a[i] + b[i]);
-      EXPECT_EQ(scaled[i], -0.3f * a[i]);
-      const float want = HasFma() ? std::fma(-0.3f, a[i], b[i]) : -0.3f * a[i] + b[i];
-      EXPECT_EQ(fused[i], want);
     }
-    for (const Guarded* g : {&filled, &sum, &added, &scaled, &fused}) EXPECT_TRUE(g->Intact());
-  }
-}
-
-TEST_P(ElementwiseTest, BytesToFloats) {
-  for (const int64_t n : kSizes) {
-    std::vector<uint8_t> x(static_cast<size_t>(n));
-    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(255 - 13 * i);
-    Guarded y(n);
-    ConvertU8(x.data(), 1.0f / 255.0f, -0.5f, y.data(), n);
-    EXPECT_TRUE(y.Intact());
-    for (int64_t i = 0; i < n; ++i) {
-      const double want = static_cast<double>(x[static_cast<size_t>(i)]) / 255.0 - 0.5;
-      EXPECT_TRUE(std::abs(static_cast<double>(y[i]) - want) <= 3.0 * kFloatEps);
-    }
+    EXPECT_TRUE(sum.Intact() && added.Intact());
   }
 }
 

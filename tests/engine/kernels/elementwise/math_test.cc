@@ -51,6 +51,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <hwy/tests/hwy_gtest.h>
 
+#include "tests/engine/kernels/fused.h"
+
 namespace lockstep::kernels {
 namespace {
 
@@ -68,6 +70,8 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kMin = std::numeric_limits<float>::min();
 constexpr float kMax = std::numeric_limits<float>::max();
 
+using testing_arrays::HasFma;
+
 using Apply = std::function<std::vector<float>(const std::vector<float>&)>;
 
 #define LOCKSTEP_FUNCTION(NAME)                                                            \
@@ -77,8 +81,6 @@ using Apply = std::function<std::vector<float>(const std::vector<float>&)>;
     HWY_DYNAMIC_DISPATCH(Apply##NAME)(x.data(), y.data(), static_cast<int64_t>(x.size())); \
     return y;                                                                              \
   })
-
-bool HasFma() { return (hwy::SupportedTargets() & (HWY_EMU128 | HWY_SCALAR)) == 0; }
 
 float BitsToFloat(uint32_t bits) {
   float f;

@@ -49,20 +49,14 @@ TEST_P(SoftmaxTest, MatchesReferenceAtAnyWidth) {
     SCOPED_TRACE(columns);
     const int64_t rows = 3;
     const Guarded x(Normals(rows * columns, /*seed=*/1, 5.0, 4.0));
-    Guarded y(rows * columns), in_place(x.values()), max(rows), log_sum(rows);
+    Guarded y(rows * columns), in_place(x.values());
     SoftmaxForward(x.data(), rows, columns, y.data());
     SoftmaxForward(in_place.data(), rows, columns, in_place.data());
-    SoftmaxStatistics(x.data(), rows, columns, max.data(), log_sum.data());
     EXPECT_EQ(Bits(in_place.values()), Bits(y.values()));
-    EXPECT_TRUE(y.Intact() && in_place.Intact() && max.Intact() && log_sum.Intact());
+    EXPECT_TRUE(y.Intact() && in_place.Intact());
     for (int64_t r = 0; r < rows; ++r) {
       const auto row = Row<double>(x.data() + r * columns, columns);
       const std::vector<double> log_p = reference::LogSoftmax(row);
-      const double want_max = *std::max_element(row.begin(), row.end());
-      EXPECT_EQ(static_cast<double>(max[r]), want_max);
-      const double want_log_sum = row[0] - want_max - log_p[0];
-      const double log_sum_error = std::abs(static_cast<double>(log_sum[r]) - want_log_sum);
-      EXPECT_TRUE(log_sum_error <= RelativeTolerance(30.0) * (1.0 + want_log_sum));
       for (int64_t c = 0; c < columns; ++c) {
         const double want = std::exp(log_p[static_cast<size_t>(c)]);
         const double error = std::abs(static_cast<double>(y[r * columns + c]) - want);

@@ -13,6 +13,7 @@
 #include "engine/base/random.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
+#include "tests/engine/kernels/fused.h"
 #include "tests/reference/optimizer.h"
 // clang-format off: targets.h comes first
 #include <hwy/tests/hwy_gtest.h>
@@ -56,13 +57,9 @@ class Walled {
 
 class OptimizerUpdateTest : public hwy::TestWithParamTarget {
  protected:
-  static bool HasFma() {
-    return (GetParam() & (HWY_AVX2 | HWY_AVX3 | HWY_AVX3_DL | HWY_NEON)) != 0;
-  }
-
   // The bits of `want` where the target has fused multiply-add, else `exact` within `tolerance`.
   static void Expect(float got, float want, double exact, double tolerance) {
-    if (HasFma()) {
+    if (testing_arrays::Fuses(GetParam())) {
       EXPECT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(want)) << got << " " << want;
     }
     EXPECT_FALSE(!(std::abs(got - exact) <= tolerance)) << got << " against " << exact;

@@ -1,0 +1,24 @@
+#include "models/mlp_family.h"
+
+namespace lockstep {
+
+Result<std::unique_ptr<Layer>> MlpFamily::Build(const DatasetInfo& samples) const {
+  MlpOptions options{.hidden = hidden,
+                     .outputs = OutputsOf(samples),
+                     .batch_norm = {.eps = eps},
+                     .groups = groups,
+                     .dropout = dropout,
+                     .flatten = samples.x_shape.rank() > 1,
+                     .linear = {.bias = bias, .init_scale = static_cast<float>(init_scale)}};
+  LOCKSTEP_TRY_ASSIGN(options.norm, Chosen("model.norm", kNorms, norm));
+  LOCKSTEP_TRY_ASSIGN(options.activation, Chosen("model.activation", kActivations, activation));
+  LOCKSTEP_TRY_ASSIGN(options.linear.init, Chosen("model.init", kInits, init));
+  BatchNormOptions& batch_norm = options.batch_norm;
+  LOCKSTEP_TRY_ASSIGN(batch_norm.convention, Chosen("model.convention", kConventions, convention));
+  LOCKSTEP_TRY_ASSIGN(batch_norm.single_value,
+                      Chosen("model.single_value", kSingleValues, single_value));
+  if (momentum >= 0.0) batch_norm.momentum = momentum;
+  return std::unique_ptr<Layer>(std::make_unique<Sequential>(Mlp(options)));
+}
+
+}  // namespace lockstep

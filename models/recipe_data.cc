@@ -1,0 +1,153 @@
+// From a recipe's [data] to samples: read or made, split and standardised.
+#include <algorithm>
+
+#include "engine/data/builtin/digits.h"
+#include "engine/data/image/idx.h"
+#include "engine/data/split.h"
+#include "engine/data/table/csv.h"
+#include "models/recipe_keys.h"
+
+namespace lockstep {
+namespace {
+
+// Training and test sets as they come; `test` is null where the samples are to be split.
+struct Sources {
+  std::shared_ptr<const Dataset> train, test;
+  std::optional<ClinicalData> clinical{};
+  bool tabular = true;
+};
+
+Result<Sources> Clinical(const Recipe::Data& data) {
+  ClinicalOptions options{.seed = static_cast<uint64_t>(data.seed)};
+  if (data.size > 0) options.size = data.size;
+  LOCKSTEP_TRY_ASSIGN(ClinicalData clinical, MakeClinical(options));
+  std::shared_ptr<const Dataset> samples = clinical.dataset;
+  return Sources{.train = std::move(samples), .test = nullptr, .clinical = std::move(clinical)};
+}
+
+ByteScale PixelScale(const Recipe::Data& data) {
+  return ByteScale::Standardized(data.pixel_mean, data.pixel_sd);
+}
+
+Result<Sources> Digits(const Recipe::Data& data) {
+  DigitsOptions options{.seed = static_cast<uint64_t>(data.seed), .byte_scale = PixelScale(data)};
+  if (data.size > 0) {
+    options.train = data.size;
+    options.test = std::max<int64_t>(1, data.size / 5);
+  }
+  LOCKSTEP_TRY_ASSIGN(const DigitsData digits, MakeDigits(options));
+  return Sources{.train = digits.train, .test = digits.test, .tabular = false};
+}
+
+Result<Sources> Mnist(const Recipe::Data& data) {
+  LOCKSTEP_TRY_ASSIGN(const MnistData mnist, LoadMnist(data.path, PixelScale(data)));
+  return Sources{.train = mnist.train, .test = mnist.test, .tabular = false};
+}
+
+constexpr Choice<CsvOptions::Header> kHeaders[] = {{"auto", CsvOptions::Header::kAuto},
+                                                   {"yes", CsvOptions::Header::kYes},
+                                                   {"no", CsvOptions::Header::kNo}};
+constexpr Choice<CsvOptions::Missing> kMissing[] = {{"error", CsvOptions::Missing::kError},
+                                                    {"mean", CsvOptions::Missing::kMean},
+                                                    {"drop", CsvOptions::Missing::kDropRow}};
+constexpr char kAuto[] = "auto";
+
+Result<Task> TaskOf(const std::string& name) {
+  if (name == kAuto) return Task::kBinary;
+  const Objective* objective = ObjectiveNamed(name);
+  if (objective == nullptr) return UnknownChoice(name, CsvTasks().choices).At("data.task");
+  return Task(objective->task);
+}
+
+Result<CsvOptions> CsvOptionsOf(const Recipe::Data& data) {
+  CsvOptions options{.delimiter = data.delimiter.front(),
+                     .label = CsvColumnFrom(data.label),
+                     .positive = data.positive};
+  LOCKSTEP_TRY_ASSIGN(options.header, Chosen("data.header", kHeaders, data.header));
+  LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
+  LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
+  for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
+  return options;
+}
+
+Result<Sources> Csv(const Recipe::Data& data) {
+  LOCKSTEP_TRY_ASSIGN(const CsvOptions options, CsvOptionsOf(data));
+  LOCKSTEP_TRY_ASSIGN(const CsvData csv, LoadCsv(data.path, options));
+  Sources sources{.train = csv.dataset, .test = nullptr};
+  if (data.test_path.empty()) return sources;
+  LOCKSTEP_TRY_ASSIGN(const CsvData test, LoadCsv(data.test_path, options));
+  if (!(test.dataset->info().x_shape == csv.dataset->info().x_shape) ||
+      test.dataset->info().class_names != csv.dataset->info().class_names) {
+    return Status::Invalid(data.test_path + " has other columns or labels than " + data.path);
+  }
+  sources.test = test.dataset;
+  return sources;
+}
+
+struct DataKind {
+  Result<Sources> (*load)(const Recipe::Data& data);
+  bool reads_files;
+};
+constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
+                                           {"digits", {Digits, false}},
+                                           {"csv", {Csv, true}},
+                                           {"mnist", {Mnist, true}}};
+
+Share ShareOf(double fraction) {
+  return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
+}
+
+Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
+  const SplitOptions options{.validation = ShareOf(data.validation),
+                             .test = has_test ? Share::Count(0) : ShareOf(data.test),
+                             .seed = static_cast<uint64_t>(data.split_seed)};
+  if (ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
+  return StratifiedSplit(classes, options);
+}
+
+}  // namespace
+
+KeyLimits DataKinds() { return OneOf(kDataKinds); }
+KeyLimits CsvHeaders() { return OneOf(kHeaders); }
+KeyLimits CsvMissing() { return OneOf(kMissing); }
+KeyLimits CsvTasks() {
+  KeyLimits limits{.choices = {kAuto}};
+  for (const Objective& one : Objectives()) limits.choices.emplace_back(one.name);
+  return limits;
+}
+
+bool ReadsFiles(const Recipe::Data& data) {
+  const Result<DataKind> kind = Chosen("data.kind", kDataKinds, data.kind);
+  return kind.ok() && kind->reads_files;
+}
+
+Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> standardizer) {
+  LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
+  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load(recipe.data));
+  LOCKSTEP_TRY_ASSIGN(Splits splits, SplitOf(*sources.train, recipe.data, sources.test != nullptr));
+  RecipeData data;
+  if (sources.clinical && !splits.test.empty()) {
+    LOCKSTEP_TRY_ASSIGN(data.best_test, BestPossibleScores(*sources.clinical, splits.test));
+  }
+  if (sources.tabular && (recipe.data.standardize || sources.train->info().has_missing)) {
+    if (!standardizer) {
+      LOCKSTEP_TRY_ASSIGN(standardizer, Standardizer::Measure(*sources.train, splits.train));
+    }
+    data.standardizer = standardizer;
+    LOCKSTEP_TRY_ASSIGN(sources.train, Standardized(sources.train, *standardizer));
+    if (sources.test != nullptr) {
+      LOCKSTEP_TRY_ASSIGN(sources.test, Standardized(sources.test, *standardizer));
+    }
+  }
+  data.train = {sources.train, std::move(splits.train)};
+  data.validation = {sources.train, std::move(splits.validation)};
+  if (sources.test != nullptr) {
+    data.test = {sources.test, AllIndices(sources.test->size())};
+  } else {
+    data.test = {sources.train, std::move(splits.test)};
+  }
+  return data;
+}
+
+}  // namespace lockstep

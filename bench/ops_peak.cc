@@ -39,14 +39,14 @@ void StreamPeak(benchmark::State& state, int threads) {
   Context context({.threads = threads});
   bench::StreamPeak peak(context);
   if (const std::string wrong = peak.Check(); !wrong.empty()) state.SkipWithError(wrong.c_str());
-  auto [way, best] = peak.FindBest();
+  bench::StreamPeak::Best best = peak.FindBest();
   int64_t bytes = 0;
   for (auto _ : state) {
-    bytes += bench::RateOf([&] { return peak.Run(way); }, best);
+    bytes += bench::RateOf([&] { return peak.Run(best.way); }, best.bytes_per_second);
   }
-  state.SetLabel(bench::StreamPeak::Name(way));
+  state.SetLabel(bench::StreamPeak::Name(best.way));
   state.SetBytesProcessed(bytes);
-  state.counters["best_GB/s"] = best * 1e-9;
+  state.counters["best_GB/s"] = best.bytes_per_second * 1e-9;
 }
 
 void StreamTriad(benchmark::State& state, int threads) {

@@ -11,19 +11,22 @@
 #include <cstdlib>
 #include <memory>
 
+#include "engine/base/integers.h"
 #include "engine/base/random.h"
+#include "engine/parallel/context.h"
 
 namespace lockstep::bench {
 
 class Floats {
  public:
-  explicit Floats(int64_t count) : count_(count) {
-    constexpr size_t kHugePage = size_t{2} << 20;
-    const size_t bytes =
-        (static_cast<size_t>(count) * sizeof(float) + kHugePage - 1) / kHugePage * kHugePage;
-    data_.reset(static_cast<float*>(std::aligned_alloc(kHugePage, std::max(bytes, kHugePage))));
-    madvise(data_.get(), bytes, MADV_HUGEPAGE);
-    std::fill_n(data_.get(), bytes / sizeof(float), 0.0f);
+  explicit Floats(int64_t count) : count_(count) { std::fill_n(Make(), capacity_, 0.0f); }
+  // Touched first by the threads of `context`, block by block.
+  Floats(Context& context, int64_t count) : count_(count) {
+    float* data = Make();
+    context.For(CeilDiv(capacity_, kBlock), capacity_, [&](int64_t block) {
+      const int64_t begin = block * kBlock;
+      std::fill(data + begin, data + std::min(capacity_, begin + kBlock), 0.0f);
+    });
   }
 
   float* get() const { return data_.get(); }
@@ -44,7 +47,21 @@ class Floats {
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
+  static constexpr int64_t kBlock = int64_t{1} << 16;
+
+  float* Make() {
+    constexpr int64_t kHugePage = int64_t{2} << 20;
+    const int64_t bytes =
+        RoundUp(std::max<int64_t>(count_, 1) * static_cast<int64_t>(sizeof(float)), kHugePage);
+    capacity_ = bytes / static_cast<int64_t>(sizeof(float));
+    data_.reset(static_cast<float*>(
+        std::aligned_alloc(static_cast<size_t>(kHugePage), static_cast<size_t>(bytes))));
+    madvise(data_.get(), static_cast<size_t>(bytes), MADV_HUGEPAGE);
+    return data_.get();
+  }
+
   int64_t count_;
+  int64_t capacity_ = 0;
   std::unique_ptr<float, Free> data_;
 };
 

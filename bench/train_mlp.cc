@@ -1,14 +1,16 @@
 // Whole training steps of the MLP workloads: train/WORKLOAD/PRECISION/threads:N. One iteration is
-// forward, loss, backward and optimizer on a batch that is in memory already.
+// forward, loss, backward and optimizer on a batch that is in memory already. floor_ms and of_floor
+// say what the machine's own limits allow (bench/floor.h).
 #include <benchmark/benchmark.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "bench/floor.h"
 #include "engine/base/random.h"
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
@@ -34,7 +36,24 @@ const Workload kWorkloads[] = {
     {"mlp_deep_b512", 512, 784, std::vector<int64_t>(12, 256), 10},
 };
 
-void Train(benchmark::State& state, const Workload& work, int threads) {
+bench::StepCost CostOf(const Workload& work, int64_t parameters) {
+  bench::StepCost cost;
+  std::vector<int64_t> widths = work.hidden;
+  widths.push_back(work.outputs);
+  int64_t inputs = work.inputs;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    cost.AddProduct(work.batch, widths[i], inputs, /*wants_dx=*/i > 0);
+    inputs = widths[i];
+  }
+  if (work.outputs == 1) {
+    cost.AddAdamW(parameters);
+  } else {
+    cost.AddSgdMomentum(parameters);
+  }
+  return cost;
+}
+
+void Train(benchmark::State& state, const Workload& work, int threads, bench::Floors& floors) {
   Context ctx({.threads = threads});
   const bool binary = work.outputs == 1;
   std::unique_ptr<Loss> loss;
@@ -76,19 +95,27 @@ void Train(benchmark::State& state, const Workload& work, int threads) {
     if (!now.ok() || !std::isfinite(*now)) return state.SkipWithError("the loss is not finite");
     if (i == 9 && !(*now < *first)) return state.SkipWithError("the loss does not fall");
   }
+  const bench::StepCost cost = CostOf(work, net->parameter_count());
+  floors.Of(cost,
+            threads);  // measures, if nobody has: not right behind the steps, on a hot machine
+  const auto start = std::chrono::steady_clock::now();
   for (auto _ : state) {
     Result<double> loss_now = net->TrainStep(input, target, *optimizer);
     benchmark::DoNotOptimize(loss_now);
   }
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   state.SetItemsProcessed(state.iterations() * work.batch);
+  floors.Report(state, cost, threads, taken.count());
 }
 
 const bool kRegistered = [] {
+  const auto floors = std::make_shared<bench::Floors>();
   for (const Workload& work : kWorkloads) {
     for (const int threads : {1, 2}) {
       const std::string name =
           std::string("train/") + work.name + "/fp32/threads:" + std::to_string(threads);
-      benchmark::RegisterBenchmark(name.c_str(), Train, work, threads)
+      benchmark::RegisterBenchmark(
+          name.c_str(), [=](benchmark::State& state) { Train(state, work, threads, *floors); })
           ->UseRealTime()
           ->Unit(benchmark::kMicrosecond);
     }

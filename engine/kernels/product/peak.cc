@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "engine/kernels/product/peak.cc"
 #include <hwy/foreach_target.h>
 //
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
@@ -41,6 +42,44 @@ Peak PeakMultiplyAddsOf(int64_t rounds, float factor, float addend) {
   return {hn::GetLane(sum) / 10.0f, rounds * 10 * lanes * 2};
 }
 
+// Four vectors in a round: enough chains that the adders never wait, and nothing in the loops but
+// the memory.
+float StreamReadOf(const float* x, int64_t n) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto s0 = hn::Zero(d), s1 = hn::Zero(d), s2 = hn::Zero(d), s3 = hn::Zero(d);
+  for (int64_t i = 0; i < n; i += 4 * lanes) {
+    s0 = hn::Add(s0, hn::Load(d, x + i));
+    s1 = hn::Add(s1, hn::Load(d, x + i + lanes));
+    s2 = hn::Add(s2, hn::Load(d, x + i + 2 * lanes));
+    s3 = hn::Add(s3, hn::Load(d, x + i + 3 * lanes));
+  }
+  return hn::GetLane(hn::SumOfLanes(d, hn::Add(hn::Add(s0, s1), hn::Add(s2, s3))));
+}
+
+void StreamUpdateOf(float factor, float* x, int64_t n) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto f = hn::Set(d, factor);
+  for (int64_t i = 0; i < n; i += 4 * lanes) {
+    for (int64_t k = i; k < i + 4 * lanes; k += lanes) {
+      hn::Store(hn::Mul(hn::Load(d, x + k), f), d, x + k);
+    }
+  }
+}
+
+void StreamTriadOf(const float* b, const float* c, float factor, float* a, int64_t n) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto f = hn::Set(d, factor);
+  for (int64_t i = 0; i < n; i += 4 * lanes) {
+    for (int64_t k = i; k < i + 4 * lanes; k += lanes) {
+      hn::Stream(hn::MulAdd(f, hn::Load(d, c + k), hn::Load(d, b + k)), d, a + k);
+    }
+  }
+  hwy::FlushStream();
+}
+
 const char* SimdTargetOf() { return hwy::TargetName(HWY_TARGET); }
 
 // NOLINTNEXTLINE(google-readability-namespace-comments)
@@ -51,10 +90,23 @@ HWY_AFTER_NAMESPACE();
 namespace lockstep::kernels {
 
 HWY_EXPORT(PeakMultiplyAddsOf);
+HWY_EXPORT(StreamReadOf);
+HWY_EXPORT(StreamUpdateOf);
+HWY_EXPORT(StreamTriadOf);
 HWY_EXPORT(SimdTargetOf);
 
 Peak PeakMultiplyAdds(int64_t rounds, float factor, float addend) {
   return HWY_DYNAMIC_DISPATCH(PeakMultiplyAddsOf)(rounds, factor, addend);
+}
+
+float StreamRead(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(StreamReadOf)(x, n); }
+
+void StreamUpdate(float factor, float* x, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(StreamUpdateOf)(factor, x, n);
+}
+
+void StreamTriad(const float* b, const float* c, float factor, float* a, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(StreamTriadOf)(b, c, factor, a, n);
 }
 
 const char* SimdTarget() { return HWY_DYNAMIC_DISPATCH(SimdTargetOf)(); }

@@ -1,0 +1,153 @@
+#include "bench/peaks.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/integers.h"
+
+namespace lockstep::bench {
+namespace {
+
+constexpr int64_t kRounds = 200000;  // 0.3 ms: forking and joining do not count
+
+// What a task moves: little enough that threads share a sample evenly.
+constexpr int64_t kChunk = int64_t{1} << 15;
+static_assert(kChunk % kernels::kStreamFloats == 0);
+constexpr int64_t kSample = int64_t{1} << 23;  // floats: 32 MB
+
+// Eight times a last-level cache of 32 MB, and at least four times a larger one: little of it can
+// still be there when it is met again.
+int64_t ThirdOfMemory() {
+  int64_t bytes = int64_t{256} << 20;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+  bytes = std::max(bytes, 4 * static_cast<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE)));
+#endif
+  return RoundUp(CeilDiv(bytes, 3 * static_cast<int64_t>(sizeof(float))), kSample);
+}
+
+}  // namespace
+
+FmaPeak::FmaPeak(Context& context)
+    : context_(context), of_threads_(static_cast<size_t>(context.threads())) {}
+
+int64_t FmaPeak::Run() {
+  const int64_t threads = context_.threads();
+  context_.For(threads, kRounds * threads, [&](int64_t task) {
+    of_threads_[static_cast<size_t>(task)] = kernels::PeakMultiplyAdds(kRounds, 0.5f, 1.0f);
+  });
+  return of_threads_[0].operations * threads;
+}
+
+std::string FmaPeak::Check() {
+  Run();
+  for (const kernels::Peak& peak : of_threads_) {
+    if (!(peak.mean == 2.0f)) return "x = x / 2 + 1 did not tend to 2";
+  }
+  return "";
+}
+
+const char* StreamPeak::Name(Way way) {
+  switch (way) {
+    case Way::kRead:
+      return "reading";
+    case Way::kUpdate:
+      return "updating";
+    default:
+      return "triad";
+  }
+}
+
+StreamPeak::StreamPeak(Context& context)
+    : context_(context), third_(ThirdOfMemory()), memory_(context, 3 * third_) {}
+
+void StreamPeak::Triad(int64_t begin, int64_t count) {
+  float* a = memory_.get();
+  context_.For(count / kChunk, 3 * count, [&](int64_t chunk) {
+    const int64_t at = begin + chunk * kChunk;
+    kernels::StreamTriad(a + third_ + at, a + 2 * third_ + at, 3.0f, a + at, kChunk);
+  });
+}
+
+void StreamPeak::Update(float factor, int64_t begin, int64_t count) {
+  context_.For(count / kChunk, count, [&](int64_t chunk) {
+    kernels::StreamUpdate(factor, memory_.get() + begin + chunk * kChunk, kChunk);
+  });
+}
+
+double StreamPeak::Read(int64_t begin, int64_t count) {
+  std::vector<float> sums(static_cast<size_t>(count / kChunk));
+  context_.For(count / kChunk, count, [&](int64_t chunk) {
+    sums[static_cast<size_t>(chunk)] =
+        kernels::StreamRead(memory_.get() + begin + chunk * kChunk, kChunk);
+  });
+  double sum = 0.0;
+  for (const float s : sums) sum += static_cast<double>(s);
+  return sum;
+}
+
+int64_t StreamPeak::Run(Way way) {
+  at_ = (at_ + kSample) % memory_.size();
+  switch (way) {
+    case Way::kRead:
+      Read(at_, kSample);
+      return 4 * kSample;
+    case Way::kUpdate:
+      Update(1.0f, at_, kSample);
+      return 8 * kSample;
+    default:
+      Triad(at_ % third_, kSample);
+      return 12 * kSample;
+  }
+}
+
+StreamPeak::Best StreamPeak::FindBest() {
+  Best best{Way::kRead, 0.0};
+  for (const Way way : kWays) {
+    for (int64_t sample = 0; sample < 2 * memory_.size() / kSample; ++sample) {
+      const double before = best.bytes_per_second;
+      RateOf([&] { return Run(way); }, best.bytes_per_second);
+      if (best.bytes_per_second > before) best.way = way;
+    }
+  }
+  return best;
+}
+
+// On one sample of each array: the rest is the same loop on zeros.
+std::string StreamPeak::Check() {
+  const auto third = [&](int k) { return memory_.get() + k * third_; };
+  const auto is = [&](float a, float b, float c) {
+    for (const auto& [k, want] : {std::pair{0, a}, {1, b}, {2, c}}) {
+      if (std::count(third(k), third(k) + kSample, want) != kSample) return false;
+    }
+    return true;
+  };
+  std::fill_n(third(1), kSample, 1.0f);
+  std::fill_n(third(2), kSample, 2.0f);
+  Triad(0, kSample);
+  if (!is(7.0f, 1.0f, 2.0f)) return "1 + 3 * 2 is not 7";
+  for (int k = 0; k < 3; ++k) Update(0.5f, k * third_, kSample);
+  if (!is(3.5f, 0.5f, 1.0f)) return "a half of it is wrong";
+  // Exact: whole halves, and each chunk's sum is below 2^23.
+  double sum = 0.0;
+  for (int k = 0; k < 3; ++k) sum += Read(k * third_, kSample);
+  return sum == 5.0 * static_cast<double>(kSample) ? "" : "the sum is wrong";
+}
+
+Peaks MeasurePeaks(int threads) {
+  Context context({.threads = threads});
+  Peaks peaks;
+  FmaPeak fma(context);
+  LOCKSTEP_CHECK(fma.Check().empty(), "the rate of multiply-adds");
+  for (int sample = 0; sample < 200; ++sample) {
+    RateOf([&] { return fma.Run(); }, peaks.operations_per_second);
+  }
+  StreamPeak stream(context);
+  LOCKSTEP_CHECK(stream.Check().empty(), "the rate of memory");
+  peaks.bytes_per_second = stream.FindBest().bytes_per_second;
+  return peaks;
+}
+
+}  // namespace lockstep::bench

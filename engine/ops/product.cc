@@ -75,7 +75,8 @@ kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end,
           .c_stride = args.c_stride,
           .accumulate = args.accumulate,
           .epilogue = epilogue,
-          .segments = args.segments};
+          .segments = args.segments,
+          .not_finite = args.not_finite};
 }
 
 // How a product is spread: tasks of one block, or with a grid of rows of several cells.

@@ -17,6 +17,7 @@
 #ifndef LOCKSTEP_ENGINE_OPS_PRODUCT_H_
 #define LOCKSTEP_ENGINE_OPS_PRODUCT_H_
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -47,6 +48,8 @@ struct ProductArgs {
   kernels::Epilogue epilogue = {};  // add: C itself, with its stride, or overlaps none of it
   // Boundaries of the segments of K: 0 = s[0] <= s[1] <= ... <= s[S] = k. Empty: one segment.
   std::span<const int64_t> segments = {};
+  // Set to true if any element that is written to C is not finite; never set to false. Or null.
+  std::atomic<bool>* not_finite = nullptr;
   // Boundaries of rows, 0 = r[0] < r[1] < ... < r[G] = m: then each call of `finished` covers the
   // rows of exactly one cell [r[g], r[g + 1]). Empty: blocks of the product's own choice.
   std::span<const int64_t> row_grid = {};

@@ -11,6 +11,7 @@
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <cstring>
 
@@ -84,6 +85,7 @@ struct TileOutput {
   bool accumulate;
   bool one_column;  // scale[0] and bias[0] serve every column
   bool relu;
+  std::atomic<bool>* not_finite;  // or null
 };
 
 struct TileArgs {
@@ -111,6 +113,13 @@ HWY_INLINE void CopyFew(const float* HWY_RESTRICT from, int64_t count, float* HW
   if (count & 1) *to = *from;
 }
 
+// `found`: sums of 0 * v, which is 0 for what is finite and NaN for the rest.
+HWY_INLINE void Report(TileVec found, std::atomic<bool>* not_finite) {
+  const TileTag d;
+  if (HWY_LIKELY(hn::AllTrue(d, hn::Eq(found, hn::Zero(d))))) return;
+  not_finite->store(true, std::memory_order_relaxed);
+}
+
 // A row of scale or bias as WritePartialTile reads it, padded; `row` holds it.
 HWY_INLINE void LoadColumns(const float* from, bool one_column, int64_t cols, int64_t width,
                             float* HWY_RESTRICT row) {
@@ -136,6 +145,7 @@ HWY_NOINLINE void WritePartialTile(const TileArgs& args, int64_t rows, int64_t w
     hn::Store(hn::Zero(d), d, old + j);
     hn::Store(hn::Zero(d), d, add + j);
   }
+  TileVec found = hn::Zero(d);
   for (int64_t i = 0; i < rows; ++i) {
     float* c = args.c + i * out.c_stride;
     if (out.accumulate) CopyFew(c, args.cols, old);
@@ -154,9 +164,14 @@ HWY_NOINLINE void WritePartialTile(const TileArgs& args, int64_t rows, int64_t w
       if (args.add != nullptr) v = hn::Add(v, hn::Load(d, add + j));
       if (out.relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(d)), v);
       hn::Store(v, d, at);
+      if (out.not_finite != nullptr) {
+        const auto exists = hn::FirstN(d, static_cast<size_t>(std::max<int64_t>(args.cols - j, 0)));
+        found = hn::MulAdd(hn::IfThenElseZero(exists, v), hn::Zero(d), found);
+      }
     }
     CopyFew(sums + i * width, args.cols, c);
   }
+  if (out.not_finite != nullptr) Report(found, out.not_finite);
 }
 
 template <int kTileRows, int kTileVecs>
@@ -180,6 +195,21 @@ HWY_INLINE void AddTile(const float* from, int64_t stride, TileVec (&acc)[kTileR
       acc[i][j] = hn::Add(hn::LoadU(d, from + i * stride + j * kLanes), acc[i][j]);
     }
   }
+}
+
+template <int kTileRows, int kTileVecs>
+HWY_INLINE void ReportTile(TileVec (&acc)[kTileRows][kTileVecs], std::atomic<bool>* not_finite) {
+  const TileTag d;
+  TileVec even = hn::Zero(d), odd = hn::Zero(d);  // two chains: the adders wait less
+  LOCKSTEP_GEMM_UNROLL
+  for (int i = 0; i < kTileRows; ++i) {
+    LOCKSTEP_GEMM_UNROLL
+    for (int j = 0; j < kTileVecs; ++j) {
+      TileVec& found = (i + j) % 2 == 0 ? even : odd;
+      found = hn::MulAdd(acc[i][j], hn::Zero(d), found);
+    }
+  }
+  Report(hn::Add(even, odd), not_finite);
 }
 
 template <int kTileRows, int kTileVecs>
@@ -228,6 +258,7 @@ HWY_INLINE void WriteTile(const TileArgs& args, TileVec (&acc)[kTileRows][kTileV
     }
   }
   StoreTile(acc, out.c_stride, args.c);
+  if (out.not_finite != nullptr) ReportTile(acc, out.not_finite);
 }
 
 // Adds the stretch of K to one tile, and writes C if K ends with it. kPacked: the panel of A was

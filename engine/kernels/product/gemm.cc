@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -102,8 +104,12 @@ class BlockProduct {
   // one_column: scale[0] and bias[0] serve every column.
   BlockProduct(const GemmArgs& args, bool one_column, float* scratch)
       : args_(args),
-        output_{args.c_stride, args.epilogue.add_stride, args.accumulate, one_column,
-                args.epilogue.activation == Activation::kRelu} {
+        output_{args.c_stride,
+                args.epilogue.add_stride,
+                args.accumulate,
+                one_column,
+                args.epilogue.activation == Activation::kRelu,
+                args.not_finite} {
     wide_ = args.m <= kWideRows;
     panel_cols_ = wide_ ? kWideVecs * kLanes : kPanel;
     panels_ = CeilDiv(args.n, panel_cols_);
@@ -291,6 +297,9 @@ void DotOf(const GemmArgs& args) {
     sum = hn::IfThenZeroElse(hn::Lt(sum, hn::Zero(d)), sum);
   }
   *args.c = hn::GetLane(sum);
+  if (args.not_finite != nullptr && !(std::abs(*args.c) < HUGE_VALF)) {
+    args.not_finite->store(true, std::memory_order_relaxed);
+  }
 }
 
 void GemmOf(const GemmArgs& args, bool one_column, float* scratch) {

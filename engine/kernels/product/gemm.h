@@ -7,6 +7,7 @@
 #ifndef LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_H_
 #define LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_H_
 
+#include <atomic>
 #include <cstdint>
 #include <span>
 
@@ -26,6 +27,7 @@ struct GemmArgs {
   bool accumulate = false;
   Epilogue epilogue = {};                  // add: C itself, with its stride, or overlaps none of it
   std::span<const int64_t> segments = {};  // 0 = s[0] <= ... <= s[S] = k; empty: one segment
+  std::atomic<bool>* not_finite = nullptr;  // set to true if any element of C is not finite
 
   int64_t segment_count() const {
     return segments.size() > 2 ? static_cast<int64_t>(segments.size()) - 1 : 1;

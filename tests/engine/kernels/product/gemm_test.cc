@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -273,6 +275,67 @@ TEST_P(GemmTest, ReluLetsNanThrough) {
     EXPECT_EQ(c[j], 1.0f);
     EXPECT_TRUE(std::isnan(c[20 + j]));
     EXPECT_EQ(c[40 + j], 0.0f);
+  }
+}
+
+// Every place of whole and partial tiles, of all panels.
+TEST_P(GemmTest, ReportsWhatIsNotFiniteWhereverItIs) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const auto& [m, n] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {1, 70}, {33, 1}, {31, 67}, {16, 8}, {3, 10}, {28, 64}}) {
+    const Block a(m, 3, Block::kColMajor, 0, 1), b(3, n, Block::kRowMajor, 0, 2);
+    std::vector<float> scratch(static_cast<size_t>(kernels::GemmScratch(m, n, 3, 1)), kNan);
+    const auto reports = [&](const Block& x, const std::vector<float>& add, Activation activation) {
+      std::atomic<bool> found = false;
+      std::vector<float> c(static_cast<size_t>(m * n));
+      kernels::Gemm({.m = m,
+                     .n = n,
+                     .k = 3,
+                     .a = x.view,
+                     .b = b.view,
+                     .c = c.data(),
+                     .c_stride = n,
+                     .epilogue = {.add = add.data(), .add_stride = n, .activation = activation},
+                     .not_finite = &found},
+                    scratch.data());
+      return found.load();
+    };
+    std::vector<float> add(static_cast<size_t>(m * n), 1.0f);
+    EXPECT_FALSE(reports(a, add, Activation::kNone)) << m << "x" << n;
+    for (size_t i = 0; i < add.size(); ++i) {
+      add[i] = i % 2 == 0 ? kInfinity : kNan;
+      ASSERT_TRUE(reports(a, add, Activation::kRelu)) << m << "x" << n << " at " << i;
+      add[i] = 1.0f;
+    }
+    // A large finite number is finite; minus infinity that becomes zero is what is written.
+    add[0] = std::numeric_limits<float>::max();
+    EXPECT_FALSE(reports(a, add, Activation::kNone));
+    std::fill(add.begin(), add.end(), -kInfinity);
+    EXPECT_FALSE(reports(a, add, Activation::kRelu));
+  }
+}
+
+// inf * -1, which ReLU makes 0; beside it, in the lanes of B's padding, inf * 0, which is NaN.
+TEST_P(GemmTest, ReportsNothingOfTheLanesBeyondC) {
+  for (const int64_t m : {2, 31}) {
+    for (int64_t n = 1; n < 70; ++n) {
+      const std::vector<float> a(static_cast<size_t>(m), std::numeric_limits<float>::infinity());
+      const std::vector<float> b(static_cast<size_t>(n), -1.0f);
+      std::vector<float> c(static_cast<size_t>(m * n)),
+          scratch(static_cast<size_t>(kernels::GemmScratch(m, n, 1, 1)), kNan);
+      std::atomic<bool> found = false;
+      kernels::Gemm({.m = m,
+                     .n = n,
+                     .k = 1,
+                     .a = {a.data(), 1, 1},
+                     .b = {b.data(), n, 1},
+                     .c = c.data(),
+                     .c_stride = n,
+                     .epilogue = {.activation = Activation::kRelu},
+                     .not_finite = &found},
+                    scratch.data());
+      EXPECT_FALSE(found.load()) << m << "x" << n;
+    }
   }
 }
 

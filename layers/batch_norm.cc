@@ -60,6 +60,7 @@ Result<Bound> BatchNorm::Bind(const Shape& in, Planner& plan) {
   const int64_t partials = ops::MomentPartialsSize(
       RowGrid::MaxBlocks(in.batch(), rows_per_sample_, plan.shards()), channels_);
   mean_ = plan.Book(channels_, Life::kStep);
+  mean_low_ = plan.Book(channels_, Life::kStep);
   inv_std_ = plan.Book(channels_, Life::kStep);
   variance_ = plan.Book<double>(channels_, Life::kCall);
   // The layer in front may fill these while it runs, so they live from its time on.
@@ -100,6 +101,7 @@ void BatchNorm::Run(const Step& step, ConstTensor x, const float* add, Tensor y)
   ops::NormalizeArgs args{
       .x = x.f32(),
       .affine = {.mean = step[mean_],
+                 .mean_low = step[mean_low_],
                  .inv_std = step[inv_std_],
                  .gamma = step.value(gamma_),
                  .beta = step.value(beta_)},
@@ -110,14 +112,17 @@ void BatchNorm::Run(const Step& step, ConstTensor x, const float* add, Tensor y)
     const float* var = step[running_var_];
     for (int64_t c = 0; c < channels_; ++c) {
       step[mean_][c] = mean[c];
+      step[mean_low_][c] = 0.0f;
       step[inv_std_][c] =
           static_cast<float>(1.0 / std::sqrt(static_cast<double>(var[c]) + options_.eps));
     }
     ops::NormalizeBatch(step.ctx, *grid_, channels_, args);
     return;
   }
-  const ops::BatchStatistics statistics{
-      .mean = step[mean_], .inv_std = step[inv_std_], .variance = step[variance_]};
+  const ops::BatchStatistics statistics{.mean = step[mean_],
+                                        .mean_low = step[mean_low_],
+                                        .inv_std = step[inv_std_],
+                                        .variance = step[variance_]};
   if (moments_taken_) {
     ops::MergeMoments(step.ctx, *grid_, channels_, step[moments_]);
     ops::FinishMoments(step.ctx, grid_->rows(), channels_, step[moments_], options_.eps,
@@ -169,6 +174,7 @@ void BatchNorm::RunBackward(const Step& step, ConstTensor x, ConstTensor y, Cons
                           .y = y.empty() ? nullptr : y.f32(),
                           .dy = dy.f32(),
                           .affine = {.mean = step[mean_],
+                                     .mean_low = step[mean_low_],
                                      .inv_std = step[inv_std_],
                                      .gamma = step.value(gamma_),
                                      .beta = step.value(beta_)},

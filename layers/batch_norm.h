@@ -84,9 +84,9 @@ class BatchNorm final : public Layer, public ChannelNorm {
   bool adds_ = false;
   Parameter gamma_, beta_;
   State running_mean_, running_var_, batches_;
-  Buffer<float> mean_, inv_std_;  // of the step: the batch's, or the running ones
-  Buffer<double> variance_;       // of the batch, biased
-  Buffer<double> moments_;        // of each row block, from the layer in front or from here
+  Buffer<float> mean_, mean_low_, inv_std_;  // of the step: the batch's, or the running ones
+  Buffer<double> variance_;                  // of the batch, biased
+  Buffer<double> moments_;  // of each row block, from the layer in front or from here
   Buffer<double> gradient_sums_;
   Buffer<float> gradient_means_;
   std::unique_ptr<RowGrid> grid_;

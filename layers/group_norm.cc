@@ -30,6 +30,7 @@ Result<Bound> GroupNorm::Bind(const Shape& in, Planner& plan) {
     beta_ = plan.AddParameter("bias", {channels_}, Init::Constant(0.0f), Decay::kNo);
   }
   mean_ = plan.Book(in.batch() * channels_, Life::kStep);
+  mean_low_ = plan.Book(in.batch() * channels_, Life::kStep);
   rstd_ = plan.Book(in.batch() * channels_, Life::kStep);
   partials_ = plan.Book<double>(ops::GroupNormPartialsSize(GroupShape(), in.batch()), Life::kCall);
   return Bound{.out = in,
@@ -50,6 +51,7 @@ void GroupNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
                          .eps = options_.eps,
                          .y = y.f32(),
                          .mean = step[mean_],
+                         .mean_low = step[mean_low_],
                          .inv_std = step[rstd_],
                          .partials = step[partials_]});
 }
@@ -59,6 +61,7 @@ void GroupNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTens
                          {.x = x.f32(),
                           .dy = dy.f32(),
                           .mean = step[mean_],
+                          .mean_low = step[mean_low_],
                           .inv_std = step[rstd_],
                           .gamma = step.value(gamma_),
                           .dx = dx.empty() ? nullptr : dx.f32(),

@@ -40,7 +40,7 @@ class GroupNorm : public Layer {
   int64_t rows_per_sample_ = 1;
   int shards_ = 1;
   Parameter gamma_, beta_;
-  Buffer<float> mean_, rstd_;
+  Buffer<float> mean_, mean_low_, rstd_;
   Buffer<double> partials_;
 };
 

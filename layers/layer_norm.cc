@@ -22,6 +22,7 @@ Result<Bound> LayerNorm::Bind(const Shape& in, Planner& plan) {
     beta_ = plan.AddParameter("bias", {channels_}, Init::Constant(0.0f), Decay::kNo);
   }
   mean_ = plan.Book(in.rows(), Life::kStep);
+  mean_low_ = plan.Book(in.rows(), Life::kStep);
   rstd_ = plan.Book(in.rows(), Life::kStep);
   if (plan.training()) {
     const int64_t blocks = RowGrid::MaxBlocks(in.batch(), in.rows_per_sample(), plan.shards());
@@ -42,6 +43,7 @@ void LayerNorm::Forward(const Step& step, ConstTensor x, Tensor y) {
                          .eps = options_.eps,
                          .y = y.f32(),
                          .mean = step[mean_],
+                         .mean_low = step[mean_low_],
                          .inv_std = step[rstd_]});
 }
 
@@ -51,6 +53,7 @@ void LayerNorm::Backward(const Step& step, ConstTensor x, ConstTensor, ConstTens
                          {.x = x.f32(),
                           .dy = dy.f32(),
                           .mean = step[mean_],
+                          .mean_low = step[mean_low_],
                           .inv_std = step[rstd_],
                           .gamma = step.value(gamma_),
                           .dx = dx.empty() ? nullptr : dx.f32(),

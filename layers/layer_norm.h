@@ -33,7 +33,7 @@ class LayerNorm final : public Layer {
   LayerNormOptions options_;
   int64_t channels_ = 0;
   Parameter gamma_, beta_;
-  Buffer<float> mean_, rstd_;
+  Buffer<float> mean_, mean_low_, rstd_;
   Buffer<double> partials_;
   std::unique_ptr<RowGrid> grid_;
 };

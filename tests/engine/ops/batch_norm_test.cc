@@ -357,6 +357,21 @@ TEST_P(BatchNormOpsTest, RanksTogetherHaveTheBitsOfOneProcess) {
   }
 }
 
+TEST_P(BatchNormOpsTest, ARankWithoutRowsHandsOverZeros) {
+  const RowGrid grid(/*max_samples=*/0, /*rows_per_sample=*/3, /*shards=*/2);
+  Context context({.threads = 1});
+  std::vector<double> moments(static_cast<size_t>(MomentPartialsSize(grid.blocks(), 5)), NAN);
+  std::vector<double> sums = moments;
+  std::vector<float> dgamma(5, 1.0f), dbeta(5, kNan);
+  MergeMoments(context, grid, 5, moments.data());
+  MergeGradientSums(context, grid, 5, {.dgamma = dgamma.data(), .dbeta = dbeta.data()},
+                    sums.data());
+  EXPECT_EQ(moments, std::vector<double>(10, 0.0));
+  EXPECT_EQ(sums, std::vector<double>(10, 0.0));
+  EXPECT_EQ(dgamma, std::vector<float>(5, 0.0f));
+  EXPECT_EQ(dbeta, std::vector<float>(5, 0.0f));
+}
+
 TEST_P(BatchNormOpsTest, ParameterGradientsAddWhenAsked) {
   constexpr int64_t kChannels = 6;
   const RowGrid grid(40, 1, 2);

@@ -78,24 +78,27 @@ struct Problem {
   int64_t size() const { return grid.rows() * channels; }
 
   void Forward() {
-    ops::BatchNormForward(context, grid, channels, kEps,
-                          {.x = x.get(),
-                           .affine = {.gamma = gamma.get(), .beta = beta.get()},
-                           .epilogue = {.activation = Act()},
-                           .y = y.get()},
-                          {.mean = mean.get(), .inv_std = inv_std.get()}, partials.data());
+    ops::BatchNormForward(
+        context, grid, channels, kEps,
+        {.x = x.get(),
+         .affine = {.gamma = gamma.get(), .beta = beta.get()},
+         .epilogue = {.activation = Act()},
+         .y = y.get()},
+        {.mean = mean.get(), .mean_low = mean_low.get(), .inv_std = inv_std.get()},
+        partials.data());
   }
 
   void Backward() {
-    ops::BatchNormBackward(context, grid, channels,
-                           {.x = x.get(),
-                            .dy = dy.get(),
-                            .affine = {mean.get(), inv_std.get(), gamma.get(), beta.get()},
-                            .activation = Act(),
-                            .dx = dx.get(),
-                            .dgamma = dgamma.get(),
-                            .dbeta = dbeta.get()},
-                           partials.data(), means.get());
+    ops::BatchNormBackward(
+        context, grid, channels,
+        {.x = x.get(),
+         .dy = dy.get(),
+         .affine = {mean.get(), mean_low.get(), inv_std.get(), gamma.get(), beta.get()},
+         .activation = Act(),
+         .dx = dx.get(),
+         .dgamma = dgamma.get(),
+         .dbeta = dbeta.get()},
+        partials.data(), means.get());
   }
 
   kernels::Activation Act() const {
@@ -140,7 +143,7 @@ struct Problem {
   bool relu;
   Floats x{size()}, y{size()}, dy{size()}, dx{size()};
   Floats gamma{channels}, beta{channels}, dgamma{channels}, dbeta{channels};
-  Floats mean{channels}, inv_std{channels}, means{2 * channels};
+  Floats mean{channels}, mean_low{channels}, inv_std{channels}, means{2 * channels};
   std::vector<double> partials;
 };
 

@@ -53,6 +53,7 @@ struct LayerNorm {
                            .eps = kEps,
                            .y = y.get(),
                            .mean = mean.get(),
+                           .mean_low = mean_low.get(),
                            .inv_std = inv_std.get()});
   }
   void Backward() {
@@ -60,6 +61,7 @@ struct LayerNorm {
                            {.x = x.get(),
                             .dy = dy.get(),
                             .mean = mean.get(),
+                            .mean_low = mean_low.get(),
                             .inv_std = inv_std.get(),
                             .gamma = gamma.get(),
                             .dx = dx.get(),
@@ -105,7 +107,7 @@ struct LayerNorm {
   RowGrid grid;
   Floats x{kSize}, y{kSize}, dy{kSize}, dx{kSize};
   Floats gamma{kColumns}, beta{kColumns}, dgamma{kColumns}, dbeta{kColumns};
-  Floats mean{kRows}, inv_std{kRows};
+  Floats mean{kRows}, mean_low{kRows}, inv_std{kRows};
   std::vector<double> partials;
 };
 
@@ -131,6 +133,7 @@ struct GroupNorm {
                            .eps = kEps,
                            .y = y.get(),
                            .mean = mean.get(),
+                           .mean_low = mean_low.get(),
                            .inv_std = inv_std.get(),
                            .partials = partials.data()});
   }
@@ -139,6 +142,7 @@ struct GroupNorm {
                            {.x = x.get(),
                             .dy = dy.get(),
                             .mean = mean.get(),
+                            .mean_low = mean_low.get(),
                             .inv_std = inv_std.get(),
                             .gamma = gamma.get(),
                             .dx = dx.get(),
@@ -180,7 +184,8 @@ struct GroupNorm {
   Floats x{kSize}, y{kSize}, dy{kSize}, dx{kSize};
   Floats gamma{kShape.channels}, beta{kShape.channels}, dgamma{kShape.channels},
       dbeta{kShape.channels};
-  Floats mean{kSamples * kShape.channels}, inv_std{kSamples * kShape.channels};
+  Floats mean{kSamples * kShape.channels}, mean_low{kSamples * kShape.channels},
+      inv_std{kSamples * kShape.channels};
   std::vector<double> partials;
 };
 

@@ -88,9 +88,10 @@ void FinishMoments(Context& context, int64_t rows, int64_t channels, const doubl
   LOCKSTEP_CHECK_GE(rows, int64_t{1});
   ForColumns(context, channels, channels * kFinishWork, [&](IndexRange columns) {
     const int64_t c = columns.begin;
-    kernels::FinishMoments(rows, moments + c, moments + channels + c, columns.size(), eps,
-                           statistics.mean + c, statistics.inv_std + c,
-                           statistics.variance == nullptr ? nullptr : statistics.variance + c);
+    kernels::FinishMoments(
+        rows, moments + c, moments + channels + c, columns.size(), eps, statistics.mean + c,
+        statistics.mean_low == nullptr ? nullptr : statistics.mean_low + c, statistics.inv_std + c,
+        statistics.variance == nullptr ? nullptr : statistics.variance + c);
   });
 }
 

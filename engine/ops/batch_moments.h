@@ -51,6 +51,7 @@ void MergeRankMoments(double* all, std::span<const int64_t> rows, int64_t channe
 
 struct BatchStatistics {
   float* mean = nullptr;       // (C)
+  float* mean_low = nullptr;   // (C): what the float leaves of the mean, see normalize.h; or null
   float* inv_std = nullptr;    // (C): 1 / sqrt(variance + eps)
   double* variance = nullptr;  // (C), biased; or null
 };

@@ -51,6 +51,7 @@ void BatchNormForward(Context& context, const RowGrid& grid, int64_t channels, d
   FinishMoments(context, grid.rows(), channels, partials, eps, statistics);
   NormalizeArgs by_batch = args;
   by_batch.affine.mean = statistics.mean;
+  by_batch.affine.mean_low = statistics.mean_low;
   by_batch.affine.inv_std = statistics.inv_std;
   NormalizeBatch(context, grid, channels, by_batch);
 }
@@ -66,6 +67,7 @@ void GradientSums(Context& context, const RowGrid& grid, int64_t channels,
     const int64_t c = columns.begin;
     const kernels::ChannelAffine affine = {
         .mean = args.affine.mean + c,
+        .mean_low = At(args.affine.mean_low, c),
         .inv_std = args.affine.inv_std + c,
         .gamma = At(args.affine.gamma, c),
         .beta = At(args.affine.beta, c),

@@ -33,8 +33,8 @@ struct NormalizeArgs {
 void NormalizeBatch(Context& context, const RowGrid& grid, int64_t channels,
                     const NormalizeArgs& args);
 
-// The moments of x, then y by them. args.affine.mean and .inv_std are ignored: the statistics are
-// what it finds.
+// The moments of x, then y by them. args.affine.mean, .mean_low and .inv_std are ignored: the
+// statistics are what it finds.
 //   partials   (blocks, 2, C): scratch
 void BatchNormForward(Context& context, const RowGrid& grid, int64_t channels, double eps,
                       const NormalizeArgs& args, const BatchStatistics& statistics,

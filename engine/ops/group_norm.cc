@@ -117,6 +117,9 @@ void GroupNormForward(Context& context, const BatchCut& cut, const GroupNormShap
   const auto at = [&](int64_t sample, int64_t row) {
     return (sample * shape.positions + row) * channels;
   };
+  const auto low = [&](int64_t sample) {
+    return args.mean_low == nullptr ? nullptr : args.mean_low + sample * channels;
+  };
   const auto gather = [&](int64_t sample, IndexRange rows, double* slot) {
     kernels::ColumnMoments(args.x + at(sample, rows.begin), rows.size(), channels, channels, slot,
                            slot + channels);
@@ -132,12 +135,13 @@ void GroupNormForward(Context& context, const BatchCut& cut, const GroupNormShap
                             channels);
     });
     kernels::GroupStatistics(slots, slots + channels, shape.positions, channels, shape.groups,
-                             args.eps, args.mean + sample * channels,
+                             args.eps, args.mean + sample * channels, low(sample),
                              args.inv_std + sample * channels);
   };
   const kernels::NormalizeOptions options = {.stream = elements > kBeyondCaches};
   const auto apply = [&](int64_t sample, IndexRange rows) {
     const kernels::ChannelAffine affine = {.mean = args.mean + sample * channels,
+                                           .mean_low = low(sample),
                                            .inv_std = args.inv_std + sample * channels,
                                            .gamma = args.gamma,
                                            .beta = args.beta};
@@ -155,9 +159,13 @@ void GroupNormBackward(Context& context, const BatchCut& cut, const GroupNormSha
   const auto at = [&](int64_t sample, int64_t row) {
     return (sample * shape.positions + row) * channels;
   };
+  const auto low = [&](int64_t sample) {
+    return args.mean_low == nullptr ? nullptr : args.mean_low + sample * channels;
+  };
   // Both sums of a stretch are one row of 2 C numbers: sum dy, then sum dy xhat.
   const auto gather = [&](int64_t sample, IndexRange rows, double* slot) {
     const kernels::ChannelAffine affine = {.mean = args.mean + sample * channels,
+                                           .mean_low = low(sample),
                                            .inv_std = args.inv_std + sample * channels};
     kernels::NormalizeGradientSums(
         args.x + at(sample, rows.begin), nullptr, args.dy + at(sample, rows.begin), rows.size(),
@@ -169,9 +177,10 @@ void GroupNormBackward(Context& context, const BatchCut& cut, const GroupNormSha
       kernels::AddSums(slots + from * 2 * channels, 2 * channels, slots + into * 2 * channels);
     });
     float* constants = SampleConstants(shape, args.partials, sample);
-    kernels::GroupGradientConstants(slots, slots + channels, args.inv_std + sample * channels,
-                                    args.gamma, shape.positions, channels, shape.groups, constants,
-                                    constants + channels, constants + 2 * channels);
+    kernels::GroupGradientConstants(slots, slots + channels, low(sample),
+                                    args.inv_std + sample * channels, args.gamma, shape.positions,
+                                    channels, shape.groups, constants, constants + channels,
+                                    constants + 2 * channels);
   };
   const auto apply = [&](int64_t sample, IndexRange rows) {
     if (args.dx == nullptr) return;

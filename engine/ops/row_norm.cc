@@ -51,6 +51,7 @@ void Forward(Context& context, const RowGrid& grid, int64_t columns, const RowNo
             .eps = args.eps,
             .y = args.y + rows.begin * columns,
             .mean = args.mean == nullptr ? nullptr : args.mean + rows.begin,
+            .mean_low = args.mean_low == nullptr ? nullptr : args.mean_low + rows.begin,
             .inv_std = args.inv_std == nullptr ? nullptr : args.inv_std + rows.begin,
             .stream = grid.rows() * columns >= kBeyondCaches});
   });
@@ -66,6 +67,7 @@ void Backward(Context& context, const RowGrid& grid, int64_t columns,
     kernel({.x = args.x + at,
             .dy = args.dy + at,
             .mean = args.mean == nullptr ? nullptr : args.mean + rows.begin,
+            .mean_low = args.mean_low == nullptr ? nullptr : args.mean_low + rows.begin,
             .inv_std = args.inv_std + rows.begin,
             .gamma = args.gamma,
             .rows = rows.size(),

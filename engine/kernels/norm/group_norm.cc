@@ -48,7 +48,8 @@ HWY_EXPORT(GroupInputGradientTarget);
 }  // namespace
 
 void GroupStatistics(const double* channel_mean, const double* channel_m2, int64_t positions,
-                     int64_t channels, int64_t groups, double eps, float* mean, float* inv_std) {
+                     int64_t channels, int64_t groups, double eps, float* mean, float* mean_low,
+                     float* inv_std) {
   const int64_t width = channels / groups;
   const auto per_channel = static_cast<double>(positions);
   for (int64_t begin = 0; begin < channels; begin += width) {
@@ -64,14 +65,17 @@ void GroupStatistics(const double* channel_mean, const double* channel_m2, int64
     const double inverse = 1.0 / std::sqrt(variance + eps);
     for (int64_t c = begin; c < begin + width; ++c) {
       mean[c] = static_cast<float>(group_mean);
+      if (mean_low != nullptr) {
+        mean_low[c] = static_cast<float>(group_mean - static_cast<double>(mean[c]));
+      }
       inv_std[c] = static_cast<float>(inverse);
     }
   }
 }
 
-void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* inv_std,
-                            const float* gamma, int64_t positions, int64_t channels, int64_t groups,
-                            float* a, float* b, float* e) {
+void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* mean_low,
+                            const float* inv_std, const float* gamma, int64_t positions,
+                            int64_t channels, int64_t groups, float* a, float* b, float* e) {
   const int64_t width = channels / groups;
   const double count = static_cast<double>(positions) * static_cast<double>(width);
   for (int64_t begin = 0; begin < channels; begin += width) {
@@ -84,9 +88,11 @@ void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, con
     for (int64_t c = begin; c < begin + width; ++c) {
       const double g = gamma == nullptr ? 1.0 : static_cast<double>(gamma[c]);
       const auto r = static_cast<double>(inv_std[c]);
+      const double low = mean_low == nullptr ? 0.0 : static_cast<double>(mean_low[c]);
+      const double of_xhat = -r * (c2 / count);
       a[c] = static_cast<float>(r * g);
-      b[c] = static_cast<float>(-r * (c1 / count));
-      e[c] = static_cast<float>(-r * (c2 / count));
+      b[c] = static_cast<float>(-r * (c1 / count) - of_xhat * (low * r));
+      e[c] = static_cast<float>(of_xhat);
     }
   }
 }

@@ -23,21 +23,23 @@ namespace lockstep::kernels {
 // double: the channels of a group merge by Chan's formula in their order. A group of equal values
 // has variance exactly 0.
 //   channel_mean, channel_m2   (channels), as ColumnMoments gives them
-//   mean, inv_std                 (channels)
+//   mean, inv_std              (channels)
+//   mean_low                   (channels), or null: what the float leaves of the mean (normalize.h)
 void GroupStatistics(const double* channel_mean, const double* channel_m2, int64_t positions,
-                     int64_t channels, int64_t groups, double eps, float* mean, float* inv_std);
+                     int64_t channels, int64_t groups, double eps, float* mean, float* mean_low,
+                     float* inv_std);
 
-// The constants of dx = a dy + b + e xhat, from the sums over a whole sample:
-//   a = inv_std gamma,  b = -inv_std c1,  e = -inv_std c2
-//   sum_dy, sum_dy_xhat   (channels)
-//   inv_std, gamma           (channels); gamma null: ones
-//   a, b, e               (channels)
-void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* inv_std,
-                            const float* gamma, int64_t positions, int64_t channels, int64_t groups,
-                            float* a, float* b, float* e);
+// The constants of dx = a dy + b + e (x - mean) inv_std, from the sums over a whole sample:
+//   a = inv_std gamma,  e = -inv_std c2,  b = -inv_std c1 - e mean_low inv_std
+//   sum_dy, sum_dy_xhat          (channels)
+//   mean_low, inv_std, gamma     (channels); mean_low null: zeros, gamma null: ones
+//   a, b, e                      (channels)
+void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, const float* mean_low,
+                            const float* inv_std, const float* gamma, int64_t positions,
+                            int64_t channels, int64_t groups, float* a, float* b, float* e);
 
 // dx = a dy + b + e (x - mean) inv_std over `rows` positions.
-//   x, dy, dx            (rows, channels); dx may be dy or x
+//   x, dy, dx               (rows, channels); dx may be dy or x
 //   mean, inv_std, a, b, e  (channels)
 void GroupInputGradient(const float* x, const float* dy, int64_t rows, int64_t channels,
                         const float* mean, const float* inv_std, const float* a, const float* b,

@@ -35,9 +35,9 @@ struct BlockSums {
 // bounds what the subtraction in AddTile and Finish can cancel. The differences themselves are
 // nearly always exact, because x and its neighbours share their leading bits.
 //
-// By count of operations this is cheaper than Welford's recurrence and than two passes over the tile,
-// whose fp32 mean moreover does not fit a float at mean / sd = 1e4; the three were not timed against
-// each other. Above the tiles the merge is Chan's, in double.
+// By count of operations this is cheaper than Welford's recurrence and than two passes over the
+// tile, whose fp32 mean moreover does not fit a float at mean / sd = 1e4; the three were not timed
+// against each other. Above the tiles the merge is Chan's, in double.
 template <class D>
 HWY_INLINE hn::Vec<D> Shift(D d, const float* x, int64_t rows, int64_t stride) {
   const int64_t last = rows - 1;
@@ -338,28 +338,35 @@ void MergeMoments(int64_t count_a, double* mean_a, double* m2_a, int64_t count_b
 
 template <class DD>
 HWY_INLINE void FinishStatistics(DD d, double count, const double* mean, const double* m2,
-                                 double eps, float* mean32, float* inv_std, double* variance) {
+                                 double eps, float* mean32, float* mean_low, float* inv_std,
+                                 double* variance) {
   const hn::Rebind<float, DD> df;
   const auto var = hn::Div(hn::LoadU(d, m2), hn::Set(d, count));
   const auto root = hn::Sqrt(hn::Add(var, hn::Set(d, eps)));
   hn::StoreU(hn::DemoteTo(df, hn::Div(hn::Set(d, 1.0), root)), df, inv_std);
-  hn::StoreU(hn::DemoteTo(df, hn::LoadU(d, mean)), df, mean32);
+  const auto exact = hn::LoadU(d, mean);
+  const auto high = hn::DemoteTo(df, exact);
+  hn::StoreU(high, df, mean32);
+  if (mean_low != nullptr) {
+    hn::StoreU(hn::DemoteTo(df, hn::Sub(exact, hn::PromoteTo(d, high))), df, mean_low);
+  }
   if (variance != nullptr) hn::StoreU(var, d, variance);
 }
 
 void FinishMoments(int64_t count, const double* mean, const double* m2, int64_t channels,
-                   double eps, float* mean32, float* inv_std, double* variance) {
+                   double eps, float* mean32, float* mean_low, float* inv_std, double* variance) {
+  const auto low = [&](int64_t c) { return mean_low == nullptr ? nullptr : mean_low + c; };
   const auto rows = static_cast<double>(count);
   const hn::ScalableTag<double> d;
   const hn::CappedTag<double, 1> d1;
   const auto n = static_cast<int64_t>(hn::Lanes(d));
   int64_t c = 0;
   for (; c + n <= channels; c += n) {
-    FinishStatistics(d, rows, mean + c, m2 + c, eps, mean32 + c, inv_std + c,
+    FinishStatistics(d, rows, mean + c, m2 + c, eps, mean32 + c, low(c), inv_std + c,
                      variance == nullptr ? nullptr : variance + c);
   }
   for (; c < channels; ++c) {
-    FinishStatistics(d1, rows, mean + c, m2 + c, eps, mean32 + c, inv_std + c,
+    FinishStatistics(d1, rows, mean + c, m2 + c, eps, mean32 + c, low(c), inv_std + c,
                      variance == nullptr ? nullptr : variance + c);
   }
 }
@@ -387,9 +394,9 @@ void MergeMoments(int64_t count_a, double* mean_a, double* m2_a, int64_t count_b
 }
 
 void FinishMoments(int64_t count, const double* mean, const double* m2, int64_t channels,
-                   double eps, float* mean32, float* inv_std, double* variance) {
+                   double eps, float* mean32, float* mean_low, float* inv_std, double* variance) {
   HWY_DYNAMIC_DISPATCH(FinishMoments)
-  (count, mean, m2, channels, eps, mean32, inv_std, variance);
+  (count, mean, m2, channels, eps, mean32, mean_low, inv_std, variance);
 }
 
 }  // namespace lockstep::kernels

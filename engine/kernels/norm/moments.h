@@ -33,13 +33,14 @@ void MergeMoments(int64_t count_a, double* mean_a, double* m2_a, int64_t count_b
                   const double* mean_b, const double* m2_b, int64_t channels);
 
 // What normalisation needs, from the moments of `count` >= 1 rows:
-//   mean32 = mean,  variance = m2 / count (biased),  inv_std = 1 / sqrt(variance + eps)
-// computed in double.
+//   mean32 + mean_low = mean,  variance = m2 / count (biased),  inv_std = 1 / sqrt(variance + eps)
+// computed in double. mean_low is what the float mean32 leaves of the mean: see normalize.h.
 //   mean, m2             (channels)
 //   mean32, inv_std      (channels)
+//   mean_low             (channels), or null
 //   variance             (channels), or null; may be m2
 void FinishMoments(int64_t count, const double* mean, const double* m2, int64_t channels,
-                   double eps, float* mean32, float* inv_std, double* variance);
+                   double eps, float* mean32, float* mean_low, float* inv_std, double* variance);
 
 }  // namespace lockstep::kernels
 

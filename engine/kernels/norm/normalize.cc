@@ -44,17 +44,17 @@ struct ForwardPass {
   // What one vector of channels needs for any row.
   template <class V>
   struct Channels {
-    V mean, scale, beta;
+    V mean, scale, shift;
   };
   template <class D>
   HWY_INLINE Channels<hn::Vec<D>> At(D d, int64_t c) const {
     return {hn::Load(d, constants->mean + c), hn::Load(d, constants->scale + c),
-            hn::Load(d, constants->beta + c)};
+            hn::Load(d, constants->shift + c)};
   }
 
   template <class D>
   HWY_INLINE void One(D d, int64_t i, const Channels<hn::Vec<D>>& k) const {
-    auto v = Affine(d, hn::LoadU(d, x + i), k.mean, k.scale, k.beta);
+    auto v = Affine(d, hn::LoadU(d, x + i), k.mean, k.scale, k.shift);
     if constexpr (kAdd) v = hn::Add(v, hn::LoadU(d, add + i));
     if constexpr (kRelu) v = Pass(d, v, v);
     Put<kStream>(d, v, y + i);
@@ -76,13 +76,13 @@ struct BackwardPass {
 
   template <class V>
   struct Channels {
-    V mean, inv_std, scale, beta, mean_dbeta, mean_dgamma;
+    V mean, inv_std, scale, shift, offset, mean_dgamma;
   };
   template <class D>
   HWY_INLINE Channels<hn::Vec<D>> At(D d, int64_t c) const {
-    return {hn::Load(d, constants->mean + c),       hn::Load(d, constants->inv_std + c),
-            hn::Load(d, constants->scale + c),      hn::Load(d, constants->beta + c),
-            hn::Load(d, constants->mean_dbeta + c), hn::Load(d, constants->mean_dgamma + c)};
+    return {hn::Load(d, constants->mean + c),   hn::Load(d, constants->inv_std + c),
+            hn::Load(d, constants->scale + c),  hn::Load(d, constants->shift + c),
+            hn::Load(d, constants->offset + c), hn::Load(d, constants->mean_dgamma + c)};
   }
 
   template <class D>
@@ -90,11 +90,11 @@ struct BackwardPass {
     using V = hn::Vec<D>;
     V value = k.mean;
     if constexpr (kTrain || kMask == MaskFrom::kX) value = hn::LoadU(d, x + i);
-    const V dz = MaskedDy<kMask>(d, dy + i, y + i, value, k.mean, k.scale, k.beta);
+    const V dz = MaskedDy<kMask>(d, dy + i, y + i, value, k.mean, k.scale, k.shift);
     V t = dz;
     if constexpr (kTrain) {
       const V xhat = hn::Mul(hn::Sub(value, k.mean), k.inv_std);
-      t = hn::NegMulAdd(xhat, k.mean_dgamma, hn::Sub(dz, k.mean_dbeta));
+      t = hn::NegMulAdd(xhat, k.mean_dgamma, hn::Sub(dz, k.offset));
     }
     t = hn::Mul(t, k.scale);
     if constexpr (kOutputs == Outputs::kAny) {

@@ -8,6 +8,12 @@
 //              evaluate  dx = gamma * inv_std * dz
 //
 // x - mean comes first: x * scale + shift would cancel where |mean| is large against the deviation.
+// There the mean itself has to be known better than a float holds it, too (at mean / sd = 1e4 its
+// rounding moves xhat by up to 5e-4), so it comes as two floats, mean + mean_low. x - mean is exact
+// for x near the mean, and what mean_low adds is the same for all rows: it goes into the constants
+// of the channel and costs nothing per element.
+//   v    = (x - mean) * scale + (beta - mean_low * scale),   scale = gamma * inv_std
+//   xhat = (x - mean) * inv_std - mean_low * inv_std
 // ReLU passes v unless v <= 0, forward and backward alike, so a NaN goes through both.
 //
 // Serial, allocates nothing, thread-safe on distinct outputs. Matrices are (rows, channels), dense
@@ -24,10 +30,11 @@ namespace lockstep::kernels {
 
 // The per-channel constants of one normalisation.
 struct ChannelAffine {
-  const float* mean = nullptr;     // (channels)
-  const float* inv_std = nullptr;  // (channels)
-  const float* gamma = nullptr;    // (channels), or null: 1
-  const float* beta = nullptr;     // (channels), or null: 0
+  const float* mean = nullptr;      // (channels)
+  const float* mean_low = nullptr;  // (channels), or null: 0, where the mean is but a float
+  const float* inv_std = nullptr;   // (channels)
+  const float* gamma = nullptr;     // (channels), or null: 1
+  const float* beta = nullptr;      // (channels), or null: 0
 };
 
 struct NormalizeOptions {

@@ -44,38 +44,38 @@ struct SumsPass {
 
   template <class V>
   struct Channels {
-    V mean, inv_std, scale, beta;
+    V mean, inv_std, scale, shift;
   };
   template <class D>
   HWY_INLINE Channels<hn::Vec<D>> At(D d, int64_t c) const {
     return {hn::Load(d, constants->mean + c), hn::Load(d, constants->inv_std + c),
-            hn::Load(d, constants->scale + c), hn::Load(d, constants->beta + c)};
+            hn::Load(d, constants->scale + c), hn::Load(d, constants->shift + c)};
   }
 
   // Adds the row at place i; or four, which make one addition to each running sum.
   template <class D, class V = hn::Vec<D>>
   HWY_INLINE void AddRow(D d, int64_t i, const Channels<hn::Vec<D>>& k, V& s, V& t) const {
     const V v = hn::LoadU(d, x + i);
-    const V z = MaskedDy<kMask>(d, dy + i, y + i, v, k.mean, k.scale, k.beta);
+    const V z = MaskedDy<kMask>(d, dy + i, y + i, v, k.mean, k.scale, k.shift);
     s = hn::Add(s, z);
     t = hn::MulAdd(z, hn::Mul(hn::Sub(v, k.mean), k.inv_std), t);
   }
   template <class D, class V = hn::Vec<D>>
   HWY_INLINE void AddRows(D d, int64_t i, const Channels<hn::Vec<D>>& k, V& s, V& t) const {
     const V v0 = hn::LoadU(d, x + i);
-    const V z0 = MaskedDy<kMask>(d, dy + i, y + i, v0, k.mean, k.scale, k.beta);
+    const V z0 = MaskedDy<kMask>(d, dy + i, y + i, v0, k.mean, k.scale, k.shift);
     V p = hn::Mul(z0, hn::Mul(hn::Sub(v0, k.mean), k.inv_std));
     i += stride;
     const V v1 = hn::LoadU(d, x + i);
-    const V z1 = MaskedDy<kMask>(d, dy + i, y + i, v1, k.mean, k.scale, k.beta);
+    const V z1 = MaskedDy<kMask>(d, dy + i, y + i, v1, k.mean, k.scale, k.shift);
     p = hn::MulAdd(z1, hn::Mul(hn::Sub(v1, k.mean), k.inv_std), p);
     i += stride;
     const V v2 = hn::LoadU(d, x + i);
-    const V z2 = MaskedDy<kMask>(d, dy + i, y + i, v2, k.mean, k.scale, k.beta);
+    const V z2 = MaskedDy<kMask>(d, dy + i, y + i, v2, k.mean, k.scale, k.shift);
     p = hn::MulAdd(z2, hn::Mul(hn::Sub(v2, k.mean), k.inv_std), p);
     i += stride;
     const V v3 = hn::LoadU(d, x + i);
-    const V z3 = MaskedDy<kMask>(d, dy + i, y + i, v3, k.mean, k.scale, k.beta);
+    const V z3 = MaskedDy<kMask>(d, dy + i, y + i, v3, k.mean, k.scale, k.shift);
     p = hn::MulAdd(z3, hn::Mul(hn::Sub(v3, k.mean), k.inv_std), p);
     s = hn::Add(s, hn::Add(hn::Add(z0, z1), hn::Add(z2, z3)));
     t = hn::Add(t, p);
@@ -215,6 +215,18 @@ void SumChunk(const float* x, const float* y, const float* dy, int64_t rows, int
   }
 }
 
+// The products so far are with (x - mean) * inv_std. What mean_low adds to xhat is the same for
+// every row, so it needs no more than sum dz:
+//   dgamma -= mean_low * inv_std * dbeta
+template <class DD>
+HWY_INLINE void AddMeanLow(DD d, const float* mean_low, const float* inv_std, const double* dbeta,
+                           double* dgamma) {
+  const hn::Rebind<float, DD> df;
+  const auto moved =
+      hn::Mul(hn::PromoteTo(d, hn::LoadU(df, mean_low)), hn::PromoteTo(d, hn::LoadU(df, inv_std)));
+  hn::StoreU(hn::NegMulAdd(moved, hn::LoadU(d, dbeta), hn::LoadU(d, dgamma)), d, dgamma);
+}
+
 void NormalizeGradientSums(const float* x, const float* y, const float* dy, int64_t rows,
                            int64_t channels, int64_t stride, const ChannelAffine& affine,
                            Activation activation, double* dbeta, double* dgamma) {
@@ -234,6 +246,17 @@ void NormalizeGradientSums(const float* x, const float* y, const float* dy, int6
       SumChunk<MaskFrom::kNothing>(x + c, dy + c, dy + c, rows, count, stride, constants, dbeta + c,
                                    dgamma + c);
     }
+  }
+  if (affine.mean_low == nullptr) return;
+  const hn::ScalableTag<double> d;
+  const hn::CappedTag<double, 1> d1;
+  const auto n = static_cast<int64_t>(hn::Lanes(d));
+  int64_t c = 0;
+  for (; c + n <= channels; c += n) {
+    AddMeanLow(d, affine.mean_low + c, affine.inv_std + c, dbeta + c, dgamma + c);
+  }
+  for (; c < channels; ++c) {
+    AddMeanLow(d1, affine.mean_low + c, affine.inv_std + c, dbeta + c, dgamma + c);
   }
 }
 

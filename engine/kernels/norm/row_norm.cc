@@ -1,5 +1,6 @@
 #include "engine/kernels/norm/row_norm.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/kernels/targets.h"
@@ -59,7 +60,7 @@ RowMoments MomentsInDouble(const float* x, int64_t n, bool centred) {
 template <bool kCentred>
 HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
   const auto count = static_cast<double>(n);
-  float mean = 0.0f;
+  double exact_mean = 0.0;
   if constexpr (kCentred) {
     // Summed about the first element: differences of neighbours are nearly exact, a constant row
     // sums to exactly 0, and where the first is an outlier the deviation is as large.
@@ -67,24 +68,41 @@ HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
     const double sum = SumRow<1>(n, [&](auto d, int64_t i, auto* sums) HWY_ATTR {
       sums[0] = hn::Add(sums[0], hn::Sub(hn::LoadU(d, x + i), hn::Set(d, shift)));
     })[0];
-    mean = static_cast<float>(static_cast<double>(shift) + sum / count);
+    exact_mean = static_cast<double>(shift) + sum / count;
   }
+  const auto mean = static_cast<float>(exact_mean);
   const double squares = SumRow<1>(n, [&](auto d, int64_t i, auto* sums) HWY_ATTR {
     const auto v = hn::LoadU(d, x + i);
     const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
     sums[0] = hn::MulAdd(delta, delta, sums[0]);
   })[0];
   if (!std::isfinite(squares)) return MomentsInDouble(x, n, kCentred);
-  return {static_cast<double>(mean), squares / count, true};
+  // The squares are about the rounded mean: sum (x - mean)^2 = m2 + n (exact - mean)^2.
+  const double low = exact_mean - static_cast<double>(mean);
+  return {exact_mean, std::max(0.0, squares / count - low * low), true};
+}
+
+// What xhat needs: xhat = (x - mean) inv_std + shift.
+struct RowScale {
+  float mean, inv_std, shift;
+};
+
+RowScale ScaleOf(float mean, double mean_low, double inv_std) {
+  return {mean, static_cast<float>(inv_std), static_cast<float>(-mean_low * inv_std)};
+}
+
+template <bool kCentred, class D, class V = hn::Vec<D>>
+HWY_INLINE V Xhat(D d, V x, const RowScale& row) {
+  const V inv_std = hn::Set(d, row.inv_std);
+  if constexpr (!kCentred) return hn::Mul(x, inv_std);
+  return hn::MulAdd(hn::Sub(x, hn::Set(d, row.mean)), inv_std, hn::Set(d, row.shift));
 }
 
 template <bool kGamma, bool kBeta, bool kCentred, bool kStream>
-HWY_INLINE void NormalizeRow(const float* x, int64_t n, float mean, float inv_std,
-                             const float* gamma, const float* beta, float* y) {
+HWY_INLINE void NormalizeRow(const float* x, int64_t n, const RowScale& row, const float* gamma,
+                             const float* beta, float* y) {
   ForEachVector(n, [&](auto d, int64_t i) HWY_ATTR {
-    const auto v = hn::LoadU(d, x + i);
-    const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
-    auto out = hn::Mul(delta, hn::Set(d, inv_std));
+    auto out = Xhat<kCentred>(d, hn::LoadU(d, x + i), row);
     if constexpr (kGamma && kBeta) {
       out = hn::MulAdd(out, hn::LoadU(d, gamma + i), hn::LoadU(d, beta + i));
     } else if constexpr (kGamma) {
@@ -116,14 +134,15 @@ void ForwardRows(const RowNormForwardArgs& args) {
     float* y = args.y + r * n;
     const RowMoments moments = Moments<kCentred>(x, n);
     const double inv_std = 1.0 / std::sqrt(moments.variance + args.eps);
-    if (kCentred && args.mean != nullptr) args.mean[r] = static_cast<float>(moments.mean);
+    const auto mean = static_cast<float>(moments.mean);
+    const double mean_low = moments.mean - static_cast<double>(mean);
+    if (kCentred && args.mean != nullptr) args.mean[r] = mean;
+    if (kCentred && args.mean_low != nullptr) args.mean_low[r] = static_cast<float>(mean_low);
     if (args.inv_std != nullptr) args.inv_std[r] = static_cast<float>(inv_std);
     if (HWY_LIKELY(moments.in_single)) {
-      const auto mean32 = static_cast<float>(moments.mean), inv_std32 = static_cast<float>(inv_std);
-      stream ? NormalizeRow<kGamma, kBeta, kCentred, true>(x, n, mean32, inv_std32, args.gamma,
-                                                           args.beta, y)
-             : NormalizeRow<kGamma, kBeta, kCentred, false>(x, n, mean32, inv_std32, args.gamma,
-                                                            args.beta, y);
+      const RowScale row = ScaleOf(mean, mean_low, inv_std);
+      stream ? NormalizeRow<kGamma, kBeta, kCentred, true>(x, n, row, args.gamma, args.beta, y)
+             : NormalizeRow<kGamma, kBeta, kCentred, false>(x, n, row, args.gamma, args.beta, y);
     } else {
       NormalizeRowInDouble(x, n, moments.mean, inv_std, args.gamma, kCentred ? args.beta : nullptr,
                            y);
@@ -149,22 +168,22 @@ void RmsNormForwardTarget(const RowNormForwardArgs& args) {
 
 // What the gradient of one row needs.
 struct RowConstants {
-  float mean, inv_std, c1, c2;
+  RowScale scale;
+  float c1, c2;
 };
 
 template <bool kGamma, bool kCentred>
 HWY_INLINE RowConstants GradientMeans(const float* x, const float* dy, const float* gamma,
-                                      int64_t n, float mean, float inv_std) {
+                                      int64_t n, const RowScale& row) {
   const auto sums = SumRow<2>(n, [&](auto d, int64_t i, auto* s) HWY_ATTR {
-    const auto v = hn::LoadU(d, x + i);
-    const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
+    const auto xhat = Xhat<kCentred>(d, hn::LoadU(d, x + i), row);
     auto g = hn::LoadU(d, dy + i);
     if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, gamma + i));
     if constexpr (kCentred) s[0] = hn::Add(s[0], g);
-    s[1] = hn::MulAdd(g, hn::Mul(delta, hn::Set(d, inv_std)), s[1]);
+    s[1] = hn::MulAdd(g, xhat, s[1]);
   });
   const auto count = static_cast<double>(n);
-  return {mean, inv_std, static_cast<float>(sums[0] / count), static_cast<float>(sums[1] / count)};
+  return {row, static_cast<float>(sums[0] / count), static_cast<float>(sums[1] / count)};
 }
 
 template <class D>
@@ -187,14 +206,14 @@ HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first,
   for (int v = 0; v < kVectors; ++v) sum_dgamma[v] = sum_dbeta[v] = hn::Zero(d);
   for (int64_t r = 0; r < rows; ++r) {
     const RowConstants& row = constants[r];
-    const V mean = hn::Set(d, row.mean), inv_std = hn::Set(d, row.inv_std);
+    const V inv_std = hn::Set(d, row.scale.inv_std);
     const V c1 = hn::Set(d, row.c1), c2 = hn::Set(d, row.c2);
     for (int v = 0; v < kVectors; ++v) {
       const int64_t column = i + v * kLanes;
       const int64_t at = (first + r) * args.columns + column;
       const V x = hn::LoadU(d, args.x + at);
       const V dy = hn::LoadU(d, args.dy + at);
-      const V xhat = hn::Mul(kCentred ? hn::Sub(x, mean) : x, inv_std);
+      const V xhat = Xhat<kCentred>(d, x, row.scale);
       sum_dgamma[v] = hn::MulAdd(dy, xhat, sum_dgamma[v]);
       if constexpr (kCentred) sum_dbeta[v] = hn::Add(sum_dbeta[v], dy);
       if (args.dx != nullptr) {
@@ -226,11 +245,14 @@ void BackwardRows(const RowNormBackwardArgs& args) {
     const int64_t rows = HWY_MIN(kTileRows, args.rows - first);
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = first + r;
-      const float mean = kCentred ? args.mean[row] : 0.0f;
+      const bool has_low = kCentred && args.mean_low != nullptr;
+      const RowScale scale = ScaleOf(kCentred ? args.mean[row] : 0.0f,
+                                     has_low ? static_cast<double>(args.mean_low[row]) : 0.0,
+                                     static_cast<double>(args.inv_std[row]));
       constants[r] = args.dx == nullptr
-                         ? RowConstants{mean, args.inv_std[row], 0.0f, 0.0f}
+                         ? RowConstants{scale, 0.0f, 0.0f}
                          : GradientMeans<kGamma, kCentred>(args.x + row * n, args.dy + row * n,
-                                                           args.gamma, n, mean, args.inv_std[row]);
+                                                           args.gamma, n, scale);
     }
     int64_t i = 0;
     for (; i + kLine <= n; i += kLine) {

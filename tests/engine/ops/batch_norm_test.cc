@@ -14,6 +14,7 @@
 #include "engine/ops/batch_moments.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
+#include "tests/engine/ops/ranks.h"
 #include "tests/reference/batch_norm.h"
 // After targets.h.
 #include <hwy/tests/hwy_gtest.h>
@@ -29,6 +30,10 @@ using testing_arrays::kFloatEps;
 using testing_arrays::kInf;
 using testing_arrays::kNan;
 using testing_arrays::Normals;
+using testing_ranks::AllReduce;
+using testing_ranks::Division;
+using testing_ranks::Divisions;
+using testing_ranks::kSamples;
 
 constexpr double kEps = 1e-5;
 
@@ -60,6 +65,7 @@ struct Pass {
         gamma(Normals(shape.channels, 4)),
         beta(Normals(shape.channels, 5)),
         mean(shape.channels),
+        mean_low(shape.channels),
         inv_std(shape.channels),
         dgamma(shape.channels),
         dbeta(shape.channels),
@@ -87,12 +93,13 @@ struct Pass {
                                    .add_stride = channels,
                                    .activation = activation},
                       .y = y.data()},
-                     {mean.data(), inv_std.data(), variance.data()}, partials.data());
+                     {mean.data(), mean_low.data(), inv_std.data(), variance.data()},
+                     partials.data());
     BatchNormBackward(context, grid, channels,
                       {.x = x.data(),
                        .y = o.add || o.mask_from_y ? y.data() : nullptr,
                        .dy = dy.data(),
-                       .affine = {mean.data(), inv_std.data(), g, b},
+                       .affine = {mean.data(), mean_low.data(), inv_std.data(), g, b},
                        .activation = activation,
                        .training = o.training,
                        .dx = dx.data(),
@@ -101,19 +108,19 @@ struct Pass {
                        .dbeta = dbeta.data()},
                       partials.data(), means.data());
     EXPECT_TRUE(y.Intact() && dx.Intact() && dz.Intact() && mean.Intact() && inv_std.Intact());
-    EXPECT_TRUE(dgamma.Intact() && dbeta.Intact());
+    EXPECT_TRUE(mean_low.Intact() && dgamma.Intact() && dbeta.Intact());
   }
 
   std::vector<float> Outputs() const {
     std::vector<float> all;
-    for (const Guarded* part : {&y, &dx, &mean, &inv_std, &dgamma, &dbeta}) {
+    for (const Guarded* part : {&y, &dx, &mean, &mean_low, &inv_std, &dgamma, &dbeta}) {
       const std::vector<float> values = part->values();
       all.insert(all.end(), values.begin(), values.end());
     }
     return all;
   }
 
-  Guarded x, dy, add, gamma, beta, mean, inv_std, dgamma, dbeta, y, dx, dz;
+  Guarded x, dy, add, gamma, beta, mean, mean_low, inv_std, dgamma, dbeta, y, dx, dz;
   std::vector<double> variance, partials;
 };
 
@@ -146,7 +153,7 @@ void ExpectMatchesReference(const Pass& got, int64_t channels, const Options& o)
   for (int64_t i = 0; i < size; ++i) {
     const auto k = static_cast<size_t>(i);
     const double inv_std = want.inv_std[static_cast<size_t>(i % channels)];
-    // The mean's own rounding, half an ulp of 1, is scaled by gamma * inv_std.
+    // What the mean's sums round, about half an ulp of 1, is scaled by gamma * inv_std.
     ASSERT_TRUE(std::abs(got.y[i] - want.y[k]) <= 32 * kFloatEps * (4 + inv_std)) << rows;
     ASSERT_TRUE(std::abs(got.dx[i] - d.dx[k]) <= 256 * kFloatEps * inv_std * (1 + inv_std)) << rows;
     if (o.add) {
@@ -265,6 +272,106 @@ TEST_P(BatchNormOpsTest, MomentsOfBlocksHandedOverAreThoseOfTheBatch) {
   EXPECT_EQ(got, want);
 }
 
+// One step over `ranks` ranks, each with its own part of the batch, and the exchanges between them
+// in the clear. Returns what all of them have together.
+std::vector<float> StepOfRanks(const std::vector<float>& x, const std::vector<float>& dy,
+                               int64_t channels, int64_t samples, int64_t rows_per_sample,
+                               const Division& division) {
+  const std::vector<float> gamma = Normals(channels, 4), beta = Normals(channels, 5);
+  const int64_t numbers = 2 * channels, rows = samples * rows_per_sample;
+  const auto count = static_cast<size_t>(numbers * division.ranks);
+  std::vector<float> y(x.size(), kNan), dx(x.size(), kNan), statistics;
+  std::vector<float> mean(gamma.size()), mean_low(mean), inv_std(mean), means(2 * mean.size());
+  std::vector<std::vector<float>> dgamma(static_cast<size_t>(division.ranks), mean), dbeta(dgamma);
+  std::vector<double> all(count, NAN), variance(mean.size());
+  std::vector<int64_t> rows_of;
+  Context context({.threads = 1});
+
+  // What each rank does up to the next exchange, in the state that forward and backward share.
+  const auto for_ranks = [&](const auto& body) {
+    for (int rank = 0; rank < division.ranks; ++rank) {
+      const BatchCut cut = BatchCut::OfRank(samples, division.shards, rank, division.ranks);
+      RowGrid grid(cut.samples(), rows_per_sample, cut.local_shards);
+      grid.Set(cut);
+      const int64_t at = cut.first_sample() * rows_per_sample * channels;
+      std::vector<double> partials(static_cast<size_t>(MomentPartialsSize(grid.blocks(), channels)),
+                                   NAN);
+      const BatchNormGradientArgs backward = {
+          .x = x.data() + at,
+          .dy = dy.data() + at,
+          .affine = {mean.data(), mean_low.data(), inv_std.data(), gamma.data(), beta.data()},
+          .activation = Activation::kRelu,
+          .dx = dx.data() + at,
+          .dgamma = dgamma[static_cast<size_t>(rank)].data(),
+          .dbeta = dbeta[static_cast<size_t>(rank)].data()};
+      body(grid, at, backward, partials.data());
+      std::copy_n(partials.data(), numbers, all.data() + rank * numbers);
+    }
+  };
+  for_ranks([&](const RowGrid& grid, int64_t at, const auto&, double* partials) {
+    rows_of.push_back(grid.rows());
+    BatchMoments(context, x.data() + at, channels, grid, partials);
+    MergeMoments(context, grid, channels, partials);
+  });
+  MergeRankMoments(all.data(), rows_of, channels);
+  FinishMoments(context, rows, channels, all.data(), kEps,
+                {mean.data(), mean_low.data(), inv_std.data(), variance.data()});
+  for_ranks([&](const RowGrid& grid, int64_t at, const auto& backward, double* partials) {
+    NormalizeBatch(context, grid, channels,
+                   {.x = backward.x,
+                    .affine = backward.affine,
+                    .epilogue = {.activation = backward.activation},
+                    .y = y.data() + at});
+    GradientSums(context, grid, channels, backward, partials);
+    MergeGradientSums(context, grid, channels, backward, partials);
+  });
+  MergeRankSums(all.data(), division.ranks, channels);
+  GradientMeans(context, rows, channels, all.data(), means.data());
+  for_ranks([&](const RowGrid& grid, int64_t, const auto& backward, double*) {
+    InputGradient(context, grid, channels, backward, means.data());
+  });
+
+  std::vector<float> results = y;
+  for (const std::vector<float>& more :
+       {dx, mean, mean_low, inv_std, AllReduce(dgamma), AllReduce(dbeta)}) {
+    results.insert(results.end(), more.begin(), more.end());
+  }
+  return results;
+}
+
+TEST_P(BatchNormOpsTest, RanksTogetherHaveTheBitsOfOneProcess) {
+  constexpr int64_t kChannels = 19;
+  for (const int64_t samples : kSamples) {
+    for (const int64_t rows_per_sample : {1, 3, 70}) {
+      const int64_t size = samples * rows_per_sample * kChannels;
+      const std::vector<float> x = Normals(size, 1, 2.0), dy = Normals(size, 2);
+      for (const Division& division : Divisions()) {
+        SCOPED_TRACE(std::to_string(samples) + " samples, shards " +
+                     std::to_string(division.shards) + ", ranks " + std::to_string(division.ranks));
+        const Pass whole({samples, rows_per_sample, kChannels},
+                         {.shards = division.shards, .relu = true}, x, dy);
+        ASSERT_TRUE(Bits(StepOfRanks(x, dy, kChannels, samples, rows_per_sample, division)) ==
+                    Bits(whole.Outputs()));
+      }
+    }
+  }
+}
+
+TEST_P(BatchNormOpsTest, ARankWithoutRowsHandsOverZeros) {
+  const RowGrid grid(/*max_samples=*/0, /*rows_per_sample=*/3, /*shards=*/2);
+  Context context({.threads = 1});
+  std::vector<double> moments(static_cast<size_t>(MomentPartialsSize(grid.blocks(), 5)), NAN);
+  std::vector<double> sums = moments;
+  std::vector<float> dgamma(5, 1.0f), dbeta(5, kNan);
+  MergeMoments(context, grid, 5, moments.data());
+  MergeGradientSums(context, grid, 5, {.dgamma = dgamma.data(), .dbeta = dbeta.data()},
+                    sums.data());
+  EXPECT_EQ(moments, std::vector<double>(10, 0.0));
+  EXPECT_EQ(sums, std::vector<double>(10, 0.0));
+  EXPECT_EQ(dgamma, std::vector<float>(5, 0.0f));
+  EXPECT_EQ(dbeta, std::vector<float>(5, 0.0f));
+}
+
 TEST_P(BatchNormOpsTest, ParameterGradientsAddWhenAsked) {
   constexpr int64_t kChannels = 6;
   const RowGrid grid(40, 1, 2);
@@ -275,7 +382,7 @@ TEST_P(BatchNormOpsTest, ParameterGradientsAddWhenAsked) {
   Context context({.threads = 1});
   BatchNormGradientArgs args = {.x = x.data(),
                                 .dy = dy.data(),
-                                .affine = {mean.data(), inv_std.data(), nullptr, nullptr},
+                                .affine = {.mean = mean.data(), .inv_std = inv_std.data()},
                                 .dgamma = dgamma.data(),
                                 .dbeta = dbeta.data()};  // and dx is not wanted
   BatchNormBackward(context, grid, kChannels, args, partials.data(), means.data());
@@ -323,6 +430,32 @@ TEST_P(BatchNormOpsTest, KeepsVarianceUnderALargeMean) {
       EXPECT_TRUE(std::abs(pass.variance[c] / want.variance[c] - 1.0) <= 1e-6);
       EXPECT_EQ(pass.mean[static_cast<int64_t>(c)], static_cast<float>(want.mean[c]));
     }
+  }
+}
+
+// At mean / sd = 1e4 the rounding of the mean to one float alone would move xhat by up to 5e-4: y,
+// dx and dgamma have to be right to 1e-6 of the deviation.
+TEST_P(BatchNormOpsTest, NormalisesUnderALargeMean) {
+  constexpr int64_t kRows = 20000, kChannels = 5, kSize = kRows * kChannels;
+  const std::vector<float> x = Normals(kSize, 11, /*mean=*/1e4, /*sd=*/1.0);
+  // Such that sum dz / R and sum dz xhat / R are about 1.
+  std::vector<float> dy = Normals(kSize, 12, /*mean=*/1.0);
+  for (size_t i = 0; i < x.size(); ++i) dy[i] += x[i] - 1e4f;
+  const Pass got({kRows, 1, kChannels}, {.shards = 3, .parameters = false}, x, dy);
+  const auto want = reference::BatchNorm<double, float>(x.data(), nullptr, nullptr, nullptr, kRows,
+                                                        kChannels, kEps, /*relu=*/false);
+  const auto d = reference::BatchNormBackward<double, float>(
+      x.data(), nullptr, dy.data(), want.mean.data(), want.inv_std.data(), nullptr, kRows,
+      kChannels, /*training=*/true);
+  for (int64_t i = 0; i < kSize; ++i) {
+    const auto k = static_cast<size_t>(i);
+    ASSERT_TRUE(std::abs(got.y[i] - want.y[k]) <= 1e-6);
+    // Four roundings of terms below 10.
+    ASSERT_TRUE(std::abs(got.dx[i] - d.dx[k]) <= 4 * 10 * kFloatEps);
+  }
+  for (int64_t c = 0; c < kChannels; ++c) {
+    const auto k = static_cast<size_t>(c);
+    EXPECT_TRUE(std::abs(got.dgamma[c] - d.dgamma[k]) <= 1e-6 * kRows);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
+#include "tests/engine/ops/ranks.h"
 #include "tests/reference/group_norm.h"
 
 namespace lockstep::ops {
@@ -15,6 +16,10 @@ namespace {
 using testing_arrays::kFloatEps;
 using testing_arrays::kNan;
 using testing_arrays::Normals;
+using testing_ranks::AllReduce;
+using testing_ranks::Division;
+using testing_ranks::Divisions;
+using testing_ranks::kSamples;
 using Complex = std::complex<double>;
 
 struct Problem {
@@ -28,7 +33,7 @@ struct Problem {
 };
 
 struct Results {
-  std::vector<float> y, mean, inv_std, dx, dgamma, dbeta;
+  std::vector<float> y, mean, mean_low, inv_std, dx, dgamma, dbeta;
   bool operator==(const Results&) const = default;
 };
 
@@ -43,36 +48,51 @@ Inputs MakeInputs(const Problem& p) {
 
 constexpr float kBefore = 3.0f;  // what dgamma and dbeta hold when they are added to
 
-Results Compute(const Problem& p, const Inputs& in, int threads, bool affine, bool accumulate) {
+// The step of a rank that holds the part `cut` of the problem's samples; the other samples stay as
+// they are in `out`.
+void ComputePart(const Problem& p, const BatchCut& cut, const Inputs& in, int threads, bool affine,
+                 bool accumulate, Results& out) {
   Context context({.threads = threads});
-  std::vector<double> partials(static_cast<size_t>(GroupNormPartialsSize(p.shape(), p.samples)),
+  std::vector<double> partials(static_cast<size_t>(GroupNormPartialsSize(p.shape(), cut.samples())),
                                NAN);
-  Results out;
-  out.y.assign(in.x.size(), kNan);
-  out.dx = out.y;
-  out.mean.assign(static_cast<size_t>(p.samples * p.channels), kNan);
-  out.inv_std = out.mean;
+  const int64_t row = cut.first_sample() * p.channels, at = row * p.positions;
   out.dgamma.assign(in.gamma.size(), accumulate ? kBefore : kNan);
   out.dbeta = out.dgamma;
-  GroupNormForward(context, BatchCut::Whole(p.samples, p.shards), p.shape(),
-                   {.x = in.x.data(),
+  GroupNormForward(context, cut, p.shape(),
+                   {.x = in.x.data() + at,
                     .gamma = affine ? in.gamma.data() : nullptr,
                     .beta = affine ? in.beta.data() : nullptr,
-                    .y = out.y.data(),
-                    .mean = out.mean.data(),
-                    .inv_std = out.inv_std.data(),
+                    .y = out.y.data() + at,
+                    .mean = out.mean.data() + row,
+                    .mean_low = out.mean_low.data() + row,
+                    .inv_std = out.inv_std.data() + row,
                     .partials = partials.data()});
-  GroupNormBackward(context, BatchCut::Whole(p.samples, p.shards), p.shape(),
-                    {.x = in.x.data(),
-                     .dy = in.dy.data(),
-                     .mean = out.mean.data(),
-                     .inv_std = out.inv_std.data(),
+  GroupNormBackward(context, cut, p.shape(),
+                    {.x = in.x.data() + at,
+                     .dy = in.dy.data() + at,
+                     .mean = out.mean.data() + row,
+                     .mean_low = out.mean_low.data() + row,
+                     .inv_std = out.inv_std.data() + row,
                      .gamma = affine ? in.gamma.data() : nullptr,
-                     .dx = out.dx.data(),
+                     .dx = out.dx.data() + at,
                      .dgamma = out.dgamma.data(),
                      .dbeta = out.dbeta.data(),
                      .accumulate = accumulate,
                      .partials = partials.data()});
+}
+
+Results EmptyResults(const Problem& p) {
+  Results out;
+  out.y.assign(static_cast<size_t>(p.size()), kNan);
+  out.dx = out.y;
+  out.mean.assign(static_cast<size_t>(p.samples * p.channels), kNan);
+  out.mean_low = out.inv_std = out.mean;
+  return out;
+}
+
+Results Compute(const Problem& p, const Inputs& in, int threads, bool affine, bool accumulate) {
+  Results out = EmptyResults(p);
+  ComputePart(p, BatchCut::Whole(p.samples, p.shards), in, threads, affine, accumulate, out);
   return out;
 }
 
@@ -150,6 +170,67 @@ TEST(GroupNormOpTest, SameBitsOnAnyNumberOfThreadsHoweverSamplesAreShared) {
       SCOPED_TRACE(testing::Message() << threads << " threads, " << p.samples << " samples");
       EXPECT_TRUE(Compute(p, in, threads, true, false) == one);
     }
+  }
+}
+
+TEST(GroupNormOpTest, RanksTogetherHaveTheBitsOfOneProcess) {
+  for (const int64_t samples : kSamples) {
+    for (const Division& division : Divisions()) {
+      SCOPED_TRACE(testing::Message() << samples << " samples, shards " << division.shards
+                                      << ", ranks " << division.ranks);
+      const Problem p = {samples, /*positions=*/11, /*channels=*/6, /*groups=*/3, division.shards};
+      const Inputs in = MakeInputs(p);
+      const Results whole = Compute(p, in, 1, /*affine=*/true, /*accumulate=*/false);
+      Results got = EmptyResults(p);
+      std::vector<std::vector<float>> dgamma, dbeta;
+      for (int rank = 0; rank < division.ranks; ++rank) {
+        ComputePart(p, BatchCut::OfRank(samples, division.shards, rank, division.ranks), in, 1,
+                    /*affine=*/true, /*accumulate=*/false, got);
+        dgamma.push_back(got.dgamma);
+        dbeta.push_back(got.dbeta);
+      }
+      got.dgamma = AllReduce(dgamma);
+      got.dbeta = AllReduce(dbeta);
+      EXPECT_TRUE(got == whole);
+    }
+  }
+}
+
+// At mean / sd = 1e4 the rounding of the mean to one float alone would move xhat by up to 5e-4.
+TEST(GroupNormOpTest, NormalisesUnderALargeMean) {
+  const Problem p = {.samples = 2, .positions = 1500, .channels = 4, .groups = 2};
+  Inputs in = MakeInputs(p);
+  in.x = Normals(p.size(), 6, /*mean=*/1e4);
+  // Such that the means of dy and of dy xhat over a group are about 1.
+  in.dy = Normals(p.size(), 7, /*mean=*/1.0);
+  for (size_t i = 0; i < in.x.size(); ++i) in.dy[i] += in.x[i] - 1e4f;
+  const Results got = Compute(p, in, 1, /*affine=*/false, /*accumulate=*/false);
+  const size_t sample_size = static_cast<size_t>(p.positions * p.channels);
+  const std::vector<double> ones(4, 1.0), zeros(4, 0.0);
+  std::vector<double> dgamma(4, 0.0);
+  for (size_t n = 0; n < 2; ++n) {
+    const auto first = static_cast<std::ptrdiff_t>(n * sample_size);
+    const std::vector<double> x(in.x.begin() + first,
+                                in.x.begin() + first + static_cast<std::ptrdiff_t>(sample_size));
+    const std::vector<double> y = reference::GroupNorm(x, 4, 2, ones, zeros, 1e-5);
+    double c1[2] = {}, c2[2] = {};
+    const auto dy = [&](size_t i) { return static_cast<double>(in.dy[n * sample_size + i]); };
+    for (size_t i = 0; i < sample_size; ++i) {
+      c1[i % 4 / 2] += dy(i) / 3000.0;
+      c2[i % 4 / 2] += dy(i) * y[i] / 3000.0;
+      dgamma[i % 4] += dy(i) * y[i];
+    }
+    for (size_t i = 0; i < sample_size; ++i) {
+      const size_t at = n * sample_size + i, g = i % 4 / 2;
+      ASSERT_TRUE(std::abs(static_cast<double>(got.y[at]) - y[i]) <= 1e-6);
+      const auto inv_std = static_cast<double>(got.inv_std[n * 4 + i % 4]);
+      const double want_dx = inv_std * (dy(i) - c1[g] - y[i] * c2[g]);
+      // Four roundings of terms below 10.
+      ASSERT_TRUE(std::abs(static_cast<double>(got.dx[at]) - want_dx) <= 4 * 10 * kFloatEps);
+    }
+  }
+  for (size_t c = 0; c < 4; ++c) {
+    EXPECT_TRUE(std::abs(static_cast<double>(got.dgamma[c]) - dgamma[c]) <= 1e-6 * 3000.0);
   }
 }
 

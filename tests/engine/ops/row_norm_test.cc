@@ -8,14 +8,21 @@
 #include "engine/kernels/norm/row_norm.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
+#include "tests/engine/ops/ranks.h"
+#include "tests/reference/row_norm.h"
 
 namespace lockstep::ops {
 namespace {
 
+using testing_arrays::kFloatEps;
 using testing_arrays::Normals;
+using testing_ranks::AllReduce;
+using testing_ranks::Division;
+using testing_ranks::Divisions;
+using testing_ranks::kSamples;
 
 struct Results {
-  std::vector<float> y, mean, inv_std, dx, dgamma, dbeta;
+  std::vector<float> y, mean, mean_low, inv_std, dx, dgamma, dbeta;
   bool operator==(const Results&) const = default;
 };
 
@@ -26,35 +33,37 @@ struct Problem {
 
 constexpr float kBefore = 3.0f;  // what dgamma and dbeta hold when they are added to
 
-Results Compute(const Problem& p, int threads, bool centred, bool accumulate) {
+// The step of a rank that holds the part `cut` of the problem's samples; other rows stay as they
+// are in `out`.
+void ComputePart(const Problem& p, const BatchCut& cut, int threads, bool centred, bool accumulate,
+                 Results& out) {
   Context context({.threads = threads});
-  const RowGrid grid(p.samples, p.rows_per_sample, p.shards);
+  RowGrid grid(cut.samples(), p.rows_per_sample, cut.local_shards);
+  grid.Set(cut);
   const int64_t size = p.rows() * p.columns;
   const std::vector<float> x = Normals(size, /*seed=*/1, 1.0), dy = Normals(size, /*seed=*/2);
   const std::vector<float> gamma = Normals(p.columns, /*seed=*/3);
   const std::vector<float> beta = Normals(p.columns, /*seed=*/4);
   std::vector<double> partials(static_cast<size_t>(RowNormPartialsSize(grid.blocks(), p.columns)),
                                NAN);
-  Results out;
-  out.y.assign(x.size(), NAN);
-  out.dx = out.y;
-  out.mean.assign(static_cast<size_t>(p.rows()), 0.0f);
-  out.inv_std = out.mean;
+  const int64_t row = cut.first_sample() * p.rows_per_sample, at = row * p.columns;
   out.dgamma.assign(gamma.size(), accumulate ? kBefore : NAN);
   // RMSNorm has no beta and leaves its gradient alone.
   out.dbeta.assign(gamma.size(), accumulate || !centred ? kBefore : NAN);
-  const RowNormForwardArgs forward = {.x = x.data(),
+  const RowNormForwardArgs forward = {.x = x.data() + at,
                                       .gamma = gamma.data(),
                                       .beta = beta.data(),
-                                      .y = out.y.data(),
-                                      .mean = out.mean.data(),
-                                      .inv_std = out.inv_std.data()};
-  const RowNormBackwardArgs backward = {.x = x.data(),
-                                        .dy = dy.data(),
-                                        .mean = out.mean.data(),
-                                        .inv_std = out.inv_std.data(),
+                                      .y = out.y.data() + at,
+                                      .mean = out.mean.data() + row,
+                                      .mean_low = out.mean_low.data() + row,
+                                      .inv_std = out.inv_std.data() + row};
+  const RowNormBackwardArgs backward = {.x = x.data() + at,
+                                        .dy = dy.data() + at,
+                                        .mean = out.mean.data() + row,
+                                        .mean_low = out.mean_low.data() + row,
+                                        .inv_std = out.inv_std.data() + row,
                                         .gamma = gamma.data(),
-                                        .dx = out.dx.data(),
+                                        .dx = out.dx.data() + at,
                                         .dgamma = out.dgamma.data(),
                                         .dbeta = out.dbeta.data(),
                                         .accumulate = accumulate,
@@ -66,6 +75,20 @@ Results Compute(const Problem& p, int threads, bool centred, bool accumulate) {
     RmsNormForward(context, grid, p.columns, forward);
     RmsNormBackward(context, grid, p.columns, backward);
   }
+}
+
+Results EmptyResults(const Problem& p) {
+  Results out;
+  out.y.assign(static_cast<size_t>(p.rows() * p.columns), NAN);
+  out.dx = out.y;
+  out.mean.assign(static_cast<size_t>(p.rows()), 0.0f);
+  out.mean_low = out.inv_std = out.mean;
+  return out;
+}
+
+Results Compute(const Problem& p, int threads, bool centred, bool accumulate) {
+  Results out = EmptyResults(p);
+  ComputePart(p, BatchCut::Whole(p.samples, p.shards), threads, centred, accumulate, out);
   return out;
 }
 
@@ -97,7 +120,7 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
     const int64_t size = p.rows() * p.columns;
     const std::vector<float> x = Normals(size, 1, 1.0), dy = Normals(size, 2);
     const std::vector<float> gamma = Normals(p.columns, 3), beta = Normals(p.columns, 4);
-    std::vector<float> y(x.size()), dx(x.size()), mean(got.mean.size()),
+    std::vector<float> y(x.size()), dx(x.size()), mean(got.mean.size()), mean_low(mean),
         inv_std(got.inv_std.size());
     std::vector<double> dgamma(gamma.size()), dbeta(gamma.size());
     kernels::LayerNormForward({.x = x.data(),
@@ -107,10 +130,12 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
                                .beta = beta.data(),
                                .y = y.data(),
                                .mean = mean.data(),
+                               .mean_low = mean_low.data(),
                                .inv_std = inv_std.data()});
     kernels::LayerNormBackward({.x = x.data(),
                                 .dy = dy.data(),
                                 .mean = mean.data(),
+                                .mean_low = mean_low.data(),
                                 .inv_std = inv_std.data(),
                                 .gamma = gamma.data(),
                                 .rows = p.rows(),
@@ -120,6 +145,7 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
                                 .dbeta = dbeta.data()});
     EXPECT_EQ(got.y, y);
     EXPECT_EQ(got.mean, mean);
+    EXPECT_EQ(got.mean_low, mean_low);
     EXPECT_EQ(got.inv_std, inv_std);
     EXPECT_EQ(got.dx, dx);
     for (size_t c = 0; c < gamma.size(); ++c) {
@@ -129,6 +155,80 @@ TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
       EXPECT_TRUE(std::abs(static_cast<double>(got.dgamma[c]) - before - dgamma[c]) <= tolerance);
       EXPECT_TRUE(std::abs(static_cast<double>(got.dbeta[c]) - before - dbeta[c]) <= tolerance);
     }
+  }
+}
+
+TEST(RowNormOpTest, RanksTogetherHaveTheBitsOfOneProcess) {
+  for (const int64_t samples : kSamples) {
+    for (const Division& division : Divisions()) {
+      SCOPED_TRACE(testing::Message() << samples << " samples, shards " << division.shards
+                                      << ", ranks " << division.ranks);
+      const Problem p = {samples, /*rows_per_sample=*/31, /*columns=*/9, division.shards};
+      const Results whole = Compute(p, 1, /*centred=*/true, /*accumulate=*/false);
+      Results got = EmptyResults(p);
+      std::vector<std::vector<float>> dgamma, dbeta;
+      for (int rank = 0; rank < division.ranks; ++rank) {
+        ComputePart(p, BatchCut::OfRank(samples, division.shards, rank, division.ranks), 1,
+                    /*centred=*/true, /*accumulate=*/false, got);
+        dgamma.push_back(got.dgamma);
+        dbeta.push_back(got.dbeta);
+      }
+      got.dgamma = AllReduce(dgamma);
+      got.dbeta = AllReduce(dbeta);
+      EXPECT_TRUE(got == whole);
+    }
+  }
+}
+
+// At mean / sd = 1e4 the rounding of the mean to one float alone would move xhat by up to 5e-4.
+TEST(RowNormOpTest, NormalisesUnderALargeMean) {
+  constexpr int64_t kRows = 40, kColumns = 768, kSize = kRows * kColumns;
+  const std::vector<float> x = Normals(kSize, /*seed=*/5, /*mean=*/1e4);
+  // Such that the means of dy and of dy xhat over a row are about 1.
+  std::vector<float> dy = Normals(kSize, /*seed=*/6, /*mean=*/1.0);
+  for (size_t i = 0; i < x.size(); ++i) dy[i] += x[i] - 1e4f;
+  std::vector<float> y(x.size()), dx(x.size()), mean(kRows), mean_low(kRows), inv_std(kRows);
+  std::vector<float> dgamma(kColumns);
+  const RowGrid grid(kRows, 1, 1);
+  std::vector<double> partials(static_cast<size_t>(RowNormPartialsSize(grid.blocks(), kColumns)));
+  Context context({.threads = 1});
+  LayerNormForward(context, grid, kColumns,
+                   {.x = x.data(),
+                    .y = y.data(),
+                    .mean = mean.data(),
+                    .mean_low = mean_low.data(),
+                    .inv_std = inv_std.data()});
+  LayerNormBackward(context, grid, kColumns,
+                    {.x = x.data(),
+                     .dy = dy.data(),
+                     .mean = mean.data(),
+                     .mean_low = mean_low.data(),
+                     .inv_std = inv_std.data(),
+                     .dx = dx.data(),
+                     .dgamma = dgamma.data(),
+                     .partials = partials.data()});
+  std::vector<double> want_dgamma(kColumns, 0.0);
+  for (int64_t r = 0; r < kRows; ++r) {
+    const std::vector<double> row(x.begin() + r * kColumns, x.begin() + (r + 1) * kColumns);
+    const auto want = reference::RowNorm(row, std::vector<double>(kColumns, 1.0),
+                                         std::vector<double>(kColumns, 0.0), 1e-5, true);
+    double c1 = 0.0, c2 = 0.0;
+    for (size_t c = 0; c < kColumns; ++c) {
+      const double g = dy[static_cast<size_t>(r * kColumns) + c];
+      c1 += g / kColumns;
+      c2 += g * want.y[c] / kColumns;
+      want_dgamma[c] += g * want.y[c];
+    }
+    for (size_t c = 0; c < kColumns; ++c) {
+      const size_t i = static_cast<size_t>(r * kColumns) + c;
+      ASSERT_TRUE(std::abs(static_cast<double>(y[i]) - want.y[c]) <= 1e-6);
+      const double want_dx = want.inv_std * (static_cast<double>(dy[i]) - c1 - want.y[c] * c2);
+      // Four roundings of terms below 10.
+      ASSERT_TRUE(std::abs(static_cast<double>(dx[i]) - want_dx) <= 4 * 10 * kFloatEps);
+    }
+  }
+  for (size_t c = 0; c < kColumns; ++c) {
+    ASSERT_TRUE(std::abs(static_cast<double>(dgamma[c]) - want_dgamma[c]) <= 1e-6 * kRows * 10.0);
   }
 }
 

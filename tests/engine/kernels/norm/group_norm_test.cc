@@ -19,6 +19,7 @@ namespace {
 using testing_arrays::Bits;
 using testing_arrays::Guarded;
 using testing_arrays::kFloatEps;
+using testing_arrays::kNan;
 using testing_arrays::Normals;
 
 class GroupNormTest : public hwy::TestWithParamTarget {
@@ -61,8 +62,10 @@ TEST_P(GroupNormTest, InputGradientIsItsFormulaAtAnyShape) {
 TEST(GroupStatisticsTest, MergesTheChannelsOfEachGroup) {
   // Two positions of four channels in two groups: {1, 3 | 5, 7} and {2, 2 | 2, 2}.
   const std::vector<double> mean = {2.0, 6.0, 2.0, 2.0}, m2 = {2.0, 2.0, 0.0, 0.0};
-  std::vector<float> group_mean(4), inv_std(4);
-  GroupStatistics(mean.data(), m2.data(), 2, 4, 2, 4.0f, group_mean.data(), inv_std.data());
+  std::vector<float> group_mean(4), mean_low(4, kNan), inv_std(4);
+  GroupStatistics(mean.data(), m2.data(), 2, 4, 2, 4.0, group_mean.data(), mean_low.data(),
+                  inv_std.data());
+  EXPECT_EQ(mean_low, std::vector<float>(4, 0.0f));
   EXPECT_EQ(group_mean, (std::vector<float>{4.0f, 4.0f, 2.0f, 2.0f}));
   EXPECT_EQ(inv_std, (std::vector<float>{1.0f / 3.0f, 1.0f / 3.0f, 0.5f, 0.5f}));
 }

@@ -259,9 +259,10 @@ TEST_P(MomentsTest, FollowTheScalarModelBitForBitWithFma) {
 TEST(MomentsBitsTest, AreTheSameOnEveryTargetWithFma) {
   ExpectSameBitsOnFmaTargets([] {
     const Result result = Take(Normals(300 * 77, /*seed=*/4, 5.0), 77);
-    std::vector<float> mean(77), inv_std(77);
-    FinishMoments(300, result.mean.data(), result.m2.data(), 77, 1e-5, mean.data(), inv_std.data(),
-                  nullptr);
+    std::vector<float> mean(77), mean_low(77), inv_std(77);
+    FinishMoments(300, result.mean.data(), result.m2.data(), 77, 1e-5, mean.data(), mean_low.data(),
+                  inv_std.data(), nullptr);
+    mean.insert(mean.end(), mean_low.begin(), mean_low.end());
     mean.insert(mean.end(), inv_std.begin(), inv_std.end());
     return mean;
   });
@@ -300,13 +301,15 @@ TEST_P(MomentsTest, MergingAnEmptyGroupKeepsTheBits) {
 }
 
 TEST_P(MomentsTest, FinishAsStatistics) {
-  const std::vector<double> mean = {1.0, -2.5, 0.0, 1e30, 7.0, 0.0, 0.0};
+  const std::vector<double> mean = {1.0, -2.5, 0.0, 1e30, 7.0, 0.0, 1e4 / 3.0};
   const std::vector<double> m2 = {8.0, 0.0, 2e-5, 8e60, 1e-70, NAN, 1.0};
-  std::vector<float> mean32(7, kNan), inv_std(7, kNan);
+  std::vector<float> mean32(7, kNan), mean_low(7, kNan), inv_std(7, kNan);
   std::vector<double> variance(7, NAN);
-  FinishMoments(8, mean.data(), m2.data(), 7, 1e-5, mean32.data(), inv_std.data(), variance.data());
+  FinishMoments(8, mean.data(), m2.data(), 7, 1e-5, mean32.data(), mean_low.data(), inv_std.data(),
+                variance.data());
   for (size_t c = 0; c < 7; ++c) {
     EXPECT_EQ(mean32[c], static_cast<float>(mean[c]));
+    EXPECT_EQ(mean_low[c], static_cast<float>(mean[c] - static_cast<double>(mean32[c])));
     if (c == 5) {
       EXPECT_TRUE(std::isnan(inv_std[c]));
       EXPECT_TRUE(std::isnan(variance[c]));
@@ -315,7 +318,12 @@ TEST_P(MomentsTest, FinishAsStatistics) {
     EXPECT_EQ(variance[c], m2[c] / 8.0);
     EXPECT_EQ(inv_std[c], static_cast<float>(1.0 / std::sqrt(m2[c] / 8.0 + 1e-5)));
   }
+  EXPECT_NE(mean_low[6], 0.0f);
   EXPECT_TRUE(std::abs(static_cast<double>(inv_std[3]) * 1e30 - 1.0) <= 2 * kFloatEps);
+  std::vector<float> without_low(7, kNan);
+  FinishMoments(8, mean.data(), m2.data(), 7, 1e-5, without_low.data(), nullptr, inv_std.data(),
+                nullptr);
+  EXPECT_EQ(without_low, mean32);
 }
 
 }  // namespace

@@ -38,27 +38,32 @@ struct Problem {
         add(Normals(rows * channels, 2)),
         dy(Normals(rows * channels, 3)),
         mean(Normals(channels, 4, offset, 0.1 * sd)),
+        mean_low(Normals(channels, 8, 0.0, 1e-3 * sd)),
         inv_std(Normals(channels, 5, 1.0 / sd, 0.05 / sd)),
         gamma(Normals(channels, 6)),
         beta(Normals(channels, 7)) {}
 
   ChannelAffine Affine(bool with_parameters) const {
-    return {mean.data(), inv_std.data(), with_parameters ? gamma.data() : nullptr,
-            with_parameters ? beta.data() : nullptr};
+    return {.mean = mean.data(),
+            .mean_low = mean_low.data(),
+            .inv_std = inv_std.data(),
+            .gamma = with_parameters ? gamma.data() : nullptr,
+            .beta = with_parameters ? beta.data() : nullptr};
   }
   int64_t size() const { return rows * channels; }
   size_t Channel(int64_t i) const { return static_cast<size_t>(i % channels); }
 
   int64_t rows, channels;
   Guarded x, add, dy;
-  std::vector<float> mean, inv_std, gamma, beta;
+  std::vector<float> mean, mean_low, inv_std, gamma, beta;
 };
 
 // Normalize as scalar code, in its order of operations.
 float ForwardModel(const Problem& p, int64_t i, bool parameters, bool add, bool relu) {
   const size_t c = p.Channel(i);
   const float scale = parameters ? p.gamma[c] * p.inv_std[c] : p.inv_std[c];
-  float v = std::fma(p.x[i] - p.mean[c], scale, parameters ? p.beta[c] : 0.0f);
+  const float shift = std::fma(-p.mean_low[c], scale, parameters ? p.beta[c] : 0.0f);
+  float v = std::fma(p.x[i] - p.mean[c], scale, shift);
   if (add) v += p.add[i];
   return relu && v <= 0.0f ? 0.0f : v;
 }
@@ -140,18 +145,42 @@ TEST_P(NormalizeTest, KeepsItsDigitsUnderALargeMean) {
   for (int64_t i = 0; i < p.size(); ++i) {
     const size_t c = p.Channel(i);
     const double xhat =
-        (static_cast<double>(p.x[i]) - static_cast<double>(p.mean[c])) * double{p.inv_std[c]};
+        (double{p.x[i]} - double{p.mean[c]} - double{p.mean_low[c]}) * double{p.inv_std[c]};
     const double want = xhat * double{p.gamma[c]} + double{p.beta[c]};
-    // Three roundings: the difference, gamma * inv_std, the sum.
-    const double size = std::abs(want) + 2 * std::abs(want - double{p.beta[c]});
+    // Four roundings: the difference, gamma * inv_std, the shift, the sum.
+    const double size =
+        std::abs(want) + 2 * std::abs(want - double{p.beta[c]}) + std::abs(double{p.beta[c]});
     EXPECT_TRUE(std::abs(double{y[i]} - want) <= 2 * kFloatEps * size);
   }
+}
+
+TEST_P(NormalizeTest, WithoutAMeanLowItIsZero) {
+  const Problem p(10, 19);
+  const std::vector<float> zeros(19, 0.0f), means = Normals(38, 9);
+  std::vector<std::vector<float>> results;
+  for (const float* low : std::initializer_list<const float*>{nullptr, zeros.data()}) {
+    ChannelAffine affine = p.Affine(true);
+    affine.mean_low = low;
+    Guarded y(p.size()), dx(p.size());
+    std::vector<double> sums(38);
+    Normalize(p.x.data(), 10, 19, affine, {}, {}, y.data());
+    NormalizeGradientSums(p.x.data(), nullptr, p.dy.data(), 10, 19, 19, affine, Activation::kRelu,
+                          sums.data(), sums.data() + 19);
+    NormalizeBackward(
+        p.x.data(), nullptr, p.dy.data(), 10, 19, affine, Activation::kRelu, {},
+        {.mean_dbeta = means.data(), .mean_dgamma = means.data() + 19, .dx = dx.data()});
+    results.push_back(y.values());
+    const std::vector<float> more = dx.values();
+    results.back().insert(results.back().end(), more.begin(), more.end());
+    results.back().insert(results.back().end(), sums.begin(), sums.end());
+  }
+  EXPECT_EQ(Bits(results[0]), Bits(results[1]));
 }
 
 TEST_P(NormalizeTest, ReluStopsZeroAndPassesNan) {
   const std::vector<float> x = {-1.0f, -0.0f, 0.0f, 1.0f, kNan, kInf, -kInf, 2.0f, -kNan};
   const std::vector<float> zero(9, 0.0f), one(9, 1.0f);
-  const ChannelAffine affine = {zero.data(), one.data(), nullptr, nullptr};
+  const ChannelAffine affine = {.mean = zero.data(), .inv_std = one.data()};
   std::vector<float> y(9), dx(9, -1.0f);
   Normalize(x.data(), 1, 9, affine, {.activation = Activation::kRelu}, {}, y.data());
   const std::vector<bool> passes = {false, false, false, true, true, true, false, true, true};
@@ -196,6 +225,7 @@ void SumsModel(const Problem& p, const std::vector<float>& dz, int64_t c, double
     *dbeta += static_cast<double>(s);
     *dgamma += static_cast<double>(t);
   }
+  *dgamma = std::fma(-(double{p.mean_low[i]} * double{p.inv_std[i]}), *dbeta, *dgamma);
 }
 
 std::vector<float> MaskedDy(const Problem& p, const Guarded& y, bool relu) {
@@ -243,7 +273,8 @@ TEST_P(NormalizeTest, GradientSumsAreAccurateOverManyRows) {
   std::vector<double> dbeta(3), dgamma(3);
   NormalizeGradientSums(p.x.data(), nullptr, p.dy.data(), kRows, 3, 3, p.Affine(true),
                         Activation::kNone, dbeta.data(), dgamma.data());
-  const std::vector<double> mean(p.mean.begin(), p.mean.end());
+  std::vector<double> mean(p.mean.begin(), p.mean.end());
+  for (size_t c = 0; c < 3; ++c) mean[c] += double{p.mean_low[c]};
   const std::vector<double> inv_std(p.inv_std.begin(), p.inv_std.end());
   const auto want = reference::BatchNormBackward<double, float>(
       p.x.data(), nullptr, p.dy.data(), mean.data(), inv_std.data(), p.gamma.data(), kRows, 3,
@@ -264,8 +295,8 @@ TEST_P(NormalizeTest, GradientSumsOfColumnRangesAreTheSame) {
   NormalizeGradientSums(p.x.data(), nullptr, p.dy.data(), 45, 64, 64, affine, Activation::kRelu,
                         whole.data(), whole.data() + 64);
   for (int64_t c = 0; c < 64; c += 16) {
-    const ChannelAffine shifted = {affine.mean + c, affine.inv_std + c, affine.gamma + c,
-                                   affine.beta + c};
+    const ChannelAffine shifted = {affine.mean + c, affine.mean_low + c, affine.inv_std + c,
+                                   affine.gamma + c, affine.beta + c};
     NormalizeGradientSums(p.x.data() + c, nullptr, p.dy.data() + c, 45, 16, 64, shifted,
                           Activation::kRelu, part.data() + c, part.data() + 64 + c);
   }
@@ -302,7 +333,9 @@ TEST_P(NormalizeTest, BackwardMatchesItsFormula) {
           const float scale = parameters ? p.gamma[c] * p.inv_std[c] : p.inv_std[c];
           float t = dz[static_cast<size_t>(i)];
           const float xhat = (p.x[i] - p.mean[c]) * p.inv_std[c];
-          if (train) t = std::fma(-xhat, mean_dgamma[c], t - mean_dbeta[c]);
+          const float offset =
+              std::fma(-(p.mean_low[c] * p.inv_std[c]), mean_dgamma[c], mean_dbeta[c]);
+          if (train) t = std::fma(-xhat, mean_dgamma[c], t - offset);
           ASSERT_TRUE(std::abs(dx[i] - t * scale) <= tolerance)
               << rows << "x" << channels << " variant " << variant;
           if (add) {
@@ -359,6 +392,7 @@ TEST_P(NormalizeTest, BackwardHoldsHugeInputs) {
   for (int64_t i = 0; i < small.size(); ++i) huge.x.data()[i] *= 0x1p100f;
   for (size_t c = 0; c < 9; ++c) {
     huge.mean[c] *= 0x1p100f;
+    huge.mean_low[c] *= 0x1p100f;
     huge.inv_std[c] *= 0x1p-100f;
   }
   std::vector<std::vector<float>> results;

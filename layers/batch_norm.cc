@@ -61,6 +61,7 @@ class NormOperation : public Operation {
     channels_ = x.shape.channels();
     rows_ = booking.CutRows(x.shape.rows_per_sample());
     mean_ = booking.Book(channels_, Life::kStep);
+    mean_low_ = booking.Book(channels_, Life::kStep);
     inv_std_ = booking.Book(channels_, Life::kStep);
     if (!booking.options().training) return;
     const int64_t blocks =
@@ -105,6 +106,7 @@ class NormOperation : public Operation {
     const float *mean = step.state(running_.mean), *var = step.state(running_.var);
     for (int64_t c = 0; c < channels_; ++c) {
       step[mean_][c] = mean[c];
+      step[mean_low_][c] = 0.0f;
       step[inv_std_][c] =
           static_cast<float>(1.0 / std::sqrt(static_cast<double>(var[c]) + options_.eps));
     }
@@ -115,7 +117,8 @@ class NormOperation : public Operation {
   Fused fused_;
   int64_t channels_ = 0;
   Rows rows_;
-  Buffer<float> mean_, inv_std_;  // of the step: the batch's, or the running ones
+  // Of the step: the batch's, or the running ones. The mean is mean_ + mean_low_, see normalize.h.
+  Buffer<float> mean_, mean_low_, inv_std_;
   Buffer<double> gradient_sums_;
   Buffer<float> gradient_means_;
 };
@@ -185,9 +188,11 @@ class NormByBatch final : public NormOperation {
       moments = step[all_ranks_];
     }
     const int64_t count = step.cut.step_samples() * rows_per_sample_;
-    ops::FinishMoments(
-        step.ctx, count, channels_, moments, options_.eps,
-        {.mean = step[mean_], .inv_std = step[inv_std_], .variance = step[variance_]});
+    ops::FinishMoments(step.ctx, count, channels_, moments, options_.eps,
+                       {.mean = step[mean_],
+                        .mean_low = step[mean_low_],
+                        .inv_std = step[inv_std_],
+                        .variance = step[variance_]});
     ops::NormalizeBatch(step.ctx, rows, channels_, NormalizeArgs(step, o));
     if (training_ && options_.track_running_stats) UpdateRunning(step, count);
   }

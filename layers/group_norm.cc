@@ -34,6 +34,7 @@ class GroupNormOperation final : public Operation {
     shape_.positions = shape.rows_per_sample();
     shape_.channels = shape.channels();
     mean_ = booking.Book(shape.batch() * shape.channels(), Life::kStep);
+    mean_low_ = booking.Book(shape.batch() * shape.channels(), Life::kStep);
     inv_std_ = booking.Book(shape.batch() * shape.channels(), Life::kStep);
     partials_ =
         booking.Book<double>(ops::GroupNormPartialsSize(shape_, shape.batch()), Life::kCall);
@@ -47,6 +48,7 @@ class GroupNormOperation final : public Operation {
                            .eps = eps_,
                            .y = o.y_f32(),
                            .mean = step[mean_],
+                           .mean_low = step[mean_low_],
                            .inv_std = step[inv_std_],
                            .partials = step[partials_]});
   }
@@ -56,6 +58,7 @@ class GroupNormOperation final : public Operation {
                            {.x = o.x_f32(0),
                             .dy = o.dy_f32(),
                             .mean = step[mean_],
+                            .mean_low = step[mean_low_],
                             .inv_std = step[inv_std_],
                             .gamma = o.x_f32(1),
                             .dx = o.dx_f32(0),
@@ -76,7 +79,7 @@ class GroupNormOperation final : public Operation {
  private:
   ops::GroupNormShape shape_;
   double eps_;
-  Buffer<float> mean_, inv_std_;
+  Buffer<float> mean_, mean_low_, inv_std_;
   Buffer<double> partials_;
 };
 

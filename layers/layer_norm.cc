@@ -32,6 +32,7 @@ class LayerNormOperation final : public Operation {
     rows_ = booking.CutRows(shape.rows_per_sample());
     if (!booking.options().training) return;
     mean_ = booking.Book(shape.rows(), Life::kStep);
+    mean_low_ = booking.Book(shape.rows(), Life::kStep);
     inv_std_ = booking.Book(shape.rows(), Life::kStep);
     const int64_t blocks =
         RowGrid::MaxBlocks(shape.batch(), shape.rows_per_sample(), booking.options().shards);
@@ -46,6 +47,7 @@ class LayerNormOperation final : public Operation {
                            .eps = eps_,
                            .y = o.y_f32(),
                            .mean = mean_.valid() ? step[mean_] : nullptr,
+                           .mean_low = mean_low_.valid() ? step[mean_low_] : nullptr,
                            .inv_std = inv_std_.valid() ? step[inv_std_] : nullptr});
   }
 
@@ -54,6 +56,7 @@ class LayerNormOperation final : public Operation {
                            {.x = o.x_f32(0),
                             .dy = o.dy_f32(),
                             .mean = step[mean_],
+                            .mean_low = step[mean_low_],
                             .inv_std = step[inv_std_],
                             .gamma = o.x_f32(1),
                             .dx = o.dx_f32(0),
@@ -73,7 +76,7 @@ class LayerNormOperation final : public Operation {
   double eps_;
   int64_t channels_ = 0;
   Rows rows_;
-  Buffer<float> mean_, inv_std_;
+  Buffer<float> mean_, mean_low_, inv_std_;
   Buffer<double> partials_;
 };
 

@@ -44,6 +44,7 @@ class RmsNormOperation final : public Operation {
                          .eps = eps_,
                          .y = o.y_f32(),
                          .mean = nullptr,
+                         .mean_low = nullptr,
                          .inv_std = inv_std_.valid() ? step[inv_std_] : nullptr});
   }
 
@@ -52,6 +53,7 @@ class RmsNormOperation final : public Operation {
                          {.x = o.x_f32(0),
                           .dy = o.dy_f32(),
                           .mean = nullptr,
+                          .mean_low = nullptr,
                           .inv_std = step[inv_std_],
                           .gamma = o.x_f32(1),
                           .dx = o.dx_f32(0),

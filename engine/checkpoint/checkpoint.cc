@@ -35,9 +35,10 @@ Status CheckVersion(const std::string& path, const Metadata& meta) {
                            "version or checksum); weights of other programs are imported, not "
                            "resumed from");
   }
-  if (version->second != std::to_string(kCheckpointVersion)) {
+  if (version->second != "1" && version->second != std::to_string(kCheckpointVersion)) {
     return Status::Invalid(path + ": is a checkpoint of format version " + Quoted(version->second) +
-                           ", this program knows version " + std::to_string(kCheckpointVersion) +
+                           ", this program knows versions 1 to " +
+                           std::to_string(kCheckpointVersion) +
                            "; use the program that wrote it");
   }
   return Status::Ok();

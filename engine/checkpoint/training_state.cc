@@ -1,7 +1,6 @@
 #include "engine/checkpoint/training_state.h"
 
 #include <charconv>
-#include <cmath>
 #include <string_view>
 
 #include "engine/io/file.h"
@@ -10,7 +9,8 @@
 namespace lockstep {
 namespace {
 
-constexpr std::string_view kBatchNormPrefix = "batch_norm.";
+constexpr std::string_view kLayerPrefix = "layer.";
+constexpr std::string_view kVersion1Prefix = "batch_norm.";  // without the one above
 
 template <class T>
 bool ReadNumber(std::string_view text, T& number) {
@@ -36,27 +36,6 @@ Status Take(const Metadata& metadata, const std::string& key, T& number) {
   return Status::Ok();
 }
 
-// "torch momentum=0.1 eps=1e-05"
-std::string Encode(const BatchNormConvention& norm) {
-  return norm.convention + " momentum=" + TextOf(norm.momentum) + " eps=" + TextOf(norm.eps);
-}
-
-bool Decode(std::string_view text, BatchNormConvention& norm) {
-  constexpr std::string_view kMomentum = " momentum=", kEps = " eps=";
-  const size_t momentum = text.find(kMomentum);
-  const size_t eps = text.find(kEps);
-  if (momentum == std::string_view::npos || eps == std::string_view::npos || eps < momentum) {
-    return false;
-  }
-  norm.convention = text.substr(0, momentum);
-  const size_t begin = momentum + kMomentum.size();
-  return (norm.convention == "torch" || norm.convention == "keras" ||
-          norm.convention == "lesson") &&
-         ReadNumber(text.substr(begin, eps - begin), norm.momentum) &&
-         ReadNumber(text.substr(eps + kEps.size()), norm.eps) && std::isfinite(norm.momentum) &&
-         std::isfinite(norm.eps);
-}
-
 }  // namespace
 
 Metadata MetadataOf(const TrainingState& state) {
@@ -69,9 +48,8 @@ Metadata MetadataOf(const TrainingState& state) {
       {"recipe", state.recipe},
   };
   if (state.best_metric) metadata["best_metric"] = TextOf(*state.best_metric);
-  for (const auto& [name, norm] : state.batch_norms) {
-    metadata[std::string(kBatchNormPrefix) + name] = Encode(norm);
-  }
+  for (const auto& [layer, text] : state.layer_traits)
+    metadata[std::string(kLayerPrefix) + layer] = text;
   return metadata;
 }
 
@@ -91,13 +69,9 @@ Result<TrainingState> TrainingStateFrom(const Metadata& metadata) {
     if (!ReadNumber(best->second, value)) return Damaged(best->first, best->second, "a number");
     state.best_metric = value;
   }
-  for (auto i = metadata.lower_bound(std::string(kBatchNormPrefix));
-       i != metadata.end() && i->first.starts_with(kBatchNormPrefix); ++i) {
-    BatchNormConvention norm;
-    if (!Decode(i->second, norm)) {
-      return Damaged(i->first, i->second, "as in \"torch momentum=0.1 eps=1e-05\"");
-    }
-    state.batch_norms[i->first.substr(kBatchNormPrefix.size())] = norm;
+  for (const auto& [key, text] : metadata) {
+    if (key.starts_with(kLayerPrefix)) state.layer_traits[key.substr(kLayerPrefix.size())] = text;
+    if (key.starts_with(kVersion1Prefix)) state.layer_traits[key] = text;
   }
   return state;
 }

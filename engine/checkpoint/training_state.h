@@ -12,14 +12,6 @@
 
 namespace lockstep {
 
-struct BatchNormConvention {
-  std::string convention = "torch";  // torch, keras or lesson
-  double momentum = 0.1;
-  double eps = 1e-5;
-
-  bool operator==(const BatchNormConvention&) const = default;
-};
-
 struct TrainingState {
   int64_t step = 0;            // steps done
   int64_t epoch = 0;           // the epoch the next step belongs to
@@ -28,7 +20,9 @@ struct TrainingState {
   int64_t shards = 1;
   std::optional<double> best_metric{};                       // the best validation metric so far
   std::string recipe{};                                      // the recipe's text as run
-  std::map<std::string, BatchNormConvention> batch_norms{};  // by the layer's name: "1"
+  // What layers compute by that a model's shapes do not show, and must be the same where it is
+  // read: {"batch_norm.1", "torch momentum=0.1 eps=1e-05"}.
+  std::map<std::string, std::string> layer_traits{};
 
   bool operator==(const TrainingState&) const = default;
 };

@@ -24,7 +24,7 @@ namespace {
 constexpr uint64_t kIrVersion = 7;  // the one that came with the opset
 constexpr uint64_t kFloat = 1, kInt64 = 7;
 
-ProtobufMessage AttributeOf(const Graph::Attribute& attribute) {
+ProtobufMessage AttributeOf(const OnnxGraph::Attribute& attribute) {
   ProtobufMessage message;
   message.Bytes(1, attribute.name);
   if (const auto* number = std::get_if<float>(&attribute.value)) {
@@ -39,16 +39,16 @@ ProtobufMessage AttributeOf(const Graph::Attribute& attribute) {
   return message;
 }
 
-ProtobufMessage NodeOf(const Graph::Node& node) {
+ProtobufMessage NodeOf(const OnnxGraph::Node& node) {
   ProtobufMessage message;
   for (const std::string& input : node.inputs) message.Bytes(1, input);
   message.Bytes(2, node.output).Bytes(3, node.output).Bytes(4, node.op);
-  for (const Graph::Attribute& attribute : node.attributes)
+  for (const OnnxGraph::Attribute& attribute : node.attributes)
     message.Message(5, AttributeOf(attribute));
   return message;
 }
 
-ProtobufMessage TensorOf(const Graph::Constant& constant) {
+ProtobufMessage TensorOf(const OnnxGraph::Constant& constant) {
   ProtobufMessage message;
   for (const int64_t extent : constant.shape.dims())
     message.Varint(1, static_cast<uint64_t>(extent));
@@ -62,7 +62,7 @@ ProtobufMessage TensorOf(const Graph::Constant& constant) {
   return message;
 }
 
-ProtobufMessage ValueOf(const Graph::Value& value) {
+ProtobufMessage ValueOf(const OnnxGraph::Value& value) {
   ProtobufMessage shape;
   shape.Message(1, ProtobufMessage().Bytes(2, "batch"));
   for (const int64_t extent : value.shape.dims().subspan(1))
@@ -73,18 +73,18 @@ ProtobufMessage ValueOf(const Graph::Value& value) {
 
 }  // namespace
 
-Status WriteOnnx(const std::string& path, const Graph& graph) {
+Status WriteOnnx(const std::string& path, const OnnxGraph& graph) {
   int64_t bytes = 0;
-  for (const Graph::Constant& constant : graph.constants()) bytes += constant.shape.size() * 4;
+  for (const OnnxGraph::Constant& constant : graph.constants()) bytes += constant.shape.size() * 4;
   constexpr int64_t kRest = 1 << 20;  // more than nodes and names take
   if (bytes > std::numeric_limits<int32_t>::max() - kRest) {
     return Status::Invalid(path + ": the parameters have " + std::to_string(bytes) +
                            " bytes, an ONNX file holds at most 2 GiB");
   }
   ProtobufMessage body;
-  for (const Graph::Node& node : graph.nodes()) body.Message(1, NodeOf(node));
+  for (const OnnxGraph::Node& node : graph.nodes()) body.Message(1, NodeOf(node));
   body.Bytes(2, "lockstep");
-  for (const Graph::Constant& constant : graph.constants()) body.Message(5, TensorOf(constant));
+  for (const OnnxGraph::Constant& constant : graph.constants()) body.Message(5, TensorOf(constant));
   body.Message(11, ValueOf(graph.input())).Message(12, ValueOf(graph.output()));
   ProtobufMessage model;
   model.Varint(1, kIrVersion).Bytes(2, "lockstep").Message(7, body);

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "engine/base/status.h"
-#include "engine/tensor/graph.h"
+#include "engine/plan/onnx_graph.h"
 
 namespace lockstep {
 
@@ -15,7 +15,7 @@ inline constexpr int kOnnxOpset = 13;
 
 // Atomic; the same graph gives the same bytes. One input and one output, both fp32, whose first
 // extent is named "batch". An error if it would exceed 2 GiB, the most that such a file may have.
-Status WriteOnnx(const std::string& path, const Graph& graph);
+Status WriteOnnx(const std::string& path, const OnnxGraph& graph);
 
 }  // namespace lockstep
 

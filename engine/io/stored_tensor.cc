@@ -159,6 +159,8 @@ StoredType StoredTypeOf(DType dtype) {
       return StoredType::kU8;
     case DType::kF64:
       return StoredType::kF64;
+    case DType::kI64:
+      return StoredType::kI64;
   }
   LOCKSTEP_CHECK(false, "unknown dtype");
   return StoredType::kF32;
@@ -174,6 +176,8 @@ std::optional<DType> DTypeOf(StoredType type) {
       return DType::kBF16;
     case StoredType::kI32:
       return DType::kI32;
+    case StoredType::kI64:
+      return DType::kI64;
     case StoredType::kU8:
       return DType::kU8;
     default:
@@ -230,6 +234,8 @@ Status ConvertInto(const StoredTensor& from, Tensor into) {
       return Status::Ok();
     case DType::kI32:
       return ConvertIntegers(from, into.span<int32_t>());
+    case DType::kI64:
+      return ConvertIntegers(from, into.span<int64_t>());
     case DType::kU8:
       return ConvertIntegers(from, into.span<uint8_t>());
   }

@@ -85,8 +85,8 @@ struct StoredTensor {
 };
 
 // Writes the values of `from` into `into`, which must have as many elements (the shape is not
-// looked at). Any type becomes f64, f32 or (by way of f32) bf16, rounded to nearest; i32 and u8
-// take integers and booleans only, and only values they can hold: the first that does not fit is
+// looked at). Any type becomes f64, f32 or (by way of f32) bf16, rounded to nearest; i32, i64 and
+// u8 take integers and booleans only, and only values they can hold: the first that does not fit is
 // named.
 Status ConvertInto(const StoredTensor& from, Tensor into);
 

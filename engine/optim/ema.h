@@ -6,7 +6,7 @@
 // The ramp keeps a short run from being judged by its first weights (TensorFlow's
 // ExponentialMovingAverage with num_updates); without it d = decay, as torch.optim.swa_utils has
 // it. What a network remembers beside its parameters (running statistics of batch norms) belongs to
-// its weights and is averaged with them.
+// its weights and is averaged with them; of what is counted, the average is the last count.
 #ifndef LOCKSTEP_ENGINE_OPTIM_EMA_H_
 #define LOCKSTEP_ENGINE_OPTIM_EMA_H_
 
@@ -17,7 +17,6 @@
 #include "engine/base/status.h"
 #include "engine/parallel/context.h"
 #include "engine/plan/parameters.h"
-#include "engine/plan/workspace.h"
 #include "engine/tensor/tensor.h"
 
 namespace lockstep {
@@ -33,17 +32,16 @@ class Ema {
   explicit Ema(EmaOptions options = {}) : options_(options) {}
 
   // Makes the copies; called once, before the first Update. An error if decay is not in [0, 1).
-  Status Bind(Context& ctx, const Workspace& workspace);
+  Status Bind(Context& ctx, const ParameterStore& store);
 
   // Call after each update of the parameters. Allocates nothing.
-  void Update(Context& ctx, const Workspace& workspace);
+  void Update(Context& ctx, const ParameterStore& store);
 
-  // Exchanges live and averaged values for its lifetime: evaluate under it. Whoever derives from
-  // parameters must be told that they changed (Step::version), at both ends. Before the first
-  // Update it does nothing.
+  // Exchanges live and averaged values for its lifetime: evaluate under it. Before the first Update
+  // it does nothing.
   class Swap {
    public:
-    Swap(Ema& ema, Context& ctx, const Workspace& workspace);
+    Swap(Ema& ema, Context& ctx, ParameterStore& store);
     ~Swap();
     Swap(const Swap&) = delete;
     Swap& operator=(const Swap&) = delete;
@@ -51,7 +49,7 @@ class Ema {
    private:
     Ema& ema_;
     Context& ctx_;
-    const Workspace& workspace_;
+    ParameterStore& store_;
     const bool swapped_;
   };
 
@@ -69,8 +67,8 @@ class Ema {
  private:
   float* values() const { return reinterpret_cast<float*>(values_.data()); }
   template <class Body>
-  void ForAll(Context& ctx, const Workspace& workspace, const Body& body) const;
-  void Exchange(Context& ctx, const Workspace& workspace);
+  void ForAll(Context& ctx, const ParameterStore& store, const Body& body) const;
+  void Exchange(Context& ctx, ParameterStore& store);
 
   EmaOptions options_;
   std::vector<Average> averages_;  // of the parameters, then of the states

@@ -84,23 +84,25 @@ FlatOptimizer::Setting FlatOptimizer::SettingOf(const ParameterInfo& info) const
 }
 
 // Parameters that follow one another under the same setting become one piece, with the padding
-// between them; pieces end where blocks do.
+// between them; pieces end where blocks do. Frozen parameters are in no piece.
 void FlatOptimizer::CutIntoPieces() {
   std::vector<ParameterInfo> infos = infos_;
   std::sort(infos.begin(), infos.end(),
             [](const ParameterInfo& a, const ParameterInfo& b) { return a.offset < b.offset; });
   for (size_t i = 0; i < infos.size(); ++i) {
+    if (infos[i].frozen) continue;
     const Setting setting = SettingOf(infos[i]);
     const auto known = std::find(settings_.begin(), settings_.end(), setting);
     const auto index = static_cast<size_t>(known - settings_.begin());
     if (known == settings_.end()) settings_.push_back(setting);
 
-    const int64_t end = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
-    for (int64_t begin = infos[i].offset; begin < end;) {
-      const bool starts_block = begin % kFlatBlock == 0;
+    const int64_t after = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
+    const int64_t end = std::min(after, range_.end) - range_.begin;
+    for (int64_t begin = std::max(infos[i].offset, range_.begin) - range_.begin; begin < end;) {
       const int64_t stop = std::min(end, (begin / kFlatBlock + 1) * kFlatBlock);
-      if (starts_block) first_piece_.push_back(pieces_.size());
-      if (!starts_block && !pieces_.empty() && pieces_.back().setting == index) {
+      const bool continues = !pieces_.empty() && pieces_.back().setting == index &&
+                             pieces_.back().end == begin && begin % kFlatBlock != 0;
+      if (continues) {
         pieces_.back().end = stop;
       } else {
         pieces_.push_back({begin, stop, index});
@@ -108,28 +110,37 @@ void FlatOptimizer::CutIntoPieces() {
       begin = stop;
     }
   }
-  first_piece_.push_back(pieces_.size());
-  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(first_piece_.size()), FlatBlocks(floats_) + 1);
+  const int64_t blocks = FlatBlocks(range_.size());
+  size_t piece = 0;
+  for (int64_t block = 0; block < blocks; ++block) {
+    first_piece_.push_back(piece);
+    while (piece < pieces_.size() && pieces_[piece].begin < (block + 1) * kFlatBlock) ++piece;
+  }
+  first_piece_.push_back(piece);
 }
 
-Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters) {
-  LOCKSTEP_CHECK(floats_ < 0, "an optimizer is bound once");
+Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters, IndexRange floats) {
+  if (bound()) return Status::Invalid(kind() + " is bound to a network already");
   LOCKSTEP_TRY(CheckOptions().At(kind()));
   LOCKSTEP_TRY(CheckCommon(parameters).At(kind()));
   infos_.assign(parameters.infos.begin(), parameters.infos.end());
   floats_ = static_cast<int64_t>(parameters.values.size());
+  LOCKSTEP_CHECK(0 <= floats.begin && floats.begin <= floats.end && floats.end <= floats_, "range");
+  range_ = floats;
   CutIntoPieces();
-  for (size_t i = 0; i < state_names_.size(); ++i) states_.emplace_back(ctx, floats_ * 4);
+  for (size_t i = 0; i < state_names_.size(); ++i) states_.emplace_back(ctx, range_.size() * 4);
   Prepare(settings_, 1, learning_rate(), 1.0);  // sizes the factors, so that no update allocates
   return Status::Ok();
 }
 
 Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                              double grad_scale) {
-  LOCKSTEP_CHECK(floats_ >= 0, "Update before Bind");
-  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(parameters.values.size()), floats_);
-  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(parameters.gradients.size()), floats_);
+  LOCKSTEP_CHECK(bound(), "Update before Bind");
   LOCKSTEP_CHECK(std::isfinite(grad_scale), "grad_scale");
+  if (static_cast<int64_t>(parameters.values.size()) != floats_ ||
+      static_cast<int64_t>(parameters.gradients.size()) != floats_) {
+    return Status::Invalid(kind() + " was bound to a network of other parameters");
+  }
   if (!IsNonNegative(learning_rate)) {
     return Status::Invalid(kind() + ": the learning rate must be 0 or more, not " +
                            std::to_string(learning_rate));
@@ -143,14 +154,15 @@ Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, doubl
   }
   const auto touched = static_cast<int64_t>(3 + 2 * states_.size());
   std::atomic<bool> finite{true};
-  ForFlatBlocks(ctx, floats_, touched, [&](int64_t block, int64_t, int64_t) {
+  ForFlatBlocks(ctx, range_.size(), touched, [&](int64_t block, int64_t, int64_t) {
     const auto first = first_piece_[static_cast<size_t>(block)];
     const auto last = first_piece_[static_cast<size_t>(block) + 1];
     for (size_t i = first; i < last; ++i) {
       const Piece& piece = pieces_[i];
-      Range range{.gradients = parameters.gradients.data() + piece.begin,
+      const int64_t begin = range_.begin + piece.begin;
+      Range range{.gradients = parameters.gradients.data() + begin,
                   .size = piece.end - piece.begin,
-                  .values = parameters.values.data() + piece.begin,
+                  .values = parameters.values.data() + begin,
                   .states = {}};
       for (size_t s = 0; s < states_.size(); ++s) range.states[s] = states[s] + piece.begin;
       if (!UpdateRange(piece.setting, range)) finite.store(false, std::memory_order_relaxed);
@@ -162,12 +174,17 @@ Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, doubl
   return status;
 }
 
+// Of a parameter that lies in the range in part: that part, flat.
 std::vector<OptimizerState> FlatOptimizer::states() const {
   std::vector<OptimizerState> states;
   for (const ParameterInfo& info : infos_) {
+    const int64_t begin = std::max(info.offset, range_.begin);
+    const int64_t end = std::min(info.offset + info.shape.size(), range_.end);
+    if (info.frozen || begin >= end) continue;
+    const Shape shape = end - begin == info.shape.size() ? info.shape : Shape{end - begin};
     for (size_t s = 0; s < states_.size(); ++s) {
-      float* data = reinterpret_cast<float*>(states_[s].data()) + info.offset;
-      states.push_back({info.name, state_names_[s], Tensor(data, info.shape)});
+      float* data = reinterpret_cast<float*>(states_[s].data()) + begin - range_.begin;
+      states.push_back({info.name, state_names_[s], Tensor(data, shape)});
     }
   }
   return states;

@@ -12,15 +12,17 @@
 #include "engine/base/status.h"
 #include "engine/optim/optimizer.h"
 #include "engine/parallel/context.h"
+#include "engine/plan/page_memory.h"
 #include "engine/plan/parameters.h"
-#include "engine/plan/workspace.h"
 
 namespace lockstep {
 
 // Thread-compatible. A derived class says which states it keeps and how a range is updated.
 class FlatOptimizer : public Optimizer {
  public:
-  Status Bind(Context& ctx, const ParameterSet& parameters) final;
+  using Optimizer::Bind;
+  Status Bind(Context& ctx, const ParameterSet& parameters, IndexRange floats) final;
+  bool bound() const final { return floats_ >= 0; }
   Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                 double grad_scale = 1.0) final;
 
@@ -66,7 +68,7 @@ class FlatOptimizer : public Optimizer {
   virtual bool UpdateRange(size_t setting, const Range& range) const = 0;
 
  private:
-  // A run of floats, padding included, of one setting.
+  // A run of floats, padding included, of one setting; counted from the beginning of the range.
   struct Piece {
     int64_t begin = 0;
     int64_t end = 0;
@@ -83,8 +85,9 @@ class FlatOptimizer : public Optimizer {
   std::vector<Setting> settings_;
   std::vector<Piece> pieces_;        // in order, none across the bounds of a block
   std::vector<size_t> first_piece_;  // of each block (flat_blocks.h); blocks + 1 entries
-  std::vector<PageMemory> states_;   // by state_names_; laid out like the values
+  std::vector<PageMemory> states_;   // by state_names_; laid out like the range of the values
   int64_t floats_ = -1;              // of the flat arrays; negative before Bind
+  IndexRange range_;                 // of them, that is updated
   int64_t step_count_ = 0;
 };
 

@@ -10,6 +10,7 @@
 
 #include "engine/base/status.h"
 #include "engine/parallel/context.h"
+#include "engine/parallel/shards.h"
 #include "engine/plan/parameters.h"
 #include "engine/tensor/tensor.h"
 
@@ -39,14 +40,19 @@ class Optimizer {
 
   virtual std::string kind() const = 0;  // "AdamW", as PyTorch names it
 
-  // Makes the states for these parameters; called once, before the first Update. Options that make
-  // no sense, and groups that match no parameter, are errors.
-  virtual Status Bind(Context& ctx, const ParameterSet& parameters) = 0;
+  // Makes the states for a range of the flat arrays of these parameters (all of them by default),
+  // and holds to that range from then on: several processes can each update a part. Once, before
+  // the first Update. Options that make no sense, and groups that match no parameter, are errors.
+  virtual Status Bind(Context& ctx, const ParameterSet& parameters, IndexRange floats) = 0;
+  Status Bind(Context& ctx, const ParameterSet& parameters) {
+    return Bind(ctx, parameters, {0, static_cast<int64_t>(parameters.values.size())});
+  }
+  virtual bool bound() const = 0;
 
   // One update at `learning_rate`, with gradients times `grad_scale` (what clipping asks for);
-  // counts steps from one. Allocates nothing. A gradient that is not finite is an error that names
-  // its parameter; it is found on the way, so that parameter is lost, and others may have been
-  // updated.
+  // counts steps from one. Frozen parameters stay. Allocates nothing. Errors: parameters of another
+  // layout than those it was bound to; a gradient that is not finite, which is found on the way, so
+  // that its parameter is lost, and others may have been updated: who cannot have that looks first.
   virtual Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                         double grad_scale = 1.0) = 0;
 

@@ -4,9 +4,9 @@
 #define LOCKSTEP_ENGINE_PLAN_ONNX_GRAPH_H_
 
 #include <cstdint>
-#include <initializer_list>
 #include <map>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -40,12 +40,8 @@ class OnnxGraph {
   };
   using Attributes = std::vector<Attribute>;
 
-  struct Options {
-    bool fold_norms = false;  // a batch norm becomes part of the product in front of it
-  };
-
   // A graph of one input.
-  OnnxGraph(Value input, Options options) : options_(options), input_(std::move(input)) {}
+  explicit OnnxGraph(Value input) : input_(std::move(input)) {}
 
   // While it lives, names begin with `name` as well: what a layer that holds others opens for each.
   class Scope {
@@ -60,7 +56,6 @@ class OnnxGraph {
     size_t outer_;
   };
 
-  bool fold_norms() const { return options_.fold_norms; }
   const std::string& path() const { return path_; }  // "3.body"
 
   // One operation; without a shape its result has that of the first input.
@@ -87,7 +82,6 @@ class OnnxGraph {
   // path.NAME, path.NAME_2, ...
   std::string NewName(const std::string& name);
 
-  Options options_;
   Value input_, output_;
   std::string path_;
   std::map<std::string, int> names_;  // how often each was asked for

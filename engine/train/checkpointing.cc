@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -17,7 +18,6 @@ namespace lockstep {
 namespace {
 
 constexpr std::string_view kMean = "data.mean", kSd = "data.sd";
-constexpr std::string_view kCounter = "num_batches_tracked";
 // Keys of the metadata.
 constexpr char kOptimizerKind[] = "optimizer.kind", kOptimizerSteps[] = "optimizer.steps";
 constexpr char kAverageUpdates[] = "average.updates";
@@ -75,50 +75,37 @@ Status CheckOptimizer(const Metadata& meta, const Optimizer& optimizer) {
                          optimizer.kind());
 }
 
-// PyTorch counts the batches of a batch norm in an i64, and wants it so, where the engine has a
-// float. `counts` becomes the memory of those. An averaged count that is no whole number stays.
-std::vector<StoredTensor> ToStore(const std::vector<NamedTensor>& tensors,
-                                  std::vector<int64_t>& counts) {
-  std::vector<StoredTensor> stored(tensors.begin(), tensors.end());
-  counts.reserve(tensors.size());  // so that they stay where they are
-  for (StoredTensor& tensor : stored) {
-    if (!tensor.name.ends_with(kCounter)) continue;
-    const float count = *tensor.view().f32();
-    if (!(count >= 0.0f && count < 9e15f && count == std::floor(count))) continue;
-    counts.push_back(static_cast<int64_t>(count));
-    tensor = {tensor.name, StoredType::kI64, tensor.shape,
-              std::as_bytes(std::span(&counts.back(), 1))};
-  }
-  return stored;
-}
-
 const StoredTensor* Find(std::span<const StoredTensor> tensors, std::string_view name) {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
                                   [&](const StoredTensor& tensor) { return tensor.name == name; });
   return found == tensors.end() ? nullptr : &*found;
 }
 
-// As RestoreTensors, with counters of any type.
-Status RestoreAnyCounter(std::span<const StoredTensor> from, std::vector<NamedTensor> into) {
+// As RestoreTensors, but counts may have been stored as another type: version 1 had them as F32
+// where they were averages.
+Status RestoreAnyCount(std::span<const StoredTensor> from, std::vector<NamedTensor> into) {
   struct Converted {
     Tensor into;
-    float value;
+    int64_t count;
   };
   std::vector<Converted> converted;
   for (size_t i = 0; i < into.size();) {
     const StoredTensor* stored =
-        into[i].name.ends_with(kCounter) ? Find(from, into[i].name) : nullptr;
-    if (stored == nullptr || stored->type == StoredType::kF32 || stored->shape.size() != 1) {
+        into[i].tensor.dtype() == DType::kI64 ? Find(from, into[i].name) : nullptr;
+    if (stored == nullptr || stored->type == StoredType::kI64 || stored->shape.size() != 1 ||
+        into[i].tensor.size() != 1) {
       ++i;
       continue;
     }
-    float value = 0.0f;
+    double value = 0.0;
     LOCKSTEP_TRY(ConvertInto(*stored, Tensor(&value, Shape{})));
-    converted.push_back({into[i].tensor, value});
+    if (!(value >= 0.0 && value < 9e15))
+      return Status::Corrupt("tensor " + Quoted(stored->name) + " is no count");
+    converted.push_back({into[i].tensor, static_cast<int64_t>(std::llround(value))});
     into.erase(into.begin() + static_cast<std::ptrdiff_t>(i));
   }
   LOCKSTEP_TRY(RestoreTensors(from, into));
-  for (const Converted& counter : converted) *counter.into.f32() = counter.value;
+  for (const Converted& counter : converted) *counter.into.as<int64_t>() = counter.count;
   return Status::Ok();
 }
 
@@ -126,21 +113,17 @@ uint64_t HashOf(const std::vector<NamedTensor>& tensors) {
   return HashTensors(std::vector<NamedConstTensor>(tensors.begin(), tensors.end()));
 }
 
-Status CheckConventions(const TrainingState& state, const Network& network) {
-  const auto text = [](const BatchNormConvention& norm) {
-    return norm.convention + " with momentum " + TextOf(norm.momentum) + " and eps " +
-           TextOf(norm.eps);
-  };
-  for (const auto& [layer, wanted] : ConventionsOf(network)) {
-    const auto found = state.batch_norms.find(layer);
-    if (found == state.batch_norms.end()) {
-      return Status::Invalid("it does not say how batch norm " + layer +
-                             " keeps its statistics; was it saved from another model?");
+Status CheckTraits(const TrainingState& state, const Network& network) {
+  for (const auto& [layer, wanted] : network.layer_traits()) {
+    const auto found = state.layer_traits.find(layer);
+    if (found == state.layer_traits.end()) {
+      return Status::Invalid("it does not say how " + layer +
+                             " computes; was it saved from another model?");
     }
-    if (!(found->second == wanted)) {
-      return Status::Invalid("batch norm " + layer + " was trained as " + text(found->second) +
-                             ", the network has it as " + text(wanted) +
-                             "; bind it with the convention it was trained with");
+    if (found->second != wanted) {
+      return Status::Invalid(layer + " was trained as " + Quoted(found->second) +
+                             ", the network has it as " + Quoted(wanted) +
+                             "; bind it as it was trained");
     }
   }
   return Status::Ok();
@@ -159,60 +142,67 @@ Result<std::vector<float>> FloatsOf(const StoredTensor& stored) {
 
 std::vector<NamedTensor> ModelTensors(const Network& network) {
   std::vector<NamedTensor> tensors;
-  const ParameterSet parameters = network.parameters();
+  const ParameterStore& store = network.store();
+  const ParameterSet parameters = store.ParametersToWrite();
   for (size_t i = 0; i < parameters.infos.size(); ++i)
     tensors.push_back({parameters.infos[i].name, parameters.value(i)});
-  for (size_t i = 0; i < network.states().size(); ++i)
-    tensors.push_back({network.states()[i].name, network.state(i)});
+  for (size_t i = 0; i < store.states().size(); ++i)
+    tensors.push_back({store.states()[i].name, store.StateToWrite(i)});
   return tensors;
 }
 
 uint64_t ModelHash(const Network& network) { return HashOf(ModelTensors(network)); }
 
-std::map<std::string, BatchNormConvention> ConventionsOf(const Network& network) {
-  std::map<std::string, BatchNormConvention> conventions;
-  for (const NormRecord& norm : network.plan().norms())
-    conventions[norm.layer] = {norm.convention, norm.momentum, norm.eps};
-  return conventions;
-}
-
 ModelCopy::ModelCopy(const Network& network) : tensors_(ModelTensors(network)) {
-  size_t floats = 0;
-  for (const NamedTensor& named : tensors_) floats += named.tensor.span<float>().size();
-  values_.resize(floats);
-  float* next = values_.data();
+  size_t bytes = 0;
+  for (const NamedTensor& named : tensors_) bytes += (named.tensor.bytes() + 7) / 8 * 8;
+  bytes_.resize(bytes);
+  std::byte* next = bytes_.data();
   for (NamedTensor& named : tensors_) {
-    named.tensor = Tensor(next, named.tensor.shape());
-    next += named.tensor.size();
+    named.tensor = Tensor(next, named.tensor.dtype(), named.tensor.shape());
+    next += (named.tensor.bytes() + 7) / 8 * 8;
   }
 }
+
+namespace {
+
+// copy(of the copy, of the network) for each tensor.
+template <class Copy>
+void ForEachPair(const std::vector<NamedTensor>& tensors, const ParameterStore& store,
+                 const Copy& copy) {
+  const ParameterSet parameters = store.ParametersToWrite();
+  const size_t count = parameters.infos.size();
+  LOCKSTEP_CHECK_EQ(tensors.size(), count + store.states().size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const bool is_state = i >= count;
+    const std::string& name = is_state ? store.states()[i - count].name : parameters.infos[i].name;
+    const Tensor live = is_state ? store.StateToWrite(i - count) : parameters.value(i);
+    LOCKSTEP_CHECK(tensors[i].name == name && tensors[i].tensor.shape() == live.shape() &&
+                       tensors[i].tensor.dtype() == live.dtype(),
+                   "a copy of another network: " + name);
+    copy(tensors[i].tensor, live);
+  }
+}
+
+}  // namespace
 
 void ModelCopy::TakeFrom(const Network& network) {
-  const ParameterSet parameters = network.parameters();
-  const size_t count = parameters.infos.size();
-  LOCKSTEP_CHECK_EQ(tensors_.size(), count + network.states().size());
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const Tensor from = i < count ? parameters.value(i) : network.state(i - count);
-    std::copy_n(from.f32(), from.size(), tensors_[i].tensor.f32());
-  }
+  ForEachPair(tensors_, network.store(), [](const Tensor& copy, const Tensor& live) {
+    std::memcpy(copy.data(), live.data(), live.bytes());
+  });
 }
 
 void ModelCopy::ApplyTo(Network& network) const {
-  const ParameterSet parameters = network.parameters();
-  const size_t count = parameters.infos.size();
-  LOCKSTEP_CHECK_EQ(tensors_.size(), count + network.states().size());
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const Tensor into = i < count ? parameters.value(i) : network.state(i - count);
-    std::copy_n(tensors_[i].tensor.f32(), into.size(), into.f32());
-  }
-  network.ParametersChanged();
+  ForEachPair(tensors_, network.store(), [](const Tensor& copy, const Tensor& live) {
+    std::memcpy(live.data(), copy.data(), live.bytes());
+  });
+  network.store().Changed();
 }
 
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
                        const Metadata& more) {
   const std::vector<NamedTensor> tensors = TensorsOf(parts);
-  std::vector<int64_t> counts;
-  std::vector<StoredTensor> all = ToStore(tensors, counts);
+  std::vector<StoredTensor> all(tensors.begin(), tensors.end());
   if (parts.standardizer != nullptr) {
     const Shape shape{parts.standardizer->channels()};
     for (const auto& [name, values] : {std::pair(kMean, &parts.standardizer->mean()),
@@ -220,7 +210,7 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
       all.emplace_back(NamedConstTensor(std::string(name), ConstTensor(values->data(), shape)));
     }
   }
-  if (parts.network != nullptr) state.batch_norms = ConventionsOf(*parts.network);
+  if (parts.network != nullptr) state.layer_traits = parts.network->layer_traits();
   Metadata meta = MetadataOf(state);
   if (parts.network != nullptr)
     meta[kParameterHash] = HexOf(HashOf(WeightsOf(*parts.network, parts.weights)));
@@ -237,17 +227,23 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
 
 Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts) {
   LOCKSTEP_TRY_ASSIGN(TrainingState state, TrainingStateFrom(checkpoint.meta));
-  if (parts.network != nullptr) LOCKSTEP_TRY(CheckConventions(state, *parts.network));
+  if (parts.network != nullptr) LOCKSTEP_TRY(CheckTraits(state, *parts.network));
   int64_t optimizer_steps = 0, average_updates = 0;
   if (parts.optimizer != nullptr) {
     LOCKSTEP_TRY(CheckOptimizer(checkpoint.meta, *parts.optimizer));
+    if (!parts.optimizer->bound()) {
+      if (parts.network == nullptr)
+        return Status::Invalid("an optimizer that is not bound to a network has no states to read");
+      LOCKSTEP_TRY(parts.optimizer->Bind(parts.network->context(),
+                                         parts.network->store().ParametersToWrite()));
+    }
     LOCKSTEP_TRY_ASSIGN(optimizer_steps, CountIn(checkpoint.meta, kOptimizerSteps));
   }
   if (parts.ema != nullptr) {
     LOCKSTEP_TRY_ASSIGN(average_updates, CountIn(checkpoint.meta, kAverageUpdates));
   }
-  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint.tensors, TensorsOf(parts)));
-  if (parts.network != nullptr) parts.network->ParametersChanged();
+  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, TensorsOf(parts)));
+  if (parts.network != nullptr) parts.network->store().Changed();
   if (parts.optimizer != nullptr) parts.optimizer->set_step_count(optimizer_steps);
   if (parts.ema != nullptr) parts.ema->set_update_count(average_updates);
   return state;
@@ -267,8 +263,8 @@ Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoin
 }
 
 Status ExportWeights(const std::string& path, const Network& network) {
-  std::vector<int64_t> counts;
-  return WriteSafetensors(path, ToStore(ModelTensors(network), counts),
+  const std::vector<NamedTensor> tensors = ModelTensors(network);
+  return WriteSafetensors(path, std::vector<StoredTensor>(tensors.begin(), tensors.end()),
                           {{std::string(kFormatKey), "pt"}});
 }
 
@@ -286,8 +282,8 @@ Status ImportWeights(const std::string& path, Network& network) {
                              "; its nearest is " + Quoted(NearestName(stored.name, names)));
     }
   }
-  LOCKSTEP_TRY(RestoreAnyCounter(file.tensors, tensors).At(path));
-  network.ParametersChanged();
+  LOCKSTEP_TRY(RestoreAnyCount(file.tensors, tensors).At(path));
+  network.store().Changed();
   return Status::Ok();
 }
 
@@ -300,7 +296,7 @@ Status SaveModel(const std::string& path, Network& network, const TrainingState&
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {
   LoadedModel model;
   LOCKSTEP_TRY_ASSIGN(model.state, TrainingStateFrom(checkpoint.meta));
-  LOCKSTEP_TRY(CheckConventions(model.state, network));
+  LOCKSTEP_TRY(CheckTraits(model.state, network));
   LOCKSTEP_TRY_ASSIGN(model.standardizer, ReadStandardizer(checkpoint));
   std::string_view prefix;
   const bool has_best =
@@ -314,8 +310,8 @@ Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {
   }
   std::vector<NamedTensor> tensors;
   AddPrefixed(prefix, ModelTensors(network), tensors);
-  LOCKSTEP_TRY(RestoreAnyCounter(checkpoint.tensors, std::move(tensors)));
-  network.ParametersChanged();
+  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, std::move(tensors)));
+  network.store().Changed();
   return model;
 }
 

@@ -10,8 +10,8 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 #define LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 
+#include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -30,15 +30,13 @@ namespace lockstep {
 
 inline constexpr std::string_view kBestPrefix = "best.";
 
-// Views of all parameters, then of all states. For a checkpoint, RestoreTensors, or a hash.
+// Views of all parameters, then of all states. For a checkpoint, RestoreTensors, or a hash. Who
+// writes through them calls network.store().Changed().
 std::vector<NamedTensor> ModelTensors(const Network& network);
 
 // Of the names, shapes and bytes of all parameters and states: equal for runs that ended in the
 // same bits. HexOf() prints it.
 uint64_t ModelHash(const Network& network);
-
-// How the network's batch norms keep their statistics, by layer.
-std::map<std::string, BatchNormConvention> ConventionsOf(const Network& network);
 
 // A copy of all parameters and states, in memory.
 class ModelCopy {
@@ -48,14 +46,14 @@ class ModelCopy {
   ModelCopy(ModelCopy&&) = default;            // tensors() stay where they are
   ModelCopy& operator=(ModelCopy&&) = default;
 
-  // Neither allocates. ApplyTo tells the network that its parameters changed.
+  // Neither allocates. REQUIRES: a network of the same parameters and states, by name and shape.
   void TakeFrom(const Network& network);
   void ApplyTo(Network& network) const;
   // Views, named as in ModelTensors().
   const std::vector<NamedTensor>& tensors() const { return tensors_; }
 
  private:
-  std::vector<float> values_;
+  std::vector<std::byte> bytes_;
   std::vector<NamedTensor> tensors_;
 };
 
@@ -70,13 +68,14 @@ struct CheckpointParts {
   const ModelCopy* weights = nullptr;          // written only: instead of those the network holds
 };
 
-// `state.batch_norms` is filled in from the network; the optimizer's kind and step count and the
+// `state.layer_traits` is filled in from the network; the optimizer's kind and step count and the
 // average's number of updates go into the metadata by themselves, `more` as well.
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
                        const Metadata& more = {});
 // Everything that parts ask for is copied from the file, or nothing is: the error names the first
-// tensor that is missing or differs. A batch norm with another convention than the network's, or
-// another kind of optimizer, is an error that names both.
+// tensor that is missing or differs. A layer that computes otherwise than the network's (a batch
+// norm of another convention), or another kind of optimizer, is an error that names both. An
+// optimizer that is not bound yet is bound to the network first.
 Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts);
 
 // Empty where the file has none.

@@ -20,8 +20,8 @@ class LayerModel final : public Model {
 
   Status Build(Graph& graph) const override {
     const Shape shape = options_.input.WithBatch(graph.batch());
-    LOCKSTEP_TRY_ASSIGN(
-        const Value x, graph.AddInput("x", shape, options_.input_dtype, options_.input_gradient));
+    LOCKSTEP_TRY_ASSIGN(const Value x,
+                        graph.AddInput("x", shape, options_.input_dtype, options_.input_gradient));
     LOCKSTEP_TRY_ASSIGN(const Value y, Apply(graph, "", layers_, x));
     LOCKSTEP_TRY(graph.AddOutput("y", y));
     return loss_ == nullptr ? Status::Ok() : AddLoss(graph, "target", *loss_, y);
@@ -163,9 +163,8 @@ Status Network::BuildPrograms() {
   LOCKSTEP_TRY_ASSIGN(Graph graph, Build(plan));
   LOCKSTEP_TRY_ASSIGN(evaluation_program_, Program::Make(std::move(graph), program));
   for (const std::string& pattern : options_.frozen) {
-    const bool found =
-        std::any_of(store_->infos().begin(), store_->infos().end(),
-                    [&](const ParameterInfo& info) { return info.frozen; });
+    const bool found = std::any_of(store_->infos().begin(), store_->infos().end(),
+                                   [&](const ParameterInfo& info) { return info.frozen; });
     if (!found) return Status::Invalid("no parameter matches '" + pattern + "', to be frozen");
   }
 
@@ -193,7 +192,8 @@ Status Network::BuildPrograms() {
 
 Result<std::unique_ptr<Program>> Network::BuildForExport(Fusion fusion, PageMemory& memory) const {
   // One sample, and the weights as they are.
-  LOCKSTEP_TRY_ASSIGN(Graph graph, Build({.training = false, .keeps_training = true, .samples = 1}));
+  LOCKSTEP_TRY_ASSIGN(Graph graph,
+                      Build({.training = false, .keeps_training = true, .samples = 1}));
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program,
                       Program::Make(std::move(graph), {.fusion = fusion}));
   memory = PageMemory(*ctx_, program->step_bytes() + program->kept_bytes());
@@ -216,17 +216,16 @@ Status Network::Check(const Program& program, std::span<const ConstTensor> input
     const TensorSpec& spec = graph.spec(input.value);
     const Shape& shape = inputs[i].shape();
     const bool fits = inputs[i].dtype() == spec.dtype && shape.rank() == spec.shape.rank() &&
-                      shape.batch() <= most &&
-                      shape.WithBatch(spec.shape.batch()) == spec.shape;
+                      shape.batch() <= most && shape.WithBatch(spec.shape.batch()) == spec.shape;
     if (!fits) {
-      return Status::Invalid(
-          input.name + " is " + NameOf(inputs[i].dtype()) + " of shape " + shape.ToString() +
-          ", the network was bound for " + NameOf(spec.dtype) + " of shape " +
-          spec.shape.WithBatch(most).ToString() + " or fewer samples");
+      return Status::Invalid(input.name + " is " + NameOf(inputs[i].dtype()) + " of shape " +
+                             shape.ToString() + ", the network was bound for " +
+                             NameOf(spec.dtype) + " of shape " +
+                             spec.shape.WithBatch(most).ToString() + " or fewer samples");
     }
     if (shape.batch() != inputs[0].shape().batch()) {
-      return Status::Invalid(input.name + " has " + std::to_string(shape.batch()) +
-                             " samples, " + graph.inputs()[0].name + " has " +
+      return Status::Invalid(input.name + " has " + std::to_string(shape.batch()) + " samples, " +
+                             graph.inputs()[0].name + " has " +
                              std::to_string(inputs[0].shape().batch()));
     }
     if (inputs[i].data() == nullptr && shape.size() > 0)
@@ -340,10 +339,9 @@ Result<double> Network::TrainStep(std::span<const ConstTensor> inputs, Optimizer
   }
   const int64_t samples =
       inputs.empty() || inputs[0].shape().rank() == 0 ? 0 : inputs[0].shape().batch();
-  LOCKSTEP_TRY_ASSIGN(
-      const TrainingStepReport report,
-      step_->Run({.inputs = inputs, .samples = samples, .global_samples = samples}, steps_,
-                 optimizer, optimizer.learning_rate()));
+  LOCKSTEP_TRY_ASSIGN(const TrainingStepReport report,
+                      step_->Run({.inputs = inputs, .samples = samples, .global_samples = samples},
+                                 steps_, optimizer, optimizer.learning_rate()));
   ++steps_;
   if (report.skipped) return std::numeric_limits<double>::quiet_NaN();
   return report.loss.sum / report.loss.weight;
@@ -418,14 +416,12 @@ Result<LossSum> Network::Evaluate(ConstTensor x, ConstTensor target, StepObserve
   return Evaluate(std::array{x, target}, observer);
 }
 
-Result<LossSum> Network::EvaluateInTrainingMode(ConstTensor x, ConstTensor target,
-                                                uint64_t index) {
+Result<LossSum> Network::EvaluateInTrainingMode(ConstTensor x, ConstTensor target, uint64_t index) {
   LOCKSTEP_CHECK(options_.training, "this network was bound for prediction only");
   Program& program = *training_program_;
   const std::array inputs{x, target};
   LOCKSTEP_TRY(Check(program, inputs, /*targets=*/true, batch()));
-  const BatchCut cut =
-      BatchCut::Whole(x.shape().batch(), program.graph().options().shards);
+  const BatchCut cut = BatchCut::Whole(x.shape().batch(), program.graph().options().shards);
   LOCKSTEP_TRY(program.Admit(cut).status());
   ScopedFlushDenormals flush;
   Start(program, cut, inputs);

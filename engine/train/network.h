@@ -112,8 +112,7 @@ class Network {
   // (or as options.divisor says), added where asked. Statistics of batch norms move.
   Result<StepResult> Gradients(std::span<const ConstTensor> inputs,
                                const StepOptions& options = {});
-  Result<StepResult> Gradients(ConstTensor x, ConstTensor target,
-                               const StepOptions& options = {});
+  Result<StepResult> Gradients(ConstTensor x, ConstTensor target, const StepOptions& options = {});
 
   // Evaluation mode. Predict writes each output y (samples, ...), given all inputs that are no
   // targets; Evaluate returns the loss.
@@ -136,6 +135,7 @@ class Network {
   const Shape& input_shape() const { return input_; }  // of x at the largest batch
   const Shape& output_shape() const { return output_; }
   int64_t batch() const { return options_.input.batch(); }
+  size_t feature_inputs() const { return feature_inputs_.size(); }  // that are no targets
   bool trains() const { return options_.training; }
   int shards() const { return options_.shards; }
   Communicator* communicator() const { return options_.communicator; }

@@ -1,19 +1,18 @@
-// Gradients are taken of the loss summed over the global batch and divided by its number of
-// samples, which every rank and every micro-batch knows beforehand; the optimizer multiplies them
-// by samples / weight. So the mean is right for any weights and any cut of the batch, sums over
-// ranks are sums of the same terms as within one rank, and where each sample weighs 1 the factor is
-// exactly 1.
 #include "engine/train/trainer.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/integers.h"
+#include "engine/data/objective.h"
 #include "engine/io/text.h"
 #include "engine/parallel/shards.h"
 
@@ -28,8 +27,6 @@ double SecondsSince(Clock::time_point start) {
 
 double MeanOf(double sum, double weight) { return weight == 0.0 ? 0.0 : sum / weight; }
 
-int64_t CeilDivide(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
 Status Bad(const std::string& setting, const std::string& wanted, double value) {
   return Status::Invalid(setting + " must be " + wanted + ", not " + TextOf(value));
 }
@@ -41,7 +38,7 @@ Trainer::Trainer(Network& network, Optimizer& optimizer, Loader& loader, Trainer
       optimizer_(optimizer),
       loader_(loader),
       options_(std::move(options)),
-      communicator_(options_.communicator == nullptr ? alone_ : *options_.communicator) {}
+      communicator_(network.communicator() == nullptr ? alone_ : *network.communicator()) {}
 
 Result<std::unique_ptr<Trainer>> Trainer::Make(Network& network, Optimizer& optimizer,
                                                Loader& loader, TrainerOptions options) {
@@ -80,22 +77,14 @@ Status Trainer::CheckOptions() const {
 
 Status Trainer::CheckMonitor() const {
   LOCKSTEP_CHECK(options_.validation.dataset != nullptr, "validation indices without a dataset");
-  const Task task = options_.validation.dataset->info().task;
-  const Metric metric = options_.monitor;
-  const bool fits =
-      metric == Metric::kLoss || (metric == Metric::kAccuracy && task != Task::kRegression) ||
-      (metric == Metric::kAuc && task == Task::kBinary) ||
-      ((metric == Metric::kMae || metric == Metric::kR2) && task == Task::kRegression);
-  if (fits) return Status::Ok();
-  return Status::Invalid(std::string("there is no ") + NameOf(metric) +
-                         " of this task to monitor; choose " +
-                         (task == Task::kBinary    ? "loss, accuracy or auc"
-                          : task == Task::kClasses ? "loss or accuracy"
-                                                   : "loss, mae or r2"));
+  const Objective& objective = ObjectiveOf(options_.validation.dataset->info().task);
+  if (HasMetric(objective, NameOf(options_.monitor))) return Status::Ok();
+  return Status::Invalid(std::string("there is no ") + NameOf(options_.monitor) +
+                         " of this task to monitor; choose " + MetricsText(objective));
 }
 
 Status Trainer::CheckBatch() const {
-  const int64_t part = CeilDivide(loader_.largest_count(), options_.micro_batches);
+  const int64_t part = CeilDiv(loader_.largest_count(), options_.micro_batches);
   const int64_t bound = network_.input_shape().batch();
   if (part <= bound) return Status::Ok();
   return Status::Invalid("batches of " + std::to_string(loader_.largest_count()) + " samples in " +
@@ -110,11 +99,15 @@ Status Trainer::Bind() {
                  : options_.max_steps == 0 ? all_epochs
                                            : std::min(all_epochs, options_.max_steps);
   LOCKSTEP_TRY(CheckSchedule(options_.schedule, total_steps_));
-  LOCKSTEP_TRY(optimizer_.Bind(network_.context(), network_.parameters()));
-  if (options_.clip_norm > 0.0) gradient_norm_.emplace(network_.parameters());
+  if (!optimizer_.bound()) {
+    LOCKSTEP_TRY(optimizer_.Bind(network_.context(), network_.store().ParametersToWrite()));
+  }
+  LOCKSTEP_TRY_ASSIGN(training_step_,
+                      TrainingStep::Make(network_, {.clip_norm = options_.clip_norm,
+                                                    .parts = options_.micro_batches}));
   if (options_.ema) {
     ema_.emplace(*options_.ema);
-    LOCKSTEP_TRY(ema_->Bind(network_.context(), network_.workspace()));
+    LOCKSTEP_TRY(ema_->Bind(network_.context(), network_.store()));
   }
   if (!options_.validation.empty()) {
     LOCKSTEP_TRY_ASSIGN(validation_, Evaluator::Make(network_, options_.validation,
@@ -122,7 +115,6 @@ Status Trainer::Bind() {
                                                       .communicator = &communicator_}));
     if (options_.keep_best) best_ = ModelCopy(network_);
   }
-  records_.resize(static_cast<size_t>(communicator_.size()));
   return Status::Ok();
 }
 
@@ -157,7 +149,7 @@ Result<TrainingSummary> Trainer::Run() {
     epoch_seconds_ += SecondsSince(step_start);
     timed_samples_ += report_.samples;
     report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);
-    if (options_.observer != nullptr) Heed(options_.observer->OnStep(report_));
+    if (options_.observer != nullptr) TakeWish(options_.observer->OnStep(report_));
   }
   summary.steps = step();
   summary.epochs = loader_.place().epoch;
@@ -179,7 +171,7 @@ bool Trainer::PatienceIsOut() const {
 }
 
 // With several ranks, all stop after the step in which they learn of the wish.
-void Trainer::Heed(Wish wish) {
+void Trainer::TakeWish(Wish wish) {
   wants_stop_ = wants_stop_ || wish == Wish::kStop;
   if (communicator_.size() == 1) all_stop_ = wants_stop_;
 }
@@ -194,90 +186,25 @@ Status Trainer::TrainBatch(const Batch& batch) {
              .batches = loader_.batches_per_epoch(),
              .samples = batch.global_count,
              .learning_rate = LearningRate(step())};
-  Status status;
-  const RankRecord mine = Gradients(batch, status);
-  Result<RankRecord> all = Exchange(mine, status);
-  if (!all.ok()) return all.status().At(where());
-  report_.skipped = all->parts == 0;
+  const std::array inputs{batch.x, batch.target};
+  const Result<TrainingStepReport> done = training_step_->Run(
+      {.inputs = inputs, .samples = batch.count, .global_samples = batch.global_count},
+      static_cast<uint64_t>(step()), optimizer_, report_.learning_rate, wants_stop_);
+  if (!done.ok()) return done.status().At(where() + ", step " + std::to_string(step()));
+  report_.skipped = done->skipped;
+  report_.gradient_norm = done->gradient_norm;
   if (!report_.skipped) {
-    if (const Status updated = Update(mine, *all, batch.global_count); !updated.ok())
-      return updated.At(where() + ", step " + std::to_string(step()));
     progress_.epoch_samples += batch.global_count;
+    if (ema_) ema_->Update(network_.context(), network_.store());
   }
-  all_stop_ = all_stop_ || all->wants_stop > 0;
+  all_stop_ = all_stop_ || done->any_wish;
   ++progress_.step;
   progress_.skipped += report_.skipped;
   progress_.epoch_skipped += report_.skipped;
-  progress_.epoch_loss_sum += all->loss_sum;
-  progress_.epoch_loss_weight += all->loss_weight;
-  report_.loss = MeanOf(all->loss_sum, all->loss_weight);
+  progress_.epoch_loss_sum += done->loss.sum;
+  progress_.epoch_loss_weight += done->loss.weight;
+  report_.loss = MeanOf(done->loss.sum, done->loss.weight);
   report_.epoch_loss = MeanOf(progress_.epoch_loss_sum, progress_.epoch_loss_weight);
-  return Status::Ok();
-}
-
-// This rank's samples, cut into parts that differ by at most one: no part is so small that batch
-// norm could not take its statistics while the others are large.
-Trainer::RankRecord Trainer::Gradients(const Batch& batch, Status& status) {
-  RankRecord record;
-  record.wants_stop = wants_stop_;
-  const int64_t largest_part = CeilDivide(loader_.largest_count(), options_.micro_batches);
-  const int64_t parts = CeilDivide(batch.count, largest_part);
-  for (int64_t part = 0; part < parts && status.ok(); ++part) {
-    const IndexRange samples = ShardRange(batch.count, parts, part);
-    const Result<StepResult> result =
-        network_.Gradients(batch.x.Samples(samples.begin, samples.end),
-                           batch.target.Samples(samples.begin, samples.end),
-                           {.index = static_cast<uint64_t>(step()),
-                            .first_sample = batch.first + samples.begin,
-                            .accumulate = record.parts > 0,
-                            .divisor = static_cast<double>(batch.global_count)});
-    if (!result.ok()) {
-      status = result.status();
-    } else if (!result.value().skipped) {
-      record.loss_sum += result.value().loss.sum;
-      record.loss_weight += result.value().loss.weight;
-      ++record.parts;
-    }
-  }
-  record.failed = !status.ok();
-  return record;
-}
-
-Result<Trainer::RankRecord> Trainer::Exchange(const RankRecord& mine, const Status& status) {
-  LOCKSTEP_TRY(communicator_.AllGather(std::as_bytes(std::span(&mine, 1)),
-                                       std::as_writable_bytes(std::span(records_))));
-  LOCKSTEP_TRY(status);
-  for (size_t rank = 0; rank < records_.size(); ++rank) {
-    if (records_[rank].failed != 0)
-      return Status::Invalid("rank " + std::to_string(rank) + " failed; it says why");
-  }
-  MergeTree(0, static_cast<int64_t>(records_.size()), [&](int64_t into, int64_t from) {
-    RankRecord& to = records_[static_cast<size_t>(into)];
-    const RankRecord& other = records_[static_cast<size_t>(from)];
-    to.loss_sum += other.loss_sum;
-    to.loss_weight += other.loss_weight;
-    to.parts += other.parts;
-    to.wants_stop += other.wants_stop;
-  });
-  return records_[0];
-}
-
-Status Trainer::Update(const RankRecord& mine, const RankRecord& all, int64_t samples) {
-  Context& ctx = network_.context();
-  const ParameterSet parameters = network_.parameters();
-  if (all.loss_weight == 0.0)
-    return Status::Invalid("no target of the batch counts, so there is no loss to reduce");
-  if (mine.parts == 0) std::fill(parameters.gradients.begin(), parameters.gradients.end(), 0.0f);
-  LOCKSTEP_TRY(communicator_.AllReduce(parameters.gradients));
-  double scale = static_cast<double>(samples) / all.loss_weight;
-  if (gradient_norm_) {
-    LOCKSTEP_TRY_ASSIGN(const double norm, gradient_norm_->Measure(ctx, parameters));
-    report_.gradient_norm = norm * scale;
-    scale *= ClipFactor(norm * scale, options_.clip_norm);
-  }
-  LOCKSTEP_TRY(optimizer_.Update(ctx, parameters, report_.learning_rate, scale));
-  network_.ParametersChanged();
-  if (ema_) ema_->Update(ctx, network_.workspace());
   return Status::Ok();
 }
 
@@ -305,8 +232,8 @@ Status Trainer::EndEpoch(int64_t epoch, bool complete) {
   progress_.ended_step = step();
   history_.push_back(report);
   if (options_.observer == nullptr) return Status::Ok();
-  if (evaluation) Heed(options_.observer->OnEvaluation(*evaluation));
-  Heed(options_.observer->OnEpoch(report));
+  if (evaluation) TakeWish(options_.observer->OnEvaluation(*evaluation));
+  TakeWish(options_.observer->OnEpoch(report));
   return Status::Ok();
 }
 
@@ -315,8 +242,7 @@ Result<EvaluationReport> Trainer::EvaluateEpoch(int64_t epoch) {
   EvaluationReport report{.step = step(), .epoch = epoch};
   {
     std::optional<Ema::Swap> averaged;
-    if (ema_) averaged.emplace(*ema_, network_.context(), network_.workspace());
-    network_.ParametersChanged();
+    if (ema_) averaged.emplace(*ema_, network_.context(), network_.store());
     LOCKSTEP_TRY_ASSIGN(report.result, validation_->Run());
     const std::optional<double> value = ValueOf(report.result, options_.monitor);
     if (!value) {
@@ -326,7 +252,6 @@ Result<EvaluationReport> Trainer::EvaluateEpoch(int64_t epoch) {
     }
     Judge(report, *value);
   }
-  network_.ParametersChanged();
   report.seconds = SecondsSince(start);
   return report;
 }
@@ -354,9 +279,9 @@ bool Trainer::TakeResult() {
     const std::vector<NamedTensor> live = ModelTensors(network_);
     for (size_t i = 0; i < live.size(); ++i) {
       const Tensor average = ema_->states()[i].tensor;
-      std::copy_n(average.f32(), average.size(), live[i].tensor.f32());
+      std::memcpy(live[i].tensor.data(), average.data(), average.bytes());
     }
-    network_.ParametersChanged();
+    network_.store().Changed();
   } else {
     return false;
   }

@@ -3,9 +3,8 @@
 //   auto trainer = Trainer::Make(net, optimizer, *loader, {.epochs = 20, .validation = {data,
 //   val}}); auto summary = (*trainer)->Run();
 //
-// One step is one global batch of the Loader:
-//   gradients (micro-batch by micro-batch) -> sum over ranks -> clip -> update -> average of
-//   weights
+// One step is one global batch of the Loader: a TrainingStep, then the average of the weights. The
+// ranks are those of the network's communicator.
 // Steps allocate nothing after the first, take no lock of ours and write no file; whoever wants
 // files writes them in a TrainingObserver.
 #ifndef LOCKSTEP_ENGINE_TRAIN_TRAINER_H_
@@ -22,7 +21,6 @@
 #include "engine/comm/communicator.h"
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
-#include "engine/optim/clip.h"
 #include "engine/optim/ema.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
@@ -30,6 +28,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/metrics.h"
 #include "engine/train/network.h"
+#include "engine/train/training_step.h"
 
 namespace lockstep {
 
@@ -102,9 +101,8 @@ struct TrainerOptions {
 
   Schedule schedule = ConstantSchedule{};  // over the run's steps
   double clip_norm = 0.0;                  // global norm of the gradients; 0: not clipped
-  // Each batch of the Loader goes through the network in this many parts, one after another; their
-  // gradients add up to the batch's. The network needs to be bound for one part only. Without batch
-  // norm (whose statistics are then those of a part) the result is the same up to rounding.
+  // Each batch of the Loader goes through the network in up to this many parts: see
+  // TrainingStepOptions::parts. The network needs to be bound for one part only.
   int64_t micro_batches = 1;
   std::optional<EmaOptions> ema{};  // evaluate, and end with, a moving average of the weights
 
@@ -116,7 +114,6 @@ struct TrainerOptions {
   std::optional<EarlyStopping> early_stopping{};
 
   TrainingObserver* observer = nullptr;  // borrowed
-  Communicator* communicator = nullptr;  // borrowed; null: this process alone
 
   // For checkpoints only. A run is resumed with the same seed.
   uint64_t seed = 0;
@@ -144,7 +141,7 @@ struct TrainingSummary {
 // One thread at a time; collective where there are several ranks.
 class Trainer {
  public:
-  // Binds the optimizer (which must not be bound) and books all memory. The loader's `rank` and
+  // Binds the optimizer (unless it is bound to this network) and books all memory. The loader's `rank` and
   // `ranks` are the communicator's. Errors: options that make no sense, data that do not fit the
   // network or the loss.
   static Result<std::unique_ptr<Trainer>> Make(Network& network, Optimizer& optimizer,
@@ -178,14 +175,6 @@ class Trainer {
   TrainingState state() const;
 
  private:
-  // What every rank tells the others about its part of a step.
-  struct RankRecord {
-    double loss_sum = 0.0;
-    double loss_weight = 0.0;
-    int64_t parts = 0;  // micro-batches that were not skipped
-    int64_t failed = 0;
-    int64_t wants_stop = 0;
-  };
   // How far the run has come, beside what TrainingState has; in checkpoints, so that a resumed run
   // reports the same.
   struct Progress {
@@ -211,13 +200,10 @@ class Trainer {
   double LearningRate(int64_t step) const;
   bool PatienceIsOut() const;
   Status TrainBatch(const Batch& batch);
-  RankRecord Gradients(const Batch& batch, Status& status);
-  Result<RankRecord> Exchange(const RankRecord& mine, const Status& status);
-  Status Update(const RankRecord& mine, const RankRecord& all, int64_t samples);
   Status EndEpoch(int64_t epoch, bool complete);
   Result<EvaluationReport> EvaluateEpoch(int64_t epoch);
   void Judge(EvaluationReport& report, double value);
-  void Heed(Wish wish);
+  void TakeWish(Wish wish);
   CheckpointParts Parts(bool with_best);
   Metadata Extra() const;
   Status ReadExtra(const Metadata& meta, const TrainingState& state, Progress& progress) const;
@@ -229,10 +215,9 @@ class Trainer {
   SingleProcess alone_;
   Communicator& communicator_;
   std::unique_ptr<Evaluator> validation_;
-  std::optional<GradientNorm> gradient_norm_;
+  std::unique_ptr<TrainingStep> training_step_;
   std::optional<Ema> ema_;
   ModelCopy best_;
-  std::vector<RankRecord> records_;  // by rank
   int64_t total_steps_ = 0;
 
   Progress progress_;

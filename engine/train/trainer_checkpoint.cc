@@ -35,10 +35,10 @@ TrainingState Trainer::state() const {
           .epoch = place.epoch,
           .batch_in_epoch = place.batch,
           .seed = options_.seed,
-          .shards = network_.plan().shards(),
+          .shards = network_.shards(),
           .best_metric = progress_.best_metric,
           .recipe = options_.recipe,
-          .batch_norms = ConventionsOf(network_)};
+          .layer_traits = network_.layer_traits()};
 }
 
 CheckpointParts Trainer::Parts(bool with_best) {
@@ -84,7 +84,7 @@ Status Trainer::ReadExtra(const Metadata& meta, const TrainingState& state, Prog
                            ": it would not go on as it began");
   };
   LOCKSTEP_TRY(same("seed", state.seed, options_.seed));
-  LOCKSTEP_TRY(same("shards", state.shards, static_cast<int64_t>(network_.plan().shards())));
+  LOCKSTEP_TRY(same("shards", state.shards, static_cast<int64_t>(network_.shards())));
   int64_t batches = 0, samples = 0;
   LOCKSTEP_TRY(Take(meta, "batches_per_epoch", batches));
   LOCKSTEP_TRY(Take(meta, "samples_per_epoch", samples));

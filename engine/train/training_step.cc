@@ -25,17 +25,16 @@ Result<std::unique_ptr<TrainingStep>> TrainingStep::Make(Network& network,
                                                          const TrainingStepOptions& options) {
   if (!network.trains()) return Status::Invalid("this network was bound for prediction only");
   if (!(options.clip_norm >= 0.0))
-    return Status::Invalid("clip_norm must be 0 or more, not " +
-                           std::to_string(options.clip_norm));
+    return Status::Invalid("clip_norm must be 0 or more, not " + std::to_string(options.clip_norm));
   if (options.parts < 1)
     return Status::Invalid("a batch has 1 or more parts, not " + std::to_string(options.parts));
   std::unique_ptr<TrainingStep> step(new TrainingStep(network, options));
   if (!step->regular_ && step->ranks() > 1) {
-    return Status::Invalid(
-        std::to_string(options.parts) + " parts of a batch in " +
-        std::to_string(network.shards()) + " shards on " + std::to_string(step->ranks()) +
-        " ranks: parts must be a power of two, and at most the " +
-        std::to_string(network.shards() / step->ranks()) + " shards of a rank");
+    return Status::Invalid(std::to_string(options.parts) + " parts of a batch in " +
+                           std::to_string(network.shards()) + " shards on " +
+                           std::to_string(step->ranks()) +
+                           " ranks: parts must be a power of two, and at most the " +
+                           std::to_string(network.shards() / step->ranks()) + " shards of a rank");
   }
   return step;
 }
@@ -49,8 +48,8 @@ TrainingStep::TrainingStep(Network& network, const TrainingStepOptions& options)
       gradient_norm_(network.store().ParametersToWrite()) {
   const Graph& graph = network.training_program().graph();
   const size_t losses = graph.losses().size();
-  regular_ = IsPowerOfTwo(options.parts) &&
-             BatchCut::IsRegular(network.shards(), ranks(), options.parts);
+  regular_ =
+      IsPowerOfTwo(options.parts) && BatchCut::IsRegular(network.shards(), ranks(), options.parts);
   part_inputs_.resize(graph.inputs().size());
   parts_.reserve(static_cast<size_t>(options.parts));
   part_sums_.resize(static_cast<size_t>(options.parts) * losses);
@@ -78,8 +77,8 @@ Status TrainingStep::CutBatch(const GlobalBatch& batch) {
     const int64_t first =
         BatchCut::OfRank(batch.global_samples, network_.shards(), rank(), ranks()).first_sample();
     for (int64_t part = 0; part < parts; ++part) {
-      const BatchCut cut = BatchCut::OfRank(batch.global_samples, network_.shards(), rank(),
-                                            ranks(), part, parts);
+      const BatchCut cut =
+          BatchCut::OfRank(batch.global_samples, network_.shards(), rank(), ranks(), part, parts);
       parts_.push_back({cut, cut.first_sample() - first});
     }
     const BatchCut& last = parts_.back().cut;
@@ -98,9 +97,9 @@ Status TrainingStep::CutBatch(const GlobalBatch& batch) {
   }
   for (const Part& part : parts_) {
     if (part.cut.samples() > most) {
-      return Status::Invalid(std::to_string(batch.samples) + " samples in " +
-                             std::to_string(parts_.size()) + " part(s): the network was bound for " +
-                             std::to_string(most) + " at a time");
+      return Status::Invalid(
+          std::to_string(batch.samples) + " samples in " + std::to_string(parts_.size()) +
+          " part(s): the network was bound for " + std::to_string(most) + " at a time");
     }
   }
   return Status::Ok();
@@ -130,8 +129,7 @@ Status TrainingStep::CheckTargets(const GlobalBatch& batch, uint64_t index) {
     StartPart(parts_[p], batch);
     const Step step = StepOf(parts_[p], index, batch);
     LOCKSTEP_TRY(program.Check(step));
-    for (size_t i = 0; i < losses; ++i)
-      part_sums_[p * losses + i] = program.LossWeight(step, i);
+    for (size_t i = 0; i < losses; ++i) part_sums_[p * losses + i] = program.LossWeight(step, i);
   }
   MergeTree(0, static_cast<int64_t>(parts_.size()), [&](int64_t into, int64_t from) {
     for (size_t i = 0; i < losses; ++i)
@@ -225,8 +223,8 @@ Result<double> TrainingStep::CheckGradients(ParameterSet parameters) {
 }
 
 Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t index,
-                                             Optimizer& optimizer, double learning_rate,
-                                             bool wish, StepObserver* observer) {
+                                             Optimizer& optimizer, double learning_rate, bool wish,
+                                             StepObserver* observer) {
   Network& net = network_;
   const Program& program = net.training_program();
   ScopedFlushDenormals flush;

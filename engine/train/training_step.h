@@ -84,7 +84,7 @@ class TrainingStep {
   Communicator* communicator_;
   std::vector<ConstTensor> part_inputs_;
   std::vector<Part> parts_;
-  bool regular_ = true;  // parts are subtrees of the tree over the shards
+  bool regular_ = true;                           // parts are subtrees of the tree over the shards
   std::vector<double> sums_, weights_, factors_;  // by loss
   std::vector<double> part_sums_;                 // by part and loss
   std::vector<double> record_, records_;          // of this rank, of all

@@ -1,6 +1,7 @@
 // The C interface over Network, Optimizer and recipes. Everything that may throw runs inside
 // Guarded().
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <exception>
@@ -12,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/optim/clip.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/predictor.h"
+#include "engine/train/training_step.h"
 #include "models/recipe.h"
 #include "models/recipe_saved.h"
 #include "tools/capi/lockstep.h"
@@ -41,7 +42,7 @@ struct lockstep_model {
   std::optional<Network> network;
   std::optional<Predictor> predictor;
   std::unique_ptr<Optimizer> optimizer;  // null: for predictions only
-  std::optional<GradientNorm> norm;      // where the recipe clips
+  std::unique_ptr<TrainingStep> step;
   double learning_rate = 0.0;
   int64_t steps = 0;
   std::vector<int32_t> class_targets;  // room for a batch of them
@@ -168,11 +169,12 @@ Status Finish(lockstep_model& model, Network network) {
   model.y_shape = net.output_shape().WithBatch(1);
   model.inputs = model.x_shape.size();
   model.outputs = model.y_shape.size();
-  if (!net.plan().training()) return Status::Ok();
+  if (!net.trains()) return Status::Ok();
   LOCKSTEP_TRY_ASSIGN(model.optimizer, BuildOptimizer(model.recipe));
-  LOCKSTEP_TRY(model.optimizer->Bind(model.context, net.parameters()));
+  LOCKSTEP_TRY(model.optimizer->Bind(model.context, net.store().ParametersToWrite()));
   model.learning_rate = model.optimizer->learning_rate();
-  if (model.recipe.optimizer.clip_norm > 0.0) model.norm.emplace(net.parameters());
+  LOCKSTEP_TRY_ASSIGN(model.step,
+                      TrainingStep::Make(net, {.clip_norm = model.recipe.optimizer.clip_norm}));
   if (model.samples.task == Task::kClasses)
     model.class_targets.resize(static_cast<size_t>(model.batch));
   return Status::Ok();
@@ -273,20 +275,15 @@ Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const f
   }
   const ConstTensor features =
       model.predictor->Standardized(ConstTensor(x, model.x_shape.WithBatch(samples)));
+  const std::array inputs{features, target};
   LOCKSTEP_TRY_ASSIGN(
-      const StepResult result,
-      net.Gradients(features, target, {.index = static_cast<uint64_t>(model.steps)}));
+      const TrainingStepReport report,
+      model.step->Run({.inputs = inputs, .samples = samples, .global_samples = samples},
+                      static_cast<uint64_t>(model.steps), *model.optimizer, model.learning_rate));
   if (loss != nullptr)
-    *loss = result.skipped ? std::numeric_limits<double>::quiet_NaN() : result.mean();
-  if (result.skipped) return Status::Ok();
-  double scale = 1.0;
-  if (model.norm) {
-    LOCKSTEP_TRY_ASSIGN(const double norm, model.norm->Measure(model.context, net.parameters()));
-    scale = ClipFactor(norm, model.recipe.optimizer.clip_norm);
-  }
-  LOCKSTEP_TRY(
-      model.optimizer->Update(model.context, net.parameters(), model.learning_rate, scale));
-  net.ParametersChanged();
+    *loss = report.skipped ? std::numeric_limits<double>::quiet_NaN()
+                           : report.loss.sum / report.loss.weight;
+  if (report.skipped) return Status::Ok();
   ++model.steps;
   return Status::Ok();
 }

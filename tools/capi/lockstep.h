@@ -112,8 +112,8 @@ void lockstep_destroy(lockstep_model* model);
  * <= lockstep_batch samples. *loss (may be NULL): the mean loss before the step; NaN if the recipe
  * leaves batches of this size out (model.single_value = "skip"), and nothing has changed then. What
  * belongs to whole runs (epochs, schedule, validation, average of the weights) is the caller's.
- * After LOCKSTEP_NON_FINITE the parameters may be damaged: load the last good ones. Allocates
- * nothing from the second step on. */
+ * A step that fails, LOCKSTEP_NON_FINITE included, leaves the model as it was. Allocates nothing
+ * from the second step on. */
 lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
                                   const float* targets, double* loss);
 

@@ -60,7 +60,7 @@ Status Plan(const PlanArgs& args) {
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(), batch));
   LOCKSTEP_TRY(StartFromWeights(recipe, net));  // says so if they do not fit
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
-  LOCKSTEP_TRY(optimizer->Bind(ctx, net.parameters()));
+  LOCKSTEP_TRY(optimizer->Bind(ctx, net.store().ParametersToWrite()));
 
   const DatasetInfo& info = data.train.dataset->info();
   fmt::print("{}: {} samples of {} to train, {} to validate, {} to test\n", info.name,
@@ -72,20 +72,16 @@ Status Plan(const PlanArgs& args) {
              ctx.threads() == 1 ? "" : "s");
 
   std::vector<Row> rows = {{"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
-  std::vector<std::string> fusions;
+  std::vector<std::string> fusions = net.training_program().fusions();
+  for (const std::string& line : net.evaluation_program().fusions()) {
+    if (std::find(fusions.begin(), fusions.end(), line) == fusions.end()) fusions.push_back(line);
+  }
   double flops = 0.0;
-  for (const LayerReport& layer : net.plan().report()) {
+  for (const LayerReport& layer : net.program().graph().report()) {
     if (layer.depth == 0) flops = std::max(flops, layer.flops);
-    // Those of the whole network name layers, and follow below the table.
-    const bool whole = layer.path.empty();
     std::string notes;
-    for (const std::string& note : layer.notes) {
-      if (whole) {
-        fusions.push_back(note);
-      } else {
-        notes += (notes.empty() ? "" : "; ") + note;
-      }
-    }
+    for (const std::string& note : layer.notes) notes += (notes.empty() ? "" : "; ") + note;
+    const bool whole = layer.path.empty();
     rows.push_back({whole ? "all" : layer.path, layer.kind, layer.in.ToString(),
                     layer.out.ToString(), fmt::format("{}", layer.parameters), Flops(layer.flops),
                     Bytes(layer.bytes), notes});
@@ -99,13 +95,12 @@ Status Plan(const PlanArgs& args) {
   for (const OptimizerState& state : optimizer->states()) {
     optimizer_bytes += static_cast<int64_t>(state.tensor.bytes());
   }
-  const Workspace& workspace = net.workspace();
   fmt::print(
       "\nmemory     {} in all: parameters {}, gradients {}, {} {}, activations and scratch {} ({} "
       "if buffers whose lifetimes do not meet shared nothing)\n",
-      Bytes(net.bytes() + optimizer_bytes), Bytes(workspace.parameter_bytes()),
-      Bytes(workspace.gradient_bytes()), optimizer->kind(), Bytes(optimizer_bytes),
-      Bytes(workspace.arena_bytes()), Bytes(net.plan().LayOut().unshared_bytes));
+      Bytes(net.bytes() + optimizer_bytes), Bytes(net.store().parameter_bytes()),
+      Bytes(net.store().gradient_bytes()), optimizer->kind(), Bytes(optimizer_bytes),
+      Bytes(net.arena_bytes()), Bytes(net.program().unshared_bytes()));
   fmt::print("one step   {} forward, about {} with backward; an epoch about {}\n",
              Flops(flops * static_cast<double>(parts)),
              Flops(3.0 * flops * static_cast<double>(parts)),

@@ -130,7 +130,7 @@ Status Recorder::Record(const EpochReport& report) {
 }
 
 Status Recorder::AddHistograms(int64_t step) {
-  const ParameterSet parameters = network_->parameters();
+  const ConstParameterSet parameters = network_->parameters();
   for (size_t i = 0; i < parameters.infos.size(); ++i) {
     LOCKSTEP_TRY(events_.AddHistogram("weights/" + parameters.infos[i].name, step,
                                       MakeHistogram(parameters.value(i).span<float>())));

@@ -228,10 +228,10 @@ Status Train(const TrainArgs& args) {
       data.train.indices.size(), data.validation.indices.size(), data.test.indices.size(),
       net.parameter_count(), static_cast<double>(net.bytes()) / 1e6, ctx.threads(),
       ctx.threads() == 1 ? "" : "s", folder.path);
-  for (const LayerReport& row : net.plan().report()) {
-    for (const std::string& note : row.notes) {
-      if (note.starts_with("its bias")) fmt::print("note: {} {}: {}\n", row.path, row.kind, note);
-    }
+  for (const LayerReport& row : net.program().graph().report()) {
+    if (!row.bias_has_no_effect) continue;
+    for (const std::string& note : row.notes)
+      fmt::print("note: {} {}: {}\n", row.path, row.kind, note);
   }
   std::fflush(stdout);
 

@@ -47,6 +47,7 @@ class Probe final : public StepObserver {
   };
 
   bool measures_scales = false;  // else times
+  void StartPass(size_t pass) { pass_ = pass; }
 
   void Before(const std::string&, bool) override { starts_.push_back(Clock::now()); }
   void After(const std::string& layer, bool backward, ConstTensor result) override {
@@ -56,9 +57,12 @@ class Probe final : public StepObserver {
     Seen& seen = layers_[layer];
     if (measures_scales) {
       (backward ? seen.input_gradient : seen.output) = ScaleOf(result);
-    } else {
-      (backward ? seen.backward : seen.forward).push_back(ms);
+      return;
     }
+    // A layer of several operations is seen once for each.
+    std::vector<double>& times = backward ? seen.backward : seen.forward;
+    times.resize(pass_);
+    times.back() += ms;
   }
   const Seen* Find(const std::string& layer) const {
     const auto found = layers_.find(layer);
@@ -66,7 +70,8 @@ class Probe final : public StepObserver {
   }
 
  private:
-  std::vector<Clock::time_point> starts_;  // layers within layers
+  size_t pass_ = 0;
+  std::vector<Clock::time_point> starts_;
   std::map<std::string, Seen> layers_;
 };
 
@@ -77,7 +82,7 @@ double Median(std::vector<double> values) {
   return *middle;
 }
 
-void AddParameters(const ParameterSet& parameters, LayerFacts& facts) {
+void AddParameters(const ConstParameterSet& parameters, LayerFacts& facts) {
   Sums weights, gradients;
   for (size_t i = 0; i < parameters.infos.size(); ++i) {
     if (!parameters.infos[i].name.starts_with(facts.path + ".")) continue;
@@ -108,13 +113,14 @@ Result<std::vector<LayerFacts>> ProbeLayers(Network& network, const Subset& samp
   Status status;
   for (int pass = 0; pass <= passes && status.ok(); ++pass) {
     probe.measures_scales = pass == 0;  // which warms the caches, too
+    probe.StartPass(static_cast<size_t>(pass));
     status = network.Gradients(first->x, first->target, {.observer = &probe}).status();
   }
   before.ApplyTo(network);
   LOCKSTEP_TRY(status);
 
   std::vector<LayerFacts> all;
-  const std::vector<LayerReport>& report = network.plan().report();
+  const std::vector<LayerReport>& report = network.program().graph().report();
   for (const LayerReport& layer : report) {
     const Probe::Seen* const seen = probe.Find(layer.path);
     const bool outer = std::any_of(report.begin(), report.end(), [&](const LayerReport& other) {

@@ -234,7 +234,7 @@ void AddLayers(const RunReport& run, Page& page) {
       "forward and back in training mode {} times, without an update; times are medians.",
       batch, passes + 1);
   std::string fusions;
-  for (const LayerReport& layer : run.network.plan().report()) {
+  for (const LayerReport& layer : run.network.program().graph().report()) {
     for (const std::string& note : layer.notes) {
       if (layer.path.empty()) fusions += (fusions.empty() ? "" : "; ") + note;
     }

@@ -23,10 +23,10 @@
 namespace lockstep::ops {
 
 struct NormalizeArgs {
-  const float* x = nullptr;       // (R, C)
-  kernels::ChannelAffine affine;  // (C) each
-  kernels::Epilogue epilogue;     // add and activation; scale and bias stay null
-  float* y = nullptr;             // (R, C); may be x or epilogue.add
+  const float* x = nullptr;            // (R, C)
+  kernels::ChannelAffine affine = {};  // (C) each
+  kernels::Epilogue epilogue = {};     // add and activation; scale and bias stay null
+  float* y = nullptr;                  // (R, C); may be x or epilogue.add
 };
 
 // y = act(gamma * (x - mean) * inv_std + beta (+ add)), in training and in evaluation.
@@ -41,10 +41,10 @@ void BatchNormForward(Context& context, const RowGrid& grid, int64_t channels, d
                       double* partials);
 
 struct BatchNormGradientArgs {
-  const float* x = nullptr;       // (R, C)
-  const float* y = nullptr;       // (R, C): needed with ReLU over an add, otherwise null is fastest
-  const float* dy = nullptr;      // (R, C)
-  kernels::ChannelAffine affine;  // as in forward
+  const float* x = nullptr;   // (R, C)
+  const float* y = nullptr;   // (R, C): needed with ReLU over an add, otherwise null is fastest
+  const float* dy = nullptr;  // (R, C)
+  kernels::ChannelAffine affine = {};  // as in forward
   kernels::Activation activation = kernels::Activation::kNone;
   bool training = true;     // false: mean and inv_std did not depend on x
   float* dx = nullptr;      // (R, C), overwritten; or null; may be dy

@@ -140,6 +140,10 @@ HWY_INLINE void FourRows(const Pass& pass, int64_t at, int64_t channels, int64_t
       pass.One(d, i + n, k1);
     }
   }
+  for (; c + n <= channels; c += n) {
+    const auto k = pass.At(d, c);
+    for (int64_t r = 0; r < 4; ++r) pass.One(d, at + r * stride + c, k);
+  }
   if (c == channels) return;
   for (int64_t r = 0; r < 4; ++r) OneRow(pass, at + r * stride, c, channels);
 }

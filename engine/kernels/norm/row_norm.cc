@@ -40,12 +40,12 @@ bool CanStream(const float* to, int64_t columns) {
 
 struct RowMoments {
   double mean;
-  double variance;
+  double inv_std;
   bool in_single;  // finite in single precision
 };
 
 // The plain two passes in double, for rows whose squares a float cannot hold.
-RowMoments MomentsInDouble(const float* x, int64_t n, bool centred) {
+RowMoments MomentsInDouble(const float* x, int64_t n, double eps, bool centred) {
   const auto count = static_cast<double>(n);
   double sum = 0.0, squares = 0.0;
   for (int64_t i = 0; centred && i < n; ++i) sum += static_cast<double>(x[i]);
@@ -54,12 +54,14 @@ RowMoments MomentsInDouble(const float* x, int64_t n, bool centred) {
     const double d = static_cast<double>(x[i]) - mean;
     squares += d * d;
   }
-  return {mean, squares / count, false};
+  return {mean, 1.0 / std::sqrt(squares / count + eps), false};
 }
 
 template <bool kCentred>
-HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
-  const auto count = static_cast<double>(n);
+HWY_INLINE RowMoments Moments(const float* x, int64_t n, double eps) {
+  // The passes over a row wait for each other's results, so what lies between them is kept short:
+  // products with 1 / n instead of quotients.
+  const double share = 1.0 / static_cast<double>(n);
   double exact_mean = 0.0;
   if constexpr (kCentred) {
     // Summed about the first element: differences of neighbours are nearly exact, a constant row
@@ -68,7 +70,7 @@ HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
     const double sum = SumRow<1>(n, [&](auto d, int64_t i, auto* sums) HWY_ATTR {
       sums[0] = hn::Add(sums[0], hn::Sub(hn::LoadU(d, x + i), hn::Set(d, shift)));
     })[0];
-    exact_mean = static_cast<double>(shift) + sum / count;
+    exact_mean = static_cast<double>(shift) + sum * share;
   }
   const auto mean = static_cast<float>(exact_mean);
   const double squares = SumRow<1>(n, [&](auto d, int64_t i, auto* sums) HWY_ATTR {
@@ -76,10 +78,11 @@ HWY_INLINE RowMoments Moments(const float* x, int64_t n) {
     const auto delta = kCentred ? hn::Sub(v, hn::Set(d, mean)) : v;
     sums[0] = hn::MulAdd(delta, delta, sums[0]);
   })[0];
-  if (!std::isfinite(squares)) return MomentsInDouble(x, n, kCentred);
+  if (!std::isfinite(squares)) return MomentsInDouble(x, n, eps, kCentred);
   // The squares are about the rounded mean: sum (x - mean)^2 = m2 + n (exact - mean)^2.
   const double low = exact_mean - static_cast<double>(mean);
-  return {exact_mean, std::max(0.0, squares / count - low * low), true};
+  const double variance_eps = std::max(eps, squares * share + (eps - low * low));
+  return {exact_mean, 1.0 / std::sqrt(variance_eps), true};
 }
 
 // What xhat needs: xhat = (x - mean) inv_std + shift.
@@ -132,8 +135,8 @@ void ForwardRows(const RowNormForwardArgs& args) {
   for (int64_t r = 0; r < args.rows; ++r) {
     const float* x = args.x + r * n;
     float* y = args.y + r * n;
-    const RowMoments moments = Moments<kCentred>(x, n);
-    const double inv_std = 1.0 / std::sqrt(moments.variance + args.eps);
+    const RowMoments moments = Moments<kCentred>(x, n, args.eps);
+    const double inv_std = moments.inv_std;
     const auto mean = static_cast<float>(moments.mean);
     const double mean_low = moments.mean - static_cast<double>(mean);
     if (kCentred && args.mean != nullptr) args.mean[r] = mean;
@@ -166,10 +169,10 @@ void RmsNormForwardTarget(const RowNormForwardArgs& args) {
                         : ForwardRows<false, false, false>(args);
 }
 
-// What the gradient of one row needs.
+// What the gradient of one row needs: dx = inv_std g - (c1 inv_std) - xhat (c2 inv_std).
 struct RowConstants {
   RowScale scale;
-  float c1, c2;
+  float minus_c1, minus_c2;  // times inv_std
 };
 
 template <bool kGamma, bool kCentred>
@@ -182,8 +185,8 @@ HWY_INLINE RowConstants GradientMeans(const float* x, const float* dy, const flo
     if constexpr (kCentred) s[0] = hn::Add(s[0], g);
     s[1] = hn::MulAdd(g, xhat, s[1]);
   });
-  const auto count = static_cast<double>(n);
-  return {row, static_cast<float>(sums[0] / count), static_cast<float>(sums[1] / count)};
+  const double share = -static_cast<double>(row.inv_std) / static_cast<double>(n);
+  return {row, static_cast<float>(sums[0] * share), static_cast<float>(sums[1] * share)};
 }
 
 template <class D>
@@ -207,7 +210,7 @@ HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first,
   for (int64_t r = 0; r < rows; ++r) {
     const RowConstants& row = constants[r];
     const V inv_std = hn::Set(d, row.scale.inv_std);
-    const V c1 = hn::Set(d, row.c1), c2 = hn::Set(d, row.c2);
+    const V minus_c1 = hn::Set(d, row.minus_c1), minus_c2 = hn::Set(d, row.minus_c2);
     for (int v = 0; v < kVectors; ++v) {
       const int64_t column = i + v * kLanes;
       const int64_t at = (first + r) * args.columns + column;
@@ -219,8 +222,9 @@ HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first,
       if (args.dx != nullptr) {
         V g = dy;
         if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, args.gamma + column));
-        if constexpr (kCentred) g = hn::Sub(g, c1);
-        Put<kStream>(d, hn::Mul(hn::NegMulAdd(xhat, c2, g), inv_std), args.dx + at);
+        const V from_xhat =
+            kCentred ? hn::MulAdd(xhat, minus_c2, minus_c1) : hn::Mul(xhat, minus_c2);
+        Put<kStream>(d, hn::MulAdd(g, inv_std, from_xhat), args.dx + at);
       }
     }
   }

@@ -364,15 +364,17 @@ TEST_P(RowNormTest, SumsHaveTheOrderOfSixteenVirtualLanes) {
     const auto n = static_cast<double>(columns);
     const double sum =
         ModelSum(columns, [&](int64_t i, float acc) { return acc + (at(i) - at(0)); });
-    const auto want_mean = static_cast<float>(static_cast<double>(at(0)) + sum / n);
+    const auto want_mean = static_cast<float>(static_cast<double>(at(0)) + sum * (1.0 / n));
     const double squares = ModelSum(columns, [&](int64_t i, float acc) {
       const float d = at(i) - want_mean;
       return std::fma(d, d, acc);
     });
     EXPECT_EQ(mean, want_mean);
-    const double low = static_cast<double>(at(0)) + sum / n - static_cast<double>(want_mean);
+    const double low =
+        static_cast<double>(at(0)) + sum * (1.0 / n) - static_cast<double>(want_mean);
     EXPECT_EQ(mean_low, static_cast<float>(low));
-    const auto want_inv_std = static_cast<float>(1.0 / std::sqrt(squares / n - low * low + 1e-5));
+    const auto want_inv_std =
+        static_cast<float>(1.0 / std::sqrt(squares * (1.0 / n) + (1e-5 - low * low)));
     // Without fused multiply-add the squares round twice.
     EXPECT_TRUE(inv_std == want_inv_std || !testing_arrays::HasFma());
   }

@@ -131,6 +131,20 @@ std::vector<std::string> KeysOf(const Recipe& recipe) {
   return keys;
 }
 
+Status UnknownKey(const std::string& key, const Recipe& recipe) {
+  std::string text = "unknown key " + Quoted(key);
+  if (key.starts_with("model."))
+    text += std::string(" of model.kind = \"") + KindOf(recipe.model.family) + "\"";
+  Recipe other;
+  for (Family& family : AllFamilies()) {
+    other.model.family = std::move(family);
+    const std::vector<std::string> keys = KeysOf(other);
+    if (std::find(keys.begin(), keys.end(), key) == keys.end()) continue;
+    return Status::Invalid(text + "; model.kind = \"" + KindOf(other.model.family) + "\" has it");
+  }
+  return Status::Invalid(text + "; did you mean " + NearestName(key, KeysOf(recipe)) + "?");
+}
+
 // Sets the one key; `where` is the file and line, or the override.
 Status SetKey(const std::string& key, const toml::node& node, const std::string& where,
               Recipe& recipe) {
@@ -141,13 +155,7 @@ Status SetKey(const std::string& key, const toml::node& node, const std::string&
     found = true;
     status = ReadValue(node, limits, member);
   });
-  if (!found) {
-    const std::string of_family = key.starts_with("model.") ? std::string(" of model.kind = \"") +
-                                                                  KindOf(recipe.model.family) + "\""
-                                                            : "";
-    return Status::Invalid(where + ": unknown key " + Quoted(key) + of_family + "; did you mean " +
-                           NearestName(key, KeysOf(recipe)) + "?");
-  }
+  if (!found) return UnknownKey(key, recipe).At(where);
   return status.At(where + ": " + key);
 }
 

@@ -24,7 +24,7 @@ Status Damaged(const std::string& key, const std::string& text, const char* expe
 }
 
 template <class T>
-Status Take(const Metadata& metadata, const std::string& key, T& number) {
+Status ReadNumberOf(const Metadata& metadata, const std::string& key, T& number) {
   const auto found = metadata.find(key);
   if (found == metadata.end()) {
     return Status::NotFound("metadata " + Quoted(key) +
@@ -55,11 +55,11 @@ Metadata MetadataOf(const TrainingState& state) {
 
 Result<TrainingState> TrainingStateFrom(const Metadata& metadata) {
   TrainingState state;
-  LOCKSTEP_TRY(Take(metadata, "step", state.step));
-  LOCKSTEP_TRY(Take(metadata, "epoch", state.epoch));
-  LOCKSTEP_TRY(Take(metadata, "batch_in_epoch", state.batch_in_epoch));
-  LOCKSTEP_TRY(Take(metadata, "seed", state.seed));
-  LOCKSTEP_TRY(Take(metadata, "shards", state.shards));
+  LOCKSTEP_TRY(ReadNumberOf(metadata, "step", state.step));
+  LOCKSTEP_TRY(ReadNumberOf(metadata, "epoch", state.epoch));
+  LOCKSTEP_TRY(ReadNumberOf(metadata, "batch_in_epoch", state.batch_in_epoch));
+  LOCKSTEP_TRY(ReadNumberOf(metadata, "seed", state.seed));
+  LOCKSTEP_TRY(ReadNumberOf(metadata, "shards", state.shards));
   if (state.shards < 1) return Damaged("shards", metadata.at("shards"), "at least 1");
   if (const auto recipe = metadata.find("recipe"); recipe != metadata.end()) {
     state.recipe = recipe->second;

@@ -68,7 +68,7 @@ void Shuffle(std::vector<int64_t>& indices, Random random) {
 }
 
 // The next validation, test and training samples from a shuffled list.
-void Deal(const std::vector<int64_t>& shuffled, Counts counts, Splits& splits) {
+void AddToSplits(const std::vector<int64_t>& shuffled, Counts counts, Splits& splits) {
   auto from = shuffled.begin();
   const auto take = [&](int64_t count, std::vector<int64_t>& into) {
     into.insert(into.end(), from, from + count);
@@ -121,7 +121,7 @@ Result<Splits> Split(int64_t size, const SplitOptions& options) {
   std::iota(all.begin(), all.end(), int64_t{0});
   Shuffle(all, Random(options.seed, StreamOf("split")));
   Splits splits;
-  Deal(all, counts, splits);
+  AddToSplits(all, counts, splits);
   SortAll(splits);
   return splits;
 }
@@ -155,7 +155,7 @@ Result<Splits> StratifiedSplit(std::span<const int32_t> classes, const SplitOpti
   for (auto& [label, indices] : members) {
     Shuffle(indices, Random(options.seed, StreamOf("stratified split") +
                                               static_cast<uint64_t>(static_cast<uint32_t>(label))));
-    Deal(indices, {.validation = validation[c], .test = test[c]}, splits);
+    AddToSplits(indices, {.validation = validation[c], .test = test[c]}, splits);
     ++c;
   }
   SortAll(splits);

@@ -2,7 +2,8 @@
 """Holds exported models against ONNX: its checker, its shape inference, and two programs that run them.
 
 usage: check_onnx.py FOLDER      every NAME.onnx with NAME.x.npy and NAME.y.npy, what it is to give
-       check_onnx.py --vectors   the operators as written down here against the vectors that come with ONNX
+       check_onnx.py --vectors   the operators as written down here against the vectors that come with ONNX; says which
+                                 of them are of a form that the exported models do not use
        check_onnx.py --cases FOLDER NAME ...   such vectors as NPY files: FOLDER/NAME.0.npy, ... and NAME.y.npy
 
 Needs Debian's python3-onnx and python3-numpy; --vectors and --cases libonnx-testdata; python3-opencv is used if it is there.
@@ -164,6 +165,13 @@ def cases():
             yield os.path.basename(folder)
 
 
+def newer_form(node, inputs):
+    """What of it opset 13, in which models are exported, cannot say; empty if nothing."""
+    if node.op_type == "ReduceMean" and len(inputs) > 1 and np.size(inputs[1]) == 0:
+        return "axes that are an empty input"  # all axes, or none: an attribute settles that
+    return ""
+
+
 def main():
     if sys.argv[1] != "--vectors" and sys.argv[1] != "--cases":
         results = [check(path) for path in sorted(glob.glob(sys.argv[1] + "/*.onnx"))]
@@ -180,14 +188,19 @@ def main():
                 np.save(f"{sys.argv[2]}/{name}.{i}.npy", value)
             np.save(f"{sys.argv[2]}/{name}.y.npy", y)
         return 0
-    checked, wrong = set(), []
+    checked, wrong, not_run = set(), [], []
     for name in cases():
         node, inputs, want = vector(name)
+        if form := newer_form(node, inputs):
+            not_run.append(f"{name} ({form})")
+            continue
         checked.add(node.op_type)
         if not (error := error_of(run_node(node, inputs), want)) <= 1e-6:
             wrong.append(f"{name} {error:.1e}")
     missing = sorted(set(OPERATORS) - checked)
     print(f"{len(checked)} operators agree with the vectors; without any: {missing}; wrong: {wrong}")
+    if not_run:
+        print("not run: " + ", ".join(not_run))
     return 1 if wrong or missing else 0
 
 

@@ -109,6 +109,14 @@ TEST(OnnxTest, TheOperatorsWeCompareWithAgreeWithOnnxsOwnVectors) {
   EXPECT_EQ(ran.code, 0) << ran.out;
 }
 
+// Not a pass where some were left out: newer ONNX has forms that opset 13 does not know.
+TEST(OnnxTest, NoneOfOnnxsVectorsForTheseOperatorsIsLeftOut) {
+  const Ran ran = Check("--vectors");
+  SKIP_WITHOUT_ONNX(ran);
+  if (const size_t left_out = ran.out.find("not run: "); left_out != std::string::npos)
+    GTEST_SKIP() << ran.out.substr(left_out);
+}
+
 TEST(OnnxTest, EveryLayerIsExportedAsWhatItComputes) {
   const TemporaryFolder folder;
   ExportLayer(folder, "linear", Linear(3), {6});

@@ -77,7 +77,7 @@ Wish Recorder::wish() const {
   return asked || !status_.ok() ? Wish::kStop : Wish::kGoOn;
 }
 
-void Recorder::Keep(Status status) {
+void Recorder::KeepFirstError(Status status) {
   if (status_.ok()) status_ = std::move(status);
 }
 
@@ -97,12 +97,12 @@ Wish Recorder::OnEpoch(const EpochReport& report) {
   line_.Epoch(report, improved_);
   improved_ = false;
   const Clock::time_point start = Clock::now();
-  Keep(Record(report));
+  KeepFirstError(Record(report));
   // Always after the last epoch, so that a run can be given more of them.
   if (std::chrono::duration<double>(start - last_save_).count() >=
           options_.output.checkpoint_seconds ||
       report.epoch + 1 == options_.epochs) {
-    Keep(SaveAll());
+    KeepFirstError(SaveAll());
   }
   seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
   return wish();
@@ -180,7 +180,7 @@ Status Recorder::DropOldCheckpoints() {
 
 Status Recorder::End() {
   line_.End();
-  Keep(events_.Flush());
+  KeepFirstError(events_.Flush());
   return status_;
 }
 

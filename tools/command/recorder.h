@@ -55,7 +55,7 @@ class Recorder final : public TrainingObserver {
 
   Recorder(RecorderOptions options, MetricsLog log, EventWriter events);
   Wish wish() const;
-  void Keep(Status status);
+  void KeepFirstError(Status status);
   Status Record(const EpochReport& report);
   Status AddHistograms(int64_t step);
   Status DropOldCheckpoints();

@@ -24,16 +24,16 @@ class Scales final : public StepObserver {
     const auto block = static_cast<size_t>(child / stride_);
     // The last layer of a block gives its activations; its first one the gradient of its input.
     if (!backward) {
-      Keep(activations, block, Deviation(result));
+      StoreAt(activations, block, Deviation(result));
     } else if (child % stride_ == 0 && block > 0) {
-      Keep(gradients, block - 1, RootMeanSquare(result));
+      StoreAt(gradients, block - 1, RootMeanSquare(result));
     }
   }
 
   std::vector<double> activations, gradients;  // of the outputs of the blocks
 
  private:
-  static void Keep(std::vector<double>& values, size_t place, double value) {
+  static void StoreAt(std::vector<double>& values, size_t place, double value) {
     values.resize(std::max(values.size(), place + 1), 0.0);
     values[place] = value;
   }

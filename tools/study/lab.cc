@@ -21,7 +21,7 @@ namespace {
 std::string KeyOf(const std::string& setting) { return setting.substr(0, setting.find('=')); }
 
 // Every n-th sample, so that `keep` are left: files are sorted at times.
-void Thin(Subset& subset, int64_t keep) {
+void CutTo(Subset& subset, int64_t keep) {
   const auto size = static_cast<int64_t>(subset.indices.size());
   if (size <= keep) return;
   for (int64_t i = 0; i < keep; ++i) {
@@ -160,8 +160,8 @@ Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Sett
   if (lab.data_.test.empty() || lab.classes() == 0)
     return Status::Invalid("a study needs data with classes, and samples to test");
   if (data.size > 0 && ReadsFiles(data)) {
-    Thin(lab.data_.train, data.size);
-    Thin(lab.data_.test, std::max<int64_t>(1, data.size / 5));
+    CutTo(lab.data_.train, data.size);
+    CutTo(lab.data_.test, std::max<int64_t>(1, data.size / 5));
   }
   return lab;
 }

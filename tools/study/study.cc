@@ -23,7 +23,7 @@ std::vector<Study> Studies() {
   return {StudyB1(), StudyB2(), StudyB3(), StudyB4(), StudyB5(), StudyM1(), StudyM2(), StudyM4()};
 }
 
-struct Ran {
+struct FinishedStudy {
   const Study& study;
   const Lab& lab;
   const Findings& findings;
@@ -64,7 +64,7 @@ std::vector<Table> Tables(const Findings& findings) {
   return tables;
 }
 
-void Print(const Ran& ran, const std::string& folder) {
+void Print(const FinishedStudy& ran, const std::string& folder) {
   fmt::print("\n{}: {}\n{}\n", ran.study.name, ran.study.claim, ran.study.method);
   for (const Table& table : Tables(ran.findings)) {
     fmt::print("\n{}: mean ± deviation over {} seed(s)\n", table.metric, ran.lab.seeds());
@@ -88,7 +88,7 @@ void Print(const Ran& ran, const std::string& folder) {
 
 std::string CsvCell(const std::string& text) { return "\"" + text + "\""; }
 
-std::string Csv(const Ran& ran) {
+std::string Csv(const FinishedStudy& ran) {
   std::string csv = "measured,network,setting,seed,value\n";
   for (const Findings::Row& row : ran.findings.rows()) {
     for (size_t seed = 0; seed < row.values.size(); ++seed) {
@@ -100,7 +100,7 @@ std::string Csv(const Ran& ran) {
   return csv;
 }
 
-std::string JsonText(const Ran& ran) {
+std::string JsonText(const FinishedStudy& ran) {
   Json json;
   json["study"] = ran.study.name;
   json["claim"] = ran.study.claim;
@@ -126,7 +126,7 @@ std::string JsonText(const Ran& ran) {
   return json.dump(1) + "\n";
 }
 
-std::string Html(const Ran& ran) {
+std::string Html(const FinishedStudy& ran) {
   const Recipe& recipe = ran.lab.recipe();
   Page page("Study " + ran.study.name + ": " + ran.findings.Verdict(), ran.study.claim);
   page.Text(ran.findings.Paragraph(ran.study.claim));
@@ -170,7 +170,8 @@ Status RunOne(const Study& study, const std::string& folder, const StudyArgs& ar
   LOCKSTEP_TRY(CreateFolders(folder));
   Findings findings;
   LOCKSTEP_TRY(study.run(lab, findings).At("study " + study.name));
-  const Ran ran{study, lab, findings, std::chrono::duration<double>(Clock::now() - start).count()};
+  const FinishedStudy ran{study, lab, findings,
+                          std::chrono::duration<double>(Clock::now() - start).count()};
   LOCKSTEP_TRY(WriteFileAtomically(folder + "/results.csv", Csv(ran)));
   LOCKSTEP_TRY(WriteFileAtomically(folder + "/results.json", JsonText(ran)));
   LOCKSTEP_TRY(WriteFileAtomically(folder + "/index.html", Html(ran)));

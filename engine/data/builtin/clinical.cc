@@ -73,7 +73,7 @@ Patient DrawPatient(Random& random) {
 }
 
 // Bounded so that no single measurement decides alone: u^2 / (1 + u^2 / 8).
-double Bowl(double u) { return u * u / (1.0 + u * u / 8.0); }
+double BoundedSquare(double u) { return u * u / (1.0 + u * u / 8.0); }
 
 // The log odds of the outcome. Straight effects, effects that rise to both sides of a normal value,
 // and effects whose direction depends on another measurement: only the first kind is open to a
@@ -95,8 +95,9 @@ double LogOdds(const Patient& p) {
 
   const double straight =
       1.0 * age + 0.6 * crp - 0.65 * albumin + 0.5 * kidney - 0.35 * oxygen + 0.2 * glucose;
-  const double both_sides =
-      0.8 * (Bowl(sodium) - 0.8) + 0.4 * (Bowl(potassium) - 0.8) + 0.2 * (Bowl(bmi) - 0.8);
+  const double both_sides = 0.8 * (BoundedSquare(sodium) - 0.8) +
+                            0.4 * (BoundedSquare(potassium) - 0.8) +
+                            0.2 * (BoundedSquare(bmi) - 0.8);
   const double mixed = -0.85 * age * pressure + 0.35 * heat * crp -
                        0.5 * (p.male == 1.0 ? 1.0 : -0.6) * blood - 0.5 * smoke * oxygen;
   return 1.2 * (straight + both_sides + mixed) - 1.3;

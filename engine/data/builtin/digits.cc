@@ -225,9 +225,9 @@ Point Spline(Point a, Point b, Point c, Point d, double t) {
 }
 
 // One writer's hand for one digit: where the unit box of a style lands in the image.
-class Hand {
+class Handwriting {
  public:
-  explicit Hand(Random& random) : warp_(random, /*sd=*/0.9) {
+  explicit Handwriting(Random& random) : warp_(random, /*sd=*/0.9) {
     const double turn = 0.024 * random.Normal();  // of a full circle: 9 degrees
     const double slant = 0.05 + 0.18 * random.Normal();
     height_ = 18.5 + 1.6 * random.Normal();
@@ -253,7 +253,7 @@ class Hand {
   Point centre_{};
 };
 
-void DrawStroke(const Stroke& stroke, const Hand& hand, double jitter, Random& random,
+void DrawStroke(const Stroke& stroke, const Handwriting& hand, double jitter, Random& random,
                 Canvas& canvas) {
   constexpr int kPieces = 5;  // lines per span: about a pixel each where it bends
   std::array<Point, 16> points{};
@@ -277,7 +277,7 @@ void DrawStroke(const Stroke& stroke, const Hand& hand, double jitter, Random& r
 void DrawDigit(size_t digit, Random& random, uint8_t* pixels) {
   const std::vector<Style>& styles = Alphabet()[digit];
   const Style& style = styles[static_cast<size_t>(random.Below(styles.size()))];
-  const Hand hand(random);
+  const Handwriting hand(random);
   const double radius = 0.75 + 0.95 * random.Uniform();  // half the width of the stroke
   const double soft = 0.9 + 0.8 * random.Uniform();      // pixels from full ink to none
   const double ink = 205.0 + 50.0 * random.Uniform();

@@ -52,14 +52,14 @@ int64_t ElementSize(uint8_t type) {
   }
 }
 
-Status Short(const std::string& path, const std::string& where) {
+Status EndsWithin(const std::string& path, const std::string& where) {
   return Status::Corrupt(path + ": ends within " + where + "; fetch the file again");
 }
 
 Result<Header> ReadHeader(ByteSource& source, const std::string& path, int64_t max_bytes) {
   std::array<uint8_t, 4> magic{};
   LOCKSTEP_TRY_ASSIGN(const size_t got, source.Read(magic));
-  if (got < magic.size()) return Short(path, "its first four bytes");
+  if (got < magic.size()) return EndsWithin(path, "its first four bytes");
   Header header;
   header.type = magic[2];
   const int64_t element = ElementSize(magic[2]);
@@ -75,7 +75,7 @@ Result<Header> ReadHeader(ByteSource& source, const std::string& path, int64_t m
   }
   std::array<uint8_t, 4 * kMaxRank> extents{};
   LOCKSTEP_TRY_ASSIGN(const size_t extent_bytes, source.Read(std::span(extents.data(), 4 * rank)));
-  if (extent_bytes < 4 * rank) return Short(path, "its header");
+  if (extent_bytes < 4 * rank) return EndsWithin(path, "its header");
 
   std::array<int64_t, kMaxRank> dims{};
   header.count = 1;

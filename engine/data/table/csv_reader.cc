@@ -29,7 +29,7 @@ Result<bool> CsvReader::NextRow() {
       if (!status_.ok()) return status_;
       return false;
     }
-    for (Ends ends = Ends::kField; ends == Ends::kField;) {
+    for (FieldEnd ends = FieldEnd::kField; ends == FieldEnd::kField;) {
       LOCKSTEP_TRY_ASSIGN(ends, ReadField());
     }
     const bool blank = ends_.size() == 1 && !quoted_ && field(0).empty();
@@ -68,7 +68,7 @@ bool CsvReader::FillBuffer() {
   return next_ < filled_;
 }
 
-Result<CsvReader::Ends> CsvReader::ReadField() {
+Result<CsvReader::FieldEnd> CsvReader::ReadField() {
   if (ends_.size() == kMostFields) {
     return Fail("the row has more than " + std::to_string(kMostFields) + " fields");
   }
@@ -81,10 +81,10 @@ Result<CsvReader::Ends> CsvReader::ReadField() {
       ends_.push_back(row_.size());
       if (byte == delimiter_) {
         Skip();
-        return Ends::kField;
+        return FieldEnd::kField;
       }
       if (byte != kEnd) SkipLineEnd();
-      return Ends::kRow;
+      return FieldEnd::kRow;
     }
     LOCKSTEP_TRY(PutRun());
   }
@@ -96,16 +96,17 @@ Status CsvReader::PutRun() {
   const uint8_t* const end = buffer_.data() + filled_;
   const uint8_t* stop = begin;
   while (stop < end && *stop != delimiter_ && *stop != '\n' && *stop != '\r' && *stop != 0) ++stop;
-  if (stop == begin) return Put(0);  // the only byte that neither belongs to a field nor ends it
+  if (stop == begin)
+    return AppendByte(0);  // the only byte that neither belongs to a field nor ends it
   const auto length = static_cast<size_t>(stop - begin);
   const size_t field_begin = ends_.empty() ? 0 : ends_.back();
-  if (row_.size() - field_begin + length > kLongestField) return FailLong();
+  if (row_.size() - field_begin + length > kLongestField) return FailTooLong();
   row_.append(reinterpret_cast<const char*>(begin), length);
   next_ += length;
   return Status::Ok();
 }
 
-Status CsvReader::FailLong() const {
+Status CsvReader::FailTooLong() const {
   return Fail("column " + std::to_string(ends_.size() + 1) + ": the field is longer than " +
               std::to_string(kLongestField) + " bytes; is a quote missing?");
 }
@@ -123,7 +124,7 @@ Status CsvReader::ReadQuoted() {
                              ": a quote opens and is not closed before the end of the file");
     }
     if (byte == '\n' || byte == '\r') {
-      LOCKSTEP_TRY(Put('\n'));
+      LOCKSTEP_TRY(AppendByte('\n'));
       SkipLineEnd();
       continue;
     }
@@ -132,7 +133,7 @@ Status CsvReader::ReadQuoted() {
       if (Peek() != '"') break;
       Skip();
     }
-    LOCKSTEP_TRY(Put(byte));
+    LOCKSTEP_TRY(AppendByte(byte));
   }
   SkipSpaces();
   const int byte = Peek();
@@ -141,12 +142,12 @@ Status CsvReader::ReadQuoted() {
               ": text follows a closing quote; write a quote within quotes twice");
 }
 
-Status CsvReader::Put(int byte) {
+Status CsvReader::AppendByte(int byte) {
   if (byte == 0) {
     return Fail("a NUL byte; this is not a text file in ASCII or UTF-8 (UTF-16 must be converted)");
   }
   const size_t begin = ends_.empty() ? 0 : ends_.back();
-  if (row_.size() - begin == kLongestField) return FailLong();
+  if (row_.size() - begin == kLongestField) return FailTooLong();
   row_ += static_cast<char>(byte);
   return Status::Ok();
 }

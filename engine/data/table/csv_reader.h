@@ -45,12 +45,12 @@ class CsvReader {
   bool FillBuffer();
 
   // One field and what ends it.
-  enum class Ends { kField, kRow };
-  Result<Ends> ReadField();
+  enum class FieldEnd { kField, kRow };
+  Result<FieldEnd> ReadField();
   Status ReadQuoted();
   Status PutRun();
-  Status Put(int byte);
-  Status FailLong() const;
+  Status AppendByte(int byte);
+  Status FailTooLong() const;
   void SkipSpaces();
   void SkipLineEnd();
   bool IsSpace(int byte) const { return (byte == ' ' || byte == '\t') && byte != delimiter_; }

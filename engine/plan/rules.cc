@@ -186,12 +186,11 @@ Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
   }
   // What operations need has changed with what they do.
   for (Node& node : graph.nodes()) {
-    const std::vector<TensorSpec> outputs = node.declared.outputs;
     LOCKSTEP_TRY_ASSIGN(node.declared, node.operation->Declare(graph.InputSpecs(node), node.fused,
                                                                graph.options()));
-    LOCKSTEP_CHECK(node.declared.outputs.size() == outputs.size() &&
-                       node.declared.outputs[0].shape == outputs[0].shape,
-                   "an epilogue does not change what is computed");
+    LOCKSTEP_CHECK_EQ(node.declared.outputs.size(), node.outputs.size());
+    for (size_t i = 0; i < node.outputs.size(); ++i)
+      LOCKSTEP_CHECK_EQ(node.declared.outputs[i].shape, graph.shape(node.outputs[i]));
   }
   return lines;
 }

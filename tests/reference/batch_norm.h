@@ -62,8 +62,8 @@ struct BatchNormGradient {
   std::vector<T> dgamma, dbeta;  // (C)
 };
 
-// Everything by the formulas of engine/kernels/norm/normalize.h; `passed` says where ReLU let v through
-// (null: there is no ReLU). mean and inv_std: (channels).
+// Everything by the formulas of engine/kernels/norm/normalize.h; `passed` says where ReLU let v
+// through (null: there is no ReLU). mean and inv_std: (channels).
 template <class T, class X>
 BatchNormGradient<T> BatchNormBackward(const X* x, const bool* passed, const X* dy, const T* mean,
                                        const T* inv_std, const X* gamma, int64_t rows,

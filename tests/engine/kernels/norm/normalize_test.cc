@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <vector>
 
+#include "engine/base/check.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -122,6 +123,17 @@ TEST_P(NormalizeTest, StreamingAndInPlaceGiveTheSameBits) {
               over_add.data());
     EXPECT_EQ(Bits(over_add.values()), Bits(want.values()));
   }
+}
+
+TEST(NormalizeEpilogueTest, IsAddAndActivationAlone) {
+  const Problem p(2, 8);
+  Guarded y(p.size());
+  const auto run = [&](const Epilogue& epilogue) {
+    Normalize(p.x.data(), 2, 8, p.Affine(true), epilogue, {}, y.data());
+  };
+  EXPECT_THROW(run({.scale = p.gamma.data()}), CheckFailure);
+  EXPECT_THROW(run({.bias = p.beta.data()}), CheckFailure);
+  EXPECT_THROW(run({.add = p.add.data(), .add_stride = 9}), CheckFailure);
 }
 
 TEST_P(NormalizeTest, EmptyInputTouchesNothing) {

@@ -124,13 +124,16 @@ const bool kRegistered = [] {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{1024, 1024, 1024},
                                 {2048, 2048, 2048},
                                 {256, 2048, 784},
+                                {256, 2048, 2048},
+                                {512, 256, 256},
                                 {2048, 1536, 384},
                                 {256, 50304, 768},
                                 {64, 64, 64},
                                 {32, 64, 20}}) {
     Register({m, n, k, Kind::kForward}, "");
   }
-  for (const auto& [m, n, k] : {std::array<int64_t, 3>{256, 2048, 784}, {32, 64, 20}}) {
+  for (const auto& [m, n, k] :
+       {std::array<int64_t, 3>{256, 2048, 784}, {256, 2048, 2048}, {512, 256, 256}, {32, 64, 20}}) {
     Register({m, n, k, Kind::kInputGradient}, "_bwd_dx");
     Register({m, n, k, Kind::kWeightGradient}, "_bwd_dw");
     Register({m, n, k, Kind::kShardedWeightGradient}, "_bwd_dw8");

@@ -19,7 +19,6 @@
 #include "engine/kernels/product/chains.h"
 #include "engine/kernels/targets.h"
 //
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 // Loops over accumulators must be unrolled completely, or they live in memory.
@@ -40,9 +39,10 @@ inline constexpr int kLanes = HWY_LANES(float);
 // kRows x kVecs accumulators and kVecs + 1 operands fill the register file, and kRows * kVecs is at
 // least latency x throughput of a fused multiply-add (4 x 2 on all of these), so the adders never
 // wait. kDirectRows is the same where A is read in place, and each row takes an address register.
-// kDepth is the longest stretch of k between two visits of a tile: a panel of B and two tiles of A
-// (kDepth x (2 kRows + kVecs kLanes) floats, 29 of 32 KB with AVX2) share the L1 cache. 264 also
-// cuts 784, 1024 and 2048 into stretches of nearly that length.
+// kDepth is the longest stretch of k in one visit of a tile: a panel of B and two tiles of A
+// (kDepth x (2 kRows + kVecs kLanes) floats) share the 32 KB of the L1 cache with AVX2. With
+// AVX-512 the panel alone is that large and streams from the L2 cache: 3 cache lines for 28 vectors
+// of multiply-adds (on Zen 4 the loop over k still runs at 0.98 of the peak rate).
 //
 // Measured on Zen 3 (AVX2), one core, as shares of the peak rate. The tile alone with operands in
 // L1: 6 x 2 reaches 0.97 to 1.00 from k = 256 on and 0.77 at k = 20. The loop over k must begin a
@@ -51,7 +51,12 @@ inline constexpr int kLanes = HWY_LANES(float);
 // products 8 % slower); kDepth 192 to 400 (within 3 %); A prefetched in the loop, or the next
 // tile's rows of A before this tile (same); two or four times as many tasks (same); sums between
 // two visits kept in C instead of `partial` (a tenth slower: its rows are powers of two apart).
-#if HWY_TARGET == HWY_AVX3
+//
+// On Zen 4, which does a 512-bit operation as two halves, AVX-512 and AVX2 tiles reach the same
+// within 3 % (large products) and AVX-512 is 3 to 10 % faster on small ones. kDepth 392 or 512
+// there: within 2 % either way. Machines with whole 512-bit units were not at hand: 14 x 2 follows
+// from their registers and latency alone.
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3  // and the sets beyond it: lower is better
 inline constexpr int kRows = 14, kVecs = 2, kDirectRows = 8;
 #elif HWY_TARGET == HWY_AVX2
 inline constexpr int kRows = 6, kVecs = 2, kDirectRows = 6;
@@ -60,7 +65,7 @@ inline constexpr int kRows = 6, kVecs = 4, kDirectRows = 6;
 #else  // baselines: four lanes emulated, or one
 inline constexpr int kRows = 4, kVecs = 8 / kLanes, kDirectRows = 4;
 #endif
-inline constexpr int64_t kDepth = 256;
+inline constexpr int64_t kDepth = kLongestChain;
 // A narrow panel serves the last columns, a wide one products of few rows, which would otherwise
 // have too few chains in flight.
 inline constexpr int kNarrowVecs = kVecs / 2, kWideVecs = kVecs * 2;
@@ -104,6 +109,11 @@ struct TileArgs {
   const TileOutput* output;
 };
 using TileFunction = void (*)(const TileArgs&);
+
+// What a tile needs when its sums are done. Fetched into L1, it would have left it again by then:
+// so many fetches at once stand in the way of the first multiply-adds, and the operands pass
+// through. (Zen 4: L2 gains 4 % in a product of 2048 cubed, 2 % in one of 256 x 2048 x 2048.)
+HWY_INLINE void PrefetchL2(const float* from) { __builtin_prefetch(from, /*write=*/0, 2); }
 
 // Copies fewer than 2 * kPanel floats, by powers of two, without a call.
 HWY_INLINE void CopyFew(const float* HWY_RESTRICT from, int64_t count, float* HWY_RESTRICT to) {
@@ -276,14 +286,14 @@ HWY_NOINLINE void Tile(const TileArgs& args) {
   const float* HWY_RESTRICT b = args.b;
   if (stretch.last) {
     for (int i = 0; i < kTileRows; ++i) {
-      for (int j = 0; j < kCols; j += 16) hwy::Prefetch(args.c + i * args.output->c_stride + j);
+      for (int j = 0; j < kCols; j += 16) PrefetchL2(args.c + i * args.output->c_stride + j);
     }
   }
   if (!stretch.only) {  // the slots that the first chain reads, or the one it writes
     const Chain& first = stretch.chains[0];
     const float* slot = args.partial + (first.waiting - first.merges) * kSlot;
     const int64_t floats = std::max<int64_t>(first.merges, 1) * kSlot;
-    for (int64_t i = 0; i < floats; i += 16) hwy::Prefetch(slot + i);
+    for (int64_t i = 0; i < floats; i += 16) PrefetchL2(slot + i);
   }
   for (const Chain* chain = stretch.chains;; ++chain) {
     TileVec acc[kTileRows][kTileVecs];

@@ -281,8 +281,9 @@ TEST_P(GemmTest, ReluLetsNanThrough) {
 // Every place of whole and partial tiles, of all panels.
 TEST_P(GemmTest, ReportsWhatIsNotFiniteWhereverItIs) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  for (const auto& [m, n] : std::vector<std::pair<int64_t, int64_t>>{
+  for (const auto& size : std::vector<std::pair<int64_t, int64_t>>{
            {1, 1}, {1, 70}, {33, 1}, {31, 67}, {16, 8}, {3, 10}, {28, 64}}) {
+    const int64_t m = size.first, n = size.second;
     const Block a(m, 3, Block::kColMajor, 0, 1), b(3, n, Block::kRowMajor, 0, 2);
     std::vector<float> scratch(static_cast<size_t>(kernels::GemmScratch(m, n, 3, 1)), kNan);
     const auto reports = [&](const Block& x, const std::vector<float>& add, Activation activation) {

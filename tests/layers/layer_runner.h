@@ -107,6 +107,12 @@ class LayerRunner {
     }
     return {};
   }
+  int64_t count(const std::string& name) const {
+    for (size_t i = 0; i < store_.states().size(); ++i) {
+      if (store_.states()[i].name == name) return store_.state(i).span<int64_t>()[0];
+    }
+    return -1;
+  }
 
  private:
   Result<std::unique_ptr<Program>> Make(const Shape& in, bool training) {

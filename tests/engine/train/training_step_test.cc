@@ -69,8 +69,8 @@ std::vector<float> Predictions(Network& net, const Samples& samples) {
 struct Everything {
   uint64_t model = 0;  // parameters, statistics, counts
   int64_t optimizer_steps = 0;
-  std::vector<std::vector<float>> optimizer;
-  std::vector<float> predictions;
+  std::vector<std::vector<float>> optimizer{};
+  std::vector<float> predictions{};
   bool operator==(const Everything&) const = default;
 };
 

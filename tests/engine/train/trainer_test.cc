@@ -469,7 +469,7 @@ TEST(TrainerTest, ABatchOfOneFollowsThePolicyOfTheNorm) {
     const Status status = error->trainer->Run().status();
     EXPECT_EQ(status.code(), Code::kInvalid);
     EXPECT_THAT(status.message(), HasSubstr("epoch 0, batch 1"));
-    EXPECT_THAT(status.message(), HasSubstr("1 (BatchNorm)"));
+    EXPECT_THAT(status.message(), HasSubstr("1 BatchNorm: "));
     EXPECT_THAT(status.message(), HasSubstr("'skip' or 'running'"));
   }
   {

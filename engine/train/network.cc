@@ -342,6 +342,8 @@ Result<double> Network::TrainStep(std::span<const ConstTensor> inputs, Optimizer
   }
   const int64_t samples =
       inputs.empty() || inputs[0].shape().rank() == 0 ? 0 : inputs[0].shape().batch();
+  // Says what is missing, where the step would only say that the batch is empty.
+  if (samples == 0) LOCKSTEP_TRY(Check(*training_program_, inputs, /*targets=*/true, batch()));
   LOCKSTEP_TRY_ASSIGN(const TrainingStepReport report,
                       step_->Run({.inputs = inputs, .samples = samples, .global_samples = samples},
                                  steps_, optimizer, optimizer.learning_rate()));

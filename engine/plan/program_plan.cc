@@ -1,5 +1,6 @@
 // How a program is planned: which gradients are needed, what shares memory, and for how long.
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -241,10 +242,14 @@ void Program::PlaceGradients() {
     if (!run.has_backward) continue;
     const int time = BackwardTime(i);
     const size_t y = Id(node.outputs[0]);
+    // An operation that reads one value at two places writes both gradients at once.
+    const auto places = [&](size_t k) {
+      return std::count(node.inputs.begin(), node.inputs.end(), node.inputs[k]);
+    };
     // What becomes of the memory of dy: the first of these that can have it.
     const auto may_take = [&](size_t k) {
       const Value x = node.inputs[k];
-      return options_.share_memory && WantsGradient(i, k) && first[Id(x)] < 0 &&
+      return options_.share_memory && WantsGradient(i, k) && first[Id(x)] < 0 && places(k) == 1 &&
              gradient_homes_[Id(x)].kind == Home::Kind::kBuffer && has_gradient_[y] &&
              gradient_homes_[y].kind == Home::Kind::kBuffer && !read_after(y, time) &&
              BytesOf(graph_.spec(x)) == BytesOf(graph_.spec(node.outputs[0]));
@@ -266,7 +271,10 @@ void Program::PlaceGradients() {
       const bool is_first = first[x] < 0;
       const bool is_parameter = gradient_homes_[x].kind == Home::Kind::kParameter;
       if (is_first) first[x] = time;
-      if (At(node.declared.accumulates_dx, k)) {
+      const bool is_repeated =
+          std::find(node.inputs.begin(), node.inputs.begin() + static_cast<std::ptrdiff_t>(k),
+                    node.inputs[k]) != node.inputs.begin() + static_cast<std::ptrdiff_t>(k);
+      if (At(node.declared.accumulates_dx, k) && !is_repeated) {
         run.backward.accumulate[k] = !is_first;
       } else if (!is_first || is_parameter) {
         run.sums.push_back({.from = {}, .value = static_cast<int>(x), .first = is_first});

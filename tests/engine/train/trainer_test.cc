@@ -445,7 +445,10 @@ TEST(TrainerTest, AGradientThatIsNotFiniteNamesStepAndParameter) {
     Network net = Network::Bind(ctx, Sequential(Linear(1, {.bias = false})), MseLoss(),
                                 {.input = {8, 1}, .seed = 7})
                       .value();
-    net.Write()->value(0).f32()[0] = 1e-4f;
+    {
+      ParameterWriter write = net.Write();
+      write->value(0).f32()[0] = 1e-4f;
+    }
     Sgd sgd({.lr = 1e-3});
     auto loader = Loader::Make(data, AllIndices(8), {.batch = 8}).value();
     auto trainer = Trainer::Make(net, sgd, *loader, {.epochs = 1, .clip_norm = clip}).value();

@@ -1,5 +1,6 @@
 // layers/arithmetic.cc
 //   sum          y = a + b,        da = dy,      db = dy
+//   subtract     y = a - b,        da = dy,      db = -dy
 //   multiply     y = a b,          da = dy b,    db = dy a
 //   concatenate  y = (a, b, ...),  da, db, ... are the parts of dy
 #include "layers/arithmetic.h"
@@ -67,6 +68,40 @@ void Sum::Backward(const Step& step, const Operands& o) {
 Result<OnnxGraph::Value> Sum::Export(const Step&, const Operands&, OnnxGraph& graph,
                                      std::span<const OnnxGraph::Value> x) const {
   return graph.Add("Add", {x[0], x[1]});
+}
+
+Result<Declaration> Subtract::Declare(std::span<const TensorSpec> x, const Fused&,
+                                      const PlanOptions&) const {
+  LOCKSTEP_TRY(CheckAlike(x));
+  return Declaration{.outputs = {x[0]},
+                     .passes_dy = {true, false},
+                     .accumulates_dx = {true, true},
+                     .flops = static_cast<double>(x[0].shape.size())};
+}
+
+void Subtract::Forward(const Step& step, const Operands& o) {
+  const float *a = o.x_f32(0), *b = o.x_f32(1);
+  float* y = o.y_f32();
+  ForElements(step, o.y().size(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = a[i] - b[i];
+  });
+}
+
+void Subtract::Backward(const Step& step, const Operands& o) {
+  const float* dy = o.dy_f32();
+  for (const int i : {0, 1}) {
+    float* dx = o.dx_f32(i);
+    if (dx == nullptr || (dx == dy && !o.accumulate(i))) continue;
+    const float sign = i == 0 ? 1.0f : -1.0f;
+    ForElements(step, o.dy().size(), [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) dx[k] = (o.accumulate(i) ? dx[k] : 0.0f) + sign * dy[k];
+    });
+  }
+}
+
+Result<OnnxGraph::Value> Subtract::Export(const Step&, const Operands&, OnnxGraph& graph,
+                                          std::span<const OnnxGraph::Value> x) const {
+  return graph.Add("Sub", {x[0], x[1]});
 }
 
 Result<Declaration> Multiply::Declare(std::span<const TensorSpec> x, const Fused&,

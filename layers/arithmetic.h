@@ -22,6 +22,17 @@ class Sum final : public Operation {
                                   std::span<const OnnxGraph::Value> x) const override;
 };
 
+// y = a - b, both f32 of one shape.
+class Subtract final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                              const PlanOptions& options) const override;
+  void Forward(const Step& step, const Operands& o) override;
+  void Backward(const Step& step, const Operands& o) override;
+  Result<OnnxGraph::Value> Export(const Step& step, const Operands& o, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override;
+};
+
 // y = a b element by element, both f32 of one shape.
 class Multiply final : public Operation {
  public:

@@ -93,6 +93,14 @@ Status SaveModel(const std::string& path, Network& network, const TrainingState&
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network);
 Result<LoadedModel> LoadModel(const std::string& path, Network& network);
 
+// Of such a file only the parameters and states whose names match one of `patterns` (shell patterns:
+// "body.*"): for a network that shares a part with another. What does not match stays as it is in
+// the network, and may be anything in the file. An error if a pattern matches nothing in the
+// network; a failed read changes nothing.
+Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patterns,
+                Network& network);
+Status LoadPart(const std::string& path, std::span<const std::string> patterns, Network& network);
+
 // Parameters and states alone, as a safetensors file that other programs read; PyTorch loads it
 // strictly into the same network, which has BatchNorm1d where this one has BatchNorm.
 Status ExportWeights(const std::string& path, const Network& network);

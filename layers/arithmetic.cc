@@ -154,11 +154,16 @@ Result<Declaration> Concatenate::Declare(std::span<const TensorSpec> x, const Fu
   return Declaration{.outputs = {y}};
 }
 
+void Concatenate::Book(std::span<const TensorSpec> x, Booking&) {
+  columns_.clear();
+  for (const TensorSpec& part : x) columns_.push_back(part.shape.channels());
+}
+
 void Concatenate::Forward(const Step&, const Operands& o) {
   const int64_t width = o.y().shape().channels();
   int64_t column = 0;
   for (int i = 0; i < o.inputs(); ++i) {
-    const int64_t columns = o.x(i).shape().channels();
+    const int64_t columns = columns_[static_cast<size_t>(i)];
     for (int64_t r = 0; r < o.y().shape().rows(); ++r) {
       std::memcpy(o.y_f32() + r * width + column, o.x_f32(i) + r * columns,
                   static_cast<size_t>(columns) * sizeof(float));
@@ -171,7 +176,7 @@ void Concatenate::Backward(const Step&, const Operands& o) {
   const int64_t width = o.dy().shape().channels();
   int64_t column = 0;
   for (int i = 0; i < o.inputs(); ++i) {
-    const int64_t columns = o.dx(i).shape().channels();
+    const int64_t columns = columns_[static_cast<size_t>(i)];  // also where dx(i) is not wanted
     for (int64_t r = 0; o.dx_f32(i) != nullptr && r < o.dy().shape().rows(); ++r) {
       std::memcpy(o.dx_f32(i) + r * columns, o.dy_f32() + r * width + column,
                   static_cast<size_t>(columns) * sizeof(float));

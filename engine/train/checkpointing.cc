@@ -347,7 +347,8 @@ Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patte
     bool wanted = false;
     for (size_t i = 0; i < patterns.size(); ++i) {
       if (!matches(patterns[i], tensor.name)) continue;
-      wanted = used[i] = true;
+      wanted = true;
+      used[i] = true;
     }
     if (wanted) part.push_back(tensor);
   }

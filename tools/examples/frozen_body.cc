@@ -71,7 +71,8 @@ Status Run(const std::string& file) {
                                  BceWithLogitsLoss(),
                                  {.input = {kBatch, kFeatures}, .seed = 2, .frozen = body}));
   LOCKSTEP_TRY(LoadPart(file, body, net));
-  const ModelCopy loaded(net);
+  ModelCopy loaded(net);
+  loaded.TakeFrom(net);
   AdamW optimizer({.lr = 1e-2, .weight_decay = 0.1});
   LOCKSTEP_TRY_ASSIGN(const double head, Train(net, optimizer, /*task=*/1, 300));
   const size_t changed = ChangedBytes(net, loaded);

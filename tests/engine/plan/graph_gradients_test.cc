@@ -15,6 +15,7 @@
 #include "engine/train/network.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
+#include "layers/batch_norm.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
 #include "layers/mse.h"
@@ -52,6 +53,20 @@ Numbers LinearOf(const Named& in, const std::string& layer, const Numbers& x) {
       y[r * out + n] = b[n];
       for (size_t k = 0; k < width; ++k) y[r * out + n] += w[n * width + k] * x[r * width + k];
     }
+  }
+  return y;
+}
+Numbers BatchNormOf(const Named& in, const std::string& layer, const Numbers& x, size_t rows) {
+  const Numbers &gamma = in.at(layer + ".weight"), &beta = in.at(layer + ".bias");
+  const size_t width = gamma.size();
+  Numbers y(x.size());
+  for (size_t c = 0; c < width; ++c) {
+    double mean = 0.0, square = 0.0;
+    for (size_t r = 0; r < rows; ++r) mean += x[r * width + c] / static_cast<double>(rows);
+    for (size_t r = 0; r < rows; ++r)
+      square += (x[r * width + c] - mean) * (x[r * width + c] - mean) / static_cast<double>(rows);
+    for (size_t r = 0; r < rows; ++r)
+      y[r * width + c] = gamma[c] * (x[r * width + c] - mean) / std::sqrt(square + 1e-5) + beta[c];
   }
   return y;
 }
@@ -273,6 +288,15 @@ const Case kCases[] = {
        const Numbers v = LinearOf(in, "a", in.at("x"));
        return FinishOf(in, Beside({v, in.at("x"), v}, samples));
      }},
+    {"AValueBesideOneThatNeedsNoGradient",
+     [](Graph& g, Value x) -> Status {
+       LOCKSTEP_TRY_ASSIGN(const Value z, g.AddInput("z", {g.batch(), 3}));
+       ADD(y, Concatenate(), z, x);
+       return Finish(g, y);
+     },
+     [](const Named& in, size_t samples) {
+       return FinishOf(in, Beside({in.at("z"), in.at("x")}, samples));
+     }},
     // The product adds its own input in its epilogue: the gradient of both is one.
     {"AProductPlusItsOwnInput",
      [](Graph& g, Value x) -> Status {
@@ -299,6 +323,42 @@ const Case kCases[] = {
        const Numbers v = LinearOf(in, "a", in.at("x"));
        const Numbers r = ReluOf(Add(v, LinearOf(in, "b", v)));
        return FinishOf(in, Add(LinearOf(in, "d", r), r));
+     }},
+    // As above, where a third reader has brought a gradient before.
+    {"AProductPlusItsOwnInputThatIsReadLaterAgain",
+     [](Graph& g, Value x) -> Status {
+       APPLY(v, "a", kLinear, x);
+       APPLY(w, "b", kLinear, v);
+       ADD(sum, Sum(), w, v);
+       ADD(y, Multiply(), sum, v);
+       return Finish(g, y);
+     },
+     [](const Named& in, size_t) {
+       const Numbers v = LinearOf(in, "a", in.at("x"));
+       return FinishOf(in, Times(Add(LinearOf(in, "b", v), v), v));
+     }},
+    {"ABatchNormPlusItsOwnInput",
+     [](Graph& g, Value x) -> Status {
+       APPLY(v, "a", kLinear, x);
+       APPLY(n, "b", BatchNorm(), v);
+       ADD(y, Sum(), n, v);
+       return Finish(g, y);
+     },
+     [](const Named& in, size_t samples) {
+       const Numbers v = LinearOf(in, "a", in.at("x"));
+       return FinishOf(in, Add(BatchNormOf(in, "b", v, samples), v));
+     }},
+    {"ABatchNormPlusItsOwnInputThenRelu",
+     [](Graph& g, Value x) -> Status {
+       APPLY(v, "a", kLinear, x);
+       APPLY(n, "b", BatchNorm(), v);
+       ADD(sum, Sum(), v, n);
+       APPLY(y, "c", Relu(), sum);
+       return Finish(g, y);
+     },
+     [](const Named& in, size_t samples) {
+       const Numbers v = LinearOf(in, "a", in.at("x"));
+       return FinishOf(in, ReluOf(Add(BatchNormOf(in, "b", v, samples), v)));
      }},
     {"OneLayerAfterItself",
      [](Graph& g, Value x) -> Status {

@@ -115,8 +115,8 @@ uint64_t HashOf(const std::vector<NamedTensor>& tensors) {
   return HashTensors(std::vector<NamedConstTensor>(tensors.begin(), tensors.end()));
 }
 
-// Under which names a checkpoint has the weights that are for use: the best ones where there are any,
-// else the averaged, else the last.
+// Under which names a checkpoint has the weights that are for use: the best ones where there are
+// any, else the averaged, else the last.
 Result<std::string_view> BestPrefix(const Checkpoint& checkpoint) {
   const bool has_best =
       std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(),

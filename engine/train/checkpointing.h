@@ -42,7 +42,7 @@ uint64_t ModelHash(const Network& network);
 class ModelCopy {
  public:
   ModelCopy() = default;
-  explicit ModelCopy(const Network& network);  // books the memory
+  explicit ModelCopy(const Network& network);  // books the memory; TakeFrom fills it
   ModelCopy(ModelCopy&&) = default;            // tensors() stay where they are
   ModelCopy& operator=(ModelCopy&&) = default;
 
@@ -93,9 +93,9 @@ Status SaveModel(const std::string& path, Network& network, const TrainingState&
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network);
 Result<LoadedModel> LoadModel(const std::string& path, Network& network);
 
-// Of such a file only the parameters and states whose names match one of `patterns` (shell patterns:
-// "body.*"): for a network that shares a part with another. What does not match stays as it is in
-// the network, and may be anything in the file. An error if a pattern matches nothing in the
+// Of such a file only the parameters and states whose names match one of `patterns` (of a shell:
+// "body.*"), for a network that has a part in common with another. What does not match stays as it
+// is in the network, and may be anything in the file. An error if a pattern matches nothing in the
 // network; a failed read changes nothing.
 Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patterns,
                 Network& network);

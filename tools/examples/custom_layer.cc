@@ -1,5 +1,5 @@
-// A layer of one's own, made of layers and operations that are there: the gated layer of Srivastava,
-// Greff, Schmidhuber, "Highway networks", 2015.
+// A layer of one's own, made of layers and operations that are there: the gated layer of
+// Srivastava, Greff, Schmidhuber, "Highway networks", 2015.
 //
 //   y = g(x) f(x) + (1 - g(x)) x,   g(x) = sigmoid(W x + b),   computed as  y = x + g (f - x)
 //

@@ -4,8 +4,8 @@
 //   forward   loss = q (t - y) where t > y, else (1 - q) (y - t),   mean over all elements
 //   backward  dy   = -q scale  where t > y, else (1 - q) scale
 //
-// BlockwiseLoss adds up over the batch, in an order that threads do not change; a loss says what one
-// block gives. (A loss that is no sum over rows derives from LossOperation itself.)
+// BlockwiseLoss adds up over the batch, in an order that threads do not change; a loss says what
+// one block gives. (A loss that is no sum over rows derives from LossOperation itself.)
 #include <lockstep/lockstep.h>
 
 #include <cmath>

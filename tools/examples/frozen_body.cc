@@ -1,6 +1,6 @@
-// From a network that has learned one task to another task: its body is loaded into a new network by
-// the names of its parameters, and frozen there; a new head learns. Then everything learns, the body
-// ten times as slowly.
+// From a network that has learned one task to another task: its body is loaded into a new network
+// by the names of its parameters, and frozen there; a new head learns. Then everything learns, the
+// body ten times as slowly.
 #include <lockstep/lockstep.h>
 
 #include <cstdio>

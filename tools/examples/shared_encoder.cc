@@ -1,6 +1,6 @@
 // One encoder used twice: the same layer applied under the same name shares its parameters, and
-// their gradient is the sum over both uses. Here two networks that use it once each, the other input
-// being held fixed, are what the sum is compared with.
+// their gradient is the sum over both uses. Here it is compared with two networks of the same
+// weights, each of which learns in one of the two places only.
 #include <lockstep/lockstep.h>
 
 #include <array>
@@ -11,8 +11,7 @@ using namespace lockstep;
 
 constexpr int64_t kBatch = 64, kFeatures = 12;
 
-// y = e(a) e(b), feature by feature, and the mean square of that against a target. `learn_a`: the
-// encoder of a learns; otherwise it goes by another name, and is frozen.
+// y = e(a) e(b), feature by feature. Where the two names differ, so do the parameters.
 class Siamese final : public Model {
  public:
   Siamese(std::string name_a, std::string name_b)

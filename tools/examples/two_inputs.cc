@@ -1,9 +1,9 @@
 // A network of two inputs, two outputs and two losses: a Model is plain C++ that says what is
 // computed of what.
 //
-//   signal (B, 32) --> Linear, ReLU --.
-//                                     >-- side by side --> Linear, ReLU --> kind (B, 3), level (B, 1)
-//   row (B, 2) ----------------------'
+//   signal (B, 32) -- Linear, ReLU --.                                     .-- kind (B, 3)
+//                                     >-- side by side -- Linear, ReLU --<
+//   row (B, 2) ---------------------'                                      '-- level (B, 1)
 #include <lockstep/lockstep.h>
 
 #include <array>

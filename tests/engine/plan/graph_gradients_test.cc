@@ -112,7 +112,7 @@ class CaseModel final : public Model {
   const Case& case_;
 };
 
-// What one step gives, by name; "x" is the input.
+// What one step gives, by the names of inputs and parameters.
 struct Outcome {
   double loss = 0.0;
   std::map<std::string, std::vector<float>> inputs, gradients;
@@ -157,7 +157,11 @@ Outcome RunOf(const Case& c, int64_t samples, Fusion fusion, bool share_memory) 
     outcome.inputs[parameters.infos[i].name] = FloatsOf(parameters.value(i));
     outcome.gradients[parameters.infos[i].name] = FloatsOf(parameters.gradient(i));
   }
-  outcome.gradients["x"] = FloatsOf(net->training_program().input_gradient(0));
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    if (graph.inputs()[i].wants_gradient)
+      outcome.gradients[graph.inputs()[i].name] =
+          FloatsOf(net->training_program().input_gradient(i));
+  }
   return outcome;
 }
 
@@ -371,7 +375,8 @@ const Case kCases[] = {
      }},
     {"OneLayerOnTwoValues",
      [](Graph& g, Value x) -> Status {
-       LOCKSTEP_TRY_ASSIGN(const Value z, g.AddInput("z", {g.batch(), kWidth}));
+       LOCKSTEP_TRY_ASSIGN(const Value z, g.AddInput("z", {g.batch(), kWidth}, DType::kF32,
+                                                     /*wants_gradient=*/true));
        APPLY(of_x, "a", kLinear, x);
        APPLY(of_z, "a", kLinear, z);
        APPLY(h, "b", Tanh(), of_x);

@@ -1,5 +1,6 @@
 // layers/arithmetic.cc
 //   sum          y = a + b,        da = dy,      db = dy
+//   subtract     y = a - b,        da = dy,      db = -dy
 //   multiply     y = a b,          da = dy b,    db = dy a
 //   concatenate  y = (a, b, ...),  da, db, ... are the parts of dy
 #include "layers/arithmetic.h"
@@ -69,6 +70,40 @@ Result<OnnxGraph::Value> Sum::Export(const Step&, const Operands&, OnnxGraph& gr
   return graph.Add("Add", {x[0], x[1]});
 }
 
+Result<Declaration> Subtract::Declare(std::span<const TensorSpec> x, const Fused&,
+                                      const PlanOptions&) const {
+  LOCKSTEP_TRY(CheckAlike(x));
+  return Declaration{.outputs = {x[0]},
+                     .passes_dy = {true, false},
+                     .accumulates_dx = {true, true},
+                     .flops = static_cast<double>(x[0].shape.size())};
+}
+
+void Subtract::Forward(const Step& step, const Operands& o) {
+  const float *a = o.x_f32(0), *b = o.x_f32(1);
+  float* y = o.y_f32();
+  ForElements(step, o.y().size(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) y[i] = a[i] - b[i];
+  });
+}
+
+void Subtract::Backward(const Step& step, const Operands& o) {
+  const float* dy = o.dy_f32();
+  for (const int i : {0, 1}) {
+    float* dx = o.dx_f32(i);
+    if (dx == nullptr || (dx == dy && !o.accumulate(i))) continue;
+    const float sign = i == 0 ? 1.0f : -1.0f;
+    ForElements(step, o.dy().size(), [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) dx[k] = (o.accumulate(i) ? dx[k] : 0.0f) + sign * dy[k];
+    });
+  }
+}
+
+Result<OnnxGraph::Value> Subtract::Export(const Step&, const Operands&, OnnxGraph& graph,
+                                          std::span<const OnnxGraph::Value> x) const {
+  return graph.Add("Sub", {x[0], x[1]});
+}
+
 Result<Declaration> Multiply::Declare(std::span<const TensorSpec> x, const Fused&,
                                       const PlanOptions&) const {
   LOCKSTEP_TRY(CheckAlike(x));
@@ -119,11 +154,16 @@ Result<Declaration> Concatenate::Declare(std::span<const TensorSpec> x, const Fu
   return Declaration{.outputs = {y}};
 }
 
+void Concatenate::Book(std::span<const TensorSpec> x, Booking&) {
+  columns_.clear();
+  for (const TensorSpec& part : x) columns_.push_back(part.shape.channels());
+}
+
 void Concatenate::Forward(const Step&, const Operands& o) {
   const int64_t width = o.y().shape().channels();
   int64_t column = 0;
   for (int i = 0; i < o.inputs(); ++i) {
-    const int64_t columns = o.x(i).shape().channels();
+    const int64_t columns = columns_[static_cast<size_t>(i)];
     for (int64_t r = 0; r < o.y().shape().rows(); ++r) {
       std::memcpy(o.y_f32() + r * width + column, o.x_f32(i) + r * columns,
                   static_cast<size_t>(columns) * sizeof(float));
@@ -136,7 +176,7 @@ void Concatenate::Backward(const Step&, const Operands& o) {
   const int64_t width = o.dy().shape().channels();
   int64_t column = 0;
   for (int i = 0; i < o.inputs(); ++i) {
-    const int64_t columns = o.dx(i).shape().channels();
+    const int64_t columns = columns_[static_cast<size_t>(i)];  // also where dx(i) is not wanted
     for (int64_t r = 0; o.dx_f32(i) != nullptr && r < o.dy().shape().rows(); ++r) {
       std::memcpy(o.dx_f32(i) + r * columns, o.dy_f32() + r * width + column,
                   static_cast<size_t>(columns) * sizeof(float));

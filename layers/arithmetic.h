@@ -4,7 +4,9 @@
 #ifndef LOCKSTEP_LAYERS_ARITHMETIC_H_
 #define LOCKSTEP_LAYERS_ARITHMETIC_H_
 
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "engine/plan/operation.h"
 
@@ -13,6 +15,17 @@ namespace lockstep {
 // y = a + b, both f32 of one shape. Becomes part of the operation that computes a or b where that
 // can add.
 class Sum final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                              const PlanOptions& options) const override;
+  void Forward(const Step& step, const Operands& o) override;
+  void Backward(const Step& step, const Operands& o) override;
+  Result<OnnxGraph::Value> Export(const Step& step, const Operands& o, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override;
+};
+
+// y = a - b, both f32 of one shape.
+class Subtract final : public Operation {
  public:
   Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
                               const PlanOptions& options) const override;
@@ -39,10 +52,14 @@ class Concatenate final : public Operation {
  public:
   Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
                               const PlanOptions& options) const override;
+  void Book(std::span<const TensorSpec> x, Booking& booking) override;
   void Forward(const Step& step, const Operands& o) override;
   void Backward(const Step& step, const Operands& o) override;
   Result<OnnxGraph::Value> Export(const Step& step, const Operands& o, OnnxGraph& graph,
                                   std::span<const OnnxGraph::Value> x) const override;
+
+ private:
+  std::vector<int64_t> columns_;  // of each input
 };
 
 }  // namespace lockstep

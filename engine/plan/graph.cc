@@ -20,7 +20,9 @@ Graph::Scope::Scope(Graph& graph, const std::string& name, const std::string& ki
   const bool whole = name.empty() && graph.path_.empty();
   if (!name.empty()) graph.path_ = graph.FullName(name);
   const auto [known, first] = graph.layers_.emplace(graph.path_, layer);
-  if (!first && known->second != layer && !whole) {
+  again_ = !first && known->second == layer && !whole;
+  graph.built_again_ += again_;
+  if (!first && known->second != layer && !whole && graph.built_again_ == 0) {
     status_ = Status::Invalid("two layers are named " + graph.path_ +
                               "; give each a name of its own, or build one and the same layer "
                               "again where they are to share parameters");
@@ -31,6 +33,7 @@ Graph::Scope::Scope(Graph& graph, const std::string& name, const std::string& ki
 }
 
 Graph::Scope::~Scope() {
+  graph_.built_again_ -= again_;
   graph_.path_ = outer_path_;
   graph_.open_.pop_back();
 }

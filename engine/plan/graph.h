@@ -125,7 +125,8 @@ class Graph {
   const Shape& shape(Value value) const { return spec(value).shape; }
 
   // While it lives, names begin with `name` as well. `layer` is who builds: another layer of the
-  // same name in the same place is an error, see status().
+  // same name in the same place is an error, see status(). What a layer builds when it is built
+  // again goes by the names it had, though it may be made anew.
   class Scope {
    public:
     Scope(Graph& graph, const std::string& name, const std::string& kind, const void* layer,
@@ -141,6 +142,7 @@ class Graph {
     size_t report_;
     std::string outer_path_;
     Status status_;
+    bool again_ = false;  // this layer was built here before
   };
   const std::string& path() const { return path_; }
   // A stream of random numbers that belongs to this layer, and to this use of it.
@@ -192,6 +194,7 @@ class Graph {
   PlanOptions options_;
   std::vector<std::string> frozen_;
   std::string path_;
+  int built_again_ = 0;  // open scopes of layers that were built before
   std::vector<size_t> open_ = {0};  // rows of the report of the layers that are being built
   std::vector<Node> nodes_;
   std::vector<ValueInfo> values_;

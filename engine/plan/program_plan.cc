@@ -1,6 +1,5 @@
 // How a program is planned: which gradients are needed, what shares memory, and for how long.
 #include <algorithm>
-#include <cstddef>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -242,14 +241,17 @@ void Program::PlaceGradients() {
     if (!run.has_backward) continue;
     const int time = BackwardTime(i);
     const size_t y = Id(node.outputs[0]);
-    // An operation that reads one value at two places writes both gradients at once.
-    const auto places = [&](size_t k) {
-      return std::count(node.inputs.begin(), node.inputs.end(), node.inputs[k]);
+    // Where one value comes twice, only its last place is written to directly: in which order an
+    // operation writes its gradients, and whether it still reads dy then, is its own affair. The
+    // last, because what was fused comes last, and by itself would have been added first.
+    const auto comes_again = [&](size_t k) {
+      return std::find(node.inputs.begin() + static_cast<std::ptrdiff_t>(k) + 1, node.inputs.end(),
+                       node.inputs[k]) != node.inputs.end();
     };
     // What becomes of the memory of dy: the first of these that can have it.
     const auto may_take = [&](size_t k) {
       const Value x = node.inputs[k];
-      return options_.share_memory && WantsGradient(i, k) && first[Id(x)] < 0 && places(k) == 1 &&
+      return options_.share_memory && WantsGradient(i, k) && !comes_again(k) && first[Id(x)] < 0 &&
              gradient_homes_[Id(x)].kind == Home::Kind::kBuffer && has_gradient_[y] &&
              gradient_homes_[y].kind == Home::Kind::kBuffer && !read_after(y, time) &&
              BytesOf(graph_.spec(x)) == BytesOf(graph_.spec(node.outputs[0]));
@@ -265,16 +267,13 @@ void Program::PlaceGradients() {
     }
     if (node.declared.dx_may_overwrite_dy && !node.inputs.empty() && may_take(0))
       take(0), taken[0] = true;
-    for (size_t k = 0; k < node.inputs.size(); ++k) {
+    for (size_t k = node.inputs.size(); k-- > 0;) {
       if (!WantsGradient(i, k) || taken[k]) continue;
       const size_t x = Id(node.inputs[k]);
       const bool is_first = first[x] < 0;
       const bool is_parameter = gradient_homes_[x].kind == Home::Kind::kParameter;
       if (is_first) first[x] = time;
-      const bool is_repeated =
-          std::find(node.inputs.begin(), node.inputs.begin() + static_cast<std::ptrdiff_t>(k),
-                    node.inputs[k]) != node.inputs.begin() + static_cast<std::ptrdiff_t>(k);
-      if (At(node.declared.accumulates_dx, k) && !is_repeated) {
+      if (At(node.declared.accumulates_dx, k) && !comes_again(k)) {
         run.backward.accumulate[k] = !is_first;
       } else if (!is_first || is_parameter) {
         run.sums.push_back({.from = {}, .value = static_cast<int>(x), .first = is_first});
@@ -346,8 +345,10 @@ void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
     const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
     std::byte* data = nullptr;
     if (value_homes_[v].kind == Home::Kind::kBuffer) data = Address(value_homes_[v].buffer);
-    if (info.parameter >= 0)
-      data = static_cast<std::byte*>(parameters.value(static_cast<size_t>(info.parameter)).data());
+    if (value_homes_[v].kind == Home::Kind::kParameter) {  // or a view of it
+      const int parameter = graph_.info({value_homes_[v].group}).parameter;
+      data = static_cast<std::byte*>(parameters.value(static_cast<size_t>(parameter)).data());
+    }
     values_[v] = Tensor(data, info.spec.dtype, info.spec.shape);
     data = nullptr;
     if (has_gradient_[v]) {

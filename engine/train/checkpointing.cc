@@ -1,5 +1,7 @@
 #include "engine/train/checkpointing.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -113,8 +115,25 @@ uint64_t HashOf(const std::vector<NamedTensor>& tensors) {
   return HashTensors(std::vector<NamedConstTensor>(tensors.begin(), tensors.end()));
 }
 
-Status CheckTraits(const TrainingState& state, const Network& network) {
+// Under which names a checkpoint has the weights that are for use: the best ones where there are
+// any, else the averaged, else the last.
+Result<std::string_view> BestPrefix(const Checkpoint& checkpoint) {
+  const bool has_best =
+      std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(),
+                  [](const StoredTensor& tensor) { return tensor.name.starts_with(kBestPrefix); });
+  if (has_best) return kBestPrefix;
+  if (checkpoint.meta.contains(kAverageUpdates)) {
+    LOCKSTEP_TRY_ASSIGN(const int64_t updates, CountIn(checkpoint.meta, kAverageUpdates));
+    if (updates > 0) return kAveragePrefix;
+  }
+  return std::string_view();
+}
+
+// `wants(path)`: whether the layer of this path counts.
+template <class Wants>
+Status CheckTraits(const TrainingState& state, const Network& network, const Wants& wants) {
   for (const auto& [layer, wanted] : network.layer_traits()) {
+    if (!wants(layer.substr(layer.find('.') + 1))) continue;
     const auto found = state.layer_traits.find(layer);
     if (found == state.layer_traits.end()) {
       return Status::Invalid("it does not say how " + layer +
@@ -127,6 +146,10 @@ Status CheckTraits(const TrainingState& state, const Network& network) {
     }
   }
   return Status::Ok();
+}
+
+Status CheckTraits(const TrainingState& state, const Network& network) {
+  return CheckTraits(state, network, [](const std::string&) { return true; });
 }
 
 Result<std::vector<float>> FloatsOf(const StoredTensor& stored) {
@@ -298,16 +321,7 @@ Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {
   LOCKSTEP_TRY_ASSIGN(model.state, TrainingStateFrom(checkpoint.meta));
   LOCKSTEP_TRY(CheckTraits(model.state, network));
   LOCKSTEP_TRY_ASSIGN(model.standardizer, ReadStandardizer(checkpoint));
-  std::string_view prefix;
-  const bool has_best =
-      std::any_of(checkpoint.tensors.begin(), checkpoint.tensors.end(),
-                  [](const StoredTensor& tensor) { return tensor.name.starts_with(kBestPrefix); });
-  if (has_best) {
-    prefix = kBestPrefix;
-  } else if (checkpoint.meta.contains(kAverageUpdates)) {
-    LOCKSTEP_TRY_ASSIGN(const int64_t updates, CountIn(checkpoint.meta, kAverageUpdates));
-    if (updates > 0) prefix = kAveragePrefix;
-  }
+  LOCKSTEP_TRY_ASSIGN(const std::string_view prefix, BestPrefix(checkpoint));
   std::vector<NamedTensor> tensors;
   AddPrefixed(prefix, ModelTensors(network), tensors);
   LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, std::move(tensors)));
@@ -320,6 +334,47 @@ Result<LoadedModel> LoadModel(const std::string& path, Network& network) {
   Result<LoadedModel> model = LoadModel(checkpoint, network);
   if (!model.ok()) return model.status().At(path);
   return model;
+}
+
+Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patterns,
+                Network& network) {
+  const auto matches = [](const std::string& pattern, const std::string& name) {
+    return fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+  };
+  std::vector<NamedTensor> part;
+  std::vector<char> used(patterns.size(), false);
+  for (const NamedTensor& tensor : ModelTensors(network)) {
+    bool wanted = false;
+    for (size_t i = 0; i < patterns.size(); ++i) {
+      if (!matches(patterns[i], tensor.name)) continue;
+      wanted = true;
+      used[i] = true;
+    }
+    if (wanted) part.push_back(tensor);
+  }
+  for (size_t i = 0; i < patterns.size(); ++i) {
+    if (!used[i])
+      return Status::Invalid("no parameter and no state matches " + Quoted(patterns[i]) +
+                             ", to be loaded");
+  }
+  // A layer counts where any of its tensors is loaded.
+  LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(checkpoint.meta));
+  LOCKSTEP_TRY(CheckTraits(state, network, [&](const std::string& path) {
+    return std::any_of(part.begin(), part.end(), [&](const NamedTensor& tensor) {
+      return tensor.name.starts_with(path + ".");
+    });
+  }));
+  LOCKSTEP_TRY_ASSIGN(const std::string_view prefix, BestPrefix(checkpoint));
+  std::vector<NamedTensor> tensors;
+  AddPrefixed(prefix, part, tensors);
+  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, std::move(tensors)));
+  network.store().Changed();
+  return Status::Ok();
+}
+
+Status LoadPart(const std::string& path, std::span<const std::string> patterns, Network& network) {
+  LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
+  return LoadPart(checkpoint, patterns, network).At(path);
 }
 
 }  // namespace lockstep

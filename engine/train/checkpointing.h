@@ -42,7 +42,7 @@ uint64_t ModelHash(const Network& network);
 class ModelCopy {
  public:
   ModelCopy() = default;
-  explicit ModelCopy(const Network& network);  // books the memory
+  explicit ModelCopy(const Network& network);  // books the memory; TakeFrom fills it
   ModelCopy(ModelCopy&&) = default;            // tensors() stay where they are
   ModelCopy& operator=(ModelCopy&&) = default;
 
@@ -92,6 +92,14 @@ Status SaveModel(const std::string& path, Network& network, const TrainingState&
 // else the averaged, else the last. A failed read changes nothing.
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network);
 Result<LoadedModel> LoadModel(const std::string& path, Network& network);
+
+// Of such a file only the parameters and states whose names match one of `patterns` (of a shell:
+// "body.*"), for a network that has a part in common with another. What does not match stays as it
+// is in the network, and may be anything in the file. An error if a pattern matches nothing in the
+// network; a failed read changes nothing.
+Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patterns,
+                Network& network);
+Status LoadPart(const std::string& path, std::span<const std::string> patterns, Network& network);
 
 // Parameters and states alone, as a safetensors file that other programs read; PyTorch loads it
 // strictly into the same network, which has BatchNorm1d where this one has BatchNorm.

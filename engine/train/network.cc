@@ -1,5 +1,7 @@
 #include "engine/train/network.h"
 
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -163,8 +165,10 @@ Status Network::BuildPrograms() {
   LOCKSTEP_TRY_ASSIGN(Graph graph, Build(plan));
   LOCKSTEP_TRY_ASSIGN(evaluation_program_, Program::Make(std::move(graph), program));
   for (const std::string& pattern : options_.frozen) {
-    const bool found = std::any_of(store_->infos().begin(), store_->infos().end(),
-                                   [&](const ParameterInfo& info) { return info.frozen; });
+    const bool found =
+        std::any_of(store_->infos().begin(), store_->infos().end(), [&](const ParameterInfo& info) {
+          return fnmatch(pattern.c_str(), info.name.c_str(), 0) == 0;
+        });
     if (!found) return Status::Invalid("no parameter matches '" + pattern + "', to be frozen");
   }
 

@@ -17,7 +17,7 @@ endmacro()
 
 set(work ${BINARY_DIR}/tests/house/install_${KIND})
 set(prefix ${work}/prefix)
-file(REMOVE_RECURSE ${prefix} ${work}/outside ${work}/outside_c)
+file(REMOVE_RECURSE ${prefix} ${work}/outside ${work}/outside_c ${work}/outside_examples)
 file(MAKE_DIRECTORY ${work}/outside)
 
 run(${CMAKE_COMMAND} --install ${BINARY_DIR} --prefix ${prefix} --component ${COMPONENT})
@@ -50,6 +50,31 @@ set(printed "${output}")
 if(printed STREQUAL "")
   message(FATAL_ERROR "the README's program printed nothing")
 endif()
+
+# The examples, as outside programs too: each is one file and checks itself.
+file(GLOB examples ${SOURCE_DIR}/tools/examples/*.cc)
+foreach(example ${examples})
+  file(COPY ${example} DESTINATION ${work}/outside_examples)
+endforeach()
+file(WRITE ${work}/outside_examples/CMakeLists.txt [[
+cmake_minimum_required(VERSION 3.25)
+project(outside_examples LANGUAGES CXX)
+find_package(lockstep 0.1 REQUIRED CONFIG)
+file(GLOB sources *.cc)
+foreach(source ${sources})
+  cmake_path(GET source STEM name)
+  add_executable(${name} ${source})
+  target_compile_options(${name} PRIVATE -Wall -Wextra -Wpedantic -Werror)
+  target_link_libraries(${name} PRIVATE lockstep::lockstep)
+endforeach()
+]])
+run(${CMAKE_COMMAND} -S ${work}/outside_examples -B ${work}/outside_examples/build -G ${GENERATOR}
+    -DCMAKE_CXX_COMPILER=${CXX} -DCMAKE_BUILD_TYPE=Debug -DCMAKE_PREFIX_PATH=${prefix})
+run(${CMAKE_COMMAND} --build ${work}/outside_examples/build)
+foreach(example ${examples})
+  cmake_path(GET example STEM name)
+  run(${work}/outside_examples/build/${name})
+endforeach()
 
 # With pkg-config.
 find_program(pkg_config NAMES pkg-config pkgconf REQUIRED)

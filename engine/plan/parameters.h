@@ -152,8 +152,10 @@ class ParameterWriter {
   ParameterWriter& operator=(ParameterWriter&&) = delete;
 
   // Not of a temporary, which would be gone before anything is written.
-  const ParameterSet* operator->() & { return &parameters_; }
-  const ParameterSet& operator*() & { return parameters_; }
+  const ParameterSet* operator->() const& { return &parameters_; }
+  const ParameterSet& operator*() const& { return parameters_; }
+  const ParameterSet* operator->() && = delete;
+  const ParameterSet& operator*() && = delete;
   Tensor state(size_t i) const { return store_->StateToWrite(i); }
 
  private:

@@ -184,7 +184,9 @@ TEST_P(LayerParity, ForwardBackwardAndStatesAreTheSame) {
     y = runner.Forward(x, shape, test.mode);
     const std::vector<float> dy =
         Values(static_cast<uint32_t>(2 + 10 * s), static_cast<int64_t>(y.size()));
-    if (test.mode == Mode::kEvaluate) EXPECT_EQ(runner.Forward(x, shape), y);
+    if (test.mode == Mode::kEvaluate) {
+      EXPECT_EQ(runner.Forward(x, shape), y);
+    }
     dx = runner.Backward(x, shape, dy);
   }
   // At an offset of 100 the inputs themselves are rounded to 4e-6 of a deviation, in PyTorch's sums

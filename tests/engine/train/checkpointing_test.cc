@@ -218,7 +218,7 @@ TEST(CheckpointingTest, ARunDoesNotGoOnWithAnotherOptimizer) {
   EXPECT_FALSE(trainer->Resume(folder / "model").ok());
 }
 
-// Counts are what PyTorch writes, an i64 scalar; those of files of old may be F32 (version1_test.cc).
+// As PyTorch writes them: i64 scalars. Files of version 1 may have them as F32: version1_test.cc.
 TEST(CheckpointingTest, CountersAreWholeNumbers) {
   Context ctx({.threads = 1});
   Network net = Bind(ctx, 1), other = Bind(ctx, 2);

@@ -126,29 +126,30 @@ TEST_P(FailedStepTest, ATargetThatIsNoneChangesNothing) {
   }
 }
 
-// Forward, the last norm has nothing to normalise (what comes in is its bias alone, 0) and gives its
-// own bias, 1e-25, which the last layer brings back to sums of 1. Backward, 1e25 of the last layer
-// meets 1e25 of the norm.
+// Forward, the last norm has nothing to normalise (what comes in is its bias alone, 0) and gives
+// its own bias, 1e-25, which the last layer brings back to sums of 1. Backward, 1e25 of the last
+// layer meets 1e25 of the norm.
+void MakeGradientsOverflow(Network& net) {
+  ParameterWriter write = net.Write();
+  const auto fill = [&](const std::string& name, float with) {
+    for (size_t i = 0; i < write->infos.size(); ++i) {
+      if (write->infos[i].name != name) continue;
+      const std::span<float> value = write->value(i).span<float>();
+      // The classes apart, or their slopes would cancel in the sum over them.
+      for (size_t k = 0; k < value.size(); ++k)
+        value[k] = name == "7.weight" && k / 16 % 2 == 1 ? -with : with;
+    }
+  };
+  fill("1.weight", 0.0f);
+  fill("1.bias", 0.0f);
+  fill("4.bias", 0.0f);
+  fill("5.weight", 1e25f);
+  fill("5.bias", 1e-25f);
+  fill("7.weight", 1e25f);
+}
+
 TEST_P(FailedStepTest, AGradientThatOverflowsChangesNothing) {
-  ExpectNothingHappens([](Samples&) {}, Code::kNonFinite, "gradient of ",
-                       [&](Network& net) {
-                         ParameterWriter write = net.Write();
-                         const auto fill = [&](const std::string& name, float with) {
-                           for (size_t i = 0; i < write->infos.size(); ++i) {
-                             if (write->infos[i].name != name) continue;
-                             const std::span<float> value = write->value(i).span<float>();
-                             // The classes apart, or their slopes would cancel in the sum over them.
-                             for (size_t k = 0; k < value.size(); ++k)
-                               value[k] = name == "7.weight" && k / 16 % 2 == 1 ? -with : with;
-                           }
-                         };
-                         fill("1.weight", 0.0f);
-                         fill("1.bias", 0.0f);
-                         fill("4.bias", 0.0f);
-                         fill("5.weight", 1e25f);
-                         fill("5.bias", 1e-25f);
-                         fill("7.weight", 1e25f);
-                       });
+  ExpectNothingHappens([](Samples&) {}, Code::kNonFinite, "gradient of ", MakeGradientsOverflow);
 }
 
 TEST_P(FailedStepTest, AnOptimizerOfAnotherNetworkChangesNothing) {

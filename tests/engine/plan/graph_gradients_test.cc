@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "engine/optim/sgd.h"
+#include "engine/train/checkpointing.h"
 #include "engine/train/network.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
@@ -19,6 +21,8 @@
 #include "layers/flatten.h"
 #include "layers/linear.h"
 #include "layers/mse.h"
+#include "layers/residual.h"
+#include "layers/sequential.h"
 
 namespace lockstep {
 namespace {
@@ -169,9 +173,9 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-class GraphGradientsTest : public ::testing::TestWithParam<Case> {};
+class GraphFormsTest : public ::testing::TestWithParam<Case> {};
 
-TEST_P(GraphGradientsTest, AreThoseOfTheLossAndSharingOrFusingChangesNoBit) {
+TEST_P(GraphFormsTest, AreThoseOfTheLossAndSharingOrFusingChangesNoBit) {
   const Case& c = GetParam();
   for (const int64_t samples : {kBatch, int64_t{3}}) {
     if (c.whole_batches && samples != kBatch) continue;
@@ -471,8 +475,45 @@ const Case kCases[] = {
      {"b.weight", "b.bias"}},
 };
 
-INSTANTIATE_TEST_SUITE_P(Graphs, GraphGradientsTest, ::testing::ValuesIn(kCases),
+INSTANTIATE_TEST_SUITE_P(Graphs, GraphFormsTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return info.param.name; });
+
+// As large as several tiles of a product, blocks of rows and stretches, where what is written too
+// early shows elsewhere than in small ones.
+TEST(GraphGradientsTest, ResidualNetsOfManyTilesEndInTheSameBitsHoweverTheyArePlanned) {
+  constexpr int64_t kSamples = 300, kFeatures = 96;
+  Random random(/*seed=*/3, /*stream=*/0);
+  std::vector<float> x(kSamples * kFeatures), t(kSamples);
+  for (float& v : x) v = static_cast<float>(random.Normal());
+  for (float& v : t) v = static_cast<float>(random.Normal());
+  std::vector<uint64_t> hashes;
+  for (const Fusion fusion : {Fusion::kNone, Fusion::kAll}) {
+    for (const bool share : {false, true}) {
+      for (const int threads : {1, 2}) {
+        Context ctx({.threads = threads});
+        Result<Network> net = Network::Bind(
+            ctx,
+            Sequential(Residual(Linear(kFeatures)), Relu(), Residual(BatchNorm()),
+                       Residual(Sequential(Linear(kFeatures), Relu())), Residual(Linear(kFeatures)),
+                       Linear(1)),
+            MseLoss(),
+            {.input = {kSamples, kFeatures}, .shards = 2, .share_memory = share, .fusion = fusion});
+        ASSERT_TRUE(net.ok()) << net.status().message();
+        Sgd optimizer({.lr = 0.01});
+        for (int step = 0; step < 3; ++step) {
+          std::fill(net->step_memory().begin(), net->step_memory().end(), std::byte{0xFF});
+          const Result<double> loss = net->TrainStep({x.data(), {kSamples, kFeatures}},
+                                                     {t.data(), {kSamples, 1}}, optimizer);
+          ASSERT_TRUE(loss.ok()) << loss.status().message();
+        }
+        hashes.push_back(ModelHash(*net));
+        EXPECT_EQ(hashes.back(), hashes.front())
+            << "fusion " << static_cast<int>(fusion) << ", shared memory " << share << ", "
+            << threads << " threads";
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace lockstep

@@ -16,8 +16,7 @@
 #include "engine/optim/clip.h"
 #include "engine/optim/sgd.h"
 #include "engine/parallel/context.h"
-#include "engine/plan/planner.h"
-#include "engine/plan/workspace.h"
+#include "engine/plan/parameters.h"
 #include "tests/reference/optimizer.h"
 
 namespace lockstep {
@@ -26,26 +25,27 @@ namespace {
 constexpr float kStart = 0.5f;
 constexpr double kRate = 1e-3;
 
-void Add(Planner& plan, const std::string& layer, const Shape& weight, Decay decay) {
-  plan.AddParameter(layer + ".weight", weight, Init::Constant(kStart), decay);
-  plan.AddParameter(layer + ".bias", {weight[0]}, Init::Constant(kStart), Decay::kNo);
+void Add(ParameterStore& store, const std::string& name, const Shape& shape, Decay decay) {
+  // Names are distinct, so nothing can fail.
+  (void)store.AddParameter(name, shape, Init::Constant(kStart), decay, /*frozen=*/false).value();
 }
 
-Planner Clinical() {
-  Planner plan({});
-  Add(plan, "0", {64, 20}, Decay::kYes);
-  Add(plan, "1", {64}, Decay::kNo);
-  Add(plan, "3", {32, 64}, Decay::kYes);
-  Add(plan, "4", {32}, Decay::kNo);
-  Add(plan, "6", {1, 32}, Decay::kYes);
-  return plan;
+void AddLayer(ParameterStore& store, const std::string& layer, const Shape& weight, Decay decay) {
+  Add(store, layer + ".weight", weight, decay);
+  Add(store, layer + ".bias", {weight[0]}, Decay::kNo);
 }
 
-Planner Large() {
-  Planner plan({});
-  plan.AddParameter("weight", {124'000'000}, Init::Constant(kStart), Decay::kYes);
-  return plan;
+void Clinical(ParameterStore& store) {
+  AddLayer(store, "0", {64, 20}, Decay::kYes);
+  AddLayer(store, "1", {64}, Decay::kNo);
+  AddLayer(store, "3", {32, 64}, Decay::kYes);
+  AddLayer(store, "4", {32}, Decay::kNo);
+  AddLayer(store, "6", {1, 32}, Decay::kYes);
 }
+
+void Large(ParameterStore& store) { Add(store, "weight", {124'000'000}, Decay::kYes); }
+
+using Model = void (*)(ParameterStore&);
 
 // In (-1, 1) and never zero; a hash, because random numbers for 124 million take seconds.
 void DrawGradients(Context& ctx, const ParameterSet& set) {
@@ -87,11 +87,13 @@ bool IsRight(const ParameterSet& set, bool is_adam, double weight_decay) {
 }
 
 template <class Made>
-void Update(benchmark::State& state, const Planner& plan, Made optimizer, double weight_decay,
+void Update(benchmark::State& state, Model model, Made optimizer, double weight_decay,
             int64_t bytes, int threads) {
   Context ctx({.threads = threads});
-  const Workspace workspace(ctx, plan, 1);
-  const ParameterSet set = workspace.parameters();
+  ParameterStore store;
+  model(store);
+  store.Allocate(ctx, /*seed=*/1, /*training=*/true);
+  const ParameterSet set = store.ParametersToWrite();
   DrawGradients(ctx, set);
   bool ok = optimizer.Bind(ctx, set).ok() && optimizer.Update(ctx, set, kRate).ok();
   if (!ok || !IsRight(set, optimizer.kind() == "AdamW", weight_decay)) {
@@ -104,18 +106,20 @@ void Update(benchmark::State& state, const Planner& plan, Made optimizer, double
   state.SetBytesProcessed(state.iterations() * count * bytes);
 }
 
-void AdamWOf(benchmark::State& state, Planner (*plan)(), int threads) {
-  Update(state, plan(), AdamW(), 0.01, 28, threads);
+void AdamWOf(benchmark::State& state, Model model, int threads) {
+  Update(state, model, AdamW(), 0.01, 28, threads);
 }
 
 void SgdMomentum(benchmark::State& state, int threads) {
-  Update(state, Large(), Sgd({.momentum = 0.9, .weight_decay = 1e-4}), 1e-4, 20, threads);
+  Update(state, Large, Sgd({.momentum = 0.9, .weight_decay = 1e-4}), 1e-4, 20, threads);
 }
 
 void GradNorm(benchmark::State& state, int threads) {
   Context ctx({.threads = threads});
-  const Workspace workspace(ctx, Large(), 1);
-  const ParameterSet set = workspace.parameters();
+  ParameterStore store;
+  Large(store);
+  store.Allocate(ctx, /*seed=*/1, /*training=*/true);
+  const ParameterSet set = store.ParametersToWrite();
   const auto count = static_cast<double>(set.gradients.size());
   for (float& g : set.gradient(0).span<float>()) g = 0.5f;
   GradientNorm norm(set);

@@ -39,7 +39,7 @@ Result<Network> Clinical(Context& ctx) {
 // The logit of one row, in double, as the layers are defined. A batch norm that has seen nothing
 // has mean 0, variance 1, and neither scales nor shifts.
 double Reference(const Network& net, const float* row) {
-  const ParameterSet set = net.parameters();
+  const ConstParameterSet set = net.parameters();
   std::vector<double> x(row, row + kInputs);
   for (const int layer : {0, 3, 6}) {
     ConstTensor weight, bias;

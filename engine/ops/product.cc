@@ -62,10 +62,8 @@ Blocks ChooseBlocks(int64_t m, int64_t n, int64_t threads, int64_t largest) {
 
 kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end, int64_t col,
                           int64_t col_end) {
-  kernels::Epilogue epilogue = args.epilogue;
-  if (epilogue.scale != nullptr) epilogue.scale += col;
-  if (epilogue.bias != nullptr) epilogue.bias += col;
-  if (epilogue.add != nullptr) epilogue.add += row * epilogue.add_stride + col;
+  const kernels::Epilogue& epilogue = args.epilogue;
+  const auto from = [](const float* p, int64_t at) { return p == nullptr ? nullptr : p + at; };
   return {.m = row_end - row,
           .n = col_end - col,
           .k = args.k,
@@ -74,7 +72,11 @@ kernels::GemmArgs BlockOf(const ProductArgs& args, int64_t row, int64_t row_end,
           .c = args.c + row * args.c_stride + col,
           .c_stride = args.c_stride,
           .accumulate = args.accumulate,
-          .epilogue = epilogue,
+          .epilogue = {.scale = from(epilogue.scale, col),
+                       .bias = from(epilogue.bias, col),
+                       .add = from(epilogue.add, row * epilogue.add_stride + col),
+                       .add_stride = epilogue.add_stride,
+                       .activation = epilogue.activation},
           .segments = args.segments,
           .not_finite = args.not_finite};
 }

@@ -2,14 +2,16 @@
 //
 //   C = epilogue(C_old + A B)        C (m, n), A (m, k), B (k, n)
 //
-// where C_old and all parts of the epilogue are optional. The bits of C depend on the arguments alone: not on the
-// number of threads, not on blocking, not on the SIMD target among those with fused multiply-add.
+// where C_old and all parts of the epilogue are optional. The bits of C depend on the arguments
+// alone: not on the number of threads, not on blocking, not on the SIMD target among those with
+// fused multiply-add.
 // The order of every sum:
 //   - K is cut into segments (by default one), and a segment of length L into
 //     n = max(1, ceil(L / 256)) chains, of which chain i begins at L * i / n. A chain is a row of
 //     fused multiply-adds over ascending k that starts from +0; an empty one gives +0.
-//   - The chains [lo, hi) of a segment merge as a fixed binary tree: merge(lo, hi) = merge(lo, mid) +
-//     merge(mid, hi) with mid = lo + the largest power of two below hi - lo. Then so do segments.
+//   - The chains [lo, hi) of a segment merge as a fixed binary tree: merge(lo, hi) =
+//     merge(lo, mid) + merge(mid, hi) with mid = lo + the largest power of two below hi - lo. Then
+//     so do segments.
 //   - Then, where they are there, v = C_old + v (accumulate); v = scale * v + bias, fused, or
 //     v = v + bias; v = v + add; v = act(v).
 // So the weight gradient of a batch in shards is the tree over its shards' gradients, and a second

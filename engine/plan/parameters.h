@@ -151,8 +151,9 @@ class ParameterWriter {
   }
   ParameterWriter& operator=(ParameterWriter&&) = delete;
 
-  const ParameterSet* operator->() const { return &parameters_; }
-  const ParameterSet& operator*() const { return parameters_; }
+  // Not of a temporary, which would be gone before anything is written.
+  const ParameterSet* operator->() & { return &parameters_; }
+  const ParameterSet& operator*() & { return parameters_; }
   Tensor state(size_t i) const { return store_->StateToWrite(i); }
 
  private:

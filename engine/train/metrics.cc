@@ -7,6 +7,8 @@
 #include <string>
 
 #include "engine/base/check.h"
+#include "engine/base/integers.h"
+#include "engine/data/objective.h"
 
 namespace lockstep {
 namespace {
@@ -23,8 +25,6 @@ Status NotFinite(int64_t sample, float value) {
   return Status::NonFinite("the output for sample " + std::to_string(sample) +
                            " of the evaluation is " + std::to_string(value));
 }
-
-int64_t CeilDivide(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
 }  // namespace
 
@@ -97,18 +97,18 @@ std::optional<double> Auc(std::span<const float> scores, std::span<const float> 
 MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
   LOCKSTEP_CHECK(plan.samples > 0 && plan.batch > 0 && plan.columns > 0, "nothing to evaluate");
   LOCKSTEP_CHECK(plan.rank >= 0 && plan.rank < plan.ranks, "rank");
-  batches_ = CeilDivide(plan.samples, plan.batch);
-  const bool regression = plan.task == Task::kRegression;
+  batches_ = CeilDiv(plan.samples, plan.batch);
+  const Reading reading = ObjectiveOf(plan.task).reading;
   slot_size_ = static_cast<int64_t>(kSlotHead) +
-               (regression ? plan.columns * static_cast<int64_t>(kColumnSlot) : 0);
-  const int64_t of_a_rank = CeilDivide(batches_, plan.ranks) * slot_size_;
+               (reading == Reading::kValues ? plan.columns * static_cast<int64_t>(kColumnSlot) : 0);
+  const int64_t of_a_rank = CeilDiv(batches_, plan.ranks) * slot_size_;
   slots_.resize(static_cast<size_t>(of_a_rank));
   all_slots_.resize(static_cast<size_t>(of_a_rank * plan.ranks));
-  if (plan.task == Task::kBinary) {
+  if (reading == Reading::kPositive) {
     counts_.resize(4);
     scores_.resize(static_cast<size_t>(plan.samples));
     labels_.resize(static_cast<size_t>(plan.samples));
-  } else if (plan.task == Task::kClasses) {
+  } else if (reading == Reading::kOneOf) {
     const bool matrix = plan.columns <= kMaxConfusionClasses;
     counts_.resize(static_cast<size_t>(matrix ? plan.columns * plan.columns : 2));
   }
@@ -130,15 +130,15 @@ Status MetricsAccumulator::Add(ConstTensor y, ConstTensor target, LossSum loss) 
   LOCKSTEP_CHECK_EQ(y.shape().channels(), plan_.columns);
   double* slot = slots_.data() + added_ * slot_size_;
   ++added_;
-  switch (plan_.task) {
-    case Task::kBinary:
+  switch (ObjectiveOf(plan_.task).reading) {
+    case Reading::kPositive:
       LOCKSTEP_TRY(AddBinary(y, target, first_sample));
       slot[kPredictions] = static_cast<double>(samples);
       break;
-    case Task::kClasses:
+    case Reading::kOneOf:
       LOCKSTEP_TRY(AddClasses(y, target, first_sample, slot));
       break;
-    case Task::kRegression:
+    case Reading::kValues:
       LOCKSTEP_TRY(AddRegression(y, target, first_sample, slot));
       break;
   }
@@ -254,12 +254,13 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
   result.predictions = static_cast<int64_t>(predictions);
   if (predictions == 0.0) return Status::Invalid("no target of the evaluation counts");
   result.loss = sum / weight;
-  if (plan_.task == Task::kRegression) {
+  const Reading reading = ObjectiveOf(plan_.task).reading;
+  if (reading == Reading::kValues) {
     MergeRegression(result);
     return result;
   }
   LOCKSTEP_TRY(MergeCounts(communicator, result));
-  if (plan_.task == Task::kBinary) LOCKSTEP_TRY(MergeScores(communicator, result));
+  if (reading == Reading::kPositive) LOCKSTEP_TRY(MergeScores(communicator, result));
   return result;
 }
 
@@ -271,7 +272,7 @@ Status MetricsAccumulator::MergeCounts(Communicator& communicator, EvaluationRes
   for (size_t i = n; i < all.size(); ++i) all[i % n] += all[i];
   all.resize(n);
 
-  result.classes = plan_.task == Task::kBinary ? 2 : plan_.columns;
+  result.classes = ObjectiveOf(plan_.task).reading == Reading::kPositive ? 2 : plan_.columns;
   const auto classes = static_cast<size_t>(result.classes);
   int64_t hits = all[0];
   if (n == classes * classes) {

@@ -212,8 +212,11 @@ Status Network::Check(const Program& program, std::span<const ConstTensor> input
   if (targets && graph.losses().empty())
     return Status::Invalid("this network was bound without a loss");
   if (inputs.size() != wanted) {
-    return Status::Invalid("the model takes " + std::to_string(wanted) + " tensors, not " +
-                           std::to_string(inputs.size()));
+    std::string names;
+    for (size_t i = 0; i < wanted; ++i)
+      names += (i > 0 ? ", " : "") + graph.inputs()[targets ? i : feature_inputs_[i]].name;
+    return Status::Invalid("the model takes " + std::to_string(wanted) + " tensors (" + names +
+                           "), not " + std::to_string(inputs.size()));
   }
   for (size_t i = 0; i < inputs.size(); ++i) {
     const Graph::Input& input = graph.inputs()[targets ? i : feature_inputs_[i]];
@@ -343,6 +346,8 @@ Result<double> Network::TrainStep(std::span<const ConstTensor> inputs, Optimizer
   }
   const int64_t samples =
       inputs.empty() || inputs[0].shape().rank() == 0 ? 0 : inputs[0].shape().batch();
+  // Says what is missing, where the step would only say that the batch is empty.
+  if (samples == 0) LOCKSTEP_TRY(Check(*training_program_, inputs, /*targets=*/true, batch()));
   LOCKSTEP_TRY_ASSIGN(const TrainingStepReport report,
                       step_->Run({.inputs = inputs, .samples = samples, .global_samples = samples},
                                  steps_, optimizer, optimizer.learning_rate()));

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/data/objective.h"
 #include "engine/kernels/elementwise/activation.h"
 #include "engine/kernels/elementwise/softmax.h"
 
@@ -39,11 +40,16 @@ Status Predictor::Run(ConstTensor x, Tensor y) {
                     x.shape().batch() <= bound.batch() &&
                     x.shape().WithBatch(bound.batch()) == bound;
   LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
-  if (task_ == Task::kBinary) {
-    kernels::ActivationForward({.kind = kernels::ActivationKind::kSigmoid}, y.f32(), y.f32(),
-                               y.size());
-  } else if (task_ == Task::kClasses) {
-    kernels::SoftmaxForward(y.f32(), y.shape().rows(), y.shape().channels(), y.f32());
+  switch (ObjectiveOf(task_).reading) {
+    case Reading::kValues:
+      break;
+    case Reading::kPositive:
+      kernels::ActivationForward({.kind = kernels::ActivationKind::kSigmoid}, y.f32(), y.f32(),
+                                 y.size());
+      break;
+    case Reading::kOneOf:
+      kernels::SoftmaxForward(y.f32(), y.shape().rows(), y.shape().channels(), y.f32());
+      break;
   }
   return Status::Ok();
 }

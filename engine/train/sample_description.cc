@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/data/objective.h"
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
@@ -19,10 +20,6 @@ constexpr char kClasses[] = "data.classes";
 // More is a damaged or hostile file: a network for it could not be made anyway.
 constexpr int64_t kMostValues = int64_t{1} << 28;
 constexpr int64_t kMostClasses = int64_t{1} << 24;
-
-const char* TextOf(Task task) {
-  return task == Task::kBinary ? "binary" : task == Task::kClasses ? "classes" : "regression";
-}
 
 std::string TextOf(const Shape& shape) {
   std::string text;
@@ -107,7 +104,7 @@ Result<std::vector<std::string>> NamesFrom(const Metadata& metadata, const std::
 }  // namespace
 
 Metadata MetadataOf(const DatasetInfo& samples) {
-  Metadata metadata = {{kTask, TextOf(samples.task)}};
+  Metadata metadata = {{kTask, ObjectiveOf(samples.task).name}};
   if (samples.x_dtype != DType::kF32) return metadata;
   metadata[kInput] = TextOf(samples.x_shape);
   metadata[kTarget] = TextOf(samples.target_shape);
@@ -122,27 +119,20 @@ Metadata MetadataOf(const DatasetInfo& samples) {
 Result<DatasetInfo> DatasetInfoFrom(const Metadata& metadata) {
   DatasetInfo samples;
   LOCKSTEP_TRY_ASSIGN(const std::string task, Find(metadata, kTask));
-  bool known = false;
-  for (const Task one : {Task::kBinary, Task::kClasses, Task::kRegression}) {
-    if (task != TextOf(one)) continue;
-    samples.task = one;
-    known = true;
-  }
-  if (!known) return Damaged(kTask, task, "binary, classes or regression");
+  const Objective* const objective = ObjectiveNamed(task);
+  if (objective == nullptr) return Damaged(kTask, task, "binary, classes or regression");
+  samples.task = objective->task;
+  samples.target_dtype = objective->target_dtype;
   LOCKSTEP_TRY_ASSIGN(samples.x_shape, ShapeFrom(metadata, kInput));
   if (samples.x_shape.rank() == 0) return Damaged(kInput, "", "at least one extent");
   LOCKSTEP_TRY_ASSIGN(samples.target_shape, ShapeFrom(metadata, kTarget));
-  int64_t classes = samples.task == Task::kBinary ? 2 : 0;
   if (samples.task == Task::kClasses) {
     LOCKSTEP_TRY_ASSIGN(const std::string outputs, Find(metadata, kOutputs));
     LOCKSTEP_TRY_ASSIGN(samples.classes, NumberFrom(kOutputs, outputs, kMostClasses));
-    classes = samples.classes;
-  } else {
-    samples.target_dtype = DType::kF32;
   }
   LOCKSTEP_TRY_ASSIGN(samples.feature_names,
                       NamesFrom(metadata, kFeatures, samples.x_shape.channels()));
-  LOCKSTEP_TRY_ASSIGN(samples.class_names, NamesFrom(metadata, kClasses, classes));
+  LOCKSTEP_TRY_ASSIGN(samples.class_names, NamesFrom(metadata, kClasses, ClassCount(samples)));
   return samples;
 }
 

@@ -1,5 +1,5 @@
-// Networks in which neighbours share memory, fuse, or write over one another, each also made of
-// layers that do none of that.
+// Networks in which neighbours share memory, fuse, or write over one another. They are also run
+// with none of that: ProgramOptions::fusion and share_memory.
 #ifndef LOCKSTEP_TESTS_LAYERS_NETWORK_MODELS_H_
 #define LOCKSTEP_TESTS_LAYERS_NETWORK_MODELS_H_
 
@@ -39,154 +39,89 @@ inline std::vector<float> Normals(int64_t count, uint64_t seed) {
   return values;
 }
 
-// A layer that agrees to nothing: no fusion, no writing over its input, no view. What it computes
-// is the layer's own work alone, in memory of its own.
-class Alone final : public Layer {
- public:
-  template <class L>
-  explicit Alone(L layer) : layer_(std::make_unique<L>(std::move(layer))) {}
-  std::string kind() const override { return layer_->kind(); }
-  Result<Bound> Bind(const Shape& in, Planner& plan) override {
-    LOCKSTEP_TRY_ASSIGN(Bound bound, layer_->Bind(in, plan));
-    bound.view = bound.y_may_be_x = bound.dx_may_be_dy = false;
-    return bound;
-  }
-  void Forward(const Step& step, ConstTensor x, Tensor y) override { layer_->Forward(step, x, y); }
-  void Backward(const Step& step, ConstTensor x, ConstTensor y, ConstTensor dy,
-                Tensor dx) override {
-    layer_->Backward(step, x, y, dy, dx);
-  }
-  Result<Admission> Admit(int64_t samples, Mode mode) const override {
-    return layer_->Admit(samples, mode);
-  }
-
- private:
-  std::unique_ptr<Layer> layer_;
-};
-
-// Makes the same network twice: as users write it, and of layers that are alone.
-template <class L>
-L AsIs(L layer) {
-  return layer;
-}
-template <class L>
-Alone AsAlone(L layer) {
-  return Alone(std::move(layer));
-}
-#define LAYERS_BOTH_WAYS(...)                                                               \
-  [](bool alone) {                                                                          \
-    if (alone) {                                                                            \
-      [[maybe_unused]] const auto L = [](auto layer) { return AsAlone(std::move(layer)); }; \
-      return Sequential(__VA_ARGS__);                                                       \
-    }                                                                                       \
-    [[maybe_unused]] const auto L = [](auto layer) { return AsIs(std::move(layer)); };      \
-    return Sequential(__VA_ARGS__);                                                         \
-  }
+#define LAYERS(...) [] { return Sequential(__VA_ARGS__); }
 
 struct Model {
   const char* name;
   Shape sample;  // of x without the batch
-  std::function<Sequential(bool alone)> make;
+  std::function<Sequential()> make;
 };
 
 // Every pair of neighbours that something special may happen between.
 inline const std::vector<Model>& Models() {
   static const std::vector<Model> models = {
-      {"product, norm, ReLU",
-       {6},
-       LAYERS_BOTH_WAYS(L(Linear(9)), L(BatchNorm()), L(Relu()), L(Linear(3)))},
+      {"product, norm, ReLU", {6}, LAYERS(Linear(9), BatchNorm(), Relu(), Linear(3))},
       {"products and norms in a row",
        {8},
-       LAYERS_BOTH_WAYS(L(Linear(8)), L(BatchNorm()), L(Relu()), L(Linear(8)), L(BatchNorm()),
-                        L(Relu()), L(Linear(8)), L(BatchNorm()), L(Relu()), L(Linear(8)))},
-      {"product, norm",
-       {6},
-       LAYERS_BOTH_WAYS(L(Linear(9)), L(BatchNorm()), L(Linear(3)), L(BatchNorm()))},
-      {"product, ReLU, norm",
-       {6},
-       LAYERS_BOTH_WAYS(L(Linear(9)), L(Relu()), L(BatchNorm()), L(Linear(3)), L(Relu()))},
-      {"norm first",
-       {6},
-       LAYERS_BOTH_WAYS(L(BatchNorm()), L(Linear(9)), L(BatchNorm()), L(Tanh()), L(Linear(3)))},
-      {"norm after norm",
-       {6},
-       LAYERS_BOTH_WAYS(L(Linear(9)), L(BatchNorm()), L(BatchNorm()), L(Relu()), L(Linear(3)))},
+       LAYERS(Linear(8), BatchNorm(), Relu(), Linear(8), BatchNorm(), Relu(), Linear(8),
+              BatchNorm(), Relu(), Linear(8))},
+      {"product, norm", {6}, LAYERS(Linear(9), BatchNorm(), Linear(3), BatchNorm())},
+      {"product, ReLU, norm", {6}, LAYERS(Linear(9), Relu(), BatchNorm(), Linear(3), Relu())},
+      {"norm first", {6}, LAYERS(BatchNorm(), Linear(9), BatchNorm(), Tanh(), Linear(3))},
+      {"norm after norm", {6}, LAYERS(Linear(9), BatchNorm(), BatchNorm(), Relu(), Linear(3))},
       {"activations in place",
        {6},
-       LAYERS_BOTH_WAYS(L(Linear(9)), L(Tanh()), L(Dropout(0.3)), L(Sigmoid()), L(Linear(9)),
-                        L(Sigmoid()), L(Tanh()), L(Linear(3)))},
-      {"activations last",
-       {6},
-       LAYERS_BOTH_WAYS(L(Linear(9)), L(Gelu()), L(Linear(3)), L(Tanh()), L(Dropout(0.2)))},
-      {"dropout first",
-       {6},
-       LAYERS_BOTH_WAYS(L(Dropout(0.3)), L(Linear(9)), L(Silu()), L(Linear(3)))},
-      {"flatten first",
-       {2, 3},
-       LAYERS_BOTH_WAYS(L(Flatten()), L(Linear(9)), L(BatchNorm()), L(Relu()), L(Linear(3)))},
-      {"flatten last",
-       {2, 3},
-       LAYERS_BOTH_WAYS(L(Linear(4)), L(LayerNorm()), L(Tanh()), L(Flatten()))},
+       LAYERS(Linear(9), Tanh(), Dropout(0.3), Sigmoid(), Linear(9), Sigmoid(), Tanh(), Linear(3))},
+      {"activations last", {6}, LAYERS(Linear(9), Gelu(), Linear(3), Tanh(), Dropout(0.2))},
+      {"dropout first", {6}, LAYERS(Dropout(0.3), Linear(9), Silu(), Linear(3))},
+      {"flatten first", {2, 3}, LAYERS(Flatten(), Linear(9), BatchNorm(), Relu(), Linear(3))},
+      {"flatten last", {2, 3}, LAYERS(Linear(4), LayerNorm(), Tanh(), Flatten())},
       {"flatten before what writes over",
        {2, 3},
-       LAYERS_BOTH_WAYS(L(Linear(4)), L(Tanh()), L(Flatten()), L(Dropout(0.3)), L(Linear(3)))},
+       LAYERS(Linear(4), Tanh(), Flatten(), Dropout(0.3), Linear(3))},
       {"flatten between activations",
        {2, 3},
-       LAYERS_BOTH_WAYS(L(Linear(4)), L(Sigmoid()), L(Flatten()), L(Tanh()), L(Linear(3)),
-                        L(Flatten()))},
+       LAYERS(Linear(4), Sigmoid(), Flatten(), Tanh(), Linear(3), Flatten())},
       {"flatten twice, and behind ReLU",
        {2, 3},
-       LAYERS_BOTH_WAYS(L(Linear(4)), L(Relu()), L(Flatten()), L(Flatten()), L(Sigmoid()),
-                        L(Linear(3)))},
-      {"only flatten", {2, 3}, LAYERS_BOTH_WAYS(L(Linear(3)), L(Flatten()))},
+       LAYERS(Linear(4), Relu(), Flatten(), Flatten(), Sigmoid(), Linear(3))},
+      {"only flatten", {2, 3}, LAYERS(Linear(3), Flatten())},
       {"norms of samples",
        {4, 6},
-       LAYERS_BOTH_WAYS(L(Linear(8)), L(GroupNorm(2)), L(Relu()), L(Linear(8)), L(RmsNorm()),
-                        L(InstanceNorm()), L(LeakyRelu()), L(LayerNorm()), L(Linear(3)))},
+       LAYERS(Linear(8), GroupNorm(2), Relu(), Linear(8), RmsNorm(), InstanceNorm(), LeakyRelu(),
+              LayerNorm(), Linear(3))},
       {"norm over positions",
        {4, 6},
-       LAYERS_BOTH_WAYS(L(Linear(8)), L(BatchNorm()), L(Relu()), L(Dropout(0.1)), L(Linear(3)))},
+       LAYERS(Linear(8), BatchNorm(), Relu(), Dropout(0.1), Linear(3))},
       {"sequences within",
        {6},
-       LAYERS_BOTH_WAYS(L(Sequential(Linear(9), BatchNorm())), L(Relu()),
-                        L(Sequential(Linear(5), Sequential(BatchNorm(), Relu()))), L(Linear(3)))},
-      {"residual",
-       {6},
-       LAYERS_BOTH_WAYS(L(Residual(Sequential(L(Linear(6)), L(BatchNorm())))), L(Relu()),
-                        L(Linear(3)))},
+       LAYERS(Sequential(Linear(9), BatchNorm()), Relu(),
+              Sequential(Linear(5), Sequential(BatchNorm(), Relu())), Linear(3))},
+      {"residual", {6}, LAYERS(Residual(Sequential(Linear(6), BatchNorm())), Relu(), Linear(3))},
       {"residual of a product",
        {6},
-       LAYERS_BOTH_WAYS(L(Residual(Linear(6))), L(Relu()),
-                        L(Residual(Sequential(L(Linear(4)), L(Gelu()), L(Linear(6))))),
-                        L(Linear(3)))},
+       LAYERS(Residual(Linear(6)), Relu(), Residual(Sequential(Linear(4), Gelu(), Linear(6))),
+              Linear(3))},
       {"residual with a shortcut",
        {6},
-       LAYERS_BOTH_WAYS(L(Linear(8)), L(BatchNorm()), L(Relu()),
-                        L(Residual(Sequential(L(Linear(5)), L(BatchNorm()), L(Relu()), L(Linear(9)),
-                                              L(BatchNorm())),
-                                   Sequential(L(Linear(9)), L(BatchNorm())))),
-                        L(Relu()), L(Linear(3)))},
+       LAYERS(Linear(8), BatchNorm(), Relu(),
+              Residual(Sequential(Linear(5), BatchNorm(), Relu(), Linear(9), BatchNorm()),
+                       Sequential(Linear(9), BatchNorm())),
+              Relu(), Linear(3))},
       {"residuals in a row",
        {6},
-       LAYERS_BOTH_WAYS(L(Residual(Sequential(L(Linear(6)), L(BatchNorm())))), L(Relu()),
-                        L(Residual(Sequential(L(LayerNorm()), L(Linear(6))))),
-                        L(Residual(Sequential(L(Linear(6)), L(BatchNorm()), L(Relu()), L(Linear(6)),
-                                              L(BatchNorm())))),
-                        L(Tanh()), L(Linear(3)))},
+       LAYERS(Residual(Sequential(Linear(6), BatchNorm())), Relu(),
+              Residual(Sequential(LayerNorm(), Linear(6))),
+              Residual(Sequential(Linear(6), BatchNorm(), Relu(), Linear(6), BatchNorm())), Tanh(),
+              Linear(3))},
       {"residual within residual",
        {6},
-       LAYERS_BOTH_WAYS(
-           L(Residual(Sequential(L(Linear(6)), L(Residual(Sequential(L(Tanh()), L(Linear(6))))),
-                                 L(BatchNorm())))),
-           L(Relu()), L(Linear(3)))},
+       LAYERS(Residual(Sequential(Linear(6), Residual(Sequential(Tanh(), Linear(6))), BatchNorm())),
+              Relu(), Linear(3))},
       {"residual of an activation",
        {6},
-       LAYERS_BOTH_WAYS(L(Linear(6)), L(Residual(Tanh())), L(Residual(Dropout(0.3))), L(Sigmoid()),
-                        L(Linear(3)))},
+       LAYERS(Linear(6), Residual(Tanh()), Residual(Dropout(0.3)), Sigmoid(), Linear(3))},
+      {"residual whose norm folds, with a ReLU",
+       {6},
+       LAYERS(Linear(8), Relu(),
+              Residual(Sequential(Linear(8), BatchNorm(), Relu(), Linear(8), BatchNorm())), Relu(),
+              Residual(Sequential(Linear(8), BatchNorm())), Linear(3))},
+      {"residual of nothing but a norm",
+       {6},
+       LAYERS(Linear(8), Residual(BatchNorm()), Relu(), Residual(LayerNorm()), Linear(3))},
       {"residual last",
        {6},
-       LAYERS_BOTH_WAYS(L(Linear(3)), L(Residual(Sequential(L(Linear(3)), L(BatchNorm())))),
-                        L(Relu()))},
+       LAYERS(Linear(3), Residual(Sequential(Linear(3), BatchNorm())), Relu())},
   };
   return models;
 }
@@ -210,25 +145,36 @@ struct Trace {
 struct TraceOptions {
   int threads = 1;
   int shards = 1;
-  bool alone = false;
+  Fusion fusion = Fusion::kAll;
   bool share = true;
   bool poison = false;   // NaN all over the arena before each step
   bool evaluate = true;  // which folds norms where they are fused
 };
 
 inline void Poison(const Network& net) {
-  const Planner::Layout layout = net.plan().LayOut();
-  std::byte* arena = net.workspace().at(Buffer<std::byte>{0}) - layout.offsets[0];
-  std::memset(arena, 0xFF, static_cast<size_t>(layout.bytes));  // a NaN as a float and as a double
+  const std::span<std::byte> memory = net.step_memory();
+  std::memset(memory.data(), 0xFF, memory.size());  // a NaN as a float and as a double
+}
+
+// The elements of a tensor of any type, as floats.
+inline std::vector<float> Numbers(ConstTensor tensor) {
+  std::vector<float> numbers;
+  if (tensor.dtype() == DType::kI64) {
+    for (const int64_t n : tensor.span<int64_t>()) numbers.push_back(static_cast<float>(n));
+  } else {
+    for (const float n : tensor.span<float>()) numbers.push_back(n);
+  }
+  return numbers;
 }
 
 inline Trace TraceOf(const Model& model, const TraceOptions& options) {
   Context ctx({.threads = options.threads});
-  auto bound = Network::Bind(ctx, model.make(options.alone), MseLoss(),
+  auto bound = Network::Bind(ctx, model.make(), MseLoss(),
                              {.input = Batched(model.sample, kBatch),
                               .seed = 11,
                               .shards = options.shards,
-                              .share_memory = options.share});
+                              .share_memory = options.share,
+                              .fusion = options.fusion});
   EXPECT_TRUE(bound.ok()) << bound.status().message();
   Network net = std::move(*bound);
   AdamW adam({.lr = 1e-2});
@@ -251,7 +197,7 @@ inline Trace TraceOf(const Model& model, const TraceOptions& options) {
     append(net.output().span<float>());
     append(net.parameters().gradients);
     append(net.parameters().values);
-    for (size_t i = 0; i < net.states().size(); ++i) append(net.state(i).span<float>());
+    for (size_t i = 0; i < net.states().size(); ++i) append(Numbers(net.state(i)));
     if (options.evaluate) {
       if (options.poison) Poison(net);
       trace.losses.push_back(net.Evaluate(xs, ts).value().sum);

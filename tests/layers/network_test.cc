@@ -32,8 +32,7 @@ TEST(NetworkMemoryTest, PredictionsShareMemoryWithoutHarm) {
     Context ctx({.threads = 1});
     const Shape in = Batched(model.sample, kBatch);
     const std::vector<float> x = Normals(in.size(), 14);
-    Network trains =
-        Network::Bind(ctx, model.make(false), MseLoss(), {.input = in, .seed = 11}).value();
+    Network trains = Network::Bind(ctx, model.make(), MseLoss(), {.input = in, .seed = 11}).value();
     const Shape out = trains.output_shape();
     const auto predict = [&](Network& net) {
       std::vector<float> y(static_cast<size_t>(out.size()), NAN);
@@ -43,7 +42,7 @@ TEST(NetworkMemoryTest, PredictionsShareMemoryWithoutHarm) {
     const std::vector<float> y = predict(trains);
     for (const bool share : {true, false}) {
       Network net =
-          Network::Bind(ctx, model.make(false), {.input = in, .seed = 11, .share_memory = share})
+          Network::Bind(ctx, model.make(), {.input = in, .seed = 11, .share_memory = share})
               .value();
       Poison(net);
       EXPECT_EQ(predict(net), y) << model.name << (share ? " shared" : " unshared");
@@ -62,19 +61,23 @@ TEST(NetworkMemoryTest, TheArenaIsWhatThePlanSays) {
     Context ctx({.threads = 1});
     for (const bool share : {true, false}) {
       const Network net =
-          Network::Bind(ctx, model.make(false), MseLoss(),
+          Network::Bind(ctx, model.make(), MseLoss(),
                         {.input = Batched(model.sample, kBatch), .share_memory = share})
               .value();
-      const Planner::Layout layout = net.plan().LayOut();
-      EXPECT_GE(net.workspace().arena_bytes(), layout.bytes);
-      EXPECT_LT(net.workspace().arena_bytes(), layout.bytes + kPage);
-      if (share) {
-        EXPECT_LE(layout.bytes, layout.unshared_bytes) << model.name;
-      } else {
-        EXPECT_EQ(layout.bytes, layout.unshared_bytes) << model.name;
+      const Program &trains = net.training_program(), &evaluates = net.evaluation_program();
+      const int64_t bytes = std::max(trains.step_bytes(), evaluates.step_bytes()) +
+                            trains.kept_bytes() + evaluates.kept_bytes();
+      EXPECT_GE(net.arena_bytes(), bytes);
+      EXPECT_LT(net.arena_bytes(), bytes + kPage);
+      for (const Program* program : {&trains, &evaluates}) {
+        const int64_t all = program->step_bytes() + program->kept_bytes();
+        if (share) {
+          EXPECT_LE(all, program->unshared_bytes()) << model.name;
+        } else {
+          EXPECT_EQ(all, program->unshared_bytes()) << model.name;
+        }
       }
-      for (const int64_t offset : layout.offsets) EXPECT_EQ(offset % 64, 0);
-      EXPECT_EQ(net.bytes(), net.workspace().arena_bytes() + 2 * net.plan().parameter_floats() * 4);
+      EXPECT_EQ(net.bytes(), net.arena_bytes() + 2 * net.store().floats() * 4);
     }
   }
 }
@@ -108,7 +111,7 @@ TEST(NetworkMemoryTest, ANetworkForPredictionTakesLess) {
   // Two activations at a time instead of one for each layer, and no gradients; but the weights
   // once more, with the norms folded in.
   EXPECT_LT(predicts.bytes(), trains.bytes() / 2);
-  EXPECT_EQ(predicts.workspace().gradient_bytes(), 0);
+  EXPECT_EQ(predicts.store().gradient_bytes(), 0);
 }
 
 // ---- Fusion
@@ -116,8 +119,8 @@ TEST(NetworkMemoryTest, ANetworkForPredictionTakesLess) {
 
 TEST(NetworkFusionTest, TrainsToTheBitsOfLayersThatAreAlone) {
   for (const Model& model : Models()) {
-    EXPECT_EQ(TraceOf(model, {.alone = false, .evaluate = false}),
-              TraceOf(model, {.alone = true, .share = false, .evaluate = false}))
+    EXPECT_EQ(TraceOf(model, {.evaluate = false}),
+              TraceOf(model, {.fusion = Fusion::kNone, .share = false, .evaluate = false}))
         << model.name;
   }
 }
@@ -154,18 +157,18 @@ TEST(NetworkFusionTest, ShardsChangeRoundingOnly) {
 TEST(NetworkFusionTest, AFoldedNormStaysWithinTheRoundingOfItsTerms) {
   constexpr int64_t kIn = 37, kOut = 19;
   Context ctx({.threads = 1});
-  const auto bind = [&](auto layers) {
-    Network net =
-        Network::Bind(ctx, std::move(layers), MseLoss(), {.input = {kBatch, kIn}, .seed = 21})
-            .value();
+  const auto bind = [&](Fusion fusion) {
+    Network net = Network::Bind(ctx, Sequential(Linear(kOut), BatchNorm(), Relu()), MseLoss(),
+                                {.input = {kBatch, kIn}, .seed = 21, .fusion = fusion})
+                      .value();
     const std::vector<float> x = Normals(kBatch * kIn, 22), t = Normals(kBatch * kOut, 23);
     AdamW adam({.lr = 0.1});
     for (int i = 0; i < 5; ++i)  // so that statistics, gamma and beta are no longer 0 and 1
       EXPECT_TRUE(net.TrainStep({x.data(), {kBatch, kIn}}, {t.data(), {kBatch, kOut}}, adam).ok());
     return net;
   };
-  Network fused = bind(Sequential(Linear(kOut), BatchNorm(), Relu()));
-  Network alone = bind(Sequential(Alone(Linear(kOut)), Alone(BatchNorm()), Alone(Relu())));
+  Network fused = bind(Fusion::kAll);
+  Network alone = bind(Fusion::kNone);
   ASSERT_TRUE(std::ranges::equal(fused.parameters().values, alone.parameters().values));
 
   const std::vector<float> x = Normals(kBatch * kIn, 24);
@@ -174,7 +177,7 @@ TEST(NetworkFusionTest, AFoldedNormStaysWithinTheRoundingOfItsTerms) {
   ASSERT_TRUE(alone.Predict({x.data(), {kBatch, kIn}}, {y_alone.data(), {kBatch, kOut}}).ok());
   EXPECT_NE(y_fused, y_alone);  // otherwise nothing was folded
 
-  const ParameterSet p = fused.parameters();  // weight, bias, gamma, beta
+  const ConstParameterSet p = fused.parameters();  // weight, bias, gamma, beta
   const auto value = [&](size_t parameter, int64_t i) {
     return static_cast<double>(p.value(parameter).f32()[i]);
   };
@@ -233,8 +236,8 @@ TEST(NetworkFusionTest, APredictionFollowsItsWeights) {
   };
   predict(predicts, first);
   for (Network* net : {&trains, &predicts}) {
-    for (float& value : net->parameters().values) value *= 1.5f;
-    net->ParametersChanged();
+    ParameterWriter parameters = net->Write();
+    for (float& value : parameters->values) value *= 1.5f;
   }
   predict(trains, want);
   predict(predicts, got);

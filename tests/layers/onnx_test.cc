@@ -170,7 +170,7 @@ TEST(OnnxTest, NetworksAreExportedAsWhatTheyComputeHoweverTheyWereFused) {
     }
     for (const bool fold : {false, true}) {
       ExportWithNumbers(folder, name + (fold ? "_folded" : ""),
-                        std::make_unique<Sequential>(model.make(false)), model.sample,
+                        std::make_unique<Sequential>(model.make()), model.sample,
                         {.fold_norms = fold});
     }
   }
@@ -204,15 +204,24 @@ TEST(OnnxTest, AFoldedModelHasNoBatchNormAndKeepsTheNames) {
   EXPECT_EQ(text(true), text(true));
 }
 
-// Its forward pass says nothing about how to write it down.
+// Its operation says nothing about how to write it down.
+class DoubledOperation final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {x[0]}};
+  }
+  void Forward(const Step&, const Operands& o) override {
+    for (int64_t i = 0; i < o.y().size(); ++i) o.y_f32()[i] = 2.0f * o.x_f32(0)[i];
+  }
+};
+
 class Doubled final : public Layer {
  public:
   std::string kind() const override { return "Doubled"; }
-  Result<Bound> Bind(const Shape& in, Planner&) override { return Bound{.out = in}; }
-  void Forward(const Step&, ConstTensor x, Tensor y) override {
-    for (int64_t i = 0; i < x.size(); ++i) y.f32()[i] = 2.0f * x.f32()[i];
+  Result<Value> Build(Graph& graph, Value x) const override {
+    return graph.Add(DoubledOperation(), {x});
   }
-  void Backward(const Step&, ConstTensor, ConstTensor, ConstTensor, Tensor) override {}
 };
 
 TEST(OnnxTest, ALayerThatCannotBeExportedIsNamedAndNoFileIsLeft) {
@@ -222,7 +231,7 @@ TEST(OnnxTest, ALayerThatCannotBeExportedIsNamedAndNoFileIsLeft) {
       Network::Bind(ctx, Sequential(Linear(4), Sequential(Relu(), Doubled())), {.input = {2, 3}})
           .value();
   const Status status = ExportOnnx(net, folder / "m.onnx");
-  EXPECT_THAT(status.message(), HasSubstr("layer 1.1 (Doubled) cannot be exported"));
+  EXPECT_THAT(status.message(), HasSubstr("layer 1.1 Doubled cannot be exported"));
   EXPECT_EQ(folder.files(), 0);
 }
 
@@ -293,7 +302,8 @@ class Vectors : public ::testing::Test {
       ASSERT_EQ(place.size(), values.size()) << into[i];
       std::copy(values.begin(), values.end(), place.begin());
     }
-    const std::vector<float> y = runner.Forward(x.span<float>(), x.shape(), Mode::kEvaluate);
+    const std::vector<float> y =
+        runner.Forward(x.span<float>(), x.shape(), testing::Mode::kEvaluate);
     ASSERT_EQ(static_cast<int64_t>(y.size()), want.size());
     for (size_t i = 0; i < y.size(); ++i) {
       // A handful of roundings each, at values of a few units.

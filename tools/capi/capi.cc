@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/data/objective.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/predictor.h"
 #include "engine/train/training_step.h"
@@ -107,24 +108,26 @@ Status InRange(const char* what, int64_t value, int64_t least, int64_t most) {
                          std::to_string(least) + " to " + std::to_string(most));
 }
 
+// The C names of tasks.
+constexpr std::pair<lockstep_task, Task> kTasks[] = {{LOCKSTEP_BINARY, Task::kBinary},
+                                                     {LOCKSTEP_CLASSES, Task::kClasses},
+                                                     {LOCKSTEP_REGRESSION, Task::kRegression}};
+
 Result<Task> TaskOf(const lockstep_options& options, const Recipe& recipe) {
-  switch (options.task) {
-    case LOCKSTEP_BINARY:
-      return Task::kBinary;
-    case LOCKSTEP_CLASSES:
-      return Task::kClasses;
-    case LOCKSTEP_REGRESSION:
-      return Task::kRegression;
-    case LOCKSTEP_TASK_AUTO:
-      break;
-    default:
-      return Status::Invalid("options.task is no lockstep_task");
+  for (const auto& [of_c, task] : kTasks) {
+    if (options.task == of_c) return task;
   }
-  const std::string& loss = recipe.loss.kind;
-  const std::string& task = recipe.data.task;
-  if (loss == "bce" || (loss == "auto" && task == "binary")) return Task::kBinary;
-  if (loss == "cross_entropy" || (loss == "auto" && task == "classes")) return Task::kClasses;
-  if (loss != "auto" || task == "regression") return Task::kRegression;
+  if (options.task != LOCKSTEP_TASK_AUTO)
+    return Status::Invalid("options.task is no lockstep_task");
+  // By the loss where it is named, else by the data's task.
+  const bool auto_loss = recipe.loss.kind == "auto";
+  for (const Objective& objective : Objectives()) {
+    if (auto_loss ? recipe.data.task == objective.name
+                  : recipe.loss.kind == objective.default_loss) {
+      return objective.task;
+    }
+  }
+  if (!auto_loss) return Task::kRegression;  // the other losses of numbers
   return options.outputs <= 1 ? Task::kBinary : Task::kClasses;
 }
 
@@ -134,15 +137,10 @@ Result<DatasetInfo> SamplesOf(const lockstep_options& options, const Recipe& rec
   LOCKSTEP_TRY(InRange("options.outputs", options.outputs, 0, kLargest));
   const int64_t outputs = std::max<int64_t>(1, options.outputs);
   DatasetInfo samples{.x_shape = {options.inputs}};
-  LOCKSTEP_TRY_ASSIGN(samples.task, TaskOf(options, recipe));
-  if (samples.task == Task::kClasses) {
-    samples.classes = outputs;
-    return samples;
-  }
-  if (samples.task == Task::kBinary && outputs != 1)
+  LOCKSTEP_TRY_ASSIGN(const Task task, TaskOf(options, recipe));
+  if (task == Task::kBinary && outputs != 1)
     return Status::Invalid("a binary task has one output, not " + std::to_string(outputs));
-  samples.target_dtype = DType::kF32;
-  samples.target_shape = {outputs};
+  SetTargets(task, outputs, samples);
   return samples;
 }
 
@@ -387,15 +385,10 @@ int64_t lockstep_steps(const lockstep_model* model) { return model == nullptr ? 
 
 lockstep_task lockstep_task_of(const lockstep_model* model) {
   if (model == nullptr) return LOCKSTEP_TASK_AUTO;
-  switch (model->samples.task) {
-    case Task::kBinary:
-      return LOCKSTEP_BINARY;
-    case Task::kClasses:
-      return LOCKSTEP_CLASSES;
-    case Task::kRegression:
-      break;
+  for (const auto& [of_c, task] : kTasks) {
+    if (model->samples.task == task) return of_c;
   }
-  return LOCKSTEP_REGRESSION;
+  return LOCKSTEP_TASK_AUTO;
 }
 
 const char* lockstep_error(const lockstep_model* model) {

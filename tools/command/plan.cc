@@ -46,6 +46,12 @@ void PrintTable(const std::vector<Row>& rows, size_t right) {
   }
 }
 
+void PrintFusions(const char* mode, const std::vector<std::string>& lines) {
+  for (size_t i = 0; i < lines.size(); ++i) {
+    fmt::print("{:<21}{}\n", i == 0 ? fmt::format("fused in {}", mode) : "", lines[i]);
+  }
+}
+
 }  // namespace
 
 Status Plan(const PlanArgs& args) {
@@ -72,13 +78,12 @@ Status Plan(const PlanArgs& args) {
              ctx.threads() == 1 ? "" : "s");
 
   std::vector<Row> rows = {{"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
-  std::vector<std::string> fusions = net.training_program().fusions();
-  for (const std::string& line : net.evaluation_program().fusions()) {
-    if (std::find(fusions.begin(), fusions.end(), line) == fusions.end()) fusions.push_back(line);
-  }
   double flops = 0.0;
-  for (const LayerReport& layer : net.program().graph().report()) {
+  const std::vector<LayerReport>& report = net.program().graph().report();
+  for (const LayerReport& layer : report) {
     if (layer.depth == 0) flops = std::max(flops, layer.flops);
+    // The model around the layers, of which the next row says more.
+    if (&layer == &report.front() && report.size() > 1 && report[1].path.empty()) continue;
     std::string notes;
     for (const std::string& note : layer.notes) notes += (notes.empty() ? "" : "; ") + note;
     const bool whole = layer.path.empty();
@@ -87,9 +92,11 @@ Status Plan(const PlanArgs& args) {
                     Bytes(layer.bytes), notes});
   }
   PrintTable(rows, /*right=*/4);
-  for (size_t i = 0; i < fusions.size(); ++i) {
-    fmt::print("{} {}\n", i == 0 ? "\nfused     " : "          ", fusions[i]);
-  }
+  const auto& training = net.training_program().fusions();
+  const auto& evaluation = net.evaluation_program().fusions();
+  if (!training.empty() || !evaluation.empty()) fmt::print("\n");
+  PrintFusions("training", training);
+  PrintFusions("evaluation", evaluation);
 
   int64_t optimizer_bytes = 0;
   for (const OptimizerState& state : optimizer->states()) {

@@ -93,8 +93,9 @@ void AddParameters(const ConstParameterSet& parameters, LayerFacts& facts) {
   facts.weight_gradient = gradients.scale();
 }
 
+// The whole network, its outermost layer and its losses have no path.
 bool Holds(const std::string& outer, const std::string& inner) {
-  return inner.starts_with(outer + ".");
+  return outer.empty() ? !inner.empty() : inner.starts_with(outer + ".");
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // The micro-kernel of the matrix product: one tile of C in registers. Included once per SIMD
 // target.
 //
-// Everything here is indifferent to how a product is cut into tiles: an element's chains run through
-// their own lane of their own accumulator, however wide the tile around it is.
+// Everything here is indifferent to how a product is cut into tiles: an element's chains run
+// through their own lane of their own accumulator, however wide the tile around it is.
 #if defined(LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_INL_H_
 #undef LOCKSTEP_ENGINE_KERNELS_PRODUCT_GEMM_INL_H_

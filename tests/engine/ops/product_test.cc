@@ -43,7 +43,8 @@ struct Problem {
   std::vector<int64_t> segments = {}, row_grid = {};
 };
 
-// C = relu(scale * (C_old + A B) + bias + add) on `threads` threads. Scratch starts as NaN and must suffice.
+// C = relu(scale * (C_old + A B) + bias + add) on `threads` threads. Scratch starts as NaN and must
+// suffice.
 std::vector<float> Solve(const Problem& p, int threads,
                          std::optional<ops::BlockFinished> finished = {}) {
   Context ctx({.threads = threads});

@@ -1,4 +1,4 @@
-// Parameters in flat arrays, laid out as a Workspace does, without a network around them.
+// Parameters in flat arrays, laid out as a ParameterStore does, without a network around them.
 #ifndef LOCKSTEP_TESTS_ENGINE_OPTIM_FLAT_PARAMETERS_H_
 #define LOCKSTEP_TESTS_ENGINE_OPTIM_FLAT_PARAMETERS_H_
 

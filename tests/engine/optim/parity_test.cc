@@ -15,8 +15,7 @@
 #include "engine/optim/ema.h"
 #include "engine/optim/schedule.h"
 #include "engine/optim/sgd.h"
-#include "engine/plan/planner.h"
-#include "engine/plan/workspace.h"
+#include "engine/plan/parameters.h"
 #include "gtest/gtest.h"
 #include "tests/engine/optim/flat_parameters.h"
 
@@ -152,20 +151,20 @@ INSTANTIATE_TEST_SUITE_P(PyTorch, ParityTest, testing::ValuesIn(CaseNames()),
 
 TEST(AverageParityTest, TenUpdatesAreThoseOfPyTorch) {
   const json& golden = Golden()["average"];
-  Planner plan({});
-  plan.AddParameter("1.weight", {17}, {}, Decay::kYes);
   Context ctx({.threads = 1});
-  const Workspace workspace(ctx, plan, 0);
-  const ParameterSet set = workspace.parameters();
+  ParameterStore store;
+  ASSERT_TRUE(store.AddParameter("1.weight", {17}, {}, Decay::kYes, /*frozen=*/false).ok());
+  store.Allocate(ctx, /*seed=*/0, /*training=*/true);
+  const ParameterSet set = store.ParametersToWrite();
   Fill(set.value(0), Golden()["start"]["1.weight"].get<Floats>());
   Sgd sgd({.lr = golden["lr"]});
   Ema ema({.decay = golden["decay"], .ramp = false});
   ASSERT_TRUE(sgd.Bind(ctx, set).ok());
-  ASSERT_TRUE(ema.Bind(ctx, workspace).ok());
+  ASSERT_TRUE(ema.Bind(ctx, store).ok());
   for (const json& gradients : Golden()["gradients"]) {
     Fill(set.gradient(0), gradients["1.weight"].get<Floats>());
     ASSERT_TRUE(sgd.Update(ctx, set, sgd.learning_rate()).ok());
-    ema.Update(ctx, workspace);
+    ema.Update(ctx, store);
   }
   ExpectNear(ema.states()[0].tensor.span<float>(), golden["average"].get<Floats>(), "average");
 }

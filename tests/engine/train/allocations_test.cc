@@ -2,7 +2,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "engine/optim/sgd.h"
 #include "engine/train/trainer.h"
 #include "gtest/gtest.h"
 #include "layers/bce_with_logits.h"
@@ -75,6 +77,26 @@ TEST(AllocationsTest, AStepTakesNothingFromTheHeap) {
       }
     }
   }
+}
+
+TEST(AllocationsTest, OptimizersThatTakeTurnsTakeNothingFromTheHeap) {
+  if (!kCountsHeap) GTEST_SKIP() << "nothing is counted here";
+  Context ctx({.threads = 2});
+  Network net =
+      Network::Bind(ctx, BnMlp(16, 1), BceWithLogitsLoss(), {.input = {32, 6}, .shards = 2})
+          .value();
+  AdamW adam;
+  Sgd sgd({.lr = 1e-3, .momentum = 0.9});
+  const std::vector<float> x(32 * 6, 0.5f), targets(32, 1.0f);
+  int64_t before = 0;
+  for (int i = 0; i < 20; ++i) {
+    if (i == 2 * kFirst) before = HeapCalls();
+    Optimizer& optimizer = i % 2 == 0 ? static_cast<Optimizer&>(adam) : sgd;
+    const int64_t samples = 32 - i % 3;  // batches of several sizes
+    ASSERT_TRUE(
+        net.TrainStep({x.data(), {samples, 6}}, {targets.data(), {samples, 1}}, optimizer).ok());
+  }
+  EXPECT_EQ(HeapCalls() - before, 0);
 }
 
 #if defined(__linux__) && defined(__x86_64__) && !defined(LOCKSTEP_SANITIZED)

@@ -120,8 +120,10 @@ TEST(EvaluateTest, ANetworkThatGivesNanIsAnErrorAndNotANumber) {
   const DatasetPtr data = Quadrants(50, 4, 0.1, 67);
   Context ctx({.threads = 1});
   Network net = Bind(ctx, Sequential(Linear(1)), BceWithLogitsLoss(), {16, 4});
-  net.parameters().value(0).f32()[0] = NAN;
-  net.ParametersChanged();
+  {
+    ParameterWriter write = net.Write();
+    write->value(0).f32()[0] = NAN;
+  }
   const Status status = Evaluate(net, All(data)).status();
   EXPECT_EQ(status.code(), Code::kNonFinite);
   EXPECT_THAT(status.message(), HasSubstr("sample 0"));

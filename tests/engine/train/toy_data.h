@@ -116,6 +116,7 @@ struct RigOptions {
   uint64_t seed = 7;
   LoaderOptions loader{.batch = 32, .seed = 7, .prefetch = 0};
   AdamWOptions adam{.lr = 3e-3};
+  Communicator* communicator = nullptr;
 };
 
 class Rig {
@@ -127,10 +128,14 @@ class Rig {
     auto made = Loader::Make(train.dataset, train.indices, options.loader);
     if (!(status = made.status()).ok()) return;
     loader = std::move(*made);
-    const int64_t bound = options.bound > 0 ? options.bound : loader->largest_count();
-    auto bound_net = Network::Bind(
-        ctx, std::move(layers), std::move(loss),
-        {.input = train.dataset->XShape(bound), .seed = options.seed, .shards = options.shards});
+    // A rank may never see a sample.
+    const int64_t bound =
+        options.bound > 0 ? options.bound : std::max<int64_t>(1, loader->largest_count());
+    auto bound_net = Network::Bind(ctx, std::move(layers), std::move(loss),
+                                   {.input = train.dataset->XShape(bound),
+                                    .seed = options.seed,
+                                    .shards = options.shards,
+                                    .communicator = options.communicator});
     if (!(status = bound_net.status()).ok()) return;
     net = std::make_unique<Network>(std::move(*bound_net));
     trainer_options.seed = options.seed;

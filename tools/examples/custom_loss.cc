@@ -67,8 +67,9 @@ Status Run() {
     }
     const double rate = step < 1000 ? 1e-2 : 1e-3;
     LOCKSTEP_TRY(net.Gradients({x.data(), shape}, {t.data(), shape}).status());
-    if (!optimizer.bound()) LOCKSTEP_TRY(optimizer.Bind(ctx, *net.Write()));
-    LOCKSTEP_TRY(optimizer.Update(ctx, *net.Write(), rate));
+    ParameterWriter parameters = net.Write();
+    if (!optimizer.bound()) LOCKSTEP_TRY(optimizer.Bind(ctx, *parameters));
+    LOCKSTEP_TRY(optimizer.Update(ctx, *parameters, rate));
   }
   LOCKSTEP_TRY(net.Predict({x.data(), shape}, {y.data(), shape}));
   double error = 0.0, below = 0.0;

@@ -50,7 +50,7 @@ Status Run() {
                                                     {.seed = 1, .frozen = {"other.*"}}));
   // The same weights everywhere.
   for (Network* one : {&first, &second}) {
-    const ParameterWriter write = one->Write();
+    ParameterWriter write = one->Write();
     for (size_t i = 0; i < write->infos.size(); ++i) {
       const std::string& name = write->infos[i].name;
       for (size_t k = 0; k < both.parameters().infos.size(); ++k) {

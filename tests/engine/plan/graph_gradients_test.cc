@@ -76,7 +76,7 @@ Outcome RunOf(const Case& c, int64_t samples, Fusion fusion, bool share_memory) 
   // Whatever is read before it is written is NaN.
   std::fill(net->step_memory().begin(), net->step_memory().end(), std::byte{0xFF});
   {
-    const ParameterWriter write = net->Write();
+    ParameterWriter write = net->Write();
     for (size_t i = 0; i < write->infos.size(); ++i)
       std::fill_n(write->gradient(i).f32(), write->gradient(i).size(), NAN);
   }

@@ -74,7 +74,9 @@ TEST(LoadPartTest, WhatIsDerivedFromParametersFollows) {
     Network net = Bind(ctx, 2, 3);
     std::vector<float> y(3);
     const auto predict = [&] { return net.Predict({x.data(), {1, 4}}, {y.data(), {1, 3}}); };
-    if (used_before) ASSERT_TRUE(predict().ok());
+    if (used_before) {
+      ASSERT_TRUE(predict().ok());
+    }
     ASSERT_TRUE(LoadPart(folder / "model", std::vector<std::string>{"0.*"}, net).ok());
     ASSERT_TRUE(predict().ok());
     predictions.push_back(y);

@@ -119,7 +119,7 @@ TEST(StoredTensorTest, ViewsTheEnginesTypesInPlace) {
   EXPECT_EQ(tensor.view().f32(), values.data());
   EXPECT_EQ(tensor.view().shape(), (Shape{2, 1}));
   EXPECT_EQ(tensor.Describe(), "F32 (2, 1)");
-  EXPECT_TRUE(Stored<int64_t>(StoredType::kI64, {1}).view().empty());
+  EXPECT_TRUE(Stored<uint64_t>(StoredType::kU64, {1}).view().empty());
   EXPECT_THROW(StoredTensor("w", StoredType::kF64, Shape{2, 1}, tensor.data), CheckFailure);
 }
 

@@ -249,11 +249,12 @@ class NormByBatch final : public NormOperation {
     const bool unbiased = options_.convention == Convention::kTorch;
     const double correction =
         unbiased ? static_cast<double>(rows) / static_cast<double>(rows - 1) : 1.0;
-    const float* mean = step[mean_];
+    const float *mean = step[mean_], *mean_low = step[mean_low_];
     const double* variance = step[variance_];
     float *running_mean = step.state(running_.mean), *running_var = step.state(running_.var);
     for (int64_t c = 0; c < channels_; ++c) {
-      running_mean[c] = static_cast<float>((1.0 - rate) * running_mean[c] + rate * mean[c]);
+      const double batch_mean = static_cast<double>(mean[c]) + static_cast<double>(mean_low[c]);
+      running_mean[c] = static_cast<float>((1.0 - rate) * running_mean[c] + rate * batch_mean);
       running_var[c] =
           static_cast<float>((1.0 - rate) * running_var[c] + rate * correction * variance[c]);
     }

@@ -81,6 +81,7 @@ class LinearOperation final : public Operation {
         .reads_x = {true, true},
         .reads_y = {fused.activation != Activation::kNone},
         .accumulates_dx = {true, true, true},
+        .reports_dx = {false, true, true},
         .flops =
             2.0 * static_cast<double>(y.shape.size()) * static_cast<double>(x[0].shape.channels()),
         .applies = {.affine = true, .add = true, .activation = true, .moments = true},
@@ -171,7 +172,8 @@ class LinearOperation final : public Operation {
                            .c = dw,
                            .c_stride = in_,
                            .accumulate = o.accumulate(1),
-                           .segments = segments};
+                           .segments = segments,
+                           .not_finite = step.gradient_not_finite};
     }
     if (float* dx = o.dx_f32(0); dx != nullptr) {
       products[count++] = {.m = rows,
@@ -192,7 +194,8 @@ class LinearOperation final : public Operation {
                            .c = db,
                            .c_stride = out_,
                            .accumulate = o.accumulate(2),
-                           .segments = segments};
+                           .segments = segments,
+                           .not_finite = step.gradient_not_finite};
     }
     ops::Products(step.ctx, {products.data(), count},
                   {step[scratch_], static_cast<size_t>(scratch_floats_)});

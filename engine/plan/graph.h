@@ -194,7 +194,7 @@ class Graph {
   PlanOptions options_;
   std::vector<std::string> frozen_;
   std::string path_;
-  int built_again_ = 0;  // open scopes of layers that were built before
+  int built_again_ = 0;             // open scopes of layers that were built before
   std::vector<size_t> open_ = {0};  // rows of the report of the layers that are being built
   std::vector<Node> nodes_;
   std::vector<ValueInfo> values_;

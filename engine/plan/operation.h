@@ -6,6 +6,7 @@
 #ifndef LOCKSTEP_ENGINE_PLAN_OPERATION_H_
 #define LOCKSTEP_ENGINE_PLAN_OPERATION_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -96,6 +97,9 @@ struct Declaration {
   // Inputs whose gradient Backward can add to what is there (Operands::accumulate). For the others
   // the plan adds.
   std::vector<bool> accumulates_dx{};
+  // Inputs of whose gradient Backward says whether it is finite, see Step::gradient_not_finite:
+  // the gradients of parameters that nobody looked at are read once more.
+  std::vector<bool> reports_dx{};
   // Computed from parameters and states alone: only when they have changed, and kept between steps.
   bool from_parameters = false;
   double flops = 0.0;  // of Forward, at the largest batch
@@ -124,6 +128,8 @@ struct Step {
   // The other processes that hold parts of the global batch; null: there are none.
   Communicator* ranks = nullptr;
   bool accumulate = false;  // gradients of parameters are added to those that are there
+  // To be set by Backward where it finds a gradient that is not finite; null: nobody asks.
+  std::atomic<bool>* gradient_not_finite = nullptr;
   Status* failure = nullptr;
 
   // Of the operations of `program` only.

@@ -77,6 +77,9 @@ class Program {
   void Backward(const Step& step, std::span<const double> factors, StepObserver* observer = nullptr,
                 const std::function<void(int parameter)>* final = nullptr);
 
+  // Parameters of whose gradients no operation reports whether they are finite.
+  const std::vector<int>& unreported_parameters() const { return unreported_parameters_; }
+
   // Outputs and gradients of inputs hold until the next step.
   ConstTensor value(Value value) const { return values_[Id(value)]; }
   ConstTensor output(size_t i) const { return values_[Id(graph_.outputs()[i].value)]; }
@@ -150,6 +153,7 @@ class Program {
   std::vector<std::byte*> buffers_;
   std::vector<Tensor> values_, gradients_;  // by value
   std::vector<double> loss_seeds_;
+  std::vector<int> unreported_parameters_;
   std::vector<Run> runs_;           // by node
   std::vector<Tensor> redirected_;  // by output: where the caller wants it
   uint64_t derived_version_ = 0;

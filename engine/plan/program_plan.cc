@@ -285,14 +285,22 @@ void Program::PlaceGradients() {
   }
   // Parameters whose gradient is final: after the last writer in backward order, which is the
   // first reader in forward order.
-  std::vector<char> done(count, false);
+  std::vector<char> done(count, false), unreported(count, false);
   for (int i = 0; i < nodes(); ++i) {
     const Graph::Node& node = graph_.nodes()[static_cast<size_t>(i)];
+    Run& run = runs_[static_cast<size_t>(i)];
     for (size_t k = 0; k < node.inputs.size(); ++k) {
-      if (!WantsGradient(i, k) || done[Id(node.inputs[k])]) continue;
-      done[Id(node.inputs[k])] = true;
+      if (!WantsGradient(i, k) || graph_.info(node.inputs[k]).parameter < 0) continue;
+      const size_t x = Id(node.inputs[k]);
       const int parameter = graph_.info(node.inputs[k]).parameter;
-      if (parameter >= 0) runs_[static_cast<size_t>(i)].final_parameters.push_back(parameter);
+      if (!done[x]) run.final_parameters.push_back(parameter);
+      done[x] = true;
+      const bool direct = std::find(run.sum_inputs.begin(), run.sum_inputs.end(),
+                                    static_cast<int>(k)) == run.sum_inputs.end();
+      if (!(At(node.declared.reports_dx, k) && direct) && !unreported[x]) {
+        unreported[x] = true;
+        unreported_parameters_.push_back(parameter);
+      }
     }
   }
   for (size_t g = 0; g < count; ++g) {

@@ -167,8 +167,7 @@ void NoteBiasesWithoutEffect(Graph& graph) {
     }
     LayerReport& row = graph.report()[producer.report];
     row.bias_has_no_effect = true;
-    row.notes.push_back("its bias has no effect: " + graph.NameOf(norm) +
-                        " behind it subtracts it again");
+    row.notes.push_back("its bias has no effect: " + graph.NameOf(norm) + " subtracts it again");
   }
 }
 

@@ -11,6 +11,7 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_
 #define LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_
 
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -88,6 +89,7 @@ class TrainingStep {
   std::vector<double> sums_, weights_, factors_;  // by loss
   std::vector<double> part_sums_;                 // by part and loss
   std::vector<double> record_, records_;          // of this rank, of all
+  std::atomic<bool> not_finite_{false};           // an operation has found such a gradient
   std::vector<PageMemory> older_;                 // gradients of parts that wait for a partner
   size_t waiting_ = 0;
   GradientNorm gradient_norm_;

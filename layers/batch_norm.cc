@@ -17,6 +17,7 @@
 #include "engine/base/text.h"
 #include "engine/ops/batch_moments.h"
 #include "engine/ops/batch_norm.h"
+#include "layers/norm_parameters.h"
 #include "layers/onnx_ops.h"
 #include "layers/rows.h"
 
@@ -353,13 +354,8 @@ Result<Value> BatchNorm::Build(Graph& graph, Value x) const {
   if (!options_.track_running_stats && options_.single_value == SingleValuePolicy::kRunning)
     return Status::Invalid("single-value policy 'running' needs track_running_stats");
   const Shape channel{graph.shape(x).channels()};
-  Value gamma, beta;
-  if (options_.affine) {
-    LOCKSTEP_TRY_ASSIGN(gamma,
-                        graph.AddParameter("weight", channel, Init::Constant(1.0f), Decay::kNo));
-    LOCKSTEP_TRY_ASSIGN(beta,
-                        graph.AddParameter("bias", channel, Init::Constant(0.0f), Decay::kNo));
-  }
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p,
+                      AddNormParameters(graph, channel.size(), options_.affine, options_.affine));
   RunningStates running;
   if (options_.track_running_stats) {
     LOCKSTEP_TRY_ASSIGN(running.mean, graph.AddState("running_mean", channel, DType::kF32, 0.0));
@@ -371,8 +367,8 @@ Result<Value> BatchNorm::Build(Graph& graph, Value x) const {
                                    TextOf(momentum) + " eps=" + TextOf(options_.eps));
   const bool by_batch =
       !options_.track_running_stats || (graph.training() && !graph.IsFrozen("weight"));
-  if (by_batch) return graph.Add(NormByBatch(options_, running), {x, gamma, beta});
-  return graph.Add(NormByRunning(options_, running), {x, gamma, beta});
+  if (by_batch) return graph.Add(NormByBatch(options_, running), {x, p.gamma, p.beta});
+  return graph.Add(NormByRunning(options_, running), {x, p.gamma, p.beta});
 }
 
 }  // namespace lockstep

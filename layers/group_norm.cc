@@ -9,6 +9,7 @@
 #include "layers/group_norm.h"
 
 #include "engine/ops/group_norm.h"
+#include "layers/norm_parameters.h"
 #include "layers/onnx_ops.h"
 #include "layers/rows.h"
 
@@ -94,14 +95,9 @@ Result<Value> GroupNorm::Build(Graph& graph, Value x) const {
     return Status::Invalid(std::to_string(groups) + " groups do not divide the " +
                            std::to_string(channels) + " channels of " + graph.shape(x).ToString());
   }
-  Value gamma, beta;
-  if (options_.affine) {
-    LOCKSTEP_TRY_ASSIGN(gamma,
-                        graph.AddParameter("weight", {channels}, Init::Constant(1.0f), Decay::kNo));
-    LOCKSTEP_TRY_ASSIGN(beta,
-                        graph.AddParameter("bias", {channels}, Init::Constant(0.0f), Decay::kNo));
-  }
-  return graph.Add(GroupNormOperation(groups, options_.eps), {x, gamma, beta});
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p,
+                      AddNormParameters(graph, channels, options_.affine, options_.affine));
+  return graph.Add(GroupNormOperation(groups, options_.eps), {x, p.gamma, p.beta});
 }
 
 Result<Value> InstanceNorm::Build(Graph& graph, Value x) const {

@@ -6,6 +6,7 @@
 #include "layers/layer_norm.h"
 
 #include "engine/ops/row_norm.h"
+#include "layers/norm_parameters.h"
 #include "layers/onnx_ops.h"
 #include "layers/rows.h"
 
@@ -85,15 +86,9 @@ class LayerNormOperation final : public Operation {
 Result<Value> LayerNorm::Build(Graph& graph, Value x) const {
   LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
   LOCKSTEP_TRY(CheckEps(options_.eps));
-  const Shape channel{graph.shape(x).channels()};
-  Value gamma, beta;
-  if (options_.affine) {
-    LOCKSTEP_TRY_ASSIGN(gamma,
-                        graph.AddParameter("weight", channel, Init::Constant(1.0f), Decay::kNo));
-    LOCKSTEP_TRY_ASSIGN(beta,
-                        graph.AddParameter("bias", channel, Init::Constant(0.0f), Decay::kNo));
-  }
-  return graph.Add(LayerNormOperation(options_.eps), {x, gamma, beta});
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, graph.shape(x).channels(),
+                                                                options_.affine, options_.affine));
+  return graph.Add(LayerNormOperation(options_.eps), {x, p.gamma, p.beta});
 }
 
 }  // namespace lockstep

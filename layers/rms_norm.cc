@@ -5,6 +5,7 @@
 #include "layers/rms_norm.h"
 
 #include "engine/ops/row_norm.h"
+#include "layers/norm_parameters.h"
 #include "layers/onnx_ops.h"
 #include "layers/rows.h"
 
@@ -82,12 +83,9 @@ class RmsNormOperation final : public Operation {
 Result<Value> RmsNorm::Build(Graph& graph, Value x) const {
   LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
   LOCKSTEP_TRY(CheckEps(options_.eps));
-  Value gamma;
-  if (options_.affine) {
-    LOCKSTEP_TRY_ASSIGN(gamma, graph.AddParameter("weight", {graph.shape(x).channels()},
-                                                  Init::Constant(1.0f), Decay::kNo));
-  }
-  return graph.Add(RmsNormOperation(options_.eps), {x, gamma});
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p,
+                      AddNormParameters(graph, graph.shape(x).channels(), options_.affine, false));
+  return graph.Add(RmsNormOperation(options_.eps), {x, p.gamma});
 }
 
 }  // namespace lockstep

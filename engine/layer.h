@@ -29,8 +29,8 @@ class Layer {
 
 // Builds `layer` on x under `name`, by which its parameters are named as well ("0" + "weight" =
 // "0.weight"): how a layer or model uses another. One and the same layer applied again under the
-// same name shares its parameters. It may be a temporary if nothing else is applied under this name.
-// An error names the layer.
+// same name shares its parameters. It may be a temporary if nothing else is applied under this
+// name. An error names the layer.
 Result<Value> Apply(Graph& graph, const std::string& name, const Layer& layer, Value x);
 
 }  // namespace lockstep

@@ -15,7 +15,8 @@ OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value
 // (x - mean) / sqrt(var + eps), mean and variance (biased) over `axes`.
 OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x,
                              const std::vector<int64_t>& axes, double eps);
-// gamma x + beta, with gamma and beta (C) for the last dimension; those without a name are left out.
+// gamma x + beta, with gamma and beta (C) for the last dimension; those without a name are left
+// out.
 OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
                                const OnnxGraph::Value& gamma, const OnnxGraph::Value& beta);
 

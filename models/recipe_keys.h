@@ -24,8 +24,8 @@ KeyLimits Monitors();        // recipe_build.cc
 // The names of all keys, those of every family included.
 std::vector<std::string> AllRecipeKeys();
 
-// Calls visit(key, member, limits, meaning) for every key of `r` and of its family, grouped by table,
-// in the order a reader wants them.
+// Calls visit(key, member, limits, meaning) for every key of `r` and of its family, grouped by
+// table, in the order a reader wants them.
 template <class R, class Visit>
 void VisitKeys(R& r, Visit&& visit) {
   visit("data.kind", r.data.kind, DataKinds(),

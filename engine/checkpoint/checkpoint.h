@@ -25,8 +25,8 @@ inline constexpr std::string_view kAveragePrefix = "average.";
 inline constexpr std::string_view kFormatKey = "format";
 inline constexpr std::string_view kVersionKey = "lockstep.format_version";
 inline constexpr std::string_view kChecksumKey = "lockstep.checksum";
-// Version 1 named what layers compute by "batch_norm.1" alone, where it now is "layer.batch_norm.1",
-// and could hold counts of batches as F32. It is still read.
+// Version 1 named what layers compute by "batch_norm.1" alone, where it now is
+// "layer.batch_norm.1", and could hold counts of batches as F32. It is still read.
 inline constexpr int kCheckpointVersion = 2;
 
 // A loaded checkpoint; owns the memory that `tensors` point into. Movable.

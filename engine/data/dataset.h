@@ -43,8 +43,8 @@ struct DatasetInfo {
 int64_t ClassCount(const DatasetInfo& info);
 // The numbers that a network must give for each sample, or for each position of a sequence.
 int64_t OutputsOf(const DatasetInfo& info);
-// Makes `info` one of a task with one target a sample, as a table has it: `count` numbers or classes
-// (kBinary: 1).
+// Makes `info` one of a task with one target a sample, as a table has it: `count` numbers or
+// classes (kBinary: 1).
 void SetTargets(Task task, int64_t count, DatasetInfo& info);
 
 // Thread-safety: immutable once made; any number of threads may read.

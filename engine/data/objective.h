@@ -1,5 +1,5 @@
-// What is learned: for each Task one row of everything that stands around the network because of it.
-// Code that needs to know more of a task than this asks for a column here, not for the task.
+// What is learned: for each Task one row of everything that stands around the network because of
+// it. Code that needs to know more of a task than this asks for a column here, not for the task.
 #ifndef LOCKSTEP_ENGINE_DATA_OBJECTIVE_H_
 #define LOCKSTEP_ENGINE_DATA_OBJECTIVE_H_
 

@@ -102,8 +102,9 @@ struct BatchCut {
 };
 
 // The rows of this process's part of a batch, seen as a matrix (samples * rows_per_sample, C), cut
-// into row blocks. shards() and all that follows are this process's own. No block crosses from one shard into the next. A shard's blocks are kBlockRows rows each (its last
-// one may be shorter), or the smallest multiple of kBlockRows that leaves at most kMaxShardBlocks.
+// into row blocks. shards() and all that follows are this process's own. No block crosses from one
+// shard into the next. A shard's blocks are kBlockRows rows each (its last one may be shorter), or
+// the smallest multiple of kBlockRows that leaves at most kMaxShardBlocks.
 //
 // Made once for the largest batch; Set allocates nothing. Not thread-safe while it changes.
 class RowGrid {
@@ -113,8 +114,8 @@ class RowGrid {
 
   RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
 
-  // Follows a cut of at most as many local shards and max_samples local samples; costs nothing where
-  // it is the one before.
+  // Follows a cut of at most as many local shards and max_samples local samples; costs nothing
+  // where it is the one before.
   void Set(const BatchCut& cut);
   // The cut of a batch that this process holds alone.
   void SetSamples(int64_t samples) { Set(BatchCut::Whole(samples, max_shards_)); }

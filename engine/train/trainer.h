@@ -141,9 +141,9 @@ struct TrainingSummary {
 // One thread at a time; collective where there are several ranks.
 class Trainer {
  public:
-  // Binds the optimizer (unless it is bound to this network) and books all memory. The loader's `rank` and
-  // `ranks` are the communicator's. Errors: options that make no sense, data that do not fit the
-  // network or the loss.
+  // Binds the optimizer (unless it is bound to this network) and books all memory. The loader's
+  // `rank` and `ranks` are the communicator's. Errors: options that make no sense, data that do not
+  // fit the network or the loss.
   static Result<std::unique_ptr<Trainer>> Make(Network& network, Optimizer& optimizer,
                                                Loader& loader, TrainerOptions options);
 

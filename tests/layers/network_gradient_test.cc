@@ -45,9 +45,9 @@ double SlopeOf(Network& net, ConstTensor x, ConstTensor t, const Leaf& leaf,
 //
 // The tolerance. Differences of a loss L in float lose about 4e-7 (1 + L) to rounding (its terms
 // are rounded, their sum is double), so the slope up to 1.5 * 4e-7 (1 + L) / h; the stencil itself
-// is exact up to h^4, and kinks of ReLU spoil it where one lies within 2 h. Several lengths h,
-// and the best counts: a wrong gradient is wrong at all of them. Against it stands |g d|, which for a
-// direction of unit length is about |g| / sqrt(n): the largest of several directions is taken.
+// is exact up to h^4, and kinks of ReLU spoil it where one lies within 2 h. Several lengths h, and
+// the best counts: a wrong gradient is wrong at all of them. Several directions, for what an error
+// does along one of them is about its length divided by sqrt(n).
 TEST(NetworkGradientTest, MatchesDifferencesOfTheLossAlongRandomDirections) {
   constexpr int kDirections = 4;
   int held = 0;

@@ -23,10 +23,10 @@
  * on standardised ones standardises them itself. Images are flattened, channels last, and their
  * pixels are scaled by the caller as the recipe says: (byte / 255 - pixel_mean) / pixel_sd.
  *
- *   task                     targets                              y
- *   LOCKSTEP_BINARY          1: 0 or 1                            1: probability of the 1
- *   LOCKSTEP_CLASSES         1: a whole number below `outputs`    outputs: probability of each class
- *   LOCKSTEP_REGRESSION      outputs: values                      outputs: values
+ *   task                  targets                              y
+ *   LOCKSTEP_BINARY       1: 0 or 1                            1: probability of the 1
+ *   LOCKSTEP_CLASSES      1: a whole number below `outputs`    outputs: probability of each class
+ *   LOCKSTEP_REGRESSION   outputs: values                      outputs: values
  *
  * Threads. Models are independent: different threads may use different models at the same time.
  * One model serves one thread at a time. There is no global state.
@@ -117,8 +117,8 @@ void lockstep_destroy(lockstep_model* model);
 lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
                                   const float* targets, double* loss);
 
-/* The learning rate of the following steps, for schedules. The recipe's holds before, and again in a
- * loaded model. */
+/* The learning rate of the following steps, for schedules. The recipe's holds before, and again in
+ * a loaded model. */
 lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_rate);
 
 /* y of any number of samples >= 0, in evaluation mode. A sample gets the same bits alone as among

@@ -108,9 +108,9 @@ TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
     }
     if (key == "model.kind") continue;  // no string in a Recipe
     Recipe filled;
-    VisitKeys(filled, [&](const char* one, auto& member, const KeyLimits&, const char*) {
+    VisitKeys(filled, [&of = key](const char* one, auto& member, const KeyLimits&, const char*) {
       if constexpr (std::is_same_v<std::decay_t<decltype(member)>, std::string>) {
-        if (key == one) member = "nonsense";
+        if (of == one) member = "nonsense";
       }
     });
     filled.data.path = "/nowhere";

@@ -113,7 +113,7 @@ Status Run(Lab& lab, Findings& findings) {
       const size_t blocks = MlpOf(lab.recipe()).hidden.size();
       for (size_t b = 0; b < blocks; ++b) {
         findings.Add(name, arms[c], static_cast<double>(b + 1), outcomes[c],
-                     [&](const Outcome& o) { return o.more.at(key)[b]; });
+                     [b, &of = key](const Outcome& o) { return o.more.at(of)[b]; });
       }
       std::vector<double> ratios;
       for (const Outcome& o : outcomes[c]) {

@@ -245,6 +245,26 @@ TEST(NetworkFusionTest, APredictionFollowsItsWeights) {
   EXPECT_EQ(got, want);
 }
 
+// ---- Long sums
+// -----------------------------------------------------------------------------------------
+
+// db = mean of 2 (y - t) over the batch, here -0.2 exactly. In one chain of float additions it would
+// be -0.199787; the tree over chains of 256 keeps it within (256 + log2(1e5 / 256)) roundings.
+TEST(NetworkLongSumTest, TheBiasGradientOfALongBatchOfEqualSamplesIsRight) {
+  constexpr int64_t kSamples = 100000;
+  Context ctx({.threads = 1});
+  Network net =
+      Network::Bind(ctx, Sequential(Linear(1)), MseLoss(), {.input = {kSamples, 1}}).value();
+  {
+    const ParameterWriter parameters = net.Write();
+    std::ranges::fill(parameters->values, 0.0f);
+  }
+  const std::vector<float> x(kSamples, 0.1f), t(kSamples, 0.1f);
+  ASSERT_TRUE(net.Gradients({x.data(), {kSamples, 1}}, {t.data(), {kSamples, 1}}).ok());
+  const float db = net.parameters().gradient(1).f32()[0];
+  EXPECT_NEAR(db, -2.0 * static_cast<double>(0.1f), (256 + 9) * kFloatEps * 0.2);
+}
+
 // ---- Dropout
 // ------------------------------------------------------------------------------------------
 

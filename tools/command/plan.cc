@@ -80,16 +80,22 @@ Status Plan(const PlanArgs& args) {
   std::vector<Row> rows = {{"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
   double flops = 0.0;
   const std::vector<LayerReport>& report = net.program().graph().report();
-  for (const LayerReport& layer : report) {
+  for (size_t i = 0; i < report.size(); ++i) {
+    const LayerReport& layer = report[i];
     if (layer.depth == 0) flops = std::max(flops, layer.flops);
     // The model around the layers, of which the next row says more.
-    if (&layer == &report.front() && report.size() > 1 && report[1].path.empty()) continue;
+    if (i == 0 && report.size() > 1 && report[1].path.empty()) continue;
     std::string notes;
     for (const std::string& note : layer.notes) notes += (notes.empty() ? "" : "; ") + note;
-    const bool whole = layer.path.empty();
-    rows.push_back({whole ? "all" : layer.path, layer.kind, layer.in.ToString(),
-                    layer.out.ToString(), fmt::format("{}", layer.parameters), Flops(layer.flops),
-                    Bytes(layer.bytes), notes});
+    int64_t bytes = layer.bytes;  // and of the layers within
+    for (size_t in = i + 1; in < report.size() && report[in].depth > layer.depth; ++in)
+      bytes += report[in].bytes;
+    const bool is_loss = layer.path.empty() && i > 1;
+    rows.push_back({is_loss              ? "loss"
+                    : layer.path.empty() ? "all"
+                                         : layer.path,
+                    layer.kind, layer.in.ToString(), is_loss ? "" : layer.out.ToString(),
+                    fmt::format("{}", layer.parameters), Flops(layer.flops), Bytes(bytes), notes});
   }
   PrintTable(rows, /*right=*/4);
   const auto& training = net.training_program().fusions();

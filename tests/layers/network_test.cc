@@ -248,7 +248,7 @@ TEST(NetworkFusionTest, APredictionFollowsItsWeights) {
 // ---- Long sums
 // -----------------------------------------------------------------------------------------
 
-// db = mean of 2 (y - t) over the batch, here -0.2 exactly. In one chain of float additions it would
+// db = mean of 2 (y - t) over the batch, here -0.2. In one chain of float additions it would
 // be -0.199787; the tree over chains of 256 keeps it within (256 + log2(1e5 / 256)) roundings.
 TEST(NetworkLongSumTest, TheBiasGradientOfALongBatchOfEqualSamplesIsRight) {
   constexpr int64_t kSamples = 100000;

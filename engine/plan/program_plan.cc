@@ -162,6 +162,15 @@ void Program::PlaceValues() {
                            : first[v] >= 0       ? Home::Kind::kBuffer
                                                  : Home::Kind::kNone;
   }
+  // Whether anything in the memory of `value` must stay as it is for the next step.
+  const auto is_kept = [&](size_t value) {
+    for (size_t v = 0; v < count; ++v) {
+      if (value_homes_[v].group != value_homes_[value].group) continue;
+      const int node = graph_.info({static_cast<int>(v)}).node;
+      if (node >= 0 && all[static_cast<size_t>(node)].declared.from_parameters) return true;
+    }
+    return false;
+  };
   // Whether anything that lies in the memory of `value` is read after operation i has run forward.
   const auto read_after = [&](size_t value, int i) {
     for (size_t v = 0; v < count; ++v) {
@@ -178,7 +187,7 @@ void Program::PlaceValues() {
     };
     const bool overwrites =
         options_.share_memory && node.declared.y_may_overwrite_x &&
-        value_homes_[x].kind == Home::Kind::kBuffer && !read_after(x, i) &&
+        value_homes_[x].kind == Home::Kind::kBuffer && !read_after(x, i) && !is_kept(x) &&
         BytesOf(graph_.spec(node.inputs[0])) == BytesOf(graph_.spec(node.outputs[0])) &&
         std::none_of(node.inputs.begin() + 1, node.inputs.end(), shares_x);
     if ((node.declared.is_view && options_.share_memory) || overwrites)

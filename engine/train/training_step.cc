@@ -244,15 +244,15 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   ScopedFlushDenormals flush;
   TrainingStepReport report;
 
-  // What all ranks know alike.
+  // An error of one rank alone must reach the others, who wait for it in Exchange.
   if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
   Status status = net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
   if (status.ok()) status = CutBatch(batch);
   if (status.ok()) {
     for (const Part& part : parts_) {
       const Result<Admission> admission = program.Admit(part.cut);
-      if (!admission.ok()) return admission.status();
-      report.skipped = report.skipped || *admission == Admission::kSkip;
+      if (status.ok()) status = admission.status();
+      report.skipped = report.skipped || (admission.ok() && *admission == Admission::kSkip);
     }
   }
   if (status.ok() && !report.skipped) status = CheckTargets(batch, index);

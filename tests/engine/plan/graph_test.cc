@@ -342,5 +342,65 @@ TEST(GraphTest, EachGradientIsFinalOnceInAFixedOrderAfterItsLastWrite) {
   }
 }
 
+// ---- Values that are made of parameters alone
+
+// y = 2 w, made when w has changed.
+class Doubled final : public Operation {
+ public:
+  explicit Doubled(int* made) : made_(made) {}
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {x[0]}, .from_parameters = true};
+  }
+  void Forward(const Step&, const Operands& o) override {
+    ++*made_;
+    for (int64_t i = 0; i < o.y().size(); ++i) o.y_f32()[i] = 2.0f * o.x_f32(0)[i];
+  }
+
+ private:
+  int* made_;
+};
+
+// y = x + sigmoid(2 w). A sigmoid may write over its input, but not over what is kept.
+class KeptModel final : public Model {
+ public:
+  explicit KeptModel(int* made) : made_(made) {}
+  Status Build(Graph& g) const override {
+    LOCKSTEP_TRY_ASSIGN(const Value x, g.AddInput("x", {g.batch(), kWidth}));
+    LOCKSTEP_TRY_ASSIGN(const Value w,
+                        g.AddParameter("w", {g.batch(), kWidth}, Init::Uniform(1.0f), Decay::kNo));
+    LOCKSTEP_TRY_ASSIGN(const Value doubled, g.Add(Doubled(made_), {w}));
+    const Sigmoid sigmoid;
+    LOCKSTEP_TRY_ASSIGN(const Value s, Apply(g, "sigmoid", sigmoid, doubled));
+    LOCKSTEP_TRY_ASSIGN(const Value y, g.Add(Sum(), {x, s}));
+    return g.AddOutput("y", y);
+  }
+
+ private:
+  int* made_;
+};
+
+TEST(GraphTest, WhatIsMadeOfParametersIsMadeWhenTheyChangeAndStaysInBetween) {
+  int made = 0;
+  Context ctx({.threads = 1});
+  Network net = Network::Bind(ctx, KeptModel(&made), kBatch, {.training = false}).value();
+  const std::vector<float> x(kBatch * kWidth, 0.0f);
+  const auto predict = [&] {
+    std::memset(net.step_memory().data(), 0xFF, net.step_memory().size());
+    std::vector<float> y(x.size());
+    EXPECT_TRUE(net.Predict({x.data(), {kBatch, kWidth}}, {y.data(), {kBatch, kWidth}}).ok());
+    return y;
+  };
+  const std::vector<float> first = predict();
+  EXPECT_EQ(predict(), first);
+  EXPECT_EQ(made, 1);
+  {
+    const ParameterWriter parameters = net.Write();
+    for (float& w : parameters->values) w += 1.0f;
+  }
+  EXPECT_NE(predict(), first);
+  EXPECT_EQ(made, 2);
+}
+
 }  // namespace
 }  // namespace lockstep

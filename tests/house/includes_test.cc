@@ -198,6 +198,21 @@ TEST(IncludesTest, TheTableHasNoCycle) {
   for (const auto& [room, allowed] : rooms) ADD_FAILURE() << room << " is part of a cycle";
 }
 
+// A page that names a file which is not there sends its reader astray.
+TEST(PagesTest, EveryFileThatTheyNameExists) {
+  static const std::regex kName("[`(]([a-z_0-9]+(/[a-z_0-9]+)+\\.(h|cc|md|toml|py|html))[`)]");
+  const fs::path root = LOCKSTEP_SOURCE_DIR;
+  int found = 0;
+  for (const std::string page : {"README.md", "CONTRIBUTING.md"}) {
+    const std::string text = ReadText(root / page);
+    for (std::sregex_iterator name(text.begin(), text.end(), kName), end; name != end; ++name) {
+      EXPECT_TRUE(fs::exists(root / (*name)[1].str())) << page << " names " << (*name)[1];
+      ++found;
+    }
+  }
+  EXPECT_GE(found, 10);
+}
+
 // Headers of other projects that one place only may know.
 TEST(IncludesTest, OtherLibrariesStayInTheirPlace) {
   struct Rule {

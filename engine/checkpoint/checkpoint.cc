@@ -97,8 +97,10 @@ Status SaveCheckpoint(const std::string& path, std::span<const StoredTensor> ten
   const size_t place = layout->header.find(mark) + mark.size();
   const uint64_t checksum = ChecksumOf(layout->header, place, layout->data);
   layout->header.replace(place, kDigits, HexOf(checksum));
-  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(layout->header))};
-  parts.insert(parts.end(), layout->data.begin(), layout->data.end());
+  std::vector<std::span<const std::byte>> parts;
+  parts.reserve(1 + layout->data.size());
+  parts.push_back(std::as_bytes(std::span(layout->header)));
+  for (const std::span<const std::byte> part : layout->data) parts.push_back(part);
   return WriteFileAtomically(path, parts);
 }
 

@@ -243,8 +243,8 @@ class Operation {
     (void)cut;
     return Admission::kRun;
   }
-  // Looks at inputs that come from outside (class ids, tokens) before anything is computed: an
-  // error names what does not fit, and nothing has changed then. `first_sample` for its text.
+  // Asked of operations that read an input of the model (class ids, tokens), before anything is
+  // computed: an error names what does not fit, and nothing has changed then.
   virtual Status Check(const Step& step, const Operands& o) const {
     (void)step, (void)o;
     return Status::Ok();

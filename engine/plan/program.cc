@@ -74,7 +74,7 @@ Result<Admission> Program::Admit(const BatchCut& cut) const {
 }
 
 Status Program::Check(const Step& step, bool losses) const {
-  for (size_t i = 0; i < runs_.size(); ++i) {
+  for (const size_t i : checks_) {
     const Graph::Node& node = graph_.nodes()[i];
     if (node.loss >= 0 && !losses) continue;
     const Status status = node.operation->Check(step, {runs_[i].forward, false});
@@ -105,9 +105,9 @@ void Program::Refresh(const Step& step) {
 
 void Program::Forward(const Step& step, bool losses, StepObserver* observer) {
   Refresh(step);
-  for (size_t i = 0; i < runs_.size(); ++i) {
+  for (const size_t i : in_order_) {
     const Graph::Node& node = graph_.nodes()[i];
-    if (node.declared.from_parameters || (node.loss >= 0 && !losses)) continue;
+    if (node.loss >= 0 && !losses) continue;
     const Operands operands(runs_[i].forward, false);
     if (node.declared.is_view && operands.x(0).data() == operands.y().data()) continue;
     if (observer != nullptr) observer->Before(node.path, /*backward=*/false);

@@ -74,6 +74,14 @@ Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions
   program->gradients_.resize(program->graph_.value_count());
   program->redirected_.resize(program->graph_.outputs().size());
   program->loss_seeds_.resize(program->graph_.losses().size());
+  for (size_t i = 0; i < program->runs_.size(); ++i) {
+    const Graph::Node& node = program->graph_.nodes()[i];
+    if (!node.declared.from_parameters) program->in_order_.push_back(i);
+    const bool reads_input = std::any_of(node.inputs.begin(), node.inputs.end(), [&](Value x) {
+      return x.valid() && program->graph_.info(x).input >= 0;
+    });
+    if (reads_input) program->checks_.push_back(i);
+  }
   program->FindGradients();
   program->PlaceValues();
   program->PlaceGradients();

@@ -55,13 +55,7 @@ void Sum::Backward(const Step& step, const Operands& o) {
   for (const int i : {0, 1}) {
     float* dx = o.dx_f32(i);
     if (dx == nullptr || (dx == dy && !o.accumulate(i))) continue;
-    ForElements(step, o.dy().size(), [&](int64_t begin, int64_t end) {
-      if (o.accumulate(i)) {
-        kernels::AddTo(dy + begin, dx + begin, end - begin);
-      } else {
-        std::memcpy(dx + begin, dy + begin, static_cast<size_t>(end - begin) * sizeof(float));
-      }
-    });
+    ops::CopyOrAdd(step.ctx, dy, o.dy().size(), o.accumulate(i), dx);
   }
 }
 

@@ -8,12 +8,10 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "engine/kernels/elementwise/activation.h"
-#include "engine/kernels/elementwise/elementwise.h"
 #include "engine/ops/batch_moments.h"
 #include "engine/ops/elementwise.h"
 #include "engine/ops/product.h"
@@ -237,13 +235,7 @@ class LinearOperation final : public Operation {
     float* d_add = o.dx_f32(fused_.add);
     const bool accumulate = o.accumulate(fused_.add);
     if (d_add == nullptr || (d_add == dz && !accumulate)) return;
-    ops::ForStretches(step.ctx, o.dy().size(), 1, [&](int64_t begin, int64_t end) {
-      if (accumulate) {
-        kernels::AddTo(dz + begin, d_add + begin, end - begin);
-      } else {
-        std::memcpy(d_add + begin, dz + begin, static_cast<size_t>(end - begin) * sizeof(float));
-      }
-    });
+    ops::CopyOrAdd(step.ctx, dz, o.dy().size(), accumulate, d_add);
   }
 
   int64_t out_;

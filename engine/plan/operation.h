@@ -231,8 +231,7 @@ class Operation {
   virtual ~Operation() = default;
 
   // Infers what the outputs are and says what is needed, for these inputs and with what has been
-  // fused. An error says which shapes do not fit, and why. An input that was left out has rank 0
-  // and no elements' type that matters: see `given`.
+  // fused. An error says which shapes do not fit, and why. An input that was left out has rank 0.
   virtual Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
                                       const PlanOptions& options) const = 0;
   // Once, when all is decided.

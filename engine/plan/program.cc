@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "engine/base/check.h"
-#include "engine/kernels/elementwise/elementwise.h"
 #include "engine/ops/elementwise.h"
 
 namespace lockstep {
@@ -136,15 +135,8 @@ void Program::Backward(const Step& step, std::span<const double> factors, StepOb
     if (!is_view) node.operation->Backward(step, operands);
     for (const Run::Sum& sum : run.sums) {
       const Tensor& into = gradients_[static_cast<size_t>(sum.value)];
-      const float* from = sum.from.f32();
-      const bool overwrite = sum.first && !step.accumulate;
-      ops::ForStretches(step.ctx, into.size(), 1, [&](int64_t begin, int64_t end) {
-        if (overwrite) {
-          std::copy(from + begin, from + end, into.f32() + begin);
-        } else {
-          kernels::AddTo(from + begin, into.f32() + begin, end - begin);
-        }
-      });
+      ops::CopyOrAdd(step.ctx, sum.from.f32(), into.size(), !sum.first || step.accumulate,
+                     into.f32());
     }
     if (observer != nullptr)
       observer->After(node.path, /*backward=*/true, node.loss < 0 ? operands.dx(0) : Tensor());

@@ -154,7 +154,7 @@ class Program {
   std::vector<Tensor> values_, gradients_;  // by value
   std::vector<double> loss_seeds_;
   std::vector<int> unreported_parameters_;
-  std::vector<Run> runs_;           // by node
+  std::vector<Run> runs_;  // by node
   // What a step goes through: all but what is derived from parameters; and those that read an input,
   // which they may check.
   std::vector<size_t> in_order_, checks_;

@@ -207,16 +207,13 @@ void Program::PlaceValues() {
       continue;
     int begin = first[g], end = last[g];
     int64_t bytes = 0;
-    bool kept = false;
     for (size_t v = 0; v < count; ++v) {
       if (value_homes_[v].group != static_cast<int>(g)) continue;
       begin = std::min(begin, first[v]);
       end = std::max(end, last[v]);
       bytes = std::max(bytes, BytesOf(graph_.info({static_cast<int>(v)}).spec));
-      kept = kept || all[static_cast<size_t>(graph_.info({static_cast<int>(v)}).node)]
-                         .declared.from_parameters;
     }
-    const int buffer = kept ? arena_.BookForever(bytes) : arena_.Book(bytes, begin, end);
+    const int buffer = is_kept(g) ? arena_.BookForever(bytes) : arena_.Book(bytes, begin, end);
     owners_.push_back(
         static_cast<int>(all[static_cast<size_t>(graph_.info({static_cast<int>(g)}).node)].report));
     for (size_t v = 0; v < count; ++v) {

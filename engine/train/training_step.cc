@@ -122,6 +122,17 @@ Step TrainingStep::StepOf(const Part& part, uint64_t index, const GlobalBatch& b
   return step;
 }
 
+// What each part has of each loss, by the tree over the parts.
+void TrainingStep::MergeParts(std::span<double> totals) {
+  const size_t losses = totals.size();
+  MergeTree(0, static_cast<int64_t>(parts_.size()), [&](int64_t into, int64_t from) {
+    for (size_t i = 0; i < losses; ++i)
+      part_sums_[static_cast<size_t>(into) * losses + i] +=
+          part_sums_[static_cast<size_t>(from) * losses + i];
+  });
+  std::copy_n(part_sums_.begin(), losses, totals.begin());
+}
+
 // What comes from outside is looked at before anything moves, and the targets are weighed.
 Status TrainingStep::CheckTargets(const GlobalBatch& batch, uint64_t index) {
   const Program& program = network_.training_program();
@@ -132,12 +143,7 @@ Status TrainingStep::CheckTargets(const GlobalBatch& batch, uint64_t index) {
     LOCKSTEP_TRY(program.Check(step));
     for (size_t i = 0; i < losses; ++i) part_sums_[p * losses + i] = program.LossWeight(step, i);
   }
-  MergeTree(0, static_cast<int64_t>(parts_.size()), [&](int64_t into, int64_t from) {
-    for (size_t i = 0; i < losses; ++i)
-      part_sums_[static_cast<size_t>(into) * losses + i] +=
-          part_sums_[static_cast<size_t>(from) * losses + i];
-  });
-  std::copy_n(part_sums_.begin(), losses, weights_.begin());
+  MergeParts(weights_);
   return Status::Ok();
 }
 
@@ -211,12 +217,7 @@ Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObse
     program.Backward(step, factors_, observer);
     if (regular_) MergeOlderParts(p);
   }
-  MergeTree(0, static_cast<int64_t>(parts_.size()), [&](int64_t into, int64_t from) {
-    for (size_t i = 0; i < losses; ++i)
-      part_sums_[static_cast<size_t>(into) * losses + i] +=
-          part_sums_[static_cast<size_t>(from) * losses + i];
-  });
-  std::copy_n(part_sums_.begin(), losses, sums_.begin());
+  MergeParts(sums_);
   return status;
 }
 

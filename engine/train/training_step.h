@@ -76,6 +76,7 @@ class TrainingStep {
   Step StepOf(const Part& part, uint64_t index, const GlobalBatch& batch);
   Status CheckTargets(const GlobalBatch& batch, uint64_t index);
   Status RunParts(const GlobalBatch& batch, uint64_t index, StepObserver* observer);
+  void MergeParts(std::span<double> totals);
   void MergeOlderParts(size_t part);
   Status Exchange(const Status& mine, bool wish, std::span<double> numbers, bool* any_wish);
   Result<double> CheckGradients(ParameterSet parameters);

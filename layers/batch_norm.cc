@@ -60,7 +60,7 @@ class NormOperation : public Operation {
   void BookNorm(const TensorSpec& x, Booking& booking) {
     fused_ = booking.fused();
     channels_ = x.shape.channels();
-    rows_ = booking.CutRows(x.shape.rows_per_sample());
+    rows_ = booking.CutRows(x.shape);
     mean_ = booking.Book(channels_, Life::kStep);
     mean_low_ = booking.Book(channels_, Life::kStep);
     inv_std_ = booking.Book(channels_, Life::kStep);

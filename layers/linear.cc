@@ -104,7 +104,7 @@ class LinearOperation final : public Operation {
     fused_ = booking.fused();
     in_ = x[0].shape.channels();
     const int64_t rows = x[0].shape.rows();
-    rows_ = booking.CutRows(x[0].shape.rows_per_sample());
+    rows_ = booking.CutRows(x[0].shape);
     scratch_floats_ = ops::ProductScratch(options.threads, rows, out_, in_);
     if (options.training) {
       scratch_floats_ = std::max(

@@ -104,7 +104,8 @@ struct BatchCut {
 // The rows of this process's part of a batch, seen as a matrix (samples * rows_per_sample, C), cut
 // into row blocks. shards() and all that follows are this process's own. No block crosses from one
 // shard into the next. A shard's blocks are kBlockRows rows each (its last one may be shorter), or
-// the smallest multiple of kBlockRows that leaves at most kMaxShardBlocks.
+// the smallest multiple of kBlockRows that leaves at most kMaxShardBlocks. In pictures they are
+// rounded up to whole lines, `line` rows each: a convolution finishes one line after another.
 //
 // Made once for the largest batch; Set allocates nothing. Not thread-safe while it changes.
 class RowGrid {
@@ -112,7 +113,8 @@ class RowGrid {
   static constexpr int64_t kBlockRows = 128;
   static constexpr int64_t kMaxShardBlocks = 64;
 
-  RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards);
+  // REQUIRES: line divides rows_per_sample.
+  RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards, int64_t line = 1);
 
   // Follows a cut of at most as many local shards and max_samples local samples; costs nothing
   // where it is the one before.
@@ -150,6 +152,7 @@ class RowGrid {
  private:
   int64_t max_samples_;
   int64_t rows_per_sample_;
+  int64_t line_;
   int64_t max_shards_;
   int64_t shards_;
   BatchCut cut_{.global_samples = -1};
@@ -158,14 +161,16 @@ class RowGrid {
   std::vector<int64_t> first_block_;  // at least shards + 1 entries
 };
 
-inline RowGrid::RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards)
+inline RowGrid::RowGrid(int64_t max_samples, int64_t rows_per_sample, int64_t shards, int64_t line)
     : max_samples_(max_samples),
       rows_per_sample_(rows_per_sample),
+      line_(line),
       max_shards_(shards),
       shards_(shards) {
   LOCKSTEP_CHECK_GE(max_samples, int64_t{0});
   LOCKSTEP_CHECK_GE(rows_per_sample, int64_t{0});
   LOCKSTEP_CHECK_GE(shards, int64_t{1});
+  LOCKSTEP_CHECK(line >= 1 && rows_per_sample % line == 0, "lines that are not whole");
   boundaries_.reserve(static_cast<size_t>(MaxBlocks(max_samples, rows_per_sample, shards)) + 1);
   first_block_.resize(static_cast<size_t>(shards) + 1);
   SetSamples(max_samples);
@@ -184,7 +189,8 @@ inline void RowGrid::Set(const BatchCut& cut) {
     first_block_[static_cast<size_t>(shard)] = static_cast<int64_t>(boundaries_.size());
     const IndexRange rows = ShardRows(shard);
     constexpr int64_t kShardBlocksRows = kMaxShardBlocks * kBlockRows;
-    const int64_t block = kBlockRows * ((rows.size() + kShardBlocksRows - 1) / kShardBlocksRows);
+    const int64_t least = kBlockRows * ((rows.size() + kShardBlocksRows - 1) / kShardBlocksRows);
+    const int64_t block = (least + line_ - 1) / line_ * line_;
     for (int64_t row = rows.begin; row < rows.end; row += block) boundaries_.push_back(row);
   }
   first_block_[static_cast<size_t>(shards_)] = static_cast<int64_t>(boundaries_.size());

@@ -65,9 +65,10 @@ bool Graph::IsFrozen(const std::string& name) const {
 }
 
 Result<Value> Graph::AddParameter(const std::string& name, const Shape& shape, Init init,
-                                  Decay decay) {
+                                  Decay decay, FileLayout layout) {
   const std::string full = FullName(name);
-  LOCKSTEP_TRY_ASSIGN(const int id, store_->AddParameter(full, shape, init, decay, IsFrozen(name)));
+  LOCKSTEP_TRY_ASSIGN(const int id, store_->AddParameter(full, shape, init, decay, IsFrozen(name),
+                                                         std::move(layout)));
   const auto known = parameter_values_.find(id);
   if (known != parameter_values_.end()) return known->second;  // shared
   const Value value = NewValue({shape, DType::kF32}, -1);

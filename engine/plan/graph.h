@@ -95,7 +95,8 @@ class Graph {
                          bool wants_gradient = false);
   // Names are completed by the path: "weight" becomes "3.body.weight". A layer that is built again
   // under the same name shares what it named before.
-  Result<Value> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay);
+  Result<Value> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay,
+                             FileLayout layout = {});
   Result<State> AddState(const std::string& name, const Shape& shape, DType dtype, double initial);
   // Whether what this layer would name so is not to change in training.
   bool IsFrozen(const std::string& name) const;

@@ -214,8 +214,14 @@ class Booking {
   Buffer<T> Book(int64_t count, Life life) {
     return {BookBytes(count * static_cast<int64_t>(sizeof(T)), life)};
   }
-  // The cut of a batch whose samples have this many rows each. Of the largest batch at first.
-  virtual Rows CutRows(int64_t rows_per_sample) = 0;
+  // The cut of a batch whose samples have this many rows each, in whole lines (see RowGrid). Of the
+  // largest batch at first.
+  virtual Rows CutRows(int64_t rows_per_sample, int64_t line = 1) = 0;
+  // Of a value of this shape: who takes its moments and who uses them must cut it alike. Pictures
+  // (B, H, W, C) are cut into whole lines of W.
+  Rows CutRows(const Shape& shape) {
+    return CutRows(shape.rows_per_sample(), shape.rank() == 4 ? shape[2] : 1);
+  }
 
  private:
   virtual int BookBytes(int64_t bytes, Life life) = 0;

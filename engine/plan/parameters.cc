@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
@@ -73,10 +74,10 @@ size_t Find(const std::vector<Info>& infos, const std::string& name) {
 }  // namespace
 
 Result<int> ParameterStore::AddParameter(const std::string& name, const Shape& shape, Init init,
-                                         Decay decay, bool frozen) {
+                                         Decay decay, bool frozen, FileLayout layout) {
   const size_t i = Find(infos_, name);
   if (i == infos_.size()) {
-    infos_.push_back({name, shape, init, decay, floats_, frozen});
+    infos_.push_back({name, shape, init, decay, std::move(layout), floats_, frozen});
     floats_ += RoundUp(shape.size(), kLineFloats);
   } else if (!(infos_[i].shape == shape)) {
     return Status::Invalid("parameter " + name + " is shared, but one of its layers needs it as " +

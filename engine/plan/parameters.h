@@ -34,11 +34,24 @@ struct Init {
 // of normalisations.
 enum class Decay : bool { kNo, kYes };
 
+// How files hold a parameter whose dimensions stand in another order there. Ours have the channels
+// last, PyTorch's files have them in front: a convolution's weight is (O, KH, KW, I) here and
+// (O, I, KH, KW) there. Extent i of the file is extent order[i] of `view`, which has the parameter's
+// elements as they lie in memory; the file's tensor then has the shape `file`, of as many elements.
+// A default-made one says that files hold it as it is.
+struct FileLayout {
+  Shape view{};
+  std::vector<int> order{};
+  Shape file{};
+  bool plain() const { return order.empty(); }
+};
+
 struct ParameterInfo {
   std::string name;  // as PyTorch's state_dict would say: "0.weight"
   Shape shape;
   Init init;
   Decay decay = Decay::kYes;
+  FileLayout layout{};
   int64_t offset = 0;   // of the first element, in the flat arrays of ParameterSet
   bool frozen = false;  // has no gradient, and no optimizer moves it
 };
@@ -89,7 +102,7 @@ class ParameterStore {
   // --- While layers are built: the index of what has this name, which is added where it is new. An
   // error if the name is taken by something of another shape or type.
   Result<int> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay,
-                           bool frozen);
+                           bool frozen, FileLayout layout = {});
   Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial);
 
   // Makes the memory: parameters as their Init says for `seed`, states at their initial values.

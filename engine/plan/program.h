@@ -146,7 +146,7 @@ class Program {
   ArenaPlan arena_;
   ArenaPlan::Layout layout_;
   std::vector<std::unique_ptr<RowGrid>> rows_;
-  std::vector<int64_t> rows_per_sample_;
+  std::vector<std::pair<int64_t, int64_t>> row_cuts_;  // of each: rows per sample, rows per line
   BatchCut cut_{.global_samples = -1};
   int64_t samples_ = -1;
   std::byte *step_memory_ = nullptr, *kept_memory_ = nullptr;

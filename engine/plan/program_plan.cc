@@ -28,14 +28,14 @@ class Program::NodeBooking final : public Booking {
   bool wants_dx(int i) const override {
     return program_.WantsGradient(node_, static_cast<size_t>(i));
   }
-  Rows CutRows(int64_t rows_per_sample) override {
-    std::vector<int64_t>& known = program_.rows_per_sample_;
-    const auto found = std::find(known.begin(), known.end(), rows_per_sample);
+  Rows CutRows(int64_t rows_per_sample, int64_t line) override {
+    auto& known = program_.row_cuts_;
+    const auto found = std::find(known.begin(), known.end(), std::pair(rows_per_sample, line));
     const Rows rows{static_cast<int>(found - known.begin())};
     if (found == known.end()) {
-      known.push_back(rows_per_sample);
+      known.emplace_back(rows_per_sample, line);
       program_.rows_.push_back(
-          std::make_unique<RowGrid>(options().samples, rows_per_sample, options().shards));
+          std::make_unique<RowGrid>(options().samples, rows_per_sample, options().shards, line));
     }
     return rows;
   }

@@ -67,7 +67,8 @@ class NormOperation : public Operation {
     if (!booking.options().training) return;
     const int64_t blocks =
         RowGrid::MaxBlocks(x.shape.batch(), x.shape.rows_per_sample(), booking.options().shards);
-    gradient_sums_ = booking.Book<double>(ops::MomentPartialsSize(blocks, channels_), Life::kCall);
+    gradient_sums_ = booking.Book<double>(ops::MomentPartialsSize(blocks, channels_),
+                                          fused_.sums_of_dy ? Life::kStep : Life::kCall);
     gradient_means_ = booking.Book(2 * channels_, Life::kCall);
   }
 
@@ -98,8 +99,11 @@ class NormOperation : public Operation {
   }
 
   kernels::ChannelAffine Affine(const Step& step, const Operands& o) const {
-    return {
-        .mean = step[mean_], .inv_std = step[inv_std_], .gamma = o.x_f32(1), .beta = o.x_f32(2)};
+    return {.mean = step[mean_],
+            .mean_low = step[mean_low_],
+            .inv_std = step[inv_std_],
+            .gamma = o.x_f32(1),
+            .beta = o.x_f32(2)};
   }
   using Operation::Affine;
 
@@ -136,6 +140,7 @@ class NormByBatch final : public NormOperation {
         RowGrid::MaxBlocks(x[0].shape.batch(), x[0].shape.rows_per_sample(), options.shards);
     declared.takes_moments =
         TensorSpec{Shape{ops::MomentPartialsSize(blocks, x[0].shape.channels())}, DType::kF64};
+    declared.takes_sums_of_dy = true;
     declared.ignores_shift = true;
     return declared;
   }
@@ -202,7 +207,7 @@ class NormByBatch final : public NormOperation {
     const RowGrid& rows = step.rows(rows_);
     const ops::BatchNormGradientArgs args = GradientArgs(step, o, ByBatch(step));
     double* sums = step[gradient_sums_];
-    ops::GradientSums(step.ctx, rows, channels_, args, sums);
+    if (!fused_.sums_of_dy) ops::GradientSums(step.ctx, rows, channels_, args, sums);
     ops::MergeGradientSums(step.ctx, rows, channels_, args, sums);
     if (args.training) {
       if (const double* all = Gather(step, sums); all != sums) {
@@ -213,6 +218,12 @@ class NormByBatch final : public NormOperation {
                          step[gradient_means_]);
     }
     ops::InputGradient(step.ctx, rows, channels_, args, step[gradient_means_]);
+  }
+
+  void FinishedDy(const Step& step, const Operands& o, int64_t block,
+                  IndexRange columns) const override {
+    ops::BlockGradientSums(step.rows(rows_), channels_, GradientArgs(step, o, ByBatch(step)), block,
+                           columns, step[gradient_sums_]);
   }
 
   Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,

@@ -83,6 +83,7 @@ class LinearOperation final : public Operation {
         .flops =
             2.0 * static_cast<double>(y.shape.size()) * static_cast<double>(x[0].shape.channels()),
         .applies = {.affine = true, .add = true, .activation = true, .moments = true},
+        .can_finish_dx = true,
         .bias = 2};
     if (fused.add >= 0) {
       const auto add = static_cast<size_t>(fused.add);
@@ -173,15 +174,27 @@ class LinearOperation final : public Operation {
                            .segments = segments,
                            .not_finite = step.gradient_not_finite};
     }
+    const auto finished_dx = [&](int64_t row_begin, int64_t row_end, int64_t col_begin,
+                                 int64_t col_end) {
+      for (int64_t block = grid.BlockAt(row_begin); block < grid.blocks(); ++block) {
+        if (grid.BlockRows(block).begin >= row_end) break;
+        o.FinishedDx(step, block, {col_begin, col_end});
+      }
+    };
     if (float* dx = o.dx_f32(0); dx != nullptr) {
-      products[count++] = {.m = rows,
-                           .n = in_,
-                           .k = out_,
-                           .a = RowMajor(dz, out_),
-                           .b = RowMajor(o.x_f32(1), in_),
-                           .c = dx,
-                           .c_stride = in_,
-                           .accumulate = o.accumulate(0)};
+      products[count] = {.m = rows,
+                         .n = in_,
+                         .k = out_,
+                         .a = RowMajor(dz, out_),
+                         .b = RowMajor(o.x_f32(1), in_),
+                         .c = dx,
+                         .c_stride = in_,
+                         .accumulate = o.accumulate(0)};
+      if (fused_.finishes_dx && grid.blocks() > 0) {
+        products[count].row_grid = grid.boundaries();
+        products[count].finished.emplace(finished_dx);
+      }
+      ++count;
     }
     if (float* db = o.dx_f32(2); db != nullptr) {
       products[count++] = {.m = 1,

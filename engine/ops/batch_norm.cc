@@ -58,28 +58,31 @@ void BatchNormForward(Context& context, const RowGrid& grid, int64_t channels, d
 
 // ------------------------------------------------------------------------------------ backward
 
+void BlockGradientSums(const RowGrid& grid, int64_t channels, const BatchNormGradientArgs& args,
+                       int64_t block, IndexRange columns, double* partials) {
+  const int64_t c = columns.begin;
+  const kernels::ChannelAffine affine = {
+      .mean = args.affine.mean + c,
+      .mean_low = At(args.affine.mean_low, c),
+      .inv_std = args.affine.inv_std + c,
+      .gamma = At(args.affine.gamma, c),
+      .beta = At(args.affine.beta, c),
+  };
+  const IndexRange rows = grid.BlockRows(block);
+  const int64_t at = rows.begin * channels + c;
+  double* slot = partials + block * 2 * channels + c;
+  kernels::NormalizeGradientSums(args.x + at, At(args.y, at), args.dy + at, rows.size(),
+                                 columns.size(), channels, affine, args.activation, slot,
+                                 slot + channels);
+}
+
 void GradientSums(Context& context, const RowGrid& grid, int64_t channels,
                   const BatchNormGradientArgs& args, double* partials) {
   const BlockTasks tasks(grid, channels, context.threads());
   context.For(tasks.count(), 2 * grid.rows() * channels, [&](int64_t task) {
     const IndexRange blocks = tasks.Blocks(task);
-    const IndexRange columns = tasks.Columns(task);
-    const int64_t c = columns.begin;
-    const kernels::ChannelAffine affine = {
-        .mean = args.affine.mean + c,
-        .mean_low = At(args.affine.mean_low, c),
-        .inv_std = args.affine.inv_std + c,
-        .gamma = At(args.affine.gamma, c),
-        .beta = At(args.affine.beta, c),
-    };
-    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-      const IndexRange rows = grid.BlockRows(block);
-      const int64_t at = rows.begin * channels + c;
-      double* slot = partials + block * 2 * channels + c;
-      kernels::NormalizeGradientSums(args.x + at, At(args.y, at), args.dy + at, rows.size(),
-                                     columns.size(), channels, affine, args.activation, slot,
-                                     slot + channels);
-    }
+    for (int64_t block = blocks.begin; block < blocks.end; ++block)
+      BlockGradientSums(grid, channels, args, block, tasks.Columns(task), partials);
   });
 }
 

@@ -3,7 +3,7 @@
 //
 //   forward    BatchMoments (or its producer fills the partials), MergeMoments,
 //              [exchange, MergeRankMoments], FinishMoments, NormalizeBatch
-//   backward   GradientSums, MergeGradientSums, [exchange, MergeRankSums], GradientMeans,
+//   backward   GradientSums (or who finishes dy: BlockGradientSums), MergeGradientSums, [exchange, MergeRankSums], GradientMeans,
 //              InputGradient
 //
 // with exchanges of (2, C) doubles where there are several; BatchNormForward and BatchNormBackward
@@ -60,7 +60,12 @@ struct BatchNormGradientArgs {
 void BatchNormBackward(Context& context, const RowGrid& grid, int64_t channels,
                        const BatchNormGradientArgs& args, double* partials, float* means);
 
-// Its steps. The sums of each block: sum dz, then sum dz * xhat.
+// Its steps. The sums of one block, sum dz and sum dz * xhat, for the channels [columns.begin,
+// columns.end): what whoever finishes dy calls while it has the block in cache, on any thread.
+//   partials   (blocks, 2, C)
+void BlockGradientSums(const RowGrid& grid, int64_t channels, const BatchNormGradientArgs& args,
+                       int64_t block, IndexRange columns, double* partials);
+// Of all blocks.
 //   partials   (blocks, 2, C)
 void GradientSums(Context& context, const RowGrid& grid, int64_t channels,
                   const BatchNormGradientArgs& args, double* partials);

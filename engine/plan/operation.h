@@ -79,8 +79,10 @@ struct Fused {
   int scale = -1, shift = -1;  // inputs, (channels)
   int add = -1;                // input, of y's shape
   kernels::Activation activation = kernels::Activation::kNone;
-  int moments_of_y = -1;  // output: of y(0), in the form that who reads it declared
-  int moments_of_x = -1;  // input: of x(0), taken by its producer; may be used as scratch
+  int moments_of_y = -1;     // output: of y(0), in the form that who reads it declared
+  int moments_of_x = -1;     // input: of x(0), taken by its producer; may be used as scratch
+  bool sums_of_dy = false;   // whoever finishes dy(0) calls FinishedDy
+  bool finishes_dx = false;  // Backward calls Operands::FinishedDx for each cell of dx(0)
 };
 
 // What an operation says of itself.
@@ -110,10 +112,15 @@ struct Declaration {
   bool is_affine = false;  // y(0) = scale x(0) + shift by channel: see Operation::Affine
   // It could be given the moments of x(0) as a further input of this form.
   std::optional<TensorSpec> takes_moments{};
+  // In training: it sums over dy(0) before it can compute dx, and FinishedDy can do so cell by cell.
+  bool takes_sums_of_dy = false;
+  // It can say when a cell of dx(0) is finished, while it is in cache.
+  bool can_finish_dx = false;
   int bias = -1;               // the input that is added to y by channel, if that can be left out
   bool ignores_shift = false;  // a constant added to a channel of x(0) changes nothing
 };
 
+class Operation;
 class Program;
 
 // What travels with one step.
@@ -164,6 +171,9 @@ class Operands {
     std::vector<const Tensor*> x, y, dy, dx;
     std::vector<char> accumulate;    // bool, without the bits of vector<bool>
     std::vector<char> is_parameter;  // likewise
+    // Who takes sums of dx(0) where Fused::finishes_dx, and its operands.
+    const Operation* taker = nullptr;
+    const Arrays* taker_arrays = nullptr;
   };
   Operands(const Arrays& arrays, bool accumulate_parameters)
       : arrays_(arrays), accumulate_parameters_(accumulate_parameters) {}
@@ -178,6 +188,10 @@ class Operands {
     const auto at = static_cast<size_t>(i);
     return arrays_.accumulate[at] || (accumulate_parameters_ && arrays_.is_parameter[at]);
   }
+  // Where Fused::finishes_dx: to be called in Backward once for every row block of the RowGrid that
+  // Booking::CutRows(shape of x(0)) gives and, together, all columns, when these elements of dx(0)
+  // have their last value. Any thread; columns.begin is a multiple of 16.
+  void FinishedDx(const Step& step, int64_t block, IndexRange columns) const;
   // The elements, or null where there are none: what kernels take.
   const float* x_f32(int i) const { return Elements(x(i)); }
   float* y_f32(int i = 0) const { return Elements(y(i)); }
@@ -262,6 +276,16 @@ class Operation {
   // only where dx(0) lies in its memory.
   virtual void Backward(const Step& step, const Operands& o) { (void)step, (void)o; }
 
+  // Where Fused::sums_of_dy: called once for each row block of the RowGrid that
+  // Booking::CutRows(shape of y(0)) gives and, together, all columns, before Backward and while
+  // these elements of dy(0) are in cache. Several threads at once, for different elements. With the
+  // operands of Backward.
+  virtual void FinishedDy(const Step& step, const Operands& o, int64_t block,
+                          IndexRange columns) const {
+    (void)step, (void)o, (void)block, (void)columns;
+    LOCKSTEP_CHECK(false, "takes_sums_of_dy was declared, but FinishedDy is not there");
+  }
+
   // Where is_affine: scale and shift, (channels) each.
   virtual void Affine(const Step& step, const Operands& o, float* scale, float* shift) const {
     (void)step, (void)o, (void)scale, (void)shift;
@@ -277,6 +301,11 @@ class Operation {
     return Status::Invalid("it does not say how (Operation::Export)");
   }
 };
+
+inline void Operands::FinishedDx(const Step& step, int64_t block, IndexRange columns) const {
+  arrays_.taker->FinishedDy(step, Operands(*arrays_.taker_arrays, accumulate_parameters_), block,
+                            columns);
+}
 
 // y(0) is one double: the sum of a loss over the samples here. What it is divided by is known
 // before the step, so that parts of a batch and ranks can be added up. In Backward dy(0) is one

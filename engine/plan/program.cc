@@ -127,7 +127,7 @@ void Program::Backward(const Step& step, std::span<const double> factors, StepOb
   std::copy(factors.begin(), factors.end(), loss_seeds_.begin());
   for (size_t i = runs_.size(); i-- > 0;) {
     const Run& run = runs_[i];
-    if (!run.has_backward) continue;
+    if (!flow_.runs(static_cast<int>(i))) continue;
     const Graph::Node& node = graph_.nodes()[i];
     const Operands operands(run.backward, step.accumulate);
     const bool is_view = node.declared.is_view && operands.dx(0).data() == operands.dy().data();

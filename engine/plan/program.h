@@ -20,6 +20,7 @@
 
 #include "engine/parallel/function_ref.h"
 #include "engine/plan/arena.h"
+#include "engine/plan/gradient_flow.h"
 #include "engine/plan/graph.h"
 #include "engine/plan/rules.h"
 
@@ -101,7 +102,6 @@ class Program {
   // How one operation runs.
   struct Run {
     Operands::Arrays forward, backward;
-    bool has_backward = false;
     struct Sum {  // a gradient that the operation cannot add to: it writes `from`, the plan adds
       Tensor from;
       int value = -1;
@@ -127,8 +127,8 @@ class Program {
   int BackwardTime(int node) const { return 2 * nodes() - 1 - node; }
   int EndTime() const { return 2 * nodes(); }
 
-  void FindGradients();
-  bool WantsGradient(int node, size_t input) const;
+  bool HasGradient(size_t value) const { return flow_.reaches({static_cast<int>(value)}); }
+  bool WantsGradient(int node, size_t input) const { return flow_.wants_dx(graph_, node, input); }
   void PlaceValues();
   void PlaceGradients();
   void BookOperations();
@@ -139,8 +139,7 @@ class Program {
   Graph graph_;
   ProgramOptions options_;
   std::vector<std::string> fusions_;
-  std::vector<char> needs_gradient_;  // by value: something that learns lies behind it
-  std::vector<char> has_gradient_;    // by value: a loss depends on it, and it is needed
+  GradientFlow flow_;
   std::vector<Home> value_homes_, gradient_homes_;
   std::vector<int> owners_;  // by buffer: the report's row
   ArenaPlan arena_;

@@ -44,9 +44,7 @@ class Program::NodeBooking final : public Booking {
   const Graph::Node& Node() const { return program_.graph_.nodes()[static_cast<size_t>(node_)]; }
   int BookBytes(int64_t bytes, Life life) override {
     program_.owners_.push_back(static_cast<int>(Node().report));
-    const int last = program_.runs_[static_cast<size_t>(node_)].has_backward
-                         ? program_.BackwardTime(node_)
-                         : node_;
+    const int last = program_.flow_.runs(node_) ? program_.BackwardTime(node_) : node_;
     switch (life) {
       case Life::kCall: {
         const int buffer = program_.arena_.BookScratch(bytes, scratch_);
@@ -82,7 +80,7 @@ Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions
     });
     if (reads_input) program->checks_.push_back(i);
   }
-  program->FindGradients();
+  program->flow_ = GradientFlow(program->graph_);
   program->PlaceValues();
   program->PlaceGradients();
   program->BookOperations();
@@ -96,48 +94,6 @@ Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions
   return program;
 }
 
-// Forward: what depends on something that learns. Backward: what of that a loss depends on.
-void Program::FindGradients() {
-  const auto& all = graph_.nodes();
-  needs_gradient_.assign(graph_.value_count(), false);
-  has_gradient_.assign(graph_.value_count(), false);
-  if (!graph_.training()) return;
-  for (size_t v = 0; v < needs_gradient_.size(); ++v) {
-    const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
-    if (info.parameter >= 0)
-      needs_gradient_[v] = !graph_.store().infos()[static_cast<size_t>(info.parameter)].frozen;
-    if (info.input >= 0)
-      needs_gradient_[v] = graph_.inputs()[static_cast<size_t>(info.input)].wants_gradient;
-  }
-  for (const Graph::Node& node : all) {
-    const bool needs = std::any_of(node.inputs.begin(), node.inputs.end(),
-                                   [&](Value x) { return x.valid() && needs_gradient_[Id(x)]; });
-    for (const Value y : node.outputs) {
-      const bool carries =
-          graph_.spec(y).dtype == DType::kF32 || graph_.spec(y).dtype == DType::kBF16;
-      needs_gradient_[Id(y)] = needs && (carries || node.loss >= 0);
-    }
-  }
-  for (size_t i = all.size(); i-- > 0;) {
-    const Graph::Node& node = all[i];
-    if (node.loss >= 0) has_gradient_[Id(node.outputs[0])] = needs_gradient_[Id(node.outputs[0])];
-    const bool arrives = std::any_of(node.outputs.begin(), node.outputs.end(),
-                                     [&](Value y) { return has_gradient_[Id(y)]; });
-    if (!arrives) continue;
-    for (const Value x : node.inputs) {
-      if (!x.valid() || !needs_gradient_[Id(x)]) continue;
-      has_gradient_[Id(x)] = true;
-      runs_[i].has_backward = true;
-    }
-  }
-}
-
-bool Program::WantsGradient(int node, size_t input) const {
-  const Graph::Node& of = graph_.nodes()[static_cast<size_t>(node)];
-  return runs_[static_cast<size_t>(node)].has_backward && input < of.inputs.size() &&
-         of.inputs[input].valid() && needs_gradient_[Id(of.inputs[input])];
-}
-
 void Program::PlaceValues() {
   const auto& all = graph_.nodes();
   const size_t count = graph_.value_count();
@@ -145,7 +101,7 @@ void Program::PlaceValues() {
   std::vector<int> first(count, -1), last(count, -1);
   for (int i = 0; i < nodes(); ++i) {
     const Graph::Node& node = all[static_cast<size_t>(i)];
-    const bool backward = runs_[static_cast<size_t>(i)].has_backward;
+    const bool backward = flow_.runs(i);
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       if (!node.inputs[k].valid()) continue;
       int& end = last[Id(node.inputs[k])];
@@ -231,7 +187,7 @@ void Program::PlaceGradients() {
   std::vector<int> first(count, -1), last(count, -1);
   for (size_t v = 0; v < count; ++v) {
     gradient_homes_[v].group = static_cast<int>(v);
-    if (!has_gradient_[v]) continue;
+    if (!HasGradient(v)) continue;
     const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
     const bool of_loss = info.node >= 0 && graph_.nodes()[static_cast<size_t>(info.node)].loss >= 0;
     gradient_homes_[v].kind = info.parameter >= 0 ? Home::Kind::kParameter
@@ -252,7 +208,7 @@ void Program::PlaceGradients() {
     const Graph::Node& node = graph_.nodes()[static_cast<size_t>(i)];
     Run& run = runs_[static_cast<size_t>(i)];
     run.backward.accumulate.assign(node.inputs.size(), false);
-    if (!run.has_backward) continue;
+    if (!flow_.runs(i)) continue;
     const int time = BackwardTime(i);
     const size_t y = Id(node.outputs[0]);
     // Where one value comes twice, only its last place is written to directly: in which order an
@@ -266,7 +222,7 @@ void Program::PlaceGradients() {
     const auto may_take = [&](size_t k) {
       const Value x = node.inputs[k];
       return options_.share_memory && WantsGradient(i, k) && !comes_again(k) && first[Id(x)] < 0 &&
-             gradient_homes_[Id(x)].kind == Home::Kind::kBuffer && has_gradient_[y] &&
+             gradient_homes_[Id(x)].kind == Home::Kind::kBuffer && HasGradient(y) &&
              gradient_homes_[y].kind == Home::Kind::kBuffer && !read_after(y, time) &&
              BytesOf(graph_.spec(x)) == BytesOf(graph_.spec(node.outputs[0]));
     };
@@ -373,7 +329,7 @@ void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
     }
     values_[v] = Tensor(data, info.spec.dtype, info.spec.shape);
     data = nullptr;
-    if (has_gradient_[v]) {
+    if (HasGradient(v)) {
       if (gradient_homes_[v].kind == Home::Kind::kBuffer) data = Address(gradient_homes_[v].buffer);
       if (info.parameter >= 0)
         data = static_cast<std::byte*>(
@@ -413,12 +369,17 @@ void Program::MakeOperands() {
       run.forward.y.push_back(&values_[y]);
       run.backward.y.push_back(At(node.declared.reads_y, k) ? &values_[y] : &kNothing);
       run.forward.dy.push_back(&kNothing);
-      run.backward.dy.push_back(has_gradient_[y] ? &gradients_[y] : &kNothing);
+      run.backward.dy.push_back(HasGradient(y) ? &gradients_[y] : &kNothing);
     }
     run.forward.accumulate.assign(node.inputs.size(), false);
     run.forward.is_parameter = run.backward.is_parameter;
     run.backward.accumulate = accumulate;
     run.backward.accumulate.resize(node.inputs.size(), false);
+    if (node.fused.finishes_dx) {
+      const auto taker = static_cast<size_t>(graph_.info(node.inputs[0]).node);
+      run.backward.taker = graph_.nodes()[taker].operation.get();
+      run.backward.taker_arrays = &runs_[taker].backward;
+    }
     for (size_t s = 0; s < run.sums.size(); ++s) {
       Run::Sum& sum = run.sums[s];
       const TensorSpec& spec = graph_.info({sum.value}).spec;

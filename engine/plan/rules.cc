@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/plan/gradient_flow.h"
 
 namespace lockstep {
 namespace {
@@ -153,6 +154,30 @@ Status FuseMoments(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
+// ---- dx of op(y) where y = norm(x)  ->  the sums that norm's Backward begins with are taken by op,
+// which is the last to write to the gradient of y: the first that reads y
+Status FuseGradientSums(Graph& graph, Lines& lines) {
+  const GradientFlow flow(graph);
+  auto& nodes = graph.nodes();
+  for (Node& norm : nodes) {
+    const Value y = norm.outputs[0];
+    if (!norm.declared.takes_sums_of_dy || !flow.reaches(y)) continue;
+    const auto writes = [&](const Node& node) {
+      return flow.runs(IndexOf(graph, node)) &&
+             std::find(node.inputs.begin(), node.inputs.end(), y) != node.inputs.end();
+    };
+    const auto last = std::find_if(nodes.begin(), nodes.end(), writes);
+    if (last == nodes.end() || !last->declared.can_finish_dx || last->inputs[0] != y ||
+        !last->declared.accumulates_dx[0] ||
+        std::count(last->inputs.begin(), last->inputs.end(), y) != 1) {
+      continue;
+    }
+    lines.push_back(graph.NameOf(*last) + " sums its gradient for " + graph.NameOf(norm));
+    norm.fused.sums_of_dy = last->fused.finishes_dx = true;
+  }
+  return Status::Ok();
+}
+
 // Not a rule, but what a user should know: a bias that the norm behind it takes away again.
 void NoteBiasesWithoutEffect(Graph& graph) {
   for (const Node& norm : graph.nodes()) {
@@ -191,6 +216,7 @@ Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
     for (size_t i = 0; i < node.outputs.size(); ++i)
       LOCKSTEP_CHECK_EQ(node.declared.outputs[i].shape, graph.shape(node.outputs[i]));
   }
+  if (fusion == Fusion::kAll) LOCKSTEP_TRY(FuseGradientSums(graph, lines));
   return lines;
 }
 

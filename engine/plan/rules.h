@@ -8,6 +8,8 @@
 //   activate in the epilogue  v = op(x),  y = act(v)        y = op(x, act)
 //   moments by the producer   v = product(x)                v, m = product(x), m moments of v
 //     (training)              y = norm(v)                   y = norm(v, m): one read of v less
+//   sums by the last writer   dy = dx of op(y)              dy, and the sums of each cell of it as
+//     of a gradient (training)  norm sums over dy             it is finished: one read of dy less
 //
 // None of them changes a bit in training, and only the first does in evaluation (it rounds less).
 //

@@ -16,7 +16,8 @@ class FlatParameters {
  public:
   void Add(std::string name, const Shape& shape, Decay decay = Decay::kYes) {
     const auto offset = static_cast<int64_t>(values_.size());
-    infos_.push_back({std::move(name), shape, {}, decay, offset});
+    infos_.push_back(
+        {.name = std::move(name), .shape = shape, .init = {}, .decay = decay, .offset = offset});
     values_.resize(static_cast<size_t>((offset + shape.size() + 15) / 16 * 16));
     gradients_.resize(values_.size());
   }

@@ -8,6 +8,7 @@
 
 #include "engine/base/check.h"
 #include "engine/kernels/conv/depthwise.h"
+#include "engine/kernels/conv/weight_gradient_chains.h"
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/kernels/product/chains.h"
 #include "engine/ops/row_tasks.h"
@@ -17,6 +18,8 @@ namespace lockstep::ops {
 namespace {
 
 using kernels::DepthwiseTap;
+using kernels::PixelChains;
+using kernels::PixelLines;
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Rounded up; b > 0.
@@ -301,28 +304,14 @@ void DepthwiseDataGradient(Context& ctx, const ConvShape& shape, const ConvArgs&
 // ---- Weight gradient.
 namespace {
 
-// How the pixels of a segment are cut into chains.
-struct ChainCut {
-  int64_t samples = 1;  // in a chain, where these are whole
-  int64_t lines = 1;    // else: ranges of lines of a picture
-  int64_t columns = 1;  // else: ranges of columns of a line
-
-  explicit ChainCut(const ConvShape& s) {
-    constexpr int64_t kMost = kernels::kLongestChain;
-    const int64_t pixels = std::max<int64_t>(1, s.out_h * s.out_w);
-    if (pixels <= kMost) {
-      samples = kMost / pixels;
-    } else if (s.out_w <= kMost) {
-      lines = CeilDiv(s.out_h, kMost / s.out_w);
-    } else {
-      lines = s.out_h;
-      columns = CeilDiv(s.out_w, kMost);
-    }
-  }
-  int64_t Count(int64_t segment_samples) const {
-    return CeilDiv(segment_samples, samples) * lines * columns;
-  }
-};
+PixelLines LinesOf(const ConvShape& s) {
+  const bool dense = Taps(s) == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0 &&
+                     s.pad_left == 0 && s.in_h == s.out_h && s.in_w == s.out_w;
+  return {s.out_w, s.out_h, dense};
+}
+int64_t ChainsOf(const ConvShape& shape, int64_t samples) {
+  return PixelChains(LinesOf(shape), 0, samples).count();
+}
 
 // A segment's chains are summed in parts of a power of two, which are subtrees: how many there are
 // changes no bit.
@@ -334,7 +323,7 @@ struct WeightTasks {
 
   WeightTasks(const ConvShape& shape, int threads, int64_t segment_count, int64_t most_samples)
       : segments(segment_count), ranges(CeilDiv(shape.out_c, kChannels)) {
-    const int64_t chains = std::max<int64_t>(1, ChainCut(shape).Count(most_samples));
+    const int64_t chains = ChainsOf(shape, most_samples);
     const int64_t wanted =
         threads == 1 ? 1 : std::min(kMostParts, CeilDiv(4 * threads, segments * ranges));
     part_chains = static_cast<int64_t>(
@@ -354,8 +343,7 @@ int64_t StackFloats(const ConvShape& shape, int64_t levels) {
   return levels * CeilDiv(Taps(shape) * std::min(shape.out_c, WeightTasks::kChannels), 16) * 16;
 }
 int64_t Levels(const ConvShape& shape, int64_t samples) {
-  const int64_t chains = std::max<int64_t>(1, ChainCut(shape).Count(samples));
-  return std::bit_width(static_cast<uint64_t>(chains)) + 1;
+  return std::bit_width(static_cast<uint64_t>(ChainsOf(shape, samples))) + 1;
 }
 int64_t SourceFloats(const ConvShape& shape) {
   return shape.out_c == shape.in_c ? 0 : CeilDiv(shape.out_c, 16) * 16;
@@ -384,7 +372,6 @@ void DepthwiseWeightGradient(Context& ctx, const ConvShape& shape,
   };
   int64_t most = 0;
   for (int64_t s = 0; s < segments; ++s) most = std::max(most, samples_of(s).size());
-  const ChainCut cut(shape);
   const WeightTasks tasks(shape, ctx.threads(), segments, most);
   const int64_t slot_floats = SlotFloats(shape), levels = Levels(shape, most);
   LOCKSTEP_CHECK_LE(levels, kLevels);
@@ -400,34 +387,38 @@ void DepthwiseWeightGradient(Context& ctx, const ConvShape& shape,
     return slots + (segment * tasks.parts + part) * slot_floats;
   };
 
-  // Chain number `index` of a segment into `sums`.
-  const auto run_chain = [&](IndexRange samples, int64_t index, IndexRange channels, float* sums) {
-    const int64_t pieces = cut.lines * cut.columns;
-    const int64_t first = samples.begin + index / pieces * cut.samples;
-    const int64_t piece = index % pieces;
-    kernels::DepthwiseChain chain{.in_h = shape.in_h,
-                                  .in_w = shape.in_w,
-                                  .in_c = shape.in_c,
-                                  .out_w = shape.out_w,
-                                  .out_c = shape.out_c,
-                                  .kernel_h = shape.kernel_h,
-                                  .kernel_w = shape.kernel_w,
-                                  .stride_h = shape.stride_h,
-                                  .stride_w = shape.stride_w,
-                                  .pad_top = shape.pad_top,
-                                  .pad_left = shape.pad_left,
-                                  .dilation_h = shape.dilation_h,
-                                  .dilation_w = shape.dilation_w,
-                                  .rows = Part(shape.out_h, cut.lines, piece / cut.columns, 1),
-                                  .columns = Part(shape.out_w, cut.columns, piece % cut.columns, 1),
-                                  .channels = channels,
-                                  .source = source,
-                                  .sums = sums};
-    for (int64_t b = first; b < std::min(samples.end, first + cut.samples); ++b) {
-      chain.continues = b > first;
-      chain.x = args.x + b * shape.in_h * shape.in_w * shape.in_c;
-      chain.dy = args.dy + b * shape.out_h * shape.out_w * shape.out_c;
+  const bool dense = LinesOf(shape).dense;
+  const auto run_chain = [&](const kernels::PixelChain& pixels, IndexRange channels, float* sums) {
+    // Dense, the batch is one line.
+    const int64_t height = dense ? 1 : shape.out_h;
+    kernels::DepthwiseChain chain{
+        .in_h = dense ? 1 : shape.in_h,
+        .in_w = dense ? args.batch * shape.in_h * shape.in_w : shape.in_w,
+        .in_c = shape.in_c,
+        .out_w = dense ? args.batch * shape.out_h * shape.out_w : shape.out_w,
+        .out_c = shape.out_c,
+        .kernel_h = shape.kernel_h,
+        .kernel_w = shape.kernel_w,
+        .stride_h = shape.stride_h,
+        .stride_w = shape.stride_w,
+        .pad_top = shape.pad_top,
+        .pad_left = shape.pad_left,
+        .dilation_h = shape.dilation_h,
+        .dilation_w = shape.dilation_w,
+        .columns = {pixels.col, pixels.col_end},
+        .channels = channels,
+        .source = source,
+        .sums = sums};
+    if (pixels.pixels() == 0) std::fill_n(sums, Taps(shape) * channels.size(), 0.0f);
+    for (int64_t line = pixels.line; line < pixels.line_end;) {
+      const int64_t sample = line / height;
+      const int64_t end = std::min(pixels.line_end, (sample + 1) * height);
+      chain.rows = {line - sample * height, end - sample * height};
+      chain.x = args.x + sample * chain.in_h * chain.in_w * shape.in_c;
+      chain.dy = args.dy + sample * height * chain.out_w * shape.out_c;
       kernels::DepthwiseWeightChain(chain);
+      chain.continues = true;
+      line = end;
     }
   };
 
@@ -438,19 +429,16 @@ void DepthwiseWeightGradient(Context& ctx, const ConvShape& shape,
     const int64_t part = task / tasks.ranges % tasks.parts;
     const int64_t segment = task / tasks.ranges / tasks.parts;
     const IndexRange samples = samples_of(segment);
-    const int64_t chains = cut.Count(samples.size());
+    const PixelChains chains(LinesOf(shape), samples.begin, samples.size());
     const int64_t begin = part * tasks.part_chains;
-    const int64_t end = std::min(chains, begin + tasks.part_chains);
+    const int64_t end = std::min(chains.count(), begin + tasks.part_chains);
     const int64_t width = channels.size(), taps = Taps(shape);
     float* const stack = stacks + thread * StackFloats(shape, levels);
     const int64_t level_floats = StackFloats(shape, 1);
-    if (begin >= end) {
-      if (part > 0) return;
-      std::fill_n(stack, taps * width, 0.0f);
-    }
+    if (begin >= end) return;
     int64_t depth = 0;
     for (int64_t chain = begin; chain < end; ++chain) {
-      run_chain(samples, chain, channels, stack + depth++ * level_floats);
+      run_chain(chains[chain], channels, stack + depth++ * level_floats);
       int64_t merges =
           chain + 1 == end ? depth - 1 : std::countr_one(static_cast<uint64_t>(chain - begin));
       for (; merges > 0; --merges) {
@@ -476,7 +464,7 @@ void DepthwiseWeightGradient(Context& ctx, const ConvShape& shape,
       }
     };
     for (int64_t s = 0; s < segments; ++s) {
-      const int64_t parts = CeilDiv(cut.Count(samples_of(s).size()), tasks.part_chains);
+      const int64_t parts = CeilDiv(ChainsOf(shape, samples_of(s).size()), tasks.part_chains);
       MergeTree(0, parts,
                 [&](int64_t into, int64_t from) { merge(slot_of(s, into), slot_of(s, from)); });
     }

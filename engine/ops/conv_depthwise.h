@@ -3,8 +3,6 @@
 //
 // The order of every sum: K is the taps (kh, kw), for the data gradient with the group's channels
 // within each, in ChainsOf(K) chains of which chain i begins at K i / chains, less what is skipped.
-// For the weight gradient a chain is as many whole pictures of a segment as have at most 256 pixels
-// together; else as many whole lines of a picture, as equal as they can be; else part of a line.
 #ifndef LOCKSTEP_ENGINE_OPS_CONV_DEPTHWISE_H_
 #define LOCKSTEP_ENGINE_OPS_CONV_DEPTHWISE_H_
 

@@ -95,6 +95,7 @@ const std::vector<Case>& Cases() {
       {"many lines", ShapeOf(40, 30, 4), 2},
       {"uneven", ShapeOf(9, 10, 8, {2, 4, 1, 3, 0, 2, 3, 1, 1})},
       {"wide", ShapeOf(3, 4, 300)},
+      {"1x1", ShapeOf(9, 40, 5, Kernel(1, 1, 0))},
       {"an empty batch", ShapeOf(4, 5, 6), 0},
   };
   return cases;
@@ -171,40 +172,45 @@ std::vector<float> WantDataGradient(const Case& c, const float* dy, const float*
   return dx;
 }
 
-// A chain is as many whole pictures as have 256 pixels; else whole lines; else part of a line.
+// Chains as engine/ops/conv.h words them: whole lines, in any number of samples, as many as 256
+// pixels hold; else parts of a line; where each pixel is read as it is, of one long line.
 std::vector<float> WantWeightGradient(const Case& c, const float* x, const float* dy,
                                       const std::vector<int64_t>& segments) {
   const ConvShape& s = c.shape;
-  const int64_t taps = s.kernel_h * s.kernel_w, pixels = s.out_h * s.out_w;
-  const int64_t pictures = std::max<int64_t>(1, 256 / pixels);
-  const int64_t lines = pixels <= 256    ? 1
-                        : s.out_w <= 256 ? (s.out_h + 256 / s.out_w - 1) / (256 / s.out_w)
-                                         : s.out_h;
-  const int64_t columns = s.out_w <= 256 ? 1 : (s.out_w + 255) / 256;
+  const int64_t taps = s.kernel_h * s.kernel_w;
+  const bool dense = taps == 1 && s.stride_h == 1 && s.stride_w == 1 && s.pad_top == 0;
   std::vector<float> dw;
   for (int64_t at = 0; at < s.out_c * taps; ++at) {
     const int64_t o = at / taps, kh = at % taps / s.kernel_w, kw = at % s.kernel_w;
     std::vector<float> sums;
     for (size_t g = 0; g + 1 < segments.size(); ++g) {
+      const int64_t samples = segments[g + 1] - segments[g];
+      const int64_t width = dense ? samples * s.out_h * s.out_w : s.out_w;
+      const int64_t lines = dense ? 1 : samples * s.out_h;
       std::vector<float> chains;
-      for (int64_t b = segments[g]; b < segments[g + 1]; b += pictures) {
-        for (int64_t piece = 0; piece < lines * columns; ++piece) {
-          const int64_t line = piece / columns, part = piece % columns;
-          float sum = 0.0f;
-          for (int64_t p = b; p < std::min(segments[g + 1], b + pictures); ++p) {
-            for (int64_t oh = s.out_h * line / lines; oh < s.out_h * (line + 1) / lines; ++oh) {
-              for (int64_t ow = s.out_w * part / columns; ow < s.out_w * (part + 1) / columns;
-                   ++ow) {
-                const int64_t h = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
-                const int64_t v = ow * s.stride_w - s.pad_left + kw * s.dilation_w;
-                if (h < 0 || h >= s.in_h || v < 0 || v >= s.in_w) continue;
-                sum = std::fma(x[p * OfX(s) + (h * s.in_w + v) * s.in_c + o / s.group_out()],
-                               dy[p * OfY(s) + (oh * s.out_w + ow) * s.out_c + o], sum);
-              }
-            }
+      const auto add_chain = [&](int64_t line, int64_t line_end, int64_t column, int64_t end) {
+        float sum = 0.0f;
+        for (int64_t l = line; l < line_end; ++l) {
+          for (int64_t v = column; v < end; ++v) {
+            const int64_t pixel = l * width + v + segments[g] * s.out_h * s.out_w;
+            const int64_t b = pixel / (s.out_h * s.out_w);
+            const int64_t oh = pixel / s.out_w % s.out_h, ow = pixel % s.out_w;
+            const int64_t h = oh * s.stride_h - s.pad_top + kh * s.dilation_h;
+            const int64_t w = ow * s.stride_w - s.pad_left + kw * s.dilation_w;
+            if (h < 0 || h >= s.in_h || w < 0 || w >= s.in_w) continue;
+            sum = std::fma(x[b * OfX(s) + (h * s.in_w + w) * s.in_c + o / s.group_out()],
+                           dy[pixel * s.out_c + o], sum);
           }
-          chains.push_back(sum);
         }
+        chains.push_back(sum);
+      };
+      if (width <= 256) {
+        const int64_t each = 256 / std::max<int64_t>(1, width), n = (lines + each - 1) / each;
+        for (int64_t i = 0; i < n; ++i) add_chain(lines * i / n, lines * (i + 1) / n, 0, width);
+      } else {
+        const int64_t n = (width + 255) / 256;
+        for (int64_t i = 0; i < lines * n; ++i)
+          add_chain(i / n, i / n + 1, width * (i % n) / n, width * (i % n + 1) / n);
       }
       MergeTree(0, static_cast<int64_t>(chains.size()), [&](int64_t into, int64_t from) {
         chains[static_cast<size_t>(into)] += chains[static_cast<size_t>(from)];

@@ -11,6 +11,13 @@ OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x,
                    {{"axes", axes}, {"keepdims", int64_t{1}}});
 }
 
+OnnxGraph::Value Transpose(OnnxGraph& graph, const OnnxGraph::Value& x,
+                           const std::vector<int64_t>& order) {
+  std::vector<int64_t> extents;
+  for (const int64_t axis : order) extents.push_back(x.shape[static_cast<int>(axis)]);
+  return graph.Add("Transpose", {x}, Shape(std::span<const int64_t>(extents)), {{"perm", order}});
+}
+
 }  // namespace
 
 OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,
@@ -32,6 +39,21 @@ OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
   if (!gamma.name.empty()) y = graph.Add("Mul", {y, gamma});
   if (!beta.name.empty()) y = graph.Add("Add", {y, beta});
   return y;
+}
+
+OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x) {
+  const int64_t rank = x.shape.rank();
+  std::vector<int64_t> order = {0, rank - 1};
+  for (int64_t axis = 1; axis < rank - 1; ++axis) order.push_back(axis);
+  return Transpose(graph, x, order);
+}
+
+OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x) {
+  const int64_t rank = x.shape.rank();
+  std::vector<int64_t> order = {0};
+  for (int64_t axis = 2; axis < rank; ++axis) order.push_back(axis);
+  order.push_back(1);
+  return Transpose(graph, x, order);
 }
 
 }  // namespace lockstep

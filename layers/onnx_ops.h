@@ -19,6 +19,9 @@ OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x,
 // out.
 OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
                                const OnnxGraph::Value& gamma, const OnnxGraph::Value& beta);
+// (B, places..., C) as (B, C, places...), which is how ONNX has pictures, and back.
+OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);
+OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x);
 
 }  // namespace lockstep
 

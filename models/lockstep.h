@@ -56,6 +56,8 @@
 #include "layers/arithmetic.h"
 #include "layers/batch_norm.h"
 #include "layers/bce_with_logits.h"
+#include "layers/conv.h"
+#include "layers/conv_transpose.h"
 #include "layers/cross_entropy.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"

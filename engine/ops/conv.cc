@@ -23,6 +23,8 @@
 #include "engine/base/integers.h"
 #include "engine/kernels/conv/conv.h"
 #include "engine/kernels/conv/conv_program.h"
+#include "engine/ops/conv_depthwise.h"
+#include "engine/ops/winograd.h"
 
 namespace lockstep::ops {
 namespace {
@@ -407,9 +409,15 @@ void PackAll(Context& ctx, const Pass& pass, float* packed, const PackPanel& pac
 }  // namespace
 
 // ---- Forward
-int64_t PackedForwardFloats(const ConvShape& shape) { return Pass(shape, false).packed_floats(); }
+int64_t PackedForwardFloats(const ConvShape& shape) {
+  if (shape.depthwise()) return DepthwisePackedForwardFloats(shape);
+  if (UsesWinograd(shape)) return WinogradPackedFloats(shape, /*gradient=*/false);
+  return Pass(shape, false).packed_floats();
+}
 
 void PackForward(Context& ctx, const ConvShape& shape, const float* w, float* packed) {
+  if (shape.depthwise()) return DepthwisePackForward(ctx, shape, w, packed);
+  if (UsesWinograd(shape)) return WinogradPack(ctx, shape, /*gradient=*/false, w, packed);
   const Pass pass(shape, false);
   const int64_t k = pass.taps() * pass.group_from;
   PackAll(ctx, pass, packed, [&](int64_t group, int64_t o, int64_t count, float* panel) {
@@ -418,20 +426,28 @@ void PackForward(Context& ctx, const ConvShape& shape, const float* w, float* pa
 }
 
 int64_t ConvForwardScratch(int threads, const ConvShape& shape, int64_t /*batch*/) {
+  if (shape.depthwise()) return DepthwiseForwardScratch(threads, shape);
+  if (UsesWinograd(shape)) return WinogradScratch(threads, shape, /*gradient=*/false);
   return threads * Pass(shape, false).thread_scratch();
 }
 
 void ConvForward(Context& ctx, const ConvShape& shape, const ConvArgs& args,
                  std::span<float> scratch) {
+  if (shape.depthwise()) return DepthwiseForward(ctx, shape, args, scratch);
+  if (UsesWinograd(shape)) return WinogradConv(ctx, shape, /*gradient=*/false, args, scratch);
   RunPass(ctx, Pass(shape, false), args, scratch);
 }
 
 // ---- Data gradient
 int64_t PackedDataGradientFloats(const ConvShape& shape) {
+  if (shape.depthwise()) return DepthwisePackedDataGradientFloats(shape);
+  if (UsesWinograd(shape)) return WinogradPackedFloats(shape, /*gradient=*/true);
   return Pass(shape, true).packed_floats();
 }
 
 void PackDataGradient(Context& ctx, const ConvShape& shape, const float* w, float* packed) {
+  if (shape.depthwise()) return DepthwisePackDataGradient(ctx, shape, w, packed);
+  if (UsesWinograd(shape)) return WinogradPack(ctx, shape, /*gradient=*/true, w, packed);
   const Pass pass(shape, true);
   const int64_t filter = pass.taps() * pass.group_to;  // weights of one channel of dy
   PackAll(ctx, pass, packed, [&](int64_t group, int64_t i, int64_t count, float* panel) {
@@ -444,11 +460,15 @@ void PackDataGradient(Context& ctx, const ConvShape& shape, const float* w, floa
 }
 
 int64_t ConvDataGradientScratch(int threads, const ConvShape& shape, int64_t /*batch*/) {
+  if (shape.depthwise()) return DepthwiseDataGradientScratch(threads, shape);
+  if (UsesWinograd(shape)) return WinogradScratch(threads, shape, /*gradient=*/true);
   return threads * Pass(shape, true).thread_scratch();
 }
 
 void ConvDataGradient(Context& ctx, const ConvShape& shape, const ConvArgs& args,
                       std::span<float> scratch) {
+  if (shape.depthwise()) return DepthwiseDataGradient(ctx, shape, args, scratch);
+  if (UsesWinograd(shape)) return WinogradConv(ctx, shape, /*gradient=*/true, args, scratch);
   RunPass(ctx, Pass(shape, true), args, scratch);
 }
 

@@ -31,7 +31,8 @@
 
 namespace lockstep::ops {
 
-// How sums are computed where there is a choice. Never chosen by timing.
+// The fastest way to compute the sums that may be used. It is, where the shape says that it pays
+// (engine/ops/winograd.h): never by timing, on every machine alike.
 enum class ConvAlgorithm {
   kDirect,     // implicit products, as above
   kWinograd2,  // F(2x2, 3x3)

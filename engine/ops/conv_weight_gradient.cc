@@ -6,6 +6,8 @@
 #include "engine/base/check.h"
 #include "engine/kernels/conv/weight_gradient.h"
 #include "engine/ops/conv.h"
+#include "engine/ops/conv_depthwise.h"
+#include "engine/ops/winograd.h"
 #include "engine/parallel/shards.h"
 
 namespace lockstep::ops {
@@ -153,6 +155,8 @@ int64_t CopyFloats(const ConvShape& shape) {
 
 int64_t ConvWeightGradientScratch(int threads, const ConvShape& shape, int64_t batch,
                                   int64_t segments) {
+  if (shape.depthwise()) return DepthwiseWeightGradientScratch(threads, shape, batch, segments);
+  if (UsesWinograd(shape)) return WinogradWeightGradientScratch(threads, shape, batch, segments);
   int64_t floats = 0;
   // What is too small for several threads runs on one, which cuts it otherwise.
   for (const int64_t team : {int64_t{1}, int64_t{threads}}) {
@@ -166,6 +170,8 @@ int64_t ConvWeightGradientScratch(int threads, const ConvShape& shape, int64_t b
 
 void ConvWeightGradient(Context& ctx, const ConvShape& shape, const ConvWeightGradientArgs& args,
                         std::span<float> scratch) {
+  if (shape.depthwise()) return DepthwiseWeightGradient(ctx, shape, args, scratch);
+  if (UsesWinograd(shape)) return WinogradWeightGradient(ctx, shape, args, scratch);
   const kernels::WeightGradientShape group = GroupOf(shape);
   const int64_t work = args.batch * shape.out_h * shape.out_w * shape.weights() / 8;
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();

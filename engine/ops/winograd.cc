@@ -406,6 +406,13 @@ bool WinogradApplies(const ConvShape& s) {
          whole(s.out_c) && s.pad_top <= 2 && s.pad_left <= 2;
 }
 
+bool UsesWinograd(const ConvShape& s) {
+  constexpr int64_t kFewest = 32;  // channels on either side
+  constexpr int64_t kLeast = 4;    // extent: below, most of a tile lies outside of the picture
+  return s.algorithm != ConvAlgorithm::kDirect && WinogradApplies(s) &&
+         std::min(s.in_c, s.out_c) >= kFewest && std::min(s.out_h, s.out_w) >= kLeast;
+}
+
 int64_t WinogradPackedFloats(const ConvShape& shape, bool gradient) {
   return Pass(shape, gradient).packed_floats();
 }

@@ -56,6 +56,15 @@ OnnxGraph::Value OnnxGraph::Scalar(double value) {
   return AddConstant("constant", {}, {static_cast<float>(value)});
 }
 
+OnnxGraph::Value OnnxGraph::SetConstant(const Value& constant, const Shape& shape,
+                                        std::vector<float> values) {
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
+  for (Constant& added : constants_) {
+    if (added.name == constant.name) added = {constant.name, shape, std::move(values)};
+  }
+  return {constant.name, shape};
+}
+
 void OnnxGraph::SetOutput(const Value& value, const std::string& name) {
   output_ = {name, value.shape};
   for (Node& node : nodes_) {

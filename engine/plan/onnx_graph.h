@@ -69,6 +69,8 @@ class OnnxGraph {
   Value AddConstant(const std::string& name, const Shape& shape, std::vector<float> values);
   Value AddConstant(const std::string& name, const Shape& shape, const float* values);
   Value Scalar(double value);
+  // Gives a constant that was added other values, for an operator that wants them in another order.
+  Value SetConstant(const Value& constant, const Shape& shape, std::vector<float> values);
 
   // Names `value`, the result of an operation, and makes it the output.
   void SetOutput(const Value& value, const std::string& name);

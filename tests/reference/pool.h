@@ -89,8 +89,7 @@ inline PixelMap AvgPool(const PoolAxis& h, const PoolAxis& w, bool count_include
 inline PixelMap AdaptiveAvgPool(int64_t in_h, int64_t in_w, int64_t out_h, int64_t out_w) {
   PixelMap map;
   const auto begin = [](int64_t i, int64_t in, int64_t out) {
-    return static_cast<int64_t>(
-        std::floor(static_cast<double>(i * in) / static_cast<double>(out)));
+    return static_cast<int64_t>(std::floor(static_cast<double>(i * in) / static_cast<double>(out)));
   };
   const auto end = [](int64_t i, int64_t in, int64_t out) {
     return static_cast<int64_t>(

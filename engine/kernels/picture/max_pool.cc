@@ -67,6 +67,7 @@ HWY_INLINE void MaxLine(const AxisTaps& rows, const AxisTaps& columns, int64_t r
       I at[kVectors];
       const float* const first = x + h.from[0] * line + w.from[0] * channels + c;
       const auto first_place = static_cast<int32_t>(h.number[0] * kernel_w + w.number[0]);
+      LOCKSTEP_PARTS_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         most[v] = hn::LoadU(d, first + v * lanes);
         at[v] = hn::Set(di, first_place);
@@ -76,6 +77,7 @@ HWY_INLINE void MaxLine(const AxisTaps& rows, const AxisTaps& columns, int64_t r
           const float* const from = x + h.from[i] * line + w.from[j] * channels + c;
           const auto place =
               hn::Set(di, static_cast<int32_t>(h.number[i] * kernel_w + w.number[j]));
+          LOCKSTEP_PARTS_UNROLL
           for (int v = 0; v < kVectors; ++v) {
             const V value = hn::LoadU(d, from + v * lanes);
             // Larger, or NaN: not(value <= most) would take a number over an earlier NaN.
@@ -85,6 +87,7 @@ HWY_INLINE void MaxLine(const AxisTaps& rows, const AxisTaps& columns, int64_t r
           }
         }
       }
+      LOCKSTEP_PARTS_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         hn::StoreU(most[v], d, y + to + c + v * lanes);
         if (places != nullptr) StorePlaces(di, at[v], places + to + c + v * lanes);
@@ -109,11 +112,13 @@ HWY_INLINE void GradientLine(const AxisTaps& rows, const AxisTaps& columns, int6
       using V = hn::Vec<decltype(d)>;
       const auto lanes = static_cast<int64_t>(hn::Lanes(d));
       V sum[kVectors];
+      LOCKSTEP_PARTS_UNROLL
       for (int v = 0; v < kVectors; ++v) sum[v] = hn::Zero(d);
       for (int64_t i = 0; i < h.count; ++i) {
         for (int64_t j = 0; j < w.count; ++j) {
           const int64_t from = h.from[i] * line + w.from[j] * channels + c;
           const auto here = hn::Set(di, static_cast<int32_t>(h.number[i] * kernel_w + w.number[j]));
+          LOCKSTEP_PARTS_UNROLL
           for (int v = 0; v < kVectors; ++v) {
             const auto is_here = hn::Eq(LoadPlaces(di, places + from + v * lanes), here);
             sum[v] = hn::Add(sum[v], hn::IfThenElseZero(hn::RebindMask(d, is_here),
@@ -121,6 +126,7 @@ HWY_INLINE void GradientLine(const AxisTaps& rows, const AxisTaps& columns, int6
           }
         }
       }
+      LOCKSTEP_PARTS_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         float* const out = to + c + v * lanes;
         hn::StoreU(accumulate ? hn::Add(hn::LoadU(d, out), sum[v]) : sum[v], d, out);

@@ -15,6 +15,14 @@
 // After targets.h.
 #include <hwy/highway.h>
 
+// Loops over accumulators must be unrolled completely, or they live in memory.
+#undef LOCKSTEP_PARTS_UNROLL
+#if HWY_COMPILER_CLANG
+#define LOCKSTEP_PARTS_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define LOCKSTEP_PARTS_UNROLL _Pragma("GCC unroll 4")
+#endif
+
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;

@@ -33,16 +33,19 @@ HWY_INLINE void SumPart(D d, const Sum& sum, const float* HWY_RESTRICT x, int64_
   using V = hn::Vec<D>;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   V total[kVectors];
+  LOCKSTEP_PARTS_UNROLL
   for (int v = 0; v < kVectors; ++v) total[v] = hn::Zero(d);
   for (int64_t begin = 0; begin < sum.count; begin += kLongestChain) {
     const int64_t end = HWY_MIN(sum.count, begin + kLongestChain);
     V chain[kVectors];
+    LOCKSTEP_PARTS_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       chain[v] = hn::LoadU(d, x + sum.from[begin] * stride + v * lanes);
       if constexpr (kWeighted) chain[v] = hn::Mul(chain[v], hn::Set(d, sum.weight[begin]));
     }
     for (int64_t t = begin + 1; t < end; ++t) {
       const float* HWY_RESTRICT row = x + sum.from[t] * stride;
+      LOCKSTEP_PARTS_UNROLL
       for (int v = 0; v < kVectors; ++v) {
         const V value = hn::LoadU(d, row + v * lanes);
         if constexpr (kWeighted) {
@@ -52,10 +55,12 @@ HWY_INLINE void SumPart(D d, const Sum& sum, const float* HWY_RESTRICT x, int64_
         }
       }
     }
+    LOCKSTEP_PARTS_UNROLL
     for (int v = 0; v < kVectors; ++v) {
       total[v] = begin == 0 ? chain[v] : hn::Add(total[v], chain[v]);
     }
   }
+  LOCKSTEP_PARTS_UNROLL
   for (int v = 0; v < kVectors; ++v) {
     if (sum.divisor != 1.0f) total[v] = hn::Div(total[v], hn::Set(d, sum.divisor));
     float* to = y + v * lanes;

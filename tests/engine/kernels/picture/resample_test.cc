@@ -71,9 +71,9 @@ TEST_P(ResampleTest, SumsAreTheirFormulaAtAnyWidthAndEndWhereTheyShould) {
                 accumulate ? static_cast<double>(old[static_cast<size_t>(i * n + c)]) : 0.0;
             const double want = was + sum / by;
             // A term takes part in at most 256 + 3 additions and two more roundings.
-            const double tolerance =
-                (static_cast<double>(std::min<int64_t>(count, 259)) + 3.0) * kFloatEps *
-                    (size / by) + 2.0 * kFloatEps * std::abs(want);
+            const double tolerance = (static_cast<double>(std::min<int64_t>(count, 259)) + 3.0) *
+                                         kFloatEps * (size / by) +
+                                     2.0 * kFloatEps * std::abs(want);
             ASSERT_TRUE(std::abs(static_cast<double>(y[i * n + c]) - want) <= tolerance)
                 << i << ", " << c;
           }

@@ -6,6 +6,7 @@
 //   backward  dx[j] = sum over the i that read x[j], in ascending order, of its weight * dy[i]
 #include "layers/upsample.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -33,7 +34,8 @@ class UpsampleOperation final : public ResampleOperation {
     const auto factor = options_.scale_factor.value_or(UpsampleOptions::Factor(0.0));
     const float h = ScaleOf(rows(), factor.h), w = ScaleOf(columns(), factor.w);
     const bool nearest = options_.mode == Mode::kNearest;
-    if (!Agrees(rows(), h, nearest) || !Agrees(columns(), w, nearest))
+    const bool aligned = options_.align_corners;
+    if (!Agrees(rows(), h, nearest, aligned) || !Agrees(columns(), w, nearest, aligned))
       return ResampleOperation::ExportChannelsFirst(graph, x);
     const OnnxGraph::Value scales = graph.AddConstant("scales", {4}, {1.0f, 1.0f, h, w});
     OnnxGraph::Attributes attributes = {
@@ -45,21 +47,32 @@ class UpsampleOperation final : public ResampleOperation {
     return graph.Add("Resize", {x, {}, scales}, OutChannelsFirst(x.shape), std::move(attributes));
   }
 
-  // So that inputs * scale, rounded down, is the outputs.
+  // So that inputs * scale, rounded down, is the outputs, in single and in double precision.
   static float ScaleOf(const AxisTaps& taps, double factor) {
+    if (taps.IsIdentity()) return 1.0f;
     if (factor > 0.0) return static_cast<float>(factor);
-    const auto in = static_cast<float>(taps.inputs);
-    float scale = static_cast<float>(taps.outputs()) / in;
-    while (std::floor(in * scale) < static_cast<float>(taps.outputs()))
+    const auto in = static_cast<double>(taps.inputs), out = static_cast<double>(taps.outputs());
+    auto scale = static_cast<float>(out / in);
+    while (in * static_cast<double>(scale) < out)
       scale = std::nextafter(scale, std::numeric_limits<float>::infinity());
     return scale;
   }
-  static bool Agrees(const AxisTaps& taps, float scale, bool nearest) {
-    const float outputs = std::floor(static_cast<float>(taps.inputs) * scale);
-    if (outputs != static_cast<float>(taps.outputs())) return false;
+  static bool Agrees(const AxisTaps& taps, float scale, bool nearest, bool align_corners) {
+    const float length = static_cast<float>(taps.inputs) * scale;
+    const auto outputs = static_cast<float>(taps.outputs());
+    const double exact_length = static_cast<double>(taps.inputs) * static_cast<double>(scale);
+    if (std::floor(length) != outputs || static_cast<int64_t>(exact_length) != taps.outputs())
+      return false;
+    // Corners of ONNX lie at the length that is not rounded.
+    if (align_corners && length > outputs * 1.000001f) return false;
     for (int64_t i = 0; nearest && i < taps.outputs(); ++i) {
-      const auto place = static_cast<int64_t>(std::floor(static_cast<float>(i) / scale));
-      if (std::min(place, taps.inputs - 1) != taps.from[static_cast<size_t>(i)]) return false;
+      const float at = static_cast<float>(i) / scale;
+      const double exact = static_cast<double>(i) / static_cast<double>(scale);
+      const auto place = static_cast<int64_t>(exact);
+      if (static_cast<int64_t>(at) != place ||
+          std::min(place, taps.inputs - 1) != taps.from[static_cast<size_t>(i)]) {
+        return false;
+      }
     }
     return true;
   }

@@ -19,6 +19,7 @@
 #include "engine/optim/adam.h"
 #include "gtest/gtest.h"
 #include "layers/activation.h"
+#include "layers/adaptive_pool.h"
 #include "layers/batch_norm.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
@@ -26,9 +27,12 @@
 #include "layers/layer_norm.h"
 #include "layers/linear.h"
 #include "layers/mse.h"
+#include "layers/pad.h"
+#include "layers/pool.h"
 #include "layers/residual.h"
 #include "layers/rms_norm.h"
 #include "layers/sequential.h"
+#include "layers/upsample.h"
 
 namespace lockstep::networks {
 
@@ -122,6 +126,17 @@ inline const std::vector<Model>& Models() {
       {"residual last",
        {6},
        LAYERS(Linear(3), Residual(Sequential(Linear(3), BatchNorm())), Relu())},
+      {"pools of pictures",
+       {5, 4, 3},
+       LAYERS(Linear(4), BatchNorm(), Relu(), MaxPool2d(3, {.stride = 2, .padding = 1}), Linear(4),
+              Tanh(), AvgPool2d(2, {.stride = 1, .padding = 1}), Sigmoid(), AdaptiveAvgPool2d(1),
+              Flatten(), Linear(3))},
+      {"residuals around pools",
+       {4, 4, 2},
+       LAYERS(Linear(4), Residual(MaxPool2d(3, {.stride = 1, .padding = 1})), Relu(),
+              Residual(Sequential(AvgPool2d(2), Upsample({.scale_factor = 2.0}))), ZeroPad2d(1),
+              Residual(AvgPool2d(3, {.stride = 1, .padding = 1}), Linear(4)), Flatten(),
+              Linear(3))},
   };
   return models;
 }

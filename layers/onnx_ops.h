@@ -23,6 +23,10 @@ OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
 OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);
 OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x);
 
+// (B, ..., C) as (B, C, ...), which ONNX's convolutions and pools take, and back.
+OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);
+OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x);
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_LAYERS_ONNX_OPS_H_

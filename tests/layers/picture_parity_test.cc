@@ -1,4 +1,4 @@
-// Pooling, resizing and padding against the numbers PyTorch gives (tests/golden/make_pictures.py
+// Pooling, resizing and padding against the numbers PyTorch gives (tests/golden/make_picture_layers.py
 // made pictures.json).
 #include <gtest/gtest.h>
 

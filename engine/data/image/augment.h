@@ -83,6 +83,10 @@ struct Mixing {
 };
 Mixing DrawMixing(const AugmentOptions& options, int64_t epoch, int64_t sample, int64_t samples);
 
+// Where the central `out` of n pixels begin, as torchvision's CenterCrop rounds; negative if there
+// are fewer.
+int64_t CentreStart(int64_t n, int64_t out);
+
 // The part of `picture` that begins at (top, left), flipped: to (out height, width, channels) as
 // floats, 1 for white. `fill` has one number per channel.
 void CropPicture(const PictureView& picture, int64_t top, int64_t left, bool flip,

@@ -12,6 +12,7 @@
 
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
+#include "engine/data/image/folder.h"
 #include "engine/data/image/picture.h"
 #include "engine/data/image/resize.h"
 
@@ -55,11 +56,6 @@ Result<std::shared_ptr<const PictureSource>> MemoryPictures(
 enum class BadPictures {
   kError,
   kSkip,  // they are left out, named and counted
-};
-
-struct PictureFile {
-  std::string path{};
-  int32_t label = 0;
 };
 
 struct FilePicturesOptions {

@@ -58,6 +58,9 @@ Result<Picture> DecodePicture(std::span<const uint8_t> file, const std::string& 
 // Reads the header only: a damaged body goes unnoticed.
 Result<PictureInfo> InspectPicture(std::span<const uint8_t> file, const std::string& name);
 
+// The error of a picture with more than max_pixels pixels. For the decoders of single formats.
+Status CheckPictureSize(int64_t height, int64_t width, int64_t max_pixels);
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_ENGINE_DATA_IMAGE_DECODE_H_

@@ -21,6 +21,13 @@ constexpr size_t kSlotHead = 5;
 constexpr size_t kColumnMean = 0, kColumnM2 = 1, kColumnErrors = 2;
 constexpr size_t kColumnSlot = 3;
 
+// Of targets that are probabilities; a row of zeros counts for nothing.
+int32_t LikeliestClass(std::span<const float> probabilities) {
+  const auto largest = std::max_element(probabilities.begin(), probabilities.end());
+  if (*largest == 0.0f) return kIgnoredTarget;
+  return static_cast<int32_t>(largest - probabilities.begin());
+}
+
 Status NotFinite(int64_t sample, float value) {
   return Status::NonFinite("the output for sample " + std::to_string(sample) +
                            " of the evaluation is " + std::to_string(value));
@@ -170,12 +177,13 @@ Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t
                                       double* slot) {
   const auto classes = static_cast<size_t>(plan_.columns);
   const std::span<const float> outputs = y.span<float>();
-  const std::span<const int32_t> truths = target.span<int32_t>();
-  LOCKSTEP_CHECK_EQ(outputs.size(), truths.size() * classes);
+  const bool probabilities = target.dtype() == DType::kF32;
+  const auto rows = static_cast<size_t>(y.shape().rows());
+  LOCKSTEP_CHECK_EQ(static_cast<size_t>(target.size()), probabilities ? rows * classes : rows);
   const bool matrix = counts_.size() == classes * classes;
   const int64_t rows_per_sample = y.shape().rows_per_sample();
   int64_t predictions = 0;
-  for (size_t row = 0; row < truths.size(); ++row) {
+  for (size_t row = 0; row < rows; ++row) {
     const float* output = outputs.data() + row * classes;
     size_t predicted = 0;
     bool finite = true;
@@ -188,8 +196,11 @@ Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t
           std::find_if_not(output, output + classes, [](float v) { return std::isfinite(v); });
       return NotFinite(first_sample + static_cast<int64_t>(row) / rows_per_sample, *first);
     }
-    if (truths[row] == kIgnoredTarget) continue;
-    const auto truth = static_cast<size_t>(truths[row]);
+    const int32_t id = probabilities
+                           ? LikeliestClass(target.span<float>().subspan(row * classes, classes))
+                           : target.span<int32_t>()[row];
+    if (id == kIgnoredTarget) continue;
+    const auto truth = static_cast<size_t>(id);
     LOCKSTEP_CHECK_LT(truth, classes);
     ++predictions;
     ++counts_[matrix ? truth * classes + predicted : (truth == predicted ? 0u : 1u)];

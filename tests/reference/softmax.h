@@ -35,6 +35,19 @@ T CrossEntropyRow(const std::vector<T>& x, size_t target, const std::vector<doub
          smooth * smoothing / static_cast<double>(x.size());
 }
 
+// The loss of one row whose target is a row of probabilities t.
+template <class T>
+T SoftCrossEntropyRow(const std::vector<T>& x, const std::vector<double>& t,
+                      const std::vector<double>& w, double smoothing) {
+  const std::vector<T> log_p = LogSoftmax(x);
+  T loss = 0.0;
+  for (size_t c = 0; c < x.size(); ++c) {
+    const double smoothed = (1.0 - smoothing) * t[c] + smoothing / static_cast<double>(x.size());
+    loss -= w[c] * smoothed * log_p[c];
+  }
+  return loss;
+}
+
 }  // namespace lockstep::reference
 
 #endif  // LOCKSTEP_TESTS_REFERENCE_SOFTMAX_H_

@@ -169,6 +169,56 @@ double CrossEntropyTarget(const float* logits, const int32_t* targets, int64_t r
   return total;
 }
 
+// w[c] ((1 - smoothing) t_c + each), of the lanes from c on; w null: ones.
+template <class D>
+HWY_INLINE auto SoftTarget(D d, const float* t, const float* w, float keep, float each, int64_t c) {
+  const auto smoothed = hn::MulAdd(hn::LoadU(d, t + c), hn::Set(d, keep), hn::Set(d, each));
+  return w == nullptr ? smoothed : hn::Mul(hn::LoadU(d, w + c), smoothed);
+}
+
+double SoftCrossEntropyTarget(const float* logits, const float* targets, int64_t rows,
+                              int64_t classes, const CrossEntropyOptions& options, float scale,
+                              float* dlogits) {
+  const float* w = options.class_weights;
+  const double smoothing = static_cast<double>(options.label_smoothing);
+  const auto keep = static_cast<float>(1.0 - smoothing);
+  const auto each = static_cast<float>(smoothing / static_cast<double>(classes));
+
+  double total = 0.0;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* x = logits + r * classes;
+    const float* t = targets + r * classes;
+    float* dx = dlogits == nullptr ? nullptr : dlogits + r * classes;
+    const float max = RowMax(x, classes);
+    // Of t; of w t'; of w t' (x - max), where a factor of 0 is not multiplied.
+    const auto sums = SumRow<3>(classes, [&](auto d, int64_t c, auto* sum) HWY_ATTR {
+      const auto target = SoftTarget(d, t, w, keep, each, c);
+      const auto shifted = hn::Sub(hn::LoadU(d, x + c), hn::Set(d, max));
+      const auto term = hn::IfThenZeroElse(hn::Eq(target, hn::Zero(d)), hn::Mul(target, shifted));
+      sum[0] = hn::Add(sum[0], hn::LoadU(d, t + c));
+      sum[1] = hn::Add(sum[1], target);
+      sum[2] = hn::Add(sum[2], term);
+    });
+    if (sums[0] == 0.0) {
+      if (dx != nullptr) FillRow(0.0f, dx, classes);
+      continue;
+    }
+    const double sum = dx != nullptr ? SumOfExp<true>(x, classes, max, dx)
+                                     : SumOfExp<false>(x, classes, max, nullptr);
+    const double loss = sums[1] * static_cast<double>(LogOfSum(sum)) - sums[2];
+    total += static_cast<double>(static_cast<float>(loss));
+
+    if (dx == nullptr) continue;
+    const auto p_factor = static_cast<float>(static_cast<double>(scale) * sums[1] / sum);
+    ForEachVector(classes, [&](auto d, int64_t c) HWY_ATTR {
+      const auto target = SoftTarget(d, t, w, keep, each, c);
+      const auto p = hn::Mul(hn::LoadU(d, dx + c), hn::Set(d, p_factor));
+      hn::StoreU(hn::NegMulAdd(target, hn::Set(d, scale), p), d, dx + c);
+    });
+  }
+  return total;
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace lockstep::kernels
@@ -179,6 +229,7 @@ namespace lockstep::kernels {
 namespace {
 HWY_EXPORT(SoftmaxForwardTarget);
 HWY_EXPORT(CrossEntropyTarget);
+HWY_EXPORT(SoftCrossEntropyTarget);
 }  // namespace
 
 void SoftmaxForward(const float* x, int64_t rows, int64_t columns, float* y) {
@@ -201,6 +252,12 @@ double CrossEntropy(const float* logits, const int32_t* targets, int64_t rows, i
                     const CrossEntropyOptions& options, float scale, float* dlogits) {
   return HWY_DYNAMIC_DISPATCH(CrossEntropyTarget)(logits, targets, rows, classes, options, scale,
                                                   dlogits);
+}
+
+double SoftCrossEntropy(const float* logits, const float* targets, int64_t rows, int64_t classes,
+                        const CrossEntropyOptions& options, float scale, float* dlogits) {
+  return HWY_DYNAMIC_DISPATCH(SoftCrossEntropyTarget)(logits, targets, rows, classes, options,
+                                                      scale, dlogits);
 }
 
 }  // namespace lockstep::kernels

@@ -41,6 +41,16 @@ double CrossEntropyWeight(const int32_t* targets, int64_t rows, int64_t classes,
 double CrossEntropy(const float* logits, const int32_t* targets, int64_t rows, int64_t classes,
                     const CrossEntropyOptions& options, float scale, float* dlogits);
 
+// The same for targets that are probabilities, t (rows, classes), as PyTorch's with class
+// probabilities:
+//   t'_rc  = (1 - a) t_rc + a / C
+//   loss_r = - sum_c w[c] t'_rc logp_rc,   d loss_r / d x_rc = p_rc sum_k w[k] t'_rk - w[c] t'_rc
+//   mean   = sum_r loss_r / rows                                 over rows not ignored
+// A row of zeros is ignored. options.ignored_index is not used. A class of weight or probability 0
+// may have a logit of -inf. dlogits as above.
+double SoftCrossEntropy(const float* logits, const float* targets, int64_t rows, int64_t classes,
+                        const CrossEntropyOptions& options, float scale, float* dlogits);
+
 }  // namespace lockstep::kernels
 
 #endif  // LOCKSTEP_ENGINE_KERNELS_ELEMENTWISE_SOFTMAX_H_

@@ -148,6 +148,78 @@ TEST_P(SoftmaxTest, CrossEntropyMatchesReferenceAndComplexStep) {
   }
 }
 
+TEST_P(SoftmaxTest, SoftCrossEntropyMatchesReferenceAndComplexStep) {
+  for (const int64_t classes : {1, 2, 10, 17, 65, 2051}) {
+    for (const Case& which : kCases) {
+      SCOPED_TRACE(testing::Message() << classes << " classes, smoothing " << which.smoothing
+                                      << (which.weights ? ", weights" : ""));
+      const int64_t rows = 4;
+      const Guarded logits(Normals(rows * classes, /*seed=*/6, 1.0, 2.0));
+      std::vector<float> w = Normals(classes, /*seed=*/7), t = Normals(rows * classes, /*seed=*/8);
+      for (float& v : w) v = std::min(std::abs(v) + 0.1f, 5.0f);
+      std::vector<double> want_w(static_cast<size_t>(classes), 1.0);
+      if (which.weights) want_w.assign(w.begin(), w.end());
+      // Row 0: two classes share, as mixup leaves them. Row 1: ignored. The others: anything.
+      for (int64_t i = 0; i < rows * classes; ++i) {
+        float& v = t[static_cast<size_t>(i)];
+        v = i < 2 * classes ? 0.0f : std::abs(v) / static_cast<float>(classes);
+      }
+      t[0] = 0.3f;
+      t[static_cast<size_t>(classes - 1)] += 0.7f;
+      const CrossEntropyOptions options = {.label_smoothing = which.smoothing,
+                                           .class_weights = which.weights ? w.data() : nullptr};
+      const auto smoothing = static_cast<double>(which.smoothing);
+
+      const float scale = 0.37f;
+      Guarded dlogits(rows * classes), in_place(logits.values());
+      const double loss =
+          SoftCrossEntropy(logits.data(), t.data(), rows, classes, options, scale, dlogits.data());
+      EXPECT_EQ(loss,
+                SoftCrossEntropy(logits.data(), t.data(), rows, classes, options, scale, nullptr));
+      EXPECT_EQ(loss, SoftCrossEntropy(in_place.data(), t.data(), rows, classes, options, scale,
+                                       in_place.data()));
+      EXPECT_EQ(Bits(in_place.values()), Bits(dlogits.values()));
+      EXPECT_TRUE(dlogits.Intact());
+
+      double want_loss = 0.0;
+      for (int64_t r = 0; r < rows; ++r) {
+        const float* dx = dlogits.data() + r * classes;
+        if (r == 1) {
+          EXPECT_TRUE(std::all_of(dx, dx + classes, [](float v) { return v == 0.0f; }));
+          continue;
+        }
+        const std::vector<double> row = Row<double>(t.data() + r * classes, classes);
+        want_loss += reference::SoftCrossEntropyRow(
+            Row<double>(logits.data() + r * classes, classes), row, want_w, smoothing);
+        auto x = Row<std::complex<double>>(logits.data() + r * classes, classes);
+        const int64_t stride = std::max<int64_t>(1, classes / 20);  // not every one of many
+        for (int64_t i = 0; i < classes; i += stride) {
+          const auto c = static_cast<size_t>(i);
+          x[c] += std::complex<double>(0.0, 1e-50);
+          const double want = static_cast<double>(scale) * 1e50 *
+                              reference::SoftCrossEntropyRow(x, row, want_w, smoothing).imag();
+          x[c] = x[c].real();
+          const double error = std::abs(static_cast<double>(dx[i]) - want);
+          // A difference of terms up to the largest weight times the row's sum, which is below 1.2.
+          ASSERT_TRUE(error <= RelativeTolerance(20.0) * 6.0) << r << " " << c;
+        }
+      }
+      EXPECT_TRUE(std::abs(loss - want_loss) <= RelativeTolerance(20.0) * (1.0 + want_loss));
+    }
+  }
+}
+
+TEST_P(SoftmaxTest, SoftCrossEntropyOfMaskedAndBrokenLogits) {
+  const std::vector<float> logits = {1.0f, 2.0f, -kInf, 1.0f, kNan, 2.0f, 0.0f, 0.0f, 0.0f};
+  const std::vector<float> t = {0.5f, 0.5f, 0.0f, 1.0f, 0.0f, 0.0f, 0.0f, 1.0f, 0.0f};
+  std::vector<float> dx(9);
+  EXPECT_TRUE(std::isfinite(SoftCrossEntropy(logits.data(), t.data(), 1, 3, {}, 1.0f, dx.data())));
+  EXPECT_EQ(dx[2], 0.0f);
+  EXPECT_TRUE(std::isnan(SoftCrossEntropy(logits.data(), t.data(), 3, 3, {}, 1.0f, dx.data())));
+  for (size_t i = 0; i < 9; ++i) EXPECT_EQ(std::isnan(dx[i]), i / 3 == 1) << i;
+  EXPECT_EQ(SoftCrossEntropy(nullptr, nullptr, 0, 5, {}, 1.0f, nullptr), 0.0);
+}
+
 TEST_P(SoftmaxTest, BrokenLabelsGiveNanAndHurtNobodyElse) {
   const std::vector<float> logits = Normals(4 * 5, /*seed=*/4);
   for (const int32_t broken : {-1, 5, INT32_MIN, INT32_MAX}) {
@@ -175,6 +247,10 @@ TEST(SoftmaxBitsTest, SameOnEveryTargetWithFma) {
     SoftmaxForward(x.data(), 3, 2051, y.data());
     y.push_back(static_cast<float>(CrossEntropy(x.data(), targets.data(), 3, 2051,
                                                 {.label_smoothing = 0.1f}, 1.0f, dx.data())));
+    y.insert(y.end(), dx.begin(), dx.end());
+    const std::vector<float> t(x.size(), 1.0f / 2051.0f);
+    y.push_back(static_cast<float>(
+        SoftCrossEntropy(x.data(), t.data(), 3, 2051, {.label_smoothing = 0.1f}, 1.0f, dx.data())));
     y.insert(y.end(), dx.begin(), dx.end());
     return y;
   });

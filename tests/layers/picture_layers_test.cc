@@ -247,6 +247,18 @@ TEST(UpsampleTest, PixelsThatLieOnPixelsDoNotTouchTheirNeighbours) {
           {.size = Window(1, 3), .mode = UpsampleOptions::Mode::kLinear, .align_corners = true}),
       {1, kInf}, {1, 1, 2, 1});
   EXPECT_EQ(ran.y, (std::vector<float>{1, kInf, kInf}));
+  // Every third, seventh, ... lies on one of the 11, however 10 / (size - 1) is rounded.
+  std::vector<float> x(11, 1.0f);
+  for (size_t i = 0; i < 11; i += 2) x[i] = kInf;
+  for (const int64_t between : {3, 7, 16, 49}) {
+    const int64_t size = 10 * between + 1;
+    const Ran many = RunLayer(Upsample({.size = Window(1, size),
+                                        .mode = UpsampleOptions::Mode::kLinear,
+                                        .align_corners = true}),
+                              x, {1, 1, 11, 1});
+    for (int64_t i = 1; i < 10; i += 2)
+      EXPECT_EQ(many.y[static_cast<size_t>(i * between)], 1.0f) << i << " of " << size;
+  }
 }
 
 // ---- Where others went wrong.

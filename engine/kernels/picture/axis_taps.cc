@@ -101,14 +101,15 @@ AxisTaps LinearTaps(int64_t inputs, int64_t outputs, std::optional<double> scale
     const auto at = static_cast<double>(i);
     double source = align_corners ? step * at : std::max(0.0, step * (at + 0.5) - 0.5);
     if (outputs == inputs) source = at;
+    // What falls on a pixel but for rounding reads it alone: a weight near 0 would make NaN, or an
+    // infinity, of a neighbour's.
+    if (std::abs(source - std::round(source)) < 1e-9) source = std::round(source);
     const int64_t low = std::min(static_cast<int64_t>(source), inputs - 1);
-    const double part = std::clamp(source - static_cast<double>(low), 0.0, 1.0);
-    // No tap of weight 0: it would make NaN of an infinity.
-    if (part < 1.0 || low + 1 == inputs) {
-      taps.from.push_back(low);
-      taps.weight.push_back(low + 1 == inputs ? 1.0f : static_cast<float>(1.0 - part));
-    }
-    if (part > 0.0 && low + 1 < inputs) {
+    const double part = source - static_cast<double>(low);
+    const bool alone = !(part > 0.0) || low + 1 == inputs;
+    taps.from.push_back(low);
+    taps.weight.push_back(alone ? 1.0f : static_cast<float>(1.0 - part));
+    if (!alone) {
       taps.from.push_back(low + 1);
       taps.weight.push_back(static_cast<float>(part));
     }

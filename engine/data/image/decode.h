@@ -3,10 +3,10 @@
 // The same file gives the same pixels everywhere: JPEG's accurate integer transform, no gamma, no
 // colour profile, no floating point.
 //
-//   PNG   1 to 16 bits, grey, RGB, palette, interlaced or not. 1, 2 and 4 bits are spread to 0..255;
-//         16 bits stay 16 bits. Alpha and tRNS are composed on white: out = round((a v + (A - a) A)
-//         / A) of the stored values, A being white. bKGD, gAMA, sBIT, iCCP are hints to a screen
-//         and not applied.
+//   PNG   1 to 16 bits, grey, RGB, palette, interlaced or not. Grey of 1, 2 and 4 bits is spread to
+//         0..255; 16 bits stay 16 bits. Alpha and tRNS are composed on white: round((a v + (W - a)
+//         W) / W) of the stored values, W being white. bKGD, gAMA, sBIT and iCCP are hints to a
+//         screen and not applied.
 //   JPEG  8 bits, grey, YCbCr, RGB, CMYK, YCCK, baseline, progressive or arithmetic. Halved chroma
 //         is brought back by the triangle filter ("fancy"), whose integer arithmetic is the same in
 //         the C code and all SIMD code of libjpeg-turbo, and which Pillow, OpenCV and PyTorch use.
@@ -17,6 +17,9 @@
 //   Grey from colour is (19595 r + 38470 g + 7471 b + 32768) >> 16 (ITU-R BT.601, as in Pillow).
 //
 // What is cut off or damaged is refused, not guessed at.
+//
+// Not part of the library, which does without libpng and libjpeg: what implements this is linked
+// with the recipes, by the program and the C interface.
 #ifndef LOCKSTEP_ENGINE_DATA_IMAGE_DECODE_H_
 #define LOCKSTEP_ENGINE_DATA_IMAGE_DECODE_H_
 

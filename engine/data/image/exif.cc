@@ -62,8 +62,8 @@ std::vector<T> Turned(const std::vector<T>& from, int orientation, int64_t heigh
 
 }  // namespace
 
-// TIFF: "II" or "MM", 42, the offset of the first directory: a count, then entries of 12 bytes: tag,
-// type, count, and the value itself where it fits into 4 bytes.
+// TIFF: "II" or "MM", 42, the offset of the first directory: a count, then entries of 12 bytes:
+// tag, type, count, and the value itself where it fits into 4 bytes.
 int ExifOrientation(std::span<const uint8_t> tiff) {
   constexpr uint32_t kOrientation = 0x0112, kShort = 3, kLong = 4;
   TiffReader reader(tiff);

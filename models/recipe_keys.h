@@ -125,7 +125,7 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("output.folder", r.output.folder, KeyLimits{},
         "where the run is written (empty: runs/ and the recipe's name, numbered)");
   visit("output.checkpoint_seconds", r.output.checkpoint_seconds, Between(0, 1e9),
-        "seconds between checkpoints");
+        "seconds between checkpoints, within an epoch too (0: one at every step)");
   visit("output.keep_checkpoints", r.output.keep_checkpoints, Between(1, 1e6),
         "how many to keep: last.safetensors, and those before it by their step");
   visit("output.histograms", r.output.histograms, KeyLimits{},

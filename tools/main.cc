@@ -56,14 +56,16 @@ int Main(int argc, char** argv) {
   train->add_option("overrides", train_args.overrides,
                     "key=value: replaces a key of the recipe, as in train.epochs=5");
   train->add_option("--resume", train_args.resume,
-                    "run folder: go on where it stopped, to the same bits");
+                    "run folder: go on where it stopped, to the same bits; key=value changes what "
+                    "may change: epochs, learning rate, schedule, output");
   train->add_flag("--print-recipe", train_args.print_recipe,
                   "print every key with its value and meaning, and stop");
   train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
       "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data train.epochs=60\n"
-      "  lockstep train --resume runs/clinical");
+      "  lockstep train --resume runs/clinical\n"
+      "  lockstep train --resume runs/clinical train.epochs=60");
 
   EvalArgs eval_args;
   CLI::App* eval = app.add_subcommand("eval", "measure a trained network");

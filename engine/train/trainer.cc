@@ -145,7 +145,12 @@ Result<TrainingSummary> Trainer::Run() {
       LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/true));
       continue;
     }
-    LOCKSTEP_TRY(TrainBatch(*batch));
+    if (const Status status = TrainBatch(*batch); !status.ok()) {
+      // The step has changed nothing; the loader stands before its batch again as well, so that
+      // what is saved now goes on with it.
+      LOCKSTEP_TRY(loader_.Seek(place));
+      return status;
+    }
     epoch_seconds_ += SecondsSince(step_start);
     timed_samples_ += report_.samples;
     report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);
@@ -243,7 +248,12 @@ Result<EvaluationReport> Trainer::EvaluateEpoch(int64_t epoch) {
   {
     std::optional<Ema::Swap> averaged;
     if (ema_) averaged.emplace(*ema_, network_.context(), network_.store());
-    LOCKSTEP_TRY_ASSIGN(report.result, validation_->Run());
+    Result<EvaluationResult> result = validation_->Run();
+    if (!result.ok()) {
+      return result.status().At("epoch " + std::to_string(epoch) + ", evaluation at step " +
+                                std::to_string(step()));
+    }
+    report.result = std::move(*result);
     const std::optional<double> value = ValueOf(report.result, options_.monitor);
     if (!value) {
       return Status::Invalid(std::string("the validation samples have no ") +

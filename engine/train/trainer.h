@@ -148,8 +148,9 @@ class Trainer {
                                                Loader& loader, TrainerOptions options);
 
   // Trains to the end. Unless an observer asked to stop, the network then holds what `keep_best`
-  // and `ema` say. Errors leave the network as it was when they arose: a loss or gradient that is
-  // not finite (the message names the step, and the layer or parameter), unreadable data.
+  // and `ema` say. Errors leave the run at the boundary before the step that failed, ready to be
+  // saved, or tried again: a loss or gradient that is not finite (the message names the step, and
+  // the layer or parameter), unreadable data. SaveBest() still has what was best until then.
   Result<TrainingSummary> Run();
 
   // At any step boundary, thus from an observer: all that is needed to go on. Resume() is called

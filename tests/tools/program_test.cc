@@ -119,8 +119,8 @@ TEST_F(Program, GoesOnOnlyAsTheRunBegan) {
     ASSERT_NE(at, std::string::npos);
     Write("run/recipe.toml", std::string(recipe).replace(at, from.size(), to));
   };
-  change("learning_rate = ", "learning_rate = 1");
-  ExpectFails("train --resume run", "optimizer.learning_rate");
+  change("beta1 = 0.9", "beta1 = 0.8");
+  ExpectFails("train --resume run", "optimizer.beta1 is 0.8, the run began with 0.9");
   change("hidden = [64, 32]", "hidden = [64, 48]");
   ExpectFails("train --resume run", "model.hidden is [64, 48], the run began with [64, 32]");
   change("[model]", "[modle]");

@@ -5,26 +5,38 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <string_view>
+#include <utility>
 
 #include "tools/report/curve.h"
 
 namespace lockstep::tools {
 namespace {
 
-int TerminalWidth() {
+int TerminalWidth(std::FILE* out) {
   winsize size{};
-  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+// One whose cursor moves.
+bool IsTerminal(std::FILE* out) {
+  const char* const kind = std::getenv("TERM");
+  return isatty(fileno(out)) == 1 && kind != nullptr && *kind != '\0' &&
+         std::string_view(kind) != "dumb";
 }
 
 bool WantsColor() {
   const char* const no_color = std::getenv("NO_COLOR");
-  const char* const kind = std::getenv("TERM");
-  return (no_color == nullptr || *no_color == '\0') && kind != nullptr &&
-         std::string_view(kind) != "dumb";
+  return no_color == nullptr || *no_color == '\0';
+}
+
+double SystemSeconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 std::string Duration(double seconds) {
@@ -39,94 +51,129 @@ std::string ShortMetric(const EvaluationResult& result) {
   if (result.auc) return fmt::format("AUC {:.4f}", *result.auc);
   if (result.accuracy) return fmt::format("accuracy {:.2f} %", *result.accuracy * 100.0);
   if (result.r2) return fmt::format("R2 {:.4f}", *result.r2);
-  return fmt::format("validation {:.4f}", result.loss);
+  return "validation " + LossText(result.loss);
 }
+
+// Where lines stay: every ten seconds at first, every minute in a run of hours.
+double SecondsBetweenLines(double elapsed) { return std::clamp(elapsed / 60.0, 10.0, 60.0); }
 
 }  // namespace
 
-LiveLine::LiveLine(int64_t epochs, bool curve)
-    : epochs_(epochs),
-      curve_(curve),
-      terminal_(isatty(STDOUT_FILENO) == 1),
-      color_(terminal_ && WantsColor()) {}
+bool Say(const std::string& text, std::FILE* out) {
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0)
+    return true;
+  const bool gone = errno == EPIPE;
+  std::clearerr(out);
+  return !gone;
+}
+
+std::string LossText(double loss) {
+  const double size = std::abs(loss);
+  if (size == 0.0 || (size >= 0.1 && size < 1e6)) return fmt::format("{:.4f}", loss);
+  return fmt::format("{:#.4g}", loss);
+}
+
+LiveLine::LiveLine(LiveLineOptions options)
+    : options_(std::move(options)),
+      terminal_(IsTerminal(options_.out)),
+      color_(terminal_ && WantsColor()) {
+  if (!options_.seconds) options_.seconds = SystemSeconds;
+}
+
+void LiveLine::Show(const std::string& text) {
+  if (!reader_gone_ && !text.empty()) reader_gone_ = !Say(text, options_.out);
+}
 
 void LiveLine::Step(const StepReport& report, int64_t total_steps) {
+  const double now = options_.seconds();
   if (first_step_ < 0) {
     first_step_ = report.step;
-    start_ = Clock::now();
+    start_ = now;
+    last_draw_ = terminal_ ? now - 1.0 : now;  // a terminal shows the first step
   }
-  if (!terminal_) return;
-  const Clock::time_point now = Clock::now();
-  if (now - last_draw_ < std::chrono::milliseconds(100)) return;
+  const double wait = terminal_ ? 0.1 : SecondsBetweenLines(now - start_);
+  if (now - last_draw_ < wait) return;
   last_draw_ = now;
-  const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const auto done = static_cast<double>(report.step - first_step_);
-  std::string line = fmt::format("epoch {}/{}  step {}/{}  loss {:.4f}", report.epoch + 1, epochs_,
-                                 report.step, total_steps, report.epoch_loss);
-  if (!metric_.empty()) line += "  " + metric_;
-  line +=
-      fmt::format("  lr {:.2e}  {:.0f} samples/s", report.learning_rate, report.samples_per_second);
-  if (done > 0.0) {
-    line +=
-        "  " + Duration(elapsed / done * static_cast<double>(total_steps - report.step)) + " left";
+  std::string line = ProgressLine(report, total_steps, now);
+  if (!terminal_) {
+    Show(line + "\n");
+    return;
   }
   // A line that wraps could not be drawn over.
-  const auto room = static_cast<size_t>(std::max(TerminalWidth() - 1, 1));
+  const auto room = static_cast<size_t>(std::max(TerminalWidth(options_.out) - 1, 1));
   if (line.size() > room) line.resize(room);
-  fmt::print("\r\033[K{}{}{}", color_ ? "\033[36m" : "", line, color_ ? "\033[0m" : "");
-  std::fflush(stdout);
+  Show(fmt::format("\r\033[K{}{}{}", color_ ? "\033[36m" : "", line, color_ ? "\033[0m" : ""));
   drawn_ = true;
 }
 
+std::string LiveLine::ProgressLine(const StepReport& report, int64_t total_steps,
+                                   double now) const {
+  std::string line =
+      fmt::format("epoch {}/{}  step {}/{}  loss {}", report.epoch + 1, options_.epochs,
+                  report.step, total_steps, LossText(report.epoch_loss));
+  if (!metric_.empty()) line += "  " + metric_;
+  line +=
+      fmt::format("  lr {:.2e}  {:.0f} samples/s", report.learning_rate, report.samples_per_second);
+  const auto done = static_cast<double>(report.step - first_step_);
+  if (done > 0.0) {
+    line += "  " +
+            Duration((now - start_) / done * static_cast<double>(total_steps - report.step)) +
+            " left";
+  }
+  return line;
+}
+
 void LiveLine::Epoch(const EpochReport& report, bool improved) {
-  ClearLine();
-  if (curve_lines_ > 0) fmt::print("\033[{}A\033[J", curve_lines_);
+  std::string text = LineBreak();
+  if (curve_lines_ > 0) text += fmt::format("\033[{}A\033[J", curve_lines_);
   curve_lines_ = 0;
-  std::string line = fmt::format("epoch {:>3}/{}  train loss {:.4f}", report.epoch + 1, epochs_,
-                                 report.train_loss);
+  text += fmt::format("epoch {:>3}/{}  train loss {}", report.epoch + 1, options_.epochs,
+                      LossText(report.train_loss));
   if (report.validation) {
     metric_ = ShortMetric(*report.validation);
-    line += "  validation: " + Describe(*report.validation);
-    if (improved) line += color_ ? "  \033[32m*\033[0m" : "  *";
+    text += "  validation: " + Describe(*report.validation);
+    if (improved) text += color_ ? "  \033[32m*\033[0m" : "  *";
   }
   if (report.skipped_batches > 0)
-    line += fmt::format("  ({} batches skipped)", report.skipped_batches);
-  fmt::print("{}\n", line);
-  if (curve_) {
+    text += fmt::format("  ({} batches skipped)", report.skipped_batches);
+  text += "\n";
+  if (options_.curve) {
     train_losses_.push_back(report.train_loss);
     validation_losses_.push_back(report.validation ? report.validation->loss
                                                    : std::numeric_limits<double>::quiet_NaN());
-    if (terminal_) DrawLosses();
+    if (terminal_) text += Losses();
   }
-  std::fflush(stdout);
+  Show(text);
 }
 
-void LiveLine::DrawLosses() {
-  const int width = terminal_ ? std::min(TerminalWidth() - 1, 80) : 72;
+std::string LiveLine::Losses() {
+  const int width = terminal_ ? std::min(TerminalWidth(options_.out) - 1, 80) : 72;
   const std::vector<std::string> lines =
       DrawCurve(train_losses_, validation_losses_, {.width = width, .height = 8, .color = color_});
-  if (lines.empty()) return;
-  for (const std::string& line : lines) fmt::print("{}\n", line);
+  if (lines.empty()) return {};
+  std::string text;
+  for (const std::string& line : lines) text += line + "\n";
   const bool validated = std::any_of(validation_losses_.begin(), validation_losses_.end(),
                                      [](double loss) { return std::isfinite(loss); });
-  fmt::print("{:>10}loss by epoch: training{}\n", "", validated ? ", and validation (•)" : "");
+  text +=
+      fmt::format("{:>10}loss by epoch: training{}\n", "", validated ? ", and validation (•)" : "");
   curve_lines_ = static_cast<int>(lines.size()) + 1;
+  return text;
 }
 
-void LiveLine::ClearLine() {
-  if (drawn_) fmt::print("\r\033[K");
-  drawn_ = false;
-}
+// To the start of a line with nothing on it.
+std::string LiveLine::LineBreak() { return std::exchange(drawn_, false) ? "\r\033[K" : ""; }
 
 void LiveLine::End() {
-  ClearLine();
-  if (curve_ && !terminal_ && !ended_) DrawLosses();
+  std::string text = LineBreak();
+  if (options_.curve && !terminal_ && !ended_) text += Losses();
   ended_ = true;
-  std::fflush(stdout);
+  Show(text);
 }
 
 std::string Describe(const EvaluationResult& result) {
-  std::string text = fmt::format("loss {:.4f}", result.loss);
+  std::string text = "loss " + LossText(result.loss);
   if (result.accuracy) text += fmt::format("  accuracy {:.2f} %", *result.accuracy * 100.0);
   if (result.auc) text += fmt::format("  AUC {:.4f}", *result.auc);
   if (result.mae) text += fmt::format("  mean absolute error {:.4g}", *result.mae);

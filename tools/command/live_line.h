@@ -1,9 +1,11 @@
 // What a person sees while a network trains: on a terminal one line that keeps changing, elsewhere
-// a line for each epoch; on request the losses as a curve.
+// a line every ten seconds or so and one for each epoch; on request the losses as a curve.
 #ifndef LOCKSTEP_TOOLS_COMMAND_LIVE_LINE_H_
 #define LOCKSTEP_TOOLS_COMMAND_LIVE_LINE_H_
 
-#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,37 +13,56 @@
 
 namespace lockstep::tools {
 
+struct LiveLineOptions {
+  int64_t epochs = 0;
+  // On a terminal the curve stays below the lines of the epochs; elsewhere it comes at the end.
+  bool curve = false;
+  std::FILE* out = stdout;            // borrowed
+  std::function<double()> seconds{};  // a clock that only rises; none: the system's
+};
+
+// A terminal that cannot move its cursor (TERM=dumb, or none named) is written to as a file is: no
+// escape codes, whole lines only. NO_COLOR (no-color.org) is honoured.
 class LiveLine {
  public:
-  // `curve`: on a terminal it stays below the lines of the epochs; elsewhere it comes at the end.
-  explicit LiveLine(int64_t epochs, bool curve = false);
+  explicit LiveLine(LiveLineOptions options);
 
-  void Step(const StepReport& report, int64_t total_steps);  // draws at most ten times a second
+  // Draws at most ten times a second.
+  void Step(const StepReport& report, int64_t total_steps);
   void Epoch(const EpochReport& report, bool improved);
   void End();  // leaves the cursor on a fresh line
 
+  // Nobody reads any more: the pipe is closed. Any other failure to write is passed over, for a run
+  // may outlive its terminal.
+  bool reader_gone() const { return reader_gone_; }
+
  private:
-  using Clock = std::chrono::steady_clock;
+  void Show(const std::string& text);
+  std::string ProgressLine(const StepReport& report, int64_t total_steps, double now) const;
+  std::string LineBreak();
+  std::string Losses();
 
-  void ClearLine();
-  void DrawLosses();
-
-  int64_t epochs_;
-  bool curve_;
+  LiveLineOptions options_;
   bool terminal_;
-  bool color_;  // on a terminal, unless NO_COLOR is set (no-color.org)
+  bool color_;
+  bool reader_gone_ = false;
   bool drawn_ = false;
   int curve_lines_ = 0;  // on the terminal, above the live line
   bool ended_ = false;
   std::string metric_{};  // of the last validation
   std::vector<double> train_losses_{}, validation_losses_{};
   int64_t first_step_ = -1;
-  Clock::time_point start_ = Clock::now();
-  Clock::time_point last_draw_{};
+  double start_ = 0.0, last_draw_ = 0.0;  // seconds
 };
+
+// Writes the text and brings it out. False where it is a closed pipe: nobody reads any more.
+bool Say(const std::string& text, std::FILE* out = stdout);
 
 // "loss 0.4213  accuracy 80.21 %  AUC 0.8987": what the result has.
 std::string Describe(const EvaluationResult& result);
+
+// At least four significant digits, whatever the size: "12.3456", "0.5882", "0.0003412".
+std::string LossText(double loss);
 
 }  // namespace lockstep::tools
 

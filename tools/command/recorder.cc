@@ -1,6 +1,10 @@
 #include "tools/command/recorder.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <span>
 #include <utility>
@@ -39,57 +43,70 @@ class ActivationEvents final : public StepObserver {
 
 }  // namespace
 
-Recorder::Recorder(RecorderOptions options, MetricsLog log, EventWriter events)
-    : options_(std::move(options)),
-      line_(options_.epochs, options_.curve),
-      log_(std::move(log)),
-      events_(std::move(events)) {}
+Recorder::Recorder(RecorderOptions options)
+    : options_(std::move(options)), line_({.epochs = options_.epochs, .curve = options_.curve}) {}
 
 Result<std::unique_ptr<Recorder>> Recorder::Make(RecorderOptions options) {
-  const std::string& folder = options.folder.path;
-  const bool resume = options.resumed_step >= 0;
-  LOCKSTEP_TRY_ASSIGN(MetricsLog log,
-                      resume ? MetricsLog::Resume(folder, Columns(), options.resumed_step)
-                             : MetricsLog::Start(folder, Columns()));
-  LOCKSTEP_TRY_ASSIGN(
-      EventWriter events,
-      EventWriter::Open(folder, {.purge_step = resume ? options.resumed_step + 1 : -1}));
   std::unique_ptr<Loader> sample;
   if (options.output.histograms && !options.sample.empty()) {
     const auto batch = static_cast<int64_t>(options.sample.indices.size());
     LOCKSTEP_TRY_ASSIGN(sample, Loader::Make(options.sample.dataset, options.sample.indices,
                                              {.batch = batch, .shuffle = false}));
   }
-  std::unique_ptr<Recorder> recorder(
-      new Recorder(std::move(options), std::move(log), std::move(events)));
+  std::unique_ptr<Recorder> recorder(new Recorder(std::move(options)));
   recorder->sample_ = std::move(sample);
   return recorder;
 }
 
-void Recorder::Attach(Trainer* trainer, Network* network) {
+Status Recorder::Attach(RunFolder run_folder, Trainer* trainer, Network* network) {
+  folder_ = std::move(run_folder);
+  const std::string& folder = folder_.path;
+  const bool resume = options_.resumed_step >= 0;
+  Result<MetricsLog> log = resume ? MetricsLog::Resume(folder, Columns(), options_.resumed_step)
+                                  : MetricsLog::Start(folder, Columns());
+  LOCKSTEP_TRY(log.status());
+  log_.emplace(std::move(*log));
+  Result<EventWriter> events =
+      EventWriter::Open(folder, {.purge_step = resume ? options_.resumed_step + 1 : -1});
+  LOCKSTEP_TRY(events.status());
+  events_.emplace(std::move(*events));
   trainer_ = trainer;
   network_ = network;
-  if (options_.resumed_step >= 0) saved_step_ = trainer->step();
+  std::error_code ignored;
+  if (resume && fs::exists(folder_.last(), ignored)) saved_step_ = trainer->step();
+  best_is_new_ = options_.keeps_best && trainer->state().best_metric.has_value() &&
+                 !fs::exists(folder_.model(), ignored);
+  last_save_ = Clock::now();
+  return Status::Ok();
 }
 
 Wish Recorder::wish() const {
   const bool asked = options_.stop != nullptr && *options_.stop;
-  return asked || !status_.ok() ? Wish::kStop : Wish::kGoOn;
+  return asked || !status_.ok() || line_.reader_gone() ? Wish::kStop : Wish::kGoOn;
 }
 
 void Recorder::KeepFirstError(Status status) {
   if (status_.ok()) status_ = std::move(status);
 }
 
+// What is done between two checkpoints may be lost to a power cut, no more: an epoch can take
+// hours.
+bool Recorder::Due() const {
+  return status_.ok() && std::chrono::duration<double>(Clock::now() - last_save_).count() >=
+                             options_.output.checkpoint_seconds;
+}
+
 Wish Recorder::OnStep(const StepReport& report) {
   samples_per_second_ = report.samples_per_second;
   line_.Step(report, trainer_->total_steps());
+  if (Due()) KeepFirstError(SaveAll());
   return wish();
 }
 
 Wish Recorder::OnEvaluation(const EvaluationReport& report) {
   improved_ = report.improved;
-  best_is_new_ = best_is_new_ || report.improved;
+  best_is_new_ = best_is_new_ || (report.improved && options_.keeps_best);
+  ends_ = options_.patience > 0 && report.evaluations_without_gain >= options_.patience;
   return Wish::kGoOn;
 }
 
@@ -98,13 +115,12 @@ Wish Recorder::OnEpoch(const EpochReport& report) {
   improved_ = false;
   const Clock::time_point start = Clock::now();
   KeepFirstError(Record(report));
-  // Always after the last epoch, so that a run can be given more of them.
-  if (std::chrono::duration<double>(start - last_save_).count() >=
-          options_.output.checkpoint_seconds ||
-      report.epoch + 1 == options_.epochs) {
-    KeepFirstError(SaveAll());
-  }
   seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  // The best so far reaches the disk at once, and with it the run as it then was: should the loss
+  // leave the finite numbers later, this is where it can go on. Also after the last epoch, so that
+  // a run can be given more of them.
+  const bool last = ends_ || report.epoch + 1 == options_.epochs;
+  if (status_.ok() && (best_is_new_ || last || Due())) KeepFirstError(SaveAll());
   return wish();
 }
 
@@ -115,36 +131,38 @@ Status Recorder::Record(const EpochReport& report) {
                                      {"learning_rate", report.learning_rate},
                                      {"seconds", report.seconds},
                                      {"samples_per_second", samples_per_second_}};
-  LOCKSTEP_TRY(events_.Scalar("loss/train", report.step, report.train_loss));
-  LOCKSTEP_TRY(events_.Scalar("learning_rate", report.step, report.learning_rate));
-  LOCKSTEP_TRY(events_.Scalar("samples_per_second", report.step, samples_per_second_));
+  LOCKSTEP_TRY(events_->Scalar("loss/train", report.step, report.train_loss));
+  LOCKSTEP_TRY(events_->Scalar("learning_rate", report.step, report.learning_rate));
+  LOCKSTEP_TRY(events_->Scalar("samples_per_second", report.step, samples_per_second_));
   for (const Metric metric : kMetrics) {
     const auto value = report.validation ? ValueOf(*report.validation, metric) : std::nullopt;
     if (!value) continue;
     values.push_back({NameOf(metric), *value});
-    LOCKSTEP_TRY(events_.Scalar(std::string(NameOf(metric)) + "/validation", report.step, *value));
+    LOCKSTEP_TRY(events_->Scalar(std::string(NameOf(metric)) + "/validation", report.step, *value));
   }
-  LOCKSTEP_TRY(log_.Append(report.epoch, report.step, values));
+  LOCKSTEP_TRY(log_->Append(report.epoch, report.step, values));
+  rows_are_new_ = true;
   if (options_.output.histograms) LOCKSTEP_TRY(AddHistograms(report.step));
-  return events_.Flush();
+  return events_->Flush();
 }
 
 Status Recorder::AddHistograms(int64_t step) {
   const ConstParameterSet parameters = network_->parameters();
   for (size_t i = 0; i < parameters.infos.size(); ++i) {
-    LOCKSTEP_TRY(events_.AddHistogram("weights/" + parameters.infos[i].name, step,
-                                      MakeHistogram(parameters.value(i).span<float>())));
+    LOCKSTEP_TRY(events_->AddHistogram("weights/" + parameters.infos[i].name, step,
+                                       MakeHistogram(parameters.value(i).span<float>())));
   }
   if (sample_ == nullptr) return Status::Ok();
   LOCKSTEP_TRY(sample_->Seek({}));
   LOCKSTEP_TRY_ASSIGN(const Batch* batch, sample_->Next());
-  ActivationEvents activations(events_, step);
+  ActivationEvents activations(*events_, step);
   LOCKSTEP_TRY(network_->Evaluate(batch->x, batch->target, &activations).status());
   return activations.status();
 }
 
 Status Recorder::SaveAll() {
-  const RunFolder& folder = options_.folder;
+  const Clock::time_point start = Clock::now();
+  const RunFolder& folder = folder_;
   std::error_code error;
   // A second name for the checkpoint that is about to be replaced. Where the file system has no
   // such names, a copy.
@@ -159,20 +177,39 @@ Status Recorder::SaveAll() {
       if (error) return FileError(older, "write", error.value());
     }
   }
-  LOCKSTEP_TRY(trainer_->Save(folder.last()));
-  saved_step_ = trainer_->step();
+  LOCKSTEP_TRY(SyncRows());
+  // The model first: a run that goes on from the checkpoint would not write it again.
   if (best_is_new_) LOCKSTEP_TRY(trainer_->SaveBest(folder.model()));
   best_is_new_ = false;
+  LOCKSTEP_TRY(trainer_->Save(folder.last()));
+  saved_step_ = trainer_->step();
+  LOCKSTEP_TRY(DropOldCheckpoints());
   last_save_ = Clock::now();
-  return DropOldCheckpoints();
+  seconds_ += std::chrono::duration<double>(last_save_ - start).count();
+  return Status::Ok();
+}
+
+// A checkpoint is on the disk when it is there; the rows of epochs before it must be so as well,
+// or a power cut would leave a gap in them.
+Status Recorder::SyncRows() {
+  if (!rows_are_new_) return Status::Ok();
+  for (const std::string& path : {folder_.metrics(), folder_.metrics_jsonl(), events_->path()}) {
+    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return FileError(path, "open", errno);
+    const int error = fsync(fd) == 0 || errno == EINTR || errno == EINVAL ? 0 : errno;
+    close(fd);
+    if (error != 0) return FileError(path, "write", error);
+  }
+  rows_are_new_ = false;
+  return Status::Ok();
 }
 
 Status Recorder::DropOldCheckpoints() {
-  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> steps, options_.folder.OlderCheckpoints());
+  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> steps, folder_.OlderCheckpoints());
   const auto keep = static_cast<size_t>(options_.output.keep_checkpoints - 1);
   std::error_code error;
   for (size_t i = 0; i + keep < steps.size(); ++i) {
-    const std::string path = options_.folder.checkpoint(steps[i]);
+    const std::string path = folder_.checkpoint(steps[i]);
     if (!fs::remove(path, error) && error) return FileError(path, "remove", error.value());
   }
   return Status::Ok();
@@ -180,7 +217,7 @@ Status Recorder::DropOldCheckpoints() {
 
 Status Recorder::End() {
   line_.End();
-  KeepFirstError(events_.Flush());
+  if (events_) KeepFirstError(events_->Flush());
   return status_;
 }
 

@@ -22,9 +22,10 @@
 namespace lockstep::tools {
 
 struct RecorderOptions {
-  RunFolder folder{};
   Recipe::Output output{};
   int64_t epochs = 0;
+  int64_t patience = 0;    // evaluations without a gain that end the run; 0: none do
+  bool keeps_best = true;  // the trainer has the best weights so far
   // A run that goes on: rows and events of later steps are dropped, for they come again. Negative:
   // a new run.
   int64_t resumed_step = -1;
@@ -34,11 +35,18 @@ struct RecorderOptions {
 };
 
 // Changes nothing of the run: the same bits with and without. Trainer and network are borrowed.
+//
+// A checkpoint is written at whichever step it is due, at the end of each epoch that is the best so
+// far (with the model), and at the end of the run. The thread that trains writes it: of a run whose
+// weights are 97 MB (290 MB with what AdamW remembers) that takes 0.26 s of CPU time and 0.2 s of
+// waiting for fsync on a Zen 4 machine, under 1 % of the 60 seconds between two. A thread in the
+// background could take over the fsync alone, or would need a copy of all that is saved.
 class Recorder final : public TrainingObserver {
  public:
   static Result<std::unique_ptr<Recorder>> Make(RecorderOptions options);
-  // Before the run.
-  void Attach(Trainer* trainer, Network* network);
+  // Before the run, once it is certain that it goes on: opens the files in `folder`, and drops from
+  // them what will come again.
+  Status Attach(RunFolder folder, Trainer* trainer, Network* network);
 
   Wish OnStep(const StepReport& report) override;
   Wish OnEvaluation(const EvaluationReport& report) override;
@@ -49,28 +57,36 @@ class Recorder final : public TrainingObserver {
   // Saves what is needed to go on, and the best weights so far.
   Status SaveAll();
   double seconds() const { return seconds_; }  // spent on files
+  // Whether the run was asked to stop because nobody reads what it prints.
+  bool reader_gone() const { return line_.reader_gone(); }
+  int64_t saved_step() const { return saved_step_; }  // -1: there is no checkpoint
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  Recorder(RecorderOptions options, MetricsLog log, EventWriter events);
+  explicit Recorder(RecorderOptions options);
   Wish wish() const;
+  bool Due() const;
   void KeepFirstError(Status status);
   Status Record(const EpochReport& report);
   Status AddHistograms(int64_t step);
+  Status SyncRows();
   Status DropOldCheckpoints();
 
   RecorderOptions options_;
+  RunFolder folder_;
   LiveLine line_;
-  MetricsLog log_;
-  EventWriter events_;
+  std::optional<MetricsLog> log_;
+  std::optional<EventWriter> events_;
   Trainer* trainer_ = nullptr;
   Network* network_ = nullptr;
   std::unique_ptr<Loader> sample_;
   Status status_;  // the first failure
   bool improved_ = false;
-  bool best_is_new_ = false;  // since it was saved
-  int64_t saved_step_ = -1;   // what last.safetensors holds; -1: there is none
+  bool best_is_new_ = false;   // since it was saved
+  bool rows_are_new_ = false;  // since they were brought to the disk
+  bool ends_ = false;          // with this epoch, as patience is out
+  int64_t saved_step_ = -1;    // what last.safetensors holds; -1: there is none
   double samples_per_second_ = 0.0;
   double seconds_ = 0.0;
   Clock::time_point last_save_ = Clock::now();

@@ -1,11 +1,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <csignal>
-#include <cstdio>
+#include <exception>
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/base/integers.h"
 #include "engine/checkpoint/checkpoint.h"
@@ -15,8 +16,10 @@
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "tools/command/commands.h"
+#include "tools/command/interrupts.h"
 #include "tools/command/live_line.h"
 #include "tools/command/recorder.h"
+#include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
 #include "tools/report/run_report.h"
 
@@ -24,32 +27,6 @@ namespace lockstep::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-// The first Ctrl-C asks the run to save and stop; the second one ends the program as if we were not
-// here.
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free);
-
-class CatchInterrupts {
- public:
-  CatchInterrupts() {
-    stop_requested = false;
-    struct sigaction action {};
-    action.sa_handler = [](int) { stop_requested = true; };
-    action.sa_flags = SA_RESETHAND;
-    sigaction(SIGINT, &action, &before_int_);
-    sigaction(SIGTERM, &action, &before_term_);
-  }
-  ~CatchInterrupts() {
-    sigaction(SIGINT, &before_int_, nullptr);
-    sigaction(SIGTERM, &before_term_, nullptr);
-  }
-  CatchInterrupts(const CatchInterrupts&) = delete;
-  CatchInterrupts& operator=(const CatchInterrupts&) = delete;
-
- private:
-  struct sigaction before_int_ {};
-  struct sigaction before_term_ {};
-};
 
 Json JsonOf(const EvaluationResult& result) {
   Json json;
@@ -96,62 +73,102 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
     LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, *subset));
     json[name] = JsonOf(result);
     report.results.emplace_back(name, result);
-    fmt::print("{:<10}  {}\n", name, Describe(result));
+    Say(fmt::format("{:<10}  {}\n", name, Describe(result)));
   }
   if (data.best_test) {
     json["best_possible_test"] = {{"auc", data.best_test->drawn_auc},
                                   {"loss", data.best_test->drawn_log_loss},
                                   {"accuracy", data.best_test->drawn_accuracy}};
-    fmt::print(
-        "best        loss {:.4f}  accuracy {:.2f} %  AUC {:.4f}   what knowing every true "
-        "probability would score on "
-        "these test samples\n",
-        data.best_test->drawn_log_loss, data.best_test->drawn_accuracy * 100.0,
-        data.best_test->drawn_auc);
+    Say(
+        fmt::format("best        loss {}  accuracy {:.2f} %  AUC {:.4f}   what knowing every true "
+                    "probability would score on "
+                    "these test samples\n",
+                    LossText(data.best_test->drawn_log_loss),
+                    data.best_test->drawn_accuracy * 100.0, data.best_test->drawn_auc));
   }
   LOCKSTEP_TRY(SaveModel(folder.model(), net, trainer.state(),
                          data.standardizer ? &*data.standardizer : nullptr,
                          &data.train.dataset->info()));
   LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
   if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
-  fmt::print("{} steps in {:.1f} s, parameter hash {}; model, metrics and {} are in {}\n",
-             summary.steps, summary.seconds, json["parameter_hash"].get<std::string>(),
-             recipe.output.report ? "report.html" : "summary", folder.path);
+  Say(fmt::format("{} steps in {:.1f} s, parameter hash {}; model, metrics and {} are in {}\n",
+                  summary.steps, summary.seconds, json["parameter_hash"].get<std::string>(),
+                  recipe.output.report ? "report.html" : "summary", folder.path));
   return Status::Ok();
 }
 
-// A resumed run goes on as it began: what decides its bits must not have changed since the
-// checkpoint. How long it runs, where its files are and how many threads it has may.
-Status CheckSameRun(const RunFolder& folder, const Recipe& recipe, const RecipeData& data,
-                    const Checkpoint& last, const TrainingState& state) {
-  LOCKSTEP_TRY_ASSIGN(const Recipe before, ParseRecipe(state.recipe, folder.last()));
-  for (const RecipeDifference& one : Differences(before, recipe)) {
-    if (one.key.starts_with("output.") || one.key == "data.path" || one.key == "data.test_path" ||
-        one.key == "model.weights" || one.key == "train.epochs" || one.key == "train.threads") {
-      continue;
-    }
-    return Status::Invalid(folder.recipe() + ": " + one.key + " is " + one.right +
-                           ", the run began with " + one.left +
-                           ": put that back, or start a new run");
+// How the training itself ended.
+struct Ended {
+  Result<TrainingSummary> summary;
+  // Whether the trainer stands at the boundary of a step, as it does unless an exception came out
+  // of one.
+  bool can_be_saved = true;
+};
+
+Ended RunToItsEnd(Trainer& trainer) {
+  try {
+    return {.summary = trainer.Run()};
+  } catch (const std::bad_alloc&) {
+    return {.summary = Status::Io("out of memory; a smaller train.batch or model needs less"),
+            .can_be_saved = false};
+  } catch (const std::exception& error) {
+    return {.summary = Status::Io(std::string("internal error: ") + error.what()),
+            .can_be_saved = false};
   }
-  LOCKSTEP_TRY_ASSIGN(const std::optional<Standardizer> standardizer, ReadStandardizer(last));
-  if (standardizer && data.standardizer &&
-      (standardizer->mean() != data.standardizer->mean() ||
-       standardizer->sd() != data.standardizer->sd())) {
-    return Status::Invalid(folder.path + ": the data are not those the run began with (" +
-                           data.train.dataset->info().name + "): start a new run");
+}
+
+// What is left of a run that failed, and how it can go on: one line.
+Status AfterFailure(const RunFolder& folder, const Recipe& recipe, Recorder& recorder,
+                    const Trainer& trainer, const Status& why, bool can_be_saved) {
+  std::string text = why.message();
+  const bool not_finite = why.code() == Code::kNonFinite;
+  if (not_finite) {
+    // What was computed since the last checkpoint is what led here: going on starts before it.
+    const Status marked = MarkNotFinite(folder, recipe, trainer.step(), why);
+    if (!marked.ok()) text += "; " + marked.message();
+  } else if (can_be_saved) {
+    const Status saved = recorder.SaveAll();
+    if (!saved.ok()) text += "; nor could it be saved: " + saved.message();
   }
-  return Status::Ok();
+  std::error_code ignored;
+  if (std::filesystem::exists(folder.model(), ignored))
+    text += "; the best model so far is in " + folder.model();
+  const std::string rate = not_finite ? " at a lower rate" : "";
+  text += "; " + (not_finite ? ResumeSlowerCommand(folder, recipe) : ResumeCommand(folder));
+  text += recorder.saved_step() >= 0
+              ? " goes on from step " + std::to_string(recorder.saved_step()) + rate
+              : " starts it again" + rate + " (nothing was saved yet)";
+  (void)folder.Log("failed at step " + std::to_string(trainer.step()) + ": " + why.message());
+  return Status(why.code(), text);
+}
+
+// Overrides may stand where the recipe would: --resume RUN train.epochs=40.
+Result<std::vector<std::string>> OverridesOf(const TrainArgs& args) {
+  std::vector<std::string> overrides = args.overrides;
+  if (args.resume.empty()) return overrides;
+  if (args.recipe.find('=') != std::string::npos) {
+    overrides.insert(overrides.begin(), args.recipe);
+  } else if (!args.recipe.empty()) {
+    return Status::Invalid("--resume takes the run's own recipe: give no other, but key=value");
+  }
+  for (const std::string& one : overrides) {
+    if (one.starts_with("output.folder="))
+      return Status::Invalid("a run stays in its folder: --resume takes no output.folder");
+  }
+  return overrides;
+}
+
+std::string Joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
+  return all;
 }
 
 }  // namespace
 
 Status Train(const TrainArgs& args) {
   const bool resume = !args.resume.empty();
-  if (resume && (!args.recipe.empty() || !args.overrides.empty())) {
-    return Status::Invalid(
-        "--resume takes the run's own recipe: give neither a recipe nor overrides");
-  }
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> overrides, OverridesOf(args));
   RunFolder folder{args.resume};
   if (!resume && args.recipe.empty()) {
     if (!args.print_recipe)
@@ -160,18 +177,28 @@ Status Train(const TrainArgs& args) {
     return Status::Ok();
   }
   LOCKSTEP_TRY_ASSIGN(const Recipe recipe,
-                      LoadRecipe(resume ? folder.recipe() : args.recipe, args.overrides));
+                      LoadRecipe(resume ? folder.recipe() : args.recipe, overrides));
   if (args.print_recipe) {
     fmt::print("{}", PrintRecipe(recipe));
     return Status::Ok();
   }
+  // From here on a closed pipe is a failure to write like another, not the end of the program.
+  std::signal(SIGPIPE, SIG_IGN);
 
   // Killed before its first checkpoint, a run has a recipe and nothing else.
   std::error_code ignored;
-  const bool saved = resume && std::filesystem::exists(folder.last(), ignored);
-  if (resume && !saved && std::filesystem::exists(folder.summary(), ignored)) {
-    return Status::Invalid(
-        folder.path + " is a finished run without a checkpoint to go on from: start a new one");
+  bool saved = false;
+  std::optional<FolderLock> lock;
+  if (resume) {
+    LOCKSTEP_TRY_ASSIGN(FolderLock taken, FolderLock::Take(folder.path));
+    lock.emplace(std::move(taken));
+    saved = std::filesystem::exists(folder.last(), ignored);
+    LOCKSTEP_TRY(CheckMayGoOn(folder, recipe, overrides));
+    if (!saved && std::filesystem::exists(folder.summary(), ignored) &&
+        !IsMarkedNotFinite(folder)) {
+      return Status::Invalid(
+          folder.path + " is a finished run without a checkpoint to go on from: start a new one");
+    }
   }
 
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
@@ -186,75 +213,113 @@ Status Train(const TrainArgs& args) {
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY_ASSIGN(TrainerOptions options,
                       BuildTrainerOptions(recipe, loader->batches_per_epoch()));
-
-  if (!resume) {
-    LOCKSTEP_TRY_ASSIGN(folder, RunFolder::Create(recipe.output.folder, args.recipe));
-    LOCKSTEP_TRY(WriteFileAtomically(folder.recipe(), PrintRecipe(recipe)));
-  }
   options.validation = data.validation;
   options.recipe = PrintRecipe(recipe);
   options.standardizer = data.standardizer;
   if (options.validation.empty()) options.keep_best = false;
 
   int64_t resumed_step = 0;
+  std::vector<std::string> changes;
   if (saved) {
     LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
     LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
-    LOCKSTEP_TRY(CheckSameRun(folder, recipe, data, last, state));
+    LOCKSTEP_TRY_ASSIGN(const Recipe before, ParseRecipe(state.recipe, folder.last()));
+    LOCKSTEP_TRY_ASSIGN(changes, ChangesSince(before, recipe, folder));
+    LOCKSTEP_TRY(CheckSameData(folder, data, last));
+    if (CeilDiv(state.step, loader->batches_per_epoch()) > recipe.train.epochs) {
+      return Status::Invalid(folder.path + " has come to step " + std::to_string(state.step) +
+                             " already, which train.epochs = " +
+                             std::to_string(recipe.train.epochs) + " would have ended before");
+    }
     resumed_step = ReportedStep(last, state);
+  } else if (resume) {
+    LOCKSTEP_TRY_ASSIGN(const Recipe before, LoadRecipe(folder.recipe()));
+    LOCKSTEP_TRY_ASSIGN(changes, ChangesSince(before, recipe, folder));
   }
+
   const Schedule schedule = options.schedule;
+  const std::string recipe_text = options.recipe;
   Subset sample = data.validation.empty() ? data.train : data.validation;
   sample.indices.resize(
       std::min(sample.indices.size(), static_cast<size_t>(net.input_shape().batch())));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Recorder> recorder,
-                      Recorder::Make({.folder = folder,
-                                      .output = recipe.output,
+                      Recorder::Make({.output = recipe.output,
                                       .epochs = recipe.train.epochs,
+                                      .patience = recipe.train.patience,
+                                      .keeps_best = options.keep_best,
                                       .resumed_step = resume ? resumed_step : -1,
                                       .curve = args.curve,
-                                      .stop = &stop_requested,
+                                      .stop = &CatchInterrupts::Requested(),
                                       .sample = std::move(sample)}));
   options.observer = recorder.get();
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
                       Trainer::Make(net, *optimizer, *loader, std::move(options)));
   if (saved) LOCKSTEP_TRY(trainer->Resume(folder.last()));
-  recorder->Attach(trainer.get(), &net);
-  if (resume && !saved) fmt::print("nothing was saved yet: the run starts from the beginning\n");
 
-  fmt::print(
+  // Nothing stands in the way any more, and nothing was written until here. A stop that is asked
+  // for while the folder is made waits until something can be saved.
+  std::optional<CatchInterrupts> interrupts(std::in_place);
+  if (!resume) {
+    LOCKSTEP_TRY_ASSIGN(RunFolder::Made made,
+                        RunFolder::Create(recipe.output.folder, args.recipe, recipe_text));
+    folder = std::move(made.folder);
+    lock.emplace(std::move(made.lock));
+  }
+  if (!overrides.empty() && resume) LOCKSTEP_TRY(WriteFileAtomically(folder.recipe(), recipe_text));
+  const std::string from =
+      saved ? "goes on from step " + std::to_string(trainer->step()) : "begins";
+  LOCKSTEP_TRY(folder.Log(from + (changes.empty() ? "" : ": " + Joined(changes))));
+  if (resume) LOCKSTEP_TRY(RemoveMark(folder));
+  LOCKSTEP_TRY(recorder->Attach(folder, trainer.get(), &net));
+  if (resume && !saved) Say("nothing was saved yet: the run starts from the beginning\n");
+  for (const std::string& change : changes) Say("changed: " + change + "\n");
+
+  Say(fmt::format(
       "{} samples to train, {} to validate, {} to test; {} parameters, {:.1f} MB; {} thread{}; "
       "{}\n",
       data.train.indices.size(), data.validation.indices.size(), data.test.indices.size(),
       net.parameter_count(), static_cast<double>(net.bytes()) / 1e6, ctx.threads(),
-      ctx.threads() == 1 ? "" : "s", folder.path);
+      ctx.threads() == 1 ? "" : "s", folder.path));
   for (const LayerReport& row : net.program().graph().report()) {
     if (!row.bias_has_no_effect) continue;
     for (const std::string& note : row.notes)
-      fmt::print("note: {} {}: {}\n", row.path, row.kind, note);
+      Say(fmt::format("note: {} {}: {}\n", row.path, row.kind, note));
   }
-  std::fflush(stdout);
 
-  CatchInterrupts interrupts;
-  const Result<TrainingSummary> summary = trainer->Run();
-  LOCKSTEP_TRY(recorder->End());
-  if (!summary.ok()) return summary.status();
+  const Ended ended = RunToItsEnd(*trainer);
+  const Status recorded = recorder->End();
+  if (!ended.summary.ok() || !recorded.ok()) {
+    const bool trained = ended.summary.ok();
+    return AfterFailure(folder, recipe, *recorder, *trainer,
+                        trained ? recorded : ended.summary.status(),
+                        ended.can_be_saved && recorded.ok());
+  }
+  const TrainingSummary& summary = *ended.summary;
   RunReport report{.folder = folder,
                    .recipe = recipe,
                    .data = data,
                    .network = net,
-                   .summary = *summary,
+                   .summary = summary,
                    .schedule = schedule,
                    .total_steps = trainer->total_steps(),
                    .batches_per_epoch = loader->batches_per_epoch()};
-  if (summary->reason == StopReason::kRequested) {
+  if (summary.reason == StopReason::kRequested) {
     LOCKSTEP_TRY(recorder->SaveAll());
+    const std::string stopped = "stopped at step " + std::to_string(trainer->step()) + " and saved";
+    LOCKSTEP_TRY(folder.Log(stopped));
     if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
-    return Status(Code::kInterrupted, "stopped at step " + std::to_string(trainer->step()) +
-                                          " and saved; lockstep train --resume " + folder.path +
-                                          " goes on");
+    const std::string goes_on = stopped + "; " + ResumeCommand(folder) + " goes on";
+    if (recorder->reader_gone())
+      return Status::Io("nobody reads what is printed any more (the pipe is closed): " + goes_on);
+    return Status(Code::kInterrupted, goes_on);
   }
-  return Finish(folder, net, *trainer, data, *recorder, std::move(report));
+  // All is saved: a signal ends the program now, and --resume comes back to this place.
+  interrupts.reset();
+  const Status finished = Finish(folder, net, *trainer, data, *recorder, std::move(report));
+  (void)folder.Log(finished.ok() ? StatusName(summary.reason) + std::string(" at step ") +
+                                       std::to_string(summary.steps)
+                                 : "failed: " + finished.message());
+  return finished;
 }
 
 }  // namespace lockstep::tools

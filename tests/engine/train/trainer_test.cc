@@ -19,6 +19,7 @@
 #include "layers/dropout.h"
 #include "layers/layer_norm.h"
 #include "layers/mse.h"
+#include "tests/engine/io/temporary_folder.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {
@@ -414,6 +415,58 @@ TEST(TrainerTest, NanInTheDataNamesTheStep) {
   EXPECT_THAT(status.message(), HasSubstr("step 2"));
   EXPECT_THAT(status.message(), HasSubstr("input"));
   EXPECT_EQ(rig.trainer->step(), 2);
+}
+
+// What a step that fails leaves is the boundary before it, in the loader as well: saved there, or
+// tried again, the run goes on as if it had not failed.
+TEST(TrainerTest, AfterAStepThatFailedTheRunCanBeSavedAndGoesOn) {
+  class Moody final : public Dataset {
+   public:
+    Moody()
+        : Dataset({.name = "moody",
+                   .size = 96,
+                   .x_shape = {4},
+                   .task = Task::kBinary,
+                   .target_dtype = DType::kF32,
+                   .target_shape = {1}}) {}
+    mutable bool bad = false;
+
+   private:
+    Status Read(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t) const override {
+      for (size_t i = 0; i < indices.size() && !x.empty(); ++i) {
+        for (int f = 0; f < 4; ++f)
+          x.f32()[4 * i + f] = static_cast<float>((indices[i] * (f + 3)) % 11 - 5);
+        if (bad && indices[i] == 70) x.f32()[4 * i] = std::numeric_limits<float>::infinity();
+      }
+      for (size_t i = 0; i < indices.size() && !target.empty(); ++i)
+        target.f32()[i] = static_cast<float>(indices[i] % 2);
+      return Status::Ok();
+    }
+  };
+  const auto data = std::make_shared<Moody>();
+  const auto make = [&] {
+    return std::make_unique<Rig>(All(data), BnMlp(8, 1), BceWithLogitsLoss(),
+                                 RigOptions{.loader = {.batch = 16, .seed = 3, .prefetch = 0}},
+                                 TrainerOptions{.epochs = 3});
+  };
+  const auto whole = make();
+  ASSERT_TRUE(whole->trainer->Run().ok());
+
+  TemporaryFolder folder;
+  const auto fails = make();
+  data->bad = true;
+  EXPECT_EQ(fails->trainer->Run().status().code(), Code::kNonFinite);
+  const int64_t step = fails->trainer->step();
+  EXPECT_LT(step, 6);  // within the first epoch
+  EXPECT_EQ(fails->trainer->state().batch_in_epoch, step);
+  ASSERT_TRUE(fails->trainer->Save(folder / "run").ok());
+  data->bad = false;
+  ASSERT_TRUE(fails->trainer->Run().ok());
+  EXPECT_EQ(ModelHash(*fails->net), ModelHash(*whole->net));
+  const auto resumed = make();
+  ASSERT_TRUE(resumed->trainer->Resume(folder / "run").ok());
+  ASSERT_TRUE(resumed->trainer->Run().ok());
+  EXPECT_EQ(ModelHash(*resumed->net), ModelHash(*whole->net));
 }
 
 TEST(TrainerTest, ALossThatExplodesNamesTheLayer) {

@@ -1,4 +1,6 @@
 // What the program shows: on a terminal, and elsewhere.
+#include "tools/command/live_line.h"
+
 #include <gmock/gmock.h>
 #include <pty.h>
 #include <signal.h>
@@ -11,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-class LiveLine : public Program {
+class LiveLineTest : public Program {
  protected:
   void SetUp() override {
     Program::SetUp();
@@ -50,7 +52,7 @@ class LiveLine : public Program {
 
 const std::string kRun = "train " + kClinical + " data.size=500 train.epochs=4 ";
 
-TEST_F(LiveLine, ATerminalHasALineThatIsDrawnOver) {
+TEST_F(LiveLineTest, ATerminalHasALineThatIsDrawnOver) {
   const Ran ran = RunOnTerminal(kRun, 120, "env -u NO_COLOR TERM=xterm");
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_THAT(ran.out, HasSubstr("\r\033[K\033[36mepoch 1/4  step "));  // the first step is shown
@@ -59,18 +61,72 @@ TEST_F(LiveLine, ATerminalHasALineThatIsDrawnOver) {
   EXPECT_THAT(ran.out, HasSubstr("epoch   4/4"));
 }
 
-TEST_F(LiveLine, NoColorIsHonoured) {
-  for (const char* environment : {"env NO_COLOR=1 TERM=xterm", "env -u NO_COLOR TERM=dumb"}) {
+TEST_F(LiveLineTest, NoColorIsHonoured) {
+  const Ran ran = RunOnTerminal(kRun + "--curve", 120, "env NO_COLOR=1 TERM=xterm");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("\r\033[K"));
+  EXPECT_THAT(ran.out, Not(HasSubstr("m•")));
+  EXPECT_THAT(ran.out, Not(HasSubstr("\033[3")));
+}
+
+TEST_F(LiveLineTest, ATerminalWithoutACursorIsWrittenToAsAFileIs) {
+  for (const char* environment : {"env TERM=dumb", "env TERM=", "env -u TERM"}) {
     fs::remove_all(folder_ / "runs");
     const Ran ran = RunOnTerminal(kRun + "--curve", 120, environment);
     ASSERT_EQ(ran.code, 0) << ran.out;
-    EXPECT_THAT(ran.out, HasSubstr("\r\033[K"));
-    EXPECT_THAT(ran.out, Not(HasSubstr("m•"))) << environment;
-    EXPECT_THAT(ran.out, Not(HasSubstr("\033[3"))) << environment;
+    EXPECT_THAT(ran.out, Not(HasSubstr("\033"))) << environment;
+    EXPECT_THAT(ran.out, HasSubstr("loss by epoch: training, and validation")) << environment;
   }
 }
 
-TEST_F(LiveLine, ItFitsANarrowTerminal) {
+// Where no terminal is, by a clock of the test's own.
+TEST(ProgressTest, AFileGetsALineEveryTenSecondsAndFewerInALongRun) {
+  std::FILE* const file = std::tmpfile();
+  ASSERT_NE(file, nullptr);
+  double now = 1000.0;
+  LiveLine line({.epochs = 3, .out = file, .seconds = [&] { return now; }});
+  const auto lines_after = [&](double seconds_each, int steps) {
+    static int64_t step = 0;
+    for (int i = 0; i < steps; ++i, now += seconds_each) {
+      ++step;
+      line.Step({.step = step, .epoch = 0, .epoch_loss = 0.00123456, .samples_per_second = 512.0},
+                100000);
+    }
+    std::string text;
+    std::rewind(file);
+    for (int c; (c = std::fgetc(file)) != EOF;) text += static_cast<char>(c);
+    return text;
+  };
+  EXPECT_EQ(lines_after(1.0, 10), "") << "the first line comes after ten seconds";
+  const std::string first = lines_after(1.0, 1);
+  EXPECT_EQ(first,
+            "epoch 1/3  step 11/100000  loss 0.001235  lr 0.00e+00  512 samples/s  27 h 46 min "
+            "left\n");
+  const std::string minute = lines_after(1.0, 50);
+  EXPECT_EQ(std::count(minute.begin(), minute.end(), '\n'), 6);
+  const std::string hours = lines_after(2.0, 3600);
+  const auto more = std::count(hours.begin(), hours.end(), '\n');
+  EXPECT_GT(more, 7200 / 60);
+  EXPECT_LT(more, 7200 / 60 + 120);
+  EXPECT_THAT(hours, Not(HasSubstr("\033")));
+  EXPECT_THAT(hours, Not(HasSubstr("\r")));
+  std::fclose(file);
+}
+
+TEST(ProgressTest, ALossKeepsFourSignificantDigitsAtAnySize) {
+  EXPECT_EQ(LossText(0.58824), "0.5882");
+  EXPECT_EQ(LossText(12.34567), "12.3457");
+  EXPECT_EQ(LossText(0.1), "0.1000");
+  EXPECT_EQ(LossText(0.0999999), "0.1000");
+  EXPECT_EQ(LossText(0.0123456), "0.01235");
+  EXPECT_EQ(LossText(0.0002), "0.0002000");
+  EXPECT_EQ(LossText(-0.0034567), "-0.003457");
+  EXPECT_EQ(LossText(3.14159e-9), "3.142e-09");
+  EXPECT_EQ(LossText(123456789.0), "1.235e+08");
+  EXPECT_EQ(LossText(0.0), "0.0000");
+}
+
+TEST_F(LiveLineTest, ItFitsANarrowTerminal) {
   const Ran ran = RunOnTerminal(kRun, 40, "env NO_COLOR=1");
   ASSERT_EQ(ran.code, 0) << ran.out;
   const std::string redraw = "\r\033[K";
@@ -85,7 +141,7 @@ TEST_F(LiveLine, ItFitsANarrowTerminal) {
   }
 }
 
-TEST_F(LiveLine, ElsewhereThereAreWholeLinesOnly) {
+TEST_F(LiveLineTest, ElsewhereThereAreWholeLinesOnly) {
   const Ran ran = Run(kRun + "--curve");
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_THAT(ran.out, Not(HasSubstr("\033")));
@@ -93,14 +149,14 @@ TEST_F(LiveLine, ElsewhereThereAreWholeLinesOnly) {
   EXPECT_THAT(ran.out, HasSubstr("loss by epoch: training, and validation"));
 }
 
-TEST_F(LiveLine, TheCurveStaysBelowTheEpochs) {
+TEST_F(LiveLineTest, TheCurveStaysBelowTheEpochs) {
   const Ran ran = RunOnTerminal(kRun + "--curve", 100, "env TERM=xterm");
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_THAT(ran.out, HasSubstr("\033[9A\033[J"));  // eight lines and their legend, drawn anew
 }
 
 // One step of this run takes long against the time between the two signals.
-TEST_F(LiveLine, ASecondCtrlCStopsAtOnce) {
+TEST_F(LiveLineTest, ASecondCtrlCStopsAtOnce) {
   Write("twice.sh", "set -m\n" LOCKSTEP_PROGRAM " train " + kClinical +
                         " model.hidden=[1536,1536] train.batch=5600 train.epochs=50 "
                         "output.folder=run >log.txt & pid=$!\n"

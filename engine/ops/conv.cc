@@ -5,8 +5,8 @@
 //                    gradient    f = (t + pad - k * dilation) / stride, where that is whole
 //
 // for the pixel t of the result, the tap k and the pixel f it reads. In the gradient the pixels t of
-// one residue modulo the stride read through the same taps, every (stride / gcd(stride, dilation))-th
-// one, and so are a dense convolution of their own.
+// one residue modulo the stride read through the same taps, every so many-th one (stride / gcd(
+// stride, dilation)), and so are a dense convolution of their own.
 //
 // A task takes whole lines of the result and a range of its channels; 32 channels at a time, whose
 // weights stay in the caches while the lines pass by. Pixels that read through the same taps are
@@ -31,7 +31,7 @@ using kernels::kConvColumns;
 using kernels::kConvPanel;
 
 // The taps through which a pixel reads: k = first + i * step for i in [begin, end), which lie at
-// from + i * from_step; from may lie outside the picture.
+// from + i * from_step; from may lie outside the picture. None if end <= begin.
 struct Taps {
   int64_t first = 0, step = 1;
   int64_t from = 0, from_step = 1;
@@ -52,6 +52,7 @@ struct Axis {
   // and pixels of `from` so far apart.
   int64_t from_period() const { return gradient ? 1 : stride; }
 
+  // Along the pixels of a class begin and end never rise, or in the gradient never fall.
   Taps At(int64_t t) const {
     Taps taps;
     int64_t count = kernel;
@@ -73,9 +74,8 @@ struct Axis {
     const int64_t step = gradient ? -taps.from_step : taps.from_step;
     const int64_t before = gradient ? taps.from - (from - 1) : -taps.from;
     const int64_t room = gradient ? taps.from : from - 1 - taps.from;
-    taps.begin = before > 0 ? CeilDiv(before, step) : 0;
+    taps.begin = before > 0 ? std::min(count, CeilDiv(before, step)) : 0;
     taps.end = room < 0 ? 0 : std::min(count, room / step + 1);
-    if (taps.begin >= taps.end) taps.begin = taps.end = 0;
     return taps;
   }
 };
@@ -155,9 +155,14 @@ struct Extent {
 // The pixels from `begin` on, below `end`, that read through the same taps as it does.
 Extent ExtentFrom(const Axis& axis, int64_t begin, int64_t end) {
   Extent extent{begin, 1, axis.At(begin)};
-  for (int64_t t = begin + axis.period(); t < end && axis.At(t).SameAs(extent.taps);
-       t += axis.period()) {
-    ++extent.count;
+  // The last pixel that is like the first: all between them are, too.
+  for (int64_t differs = CeilDiv(end - begin, axis.period()); differs > extent.count;) {
+    const int64_t middle = (extent.count - 1 + differs) / 2;  // the first is number 0
+    if (axis.At(begin + middle * axis.period()).SameAs(extent.taps)) {
+      extent.count = middle + 1;
+    } else {
+      differs = middle;
+    }
   }
   return extent;
 }
@@ -176,8 +181,8 @@ class Worker {
         program_(pass.chains, scratch),
         partial_(scratch + pass.program_floats()) {}
 
-  // Channels [column, column + count) of a group, count <= kConvColumns, of the lines of all samples
-  // as one sequence: part of a picture, whole ones, part of another.
+  // Channels [column, column + count) of a group, count <= kConvColumns, of the lines [begin, end)
+  // of all samples as one sequence: part of a picture, whole ones, part of another.
   void RunLines(int64_t begin, int64_t end, int64_t group, int64_t column, int64_t count) {
     const int64_t height = pass_.rows.to;
     for (int64_t line = begin; line < end;) {
@@ -191,6 +196,8 @@ class Worker {
   }
 
  private:
+  static constexpr int64_t kEnough = 6;  // pixels of a run
+
   void Run(const Block& block, int64_t group, int64_t column, int64_t count) {
     block_ = block;
     group_ = group;
@@ -218,7 +225,9 @@ class Worker {
   }
 
   // The pixels of residue w of the lines. The longest run takes along the pixel on either side of
-  // it, where that reads through fewer taps: a line of a small picture is then one tile.
+  // it, where that reads through fewer taps: a line of a small picture is then one tile. (That cuts
+  // the taps of a line, which with few channels would else be one piece; with edges of their own
+  // they are a tenth slower all the same, Zen 4, 3x3 from 3 channels.)
   void RunClass(const Extent& lines, int64_t w) {
     const Axis& axis = pass_.columns;
     Extent longest{w, 0, {}};
@@ -260,7 +269,6 @@ class Worker {
     Direction down{lines.count, pass_.rows.from_period() * pass_.from_line(),
                    pass_.rows.period() * pass_.to_line()};
     Direction deep{samples, from_picture, to_picture};
-    constexpr int64_t kEnough = 6;  // pixels of a run
     const bool edges = pixels.first_edge || pixels.last_edge;
     if (!edges && along.count < kEnough) {
       if (down.count > along.count) std::swap(along, down);

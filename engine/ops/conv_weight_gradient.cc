@@ -47,10 +47,13 @@ struct Tasks {
 
 // A block's share of the operands must leave room for several chains in the L2 cache.
 constexpr int64_t kBlockChannels = 64, kBlockChannelsOfOneTap = 256;
-constexpr int64_t kTasksPerThread = 4;
+// Pieces are a power of two of chains, and the last one may be short: many make the threads finish
+// together. But each costs a copy of dw, and a task at least this many multiply-adds.
+constexpr int64_t kTasksPerThread = 12;
+constexpr int64_t kLeastTask = int64_t{1} << 18;
 constexpr int64_t kMostCopies = int64_t{1} << 22;  // floats
 
-Tasks TasksOf(const ConvShape& shape, int64_t threads) {
+Tasks TasksOf(const ConvShape& shape, int64_t threads, int64_t batch) {
   const kernels::WeightGradientShape group = GroupOf(shape);
   const int64_t taps = shape.kernel_h * shape.kernel_w;
   const int64_t most = taps > 3 ? kBlockChannels : kBlockChannelsOfOneTap;
@@ -63,8 +66,10 @@ Tasks TasksOf(const ConvShape& shape, int64_t threads) {
   if (tasks.blocks() < wanted) tasks.kernel_blocks = shape.kernel_h;
   if (tasks.blocks() < wanted) {
     const int64_t copy = shape.groups * group.rows() * group.sums_width();
-    tasks.wanted = std::min(CeilDiv(wanted, tasks.blocks()),
-                            std::max<int64_t>(1, kMostCopies / std::max<int64_t>(1, copy)));
+    const int64_t madds = batch * shape.out_h * shape.out_w * shape.weights();
+    tasks.wanted = std::min({CeilDiv(wanted, tasks.blocks()),
+                             std::max<int64_t>(1, kMostCopies / std::max<int64_t>(1, copy)),
+                             std::max<int64_t>(1, madds / (kLeastTask * tasks.blocks()))});
   }
   return tasks;
 }
@@ -171,7 +176,7 @@ int64_t ConvWeightGradientScratch(int threads, const ConvShape& shape, int64_t b
   }
   // What is too small for several threads runs on one, which cuts it otherwise.
   for (const int64_t team : {int64_t{1}, int64_t{threads}}) {
-    const Tasks tasks = TasksOf(shape, team);
+    const Tasks tasks = TasksOf(shape, team, batch);
     const int64_t chains = PixelChains(GroupOf(shape).lines(), 0, batch).count();
     const int64_t block = BlockScratch(shape, tasks, chains, segments);
     floats = std::max(floats, tasks.MostPieces() * CopyFloats(shape) + team * block);
@@ -184,7 +189,7 @@ void ConvWeightGradient(Context& ctx, const ConvShape& shape, const ConvWeightGr
   const kernels::WeightGradientShape group = GroupOf(shape);
   const int64_t work = args.batch * shape.out_h * shape.out_w * shape.weights() / 8;
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
-  const Tasks tasks = TasksOf(shape, threads);
+  const Tasks tasks = TasksOf(shape, threads, args.batch);
 
   const int64_t whole[] = {0, args.batch};
   const std::span<const int64_t> segments =

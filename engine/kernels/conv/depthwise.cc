@@ -88,6 +88,53 @@ HWY_INLINE void Pixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
   for (int i = 0; i < kPixels; ++i) Finish(d, run, pixel + i, c, sums[i]);
 }
 
+// The same for taps that come in rows of kTaps, what one reads being what its neighbour reads from
+// the next pixel (kUp) or the one before: each is loaded once, for kTaps pixels. Visited in the
+// order in which a pixel's own taps come.
+template <int kPixels, int kTaps, bool kUp, class D>
+HWY_INLINE void SlidingPixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
+  hn::Vec<D> sums[kPixels];
+  LOCKSTEP_DEPTHWISE_UNROLL
+  for (int i = 0; i < kPixels; ++i) sums[i] = hn::Zero(d);
+  const int64_t step = run.from_step;
+  const float* from = run.from + pixel * step + c;
+  const DepthwiseTap* const end = run.taps.data() + run.taps.size();
+  for (const DepthwiseTap* row = run.taps.data(); row != end; row += kTaps) {
+    hn::Vec<D> w[kTaps];
+    LOCKSTEP_DEPTHWISE_UNROLL
+    for (int k = 0; k < kTaps; ++k) w[k] = hn::LoadU(d, run.weights + row[k].weight + c);
+    // Place j is read by tap k of pixel j - k, or of pixel kPixels - 1 - (j - k).
+    const float* at = from + row[0].from + (kUp ? 0 : (kPixels - 1) * step);
+    LOCKSTEP_DEPTHWISE_UNROLL
+    for (int j = 0; j < kPixels + kTaps - 1; ++j) {
+      const auto x = hn::LoadU(d, at);
+      at += kUp ? step : -step;
+      LOCKSTEP_DEPTHWISE_UNROLL
+      for (int k = 0; k < kTaps; ++k) {
+        if (j - k < 0 || j - k >= kPixels) continue;
+        const int i = kUp ? j - k : kPixels - 1 - (j - k);
+        sums[i] = hn::MulAdd(x, w[k], sums[i]);
+      }
+    }
+  }
+  LOCKSTEP_DEPTHWISE_UNROLL
+  for (int i = 0; i < kPixels; ++i) Finish(d, run, pixel + i, c, sums[i]);
+}
+
+// As many pixels as tiles hold, from `pixel` on; returns the first that was left.
+template <int kTaps, bool kUp>
+HWY_INLINE int64_t Slide(const DepthwiseRun& run, int64_t pixel) {
+  for (; pixel + 8 <= run.pixels; pixel += 8) {
+    ForChannels(run.channels, [&](auto d, int64_t c)
+                                  HWY_ATTR { SlidingPixels<8, kTaps, kUp>(d, run, pixel, c); });
+  }
+  for (; pixel + 4 <= run.pixels; pixel += 4) {
+    ForChannels(run.channels, [&](auto d, int64_t c)
+                                  HWY_ATTR { SlidingPixels<4, kTaps, kUp>(d, run, pixel, c); });
+  }
+  return pixel;
+}
+
 // Windows of more taps than a chain may have.
 template <bool kGather, class D>
 HWY_INLINE void ChainedPixel(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
@@ -116,6 +163,12 @@ HWY_INLINE void AllPixels(const DepthwiseRun& run) {
   constexpr int64_t kTile = 4;
   const bool chained = run.chain_ends.size() > 1;
   int64_t pixel = 0;
+  if (!chained && !kGather) {
+    if (run.row_taps == 3) pixel = Slide<3, true>(run, pixel);
+    if (run.row_taps == -3) pixel = Slide<3, false>(run, pixel);
+    if (run.row_taps == 5) pixel = Slide<5, true>(run, pixel);
+    if (run.row_taps == -5) pixel = Slide<5, false>(run, pixel);
+  }
   for (; !chained && pixel + kTile <= run.pixels; pixel += kTile) {
     ForChannels(run.channels,
                 [&](auto d, int64_t c) HWY_ATTR { Pixels<kTile, kGather>(d, run, pixel, c); });

@@ -67,6 +67,22 @@ HWY_INLINE void Finish(D d, const DepthwiseRun& run, int64_t pixel, int64_t c, h
   hn::StoreU(v, d, to);
 }
 
+// Asks for what the pixels some way ahead are the first to read, and write: the lines of a window
+// that are read side by side keep the prefetchers from seeing that order.
+constexpr int64_t kAhead = 2048;  // floats
+template <int kPixels>
+HWY_INLINE void PrefetchAhead(const DepthwiseRun& run, int64_t pixel, int64_t c) {
+  if (run.taps.empty()) return;
+  const float* from = run.from + pixel * run.from_step + c + kAhead +
+                      HWY_MAX(run.taps.front().from, run.taps.back().from);
+  const float* to = run.to + pixel * run.to_step + c + kAhead;
+  LOCKSTEP_DEPTHWISE_UNROLL
+  for (int i = 0; i < kPixels; ++i) {
+    __builtin_prefetch(from + i * run.from_step, /*write=*/0, 3);
+    __builtin_prefetch(to + i * run.to_step, /*write=*/1, 3);
+  }
+}
+
 // Several pixels share the loads of weights: four of them leave five loads for four multiply-adds.
 template <int kPixels, bool kGather, class D>
 HWY_INLINE void Pixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
@@ -84,6 +100,7 @@ HWY_INLINE void Pixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
       sums[i] = hn::MulAdd(Read<kGather>(d, at + i * run.from_step, run.source, c), w, sums[i]);
     }
   }
+  if (kPixels > 1) PrefetchAhead<kPixels>(run, pixel, c);
   LOCKSTEP_DEPTHWISE_UNROLL
   for (int i = 0; i < kPixels; ++i) Finish(d, run, pixel + i, c, sums[i]);
 }
@@ -117,6 +134,7 @@ HWY_INLINE void SlidingPixels(D d, const DepthwiseRun& run, int64_t pixel, int64
       }
     }
   }
+  if (kPixels > 1) PrefetchAhead<kPixels>(run, pixel, c);
   LOCKSTEP_DEPTHWISE_UNROLL
   for (int i = 0; i < kPixels; ++i) Finish(d, run, pixel + i, c, sums[i]);
 }
@@ -281,6 +299,7 @@ template <int kVectors, bool kGather, class D>
 HWY_INLINE void SumAllTaps(D d, const DepthwiseChain& chain, int64_t c) {
   for (int64_t kh = 0; kh < chain.kernel_h; ++kh) {
     int64_t kw = 0;
+    for (; kw + 5 <= chain.kernel_w; kw += 5) SumTaps<5, kVectors, kGather>(d, chain, kh, kw, c);
     for (; kw + 3 <= chain.kernel_w; kw += 3) SumTaps<3, kVectors, kGather>(d, chain, kh, kw, c);
     for (; kw < chain.kernel_w; ++kw) SumTaps<1, kVectors, kGather>(d, chain, kh, kw, c);
   }

@@ -127,6 +127,15 @@ struct Pass {
     return program_floats() + chains.MostWaiting() * kernels::kConvSlot;
   }
 
+  // Lines of a task that go through all of its channels before the next ones. Where the weights are
+  // few they stay in the cache, and a band's results are written whole while they are in L1 (Zen 4,
+  // 1x1 from 64 to 256 channels: 0.82 of the peak rate, against 0.70 with a task as one band).
+  int64_t BandLines(int64_t to_channels, int64_t lines) const {
+    constexpr int64_t kFewWeights = 65536, kBandFloats = 16384;
+    if (to_channels * taps() * group_from > kFewWeights) return lines;
+    return std::clamp<int64_t>(kBandFloats / std::max(to_line(), from_line()), 1, lines);
+  }
+
   Axis rows, columns;
   int64_t groups;
   int64_t to_c, from_c;
@@ -168,7 +177,21 @@ class Worker {
         program_(pass.chains, scratch),
         partial_(scratch + pass.program_floats()) {}
 
-  // Channels [column, column + count) of a group, count <= kConvColumns.
+  // Channels [column, column + count) of a group, count <= kConvColumns, of the lines of all samples
+  // as one sequence: part of a picture, whole ones, part of another.
+  void RunLines(int64_t begin, int64_t end, int64_t group, int64_t column, int64_t count) {
+    const int64_t height = pass_.rows.to;
+    for (int64_t line = begin; line < end;) {
+      const int64_t sample = line / height, first = line % height;
+      const int64_t whole = first == 0 ? (end - line) / height : 0;
+      const int64_t lines = whole > 0 ? height : std::min(height - first, end - line);
+      const int64_t samples = std::max<int64_t>(whole, 1);
+      Run({sample, sample + samples, first, first + lines}, group, column, count);
+      line += lines * samples;
+    }
+  }
+
+ private:
   void Run(const Block& block, int64_t group, int64_t column, int64_t count) {
     block_ = block;
     group_ = group;
@@ -177,6 +200,7 @@ class Worker {
         args_.packed + (group * pass_.panels() + column / kConvPanel) * pass_.panel_floats();
     run_.panel_stride = pass_.panel_floats();
     run_.columns = count;
+    run_.fetch_ahead = pass_.taps() == 1 && column == 0;
     run_.accumulate = args_.accumulate;
     const kernels::Epilogue& epilogue = args_.epilogue;
     run_.scale = epilogue.scale == nullptr ? nullptr : epilogue.scale + channel;
@@ -188,16 +212,15 @@ class Worker {
     for (int64_t h = 0; h < std::min(rows.period(), block.end - block.begin); ++h) {
       for (int64_t line = block.begin + h; line < block.end;) {
         const Extent lines = ExtentFrom(rows, line, block.end);
-        for (int64_t w = 0; w < std::min(columns.period(), columns.to); ++w) RunLines(lines, w);
+        for (int64_t w = 0; w < std::min(columns.period(), columns.to); ++w) RunClass(lines, w);
         line += lines.count * rows.period();
       }
     }
   }
 
- private:
   // The pixels of residue w of the lines. The longest run takes along the pixel on either side of
-  // it, where that reads through fewer taps.
-  void RunLines(const Extent& lines, int64_t w) {
+  // it, where that reads through fewer taps: a line of a small picture is then one tile.
+  void RunClass(const Extent& lines, int64_t w) {
     const Axis& axis = pass_.columns;
     Extent longest{w, 0, {}};
     for (int64_t t = w; t < axis.to;) {
@@ -353,21 +376,15 @@ void RunTask(const Pass& pass, const ConvArgs& args, const Tasks& tasks, int64_t
   const int64_t begin = cell_row(first_cell) / pass.columns.to;
   const int64_t end = cell_row(last_cell) / pass.columns.to;
 
-  // Part of a picture, whole ones, part of another.
   Worker worker(pass, args, scratch);
   const int64_t group_begin = pass.groups == 1 ? column : 0;
   const int64_t group_end = pass.groups == 1 ? column_end : pass.group_to;
-  const int64_t height = pass.rows.to;
-  for (int64_t group = 0; group < pass.groups; ++group) {
-    for (int64_t c = group_begin; c < group_end; c += kConvColumns) {
-      const int64_t count = std::min(kConvColumns, group_end - c);
-      for (int64_t line = begin; line < end;) {
-        const int64_t sample = line / height, first = line % height;
-        const int64_t whole = first == 0 ? (end - line) / height : 0;
-        const int64_t lines = whole > 0 ? height : std::min(height - first, end - line);
-        worker.Run({sample, sample + std::max<int64_t>(whole, 1), first, first + lines}, group, c,
-                   count);
-        line += lines * std::max<int64_t>(whole, 1);
+  const int64_t band = pass.BandLines(group_end - group_begin, end - begin);
+  for (int64_t line = begin; line < end; line += band) {
+    for (int64_t group = 0; group < pass.groups; ++group) {
+      for (int64_t c = group_begin; c < group_end; c += kConvColumns) {
+        worker.RunLines(line, std::min(line + band, end), group, c,
+                        std::min(kConvColumns, group_end - c));
       }
     }
   }

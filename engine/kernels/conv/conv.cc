@@ -51,6 +51,7 @@ void ConvRunOf(const ConvRunArgs& args) {
     tile.pieces = args.pieces;
     tile.end = args.pieces + args.count;
     tile.partial = args.partial;
+    tile.fetch_ahead = args.fetch_ahead && column == 0;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t row = args.pixels * t / tiles, end = args.pixels * (t + 1) / tiles;
       tile.first = row == 0;

@@ -35,7 +35,9 @@ struct ConvRunArgs {
   const float* from = nullptr;  // the first pixel's origin
   int64_t from_step = 0;        // floats from one pixel's origin to the next
   const ConvPiece* pieces = nullptr;
-  int64_t count = 0;              // of pieces, >= 1; the last one ends a chain
+  int64_t count = 0;  // of pieces, >= 1; the last one ends a chain
+  // The pixels are in no cache yet, and are read once.
+  bool fetch_ahead = false;
   const float* packed = nullptr;  // the first of the panels
   int64_t panel_stride = 0;       // floats from one panel to the next
   float* to = nullptr;            // (pixels, columns)

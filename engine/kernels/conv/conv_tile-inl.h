@@ -25,7 +25,8 @@ struct ConvTileArgs {
   const ConvPiece* pieces;
   const ConvPiece* end;
   bool first, last;  // whether the tile begins, ends the run
-  int64_t width;     // channels of the tile
+  bool fetch_ahead;
+  int64_t width;  // channels of the tile
   float* partial;
   TileArgs write;  // what WriteTile reads
 };
@@ -37,26 +38,37 @@ HWY_INLINE int64_t WeightOffset(int j, int64_t panel_stride) {
   return column / kConvPanel * panel_stride + column % kConvPanel;
 }
 
-// Adds a piece to the pixels [kBegin, kEnd) of a tile.
-template <int kBegin, int kEnd, int kTileRows, int kTileVecs>
+// Adds a piece to the pixels [kBegin, kEnd) of a tile. kFetchAhead: fetches the same of the next
+// tile of the run, a cache line of each pixel at a time. (Zen 4, 1x1 from 256 to 64 channels: 0.80
+// of the peak rate, against 0.70 without. Where pixels are read again for other taps it costs 2 %.)
+template <int kBegin, int kEnd, bool kFetchAhead = false, int kTileRows, int kTileVecs>
 HWY_INLINE void AddPiece(const float* HWY_RESTRICT from, int64_t from_step,
                          const float* HWY_RESTRICT weights, int64_t panel_stride, int64_t length,
                          TileVec (&acc)[kTileRows][kTileVecs]) {
   const TileTag d;
-  for (; length > 0; --length) {
-    TileVec weight[kTileVecs];
-    LOCKSTEP_GEMM_UNROLL
-    for (int j = 0; j < kTileVecs; ++j) {
-      weight[j] = hn::LoadU(d, weights + WeightOffset(j, panel_stride));
-    }
-    LOCKSTEP_GEMM_UNROLL
-    for (int i = kBegin; i < kEnd; ++i) {
-      const TileVec pixel = hn::Set(d, from[i * from_step]);
+  int64_t stretch = length;
+  while (length > 0) {
+    if (kFetchAhead) {
       LOCKSTEP_GEMM_UNROLL
-      for (int j = 0; j < kTileVecs; ++j) acc[i][j] = hn::MulAdd(pixel, weight[j], acc[i][j]);
+      for (int i = kBegin; i < kEnd; ++i) PrefetchL2(from + (kTileRows + i) * from_step);
+      stretch = std::min<int64_t>(length, 16);
     }
-    ++from;
-    weights += kConvPanel;
+    length -= stretch;
+    for (int64_t left = stretch; left > 0; --left) {
+      TileVec weight[kTileVecs];
+      LOCKSTEP_GEMM_UNROLL
+      for (int j = 0; j < kTileVecs; ++j) {
+        weight[j] = hn::LoadU(d, weights + WeightOffset(j, panel_stride));
+      }
+      LOCKSTEP_GEMM_UNROLL
+      for (int i = kBegin; i < kEnd; ++i) {
+        const TileVec pixel = hn::Set(d, from[i * from_step]);
+        LOCKSTEP_GEMM_UNROLL
+        for (int j = 0; j < kTileVecs; ++j) acc[i][j] = hn::MulAdd(pixel, weight[j], acc[i][j]);
+      }
+      ++from;
+      weights += kConvPanel;
+    }
   }
 }
 
@@ -67,6 +79,12 @@ HWY_NOINLINE void ConvTile(const ConvTileArgs& args) {
   constexpr int64_t kSlot = kTileRows * kCols;
   const int64_t from_step = args.from_step, panel_stride = args.panel_stride;
   const ConvPiece* piece = args.pieces;
+  // What is written is in no cache yet: the stores would wait for it. (Zen 4, 1x1: a quarter faster
+  // from 64 to 256 channels, a tenth from 256 to 64.)
+  for (int i = 0; i < kTileRows; ++i) {
+    for (int j = 0; j < kCols; j += 16)
+      PrefetchL2(args.write.c + i * args.write.output->c_stride + j);
+  }
   for (;;) {
     TileVec acc[kTileRows][kTileVecs];
     LOCKSTEP_GEMM_UNROLL
@@ -79,14 +97,17 @@ HWY_NOINLINE void ConvTile(const ConvTileArgs& args) {
       const float* weights = args.weights + piece->weight * kConvPanel;
       const bool skips_first = piece->skips_first && args.first;
       const bool skips_last = piece->skips_last && args.last;
-      if (HWY_LIKELY(!skips_first && !skips_last)) {
-        AddPiece<0, kTileRows>(from, from_step, weights, panel_stride, piece->length, acc);
-      } else if (!skips_last) {
-        AddPiece<1, kTileRows>(from, from_step, weights, panel_stride, piece->length, acc);
-      } else if (!skips_first) {
-        AddPiece<0, kTileRows - 1>(from, from_step, weights, panel_stride, piece->length, acc);
+      const int64_t length = piece->length;
+      if (HWY_UNLIKELY(skips_first && skips_last)) {
+        AddPiece<1, kTileRows - 1>(from, from_step, weights, panel_stride, length, acc);
+      } else if (skips_first) {
+        AddPiece<1, kTileRows>(from, from_step, weights, panel_stride, length, acc);
+      } else if (skips_last) {
+        AddPiece<0, kTileRows - 1>(from, from_step, weights, panel_stride, length, acc);
+      } else if (args.fetch_ahead) {
+        AddPiece<0, kTileRows, true>(from, from_step, weights, panel_stride, length, acc);
       } else {
-        AddPiece<1, kTileRows - 1>(from, from_step, weights, panel_stride, piece->length, acc);
+        AddPiece<0, kTileRows>(from, from_step, weights, panel_stride, length, acc);
       }
       if (piece->ends_chain) break;
     }

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,7 +74,7 @@ Options Kernel(int64_t k, int64_t stride, int64_t pad, int64_t dilation = 1, int
 const std::vector<Case>& Cases() {
   static const std::vector<Case> cases = {
       {"3x3", ShapeOf(9, 31, 20, 36)},
-      {"3x3 of one line of tiles", ShapeOf(14, 14, 64, 33)},
+      {"3x3 of one line of tiles", ShapeOf(14, 14, 64, 33), 1},
       {"3x3 of small pictures", ShapeOf(7, 7, 40, 16), 5},
       {"3x3 of two by two", ShapeOf(2, 2, 17, 31), 13},
       {"3x3 of one pixel", ShapeOf(1, 1, 5, 7), 9},
@@ -80,7 +82,7 @@ const std::vector<Case>& Cases() {
       {"3x3, one channel out", ShapeOf(6, 5, 19, 1)},
       {"3x3, many channels", ShapeOf(4, 5, 300, 18)},
       {"3x3, stride 2", ShapeOf(11, 17, 24, 17, Kernel(3, 2, 1))},
-      {"3x3, stride 2, even", ShapeOf(8, 16, 130, 48, Kernel(3, 2, 1))},
+      {"3x3, stride 2, even", ShapeOf(6, 16, 130, 34, Kernel(3, 2, 1))},
       {"3x3, stride 3, no padding", ShapeOf(10, 18, 3, 5, Kernel(3, 3, 0))},
       {"3x3, dilation 2", ShapeOf(9, 12, 8, 11, Kernel(3, 1, 2, 2))},
       {"3x3, stride 2, dilation 2", ShapeOf(11, 13, 6, 9, Kernel(3, 2, 2, 2))},
@@ -102,7 +104,7 @@ const std::vector<Case>& Cases() {
       {"groups of 17, stride 2", ShapeOf(7, 6, 34, 34, Kernel(3, 2, 1, 1, 2))},
       {"depthwise", ShapeOf(5, 8, 6, 12, Kernel(3, 1, 1, 1, 6))},
       {"an empty batch", ShapeOf(5, 8, 6, 12), 0},
-      {"a hundred tiles", ShapeOf(20, 48, 16, 64), 3},
+      {"many tiles", ShapeOf(10, 48, 16, 64)},
   };
   return cases;
 }
@@ -259,6 +261,69 @@ TEST_P(ConvTest, ASampleHasTheSameBitsInAnyBatch) {
   }
 }
 
+// The sum of one element, chain by chain and as a tree; terms[chain] holds its multiply-adds.
+struct Terms {
+  std::vector<std::vector<std::array<float, 2>>> chains;
+
+  float Chain(size_t i) const {
+    float sum = 0.0f;
+    for (const auto& [a, b] : chains[i]) sum = std::fma(a, b, sum);
+    return sum;
+  }
+  float Tree(size_t lo, size_t hi) const {
+    if (hi - lo == 1) return Chain(lo);
+    const size_t mid = lo + std::bit_floor(hi - lo - 1);
+    return Tree(lo, mid) + Tree(mid, hi);
+  }
+};
+
+TEST_P(ConvTest, AddsInTheOrderOfItsContract) {
+  for (const Case& c : Cases()) {
+    for (const Way way : {Way::kForward, Way::kDataGradient}) {
+      SCOPED_TRACE(testing::Message() << c.name << (way == Way::kForward ? "" : ", gradient"));
+      const ConvShape& s = c.shape;
+      const bool forward = way == Way::kForward;
+      const Operands operands = OperandsOf(c, way);
+      const std::vector<float> got = Solve(c, way, operands, 2);
+      if ((hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX2 | HWY_NEON)) == 0) {
+        GTEST_SKIP() << "this target rounds products before it adds them";
+      }
+      if (c.batch == 0) continue;
+      const int64_t taps = s.kernel_h * s.kernel_w;
+      const int64_t channels = forward ? s.group_in() : s.group_out();
+      const int64_t parts = (channels + 255) / 256;
+      const int64_t of_taps = parts > 1 ? taps : (taps + 256 / channels - 1) / (256 / channels);
+      std::vector<Terms> terms(got.size() / static_cast<size_t>(c.batch));
+      for (Terms& t : terms) t.chains.resize(static_cast<size_t>(of_taps * parts));
+      // Terms come in ascending order of (kh, kw, i), for the gradient of (o, kh, kw): its taps
+      // are sorted by going through them once each.
+      for (int64_t tap = 0; tap < (forward ? 1 : taps); ++tap) {
+        reference::ForEachConvTerm(s, [&](int64_t at_x, int64_t at_y, int64_t at_w) {
+          const int64_t of = at_w / s.group_in() % taps;
+          if (!forward && of != tap) return;
+          const int64_t channel =
+              forward ? at_w % s.group_in() : at_w / s.group_in() / taps % s.group_out();
+          int64_t chain = 0;
+          if (parts > 1) {
+            while ((chain + 1) * channels / parts <= channel) ++chain;
+            chain += of * parts;
+          } else {
+            while ((chain + 1) * taps / of_taps <= of) ++chain;
+          }
+          terms[static_cast<size_t>(forward ? at_y : at_x)]
+              .chains[static_cast<size_t>(chain)]
+              .push_back({operands.from[static_cast<size_t>(forward ? at_x : at_y)],
+                          operands.w[static_cast<size_t>(at_w)]});
+        });
+      }
+      for (size_t i = 0; i < terms.size(); i += 3) {
+        const Terms& t = terms[i];
+        ASSERT_EQ(got[i], t.Tree(0, t.chains.size())) << i;
+      }
+    }
+  }
+}
+
 // What lies in the padding is not multiplied: a weight that is infinite leaves a pixel finite if
 // the pixel does not read through it.
 TEST_P(ConvTest, SkipsTapsOutsideThePicture) {
@@ -292,7 +357,7 @@ TEST_P(ConvTest, HandsOverFinishedElementsOnceInWholeCellsOfTheGrid) {
       for (int64_t row = 0; row < rows; row += 3 * line) grid.push_back(row);
       grid.push_back(rows);
       for (const bool gridded : {false, true}) {
-        for (const int threads : {1, 3, 8}) {
+        for (const int threads : {1, 8}) {
           SCOPED_TRACE(testing::Message()
                        << c.name << (forward ? "" : ", gradient") << " on " << threads);
           std::mutex mutex;

@@ -31,11 +31,14 @@ constexpr auto kNarrowTiles = TilesOf<1>(std::make_integer_sequence<int, kGradNa
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// A visit of all tiles of a block: chains whose pixels stay in the L2 cache while they pass by.
-constexpr int64_t kVisitFloats = 96 * 1024;
+// A visit of all tiles of a block takes the pixels of one chain, or of several where channels are
+// few.
+constexpr int64_t kVisitFloats = 8192;
 constexpr int32_t kMostChains = 16;
 constexpr int32_t kMostPixels = 4 * kLongestChain;  // and no more runs
-constexpr int64_t kPackedFloats = int64_t{kMostPixels} * kGradWidth;
+int64_t PackedFloats(int64_t outputs) {
+  return kMostPixels * (CeilDiv(outputs, kGradWidth) * kGradWidth);
+}
 
 // Rows and columns are padded to whole tiles at most once each.
 int64_t TileFloats(int64_t rows, int64_t outputs) {
@@ -47,15 +50,16 @@ int64_t ScratchOf(const WeightGradientShape& shape, int64_t kernel_lines, int64_
   const int64_t slots = WaitingOf(chains) + WaitingOf(segments);
   const int64_t groups = shape.joins_taps() ? 1 : shape.kernel_w;
   const int64_t rows = shape.joins_taps() ? shape.kernel_w * inputs : inputs;
-  return kPackedFloats + kernel_lines * groups * TileFloats(rows, outputs) * (slots + 1);
+  return PackedFloats(outputs) + kernel_lines * groups * TileFloats(rows, outputs) * (slots + 1);
 }
 
 class GradBlock {
  public:
   GradBlock(const WeightGradientShape& shape, const WeightGradientBlock& block, float* scratch)
       : shape_(shape), block_(block), lines_(shape.lines()), packed_(scratch) {
-    slots_ = scratch + kPackedFloats;
+    slots_ = scratch + PackedFloats(block.out_end - block.out);
     joined_ = shape.joins_taps();
+    pack_ = PackingPays();
     taps_ = joined_ ? shape.kernel_w : 1;
     run_rows_ = joined_ ? shape.kernel_w * shape.in_c : block.in_end - block.in;
     segment_ = block.segment;
@@ -84,6 +88,15 @@ class GradBlock {
   }
 
  private:
+  // Whether dy is copied, so that the outputs of a tile lie beside each other: with AVX2 a tile has
+  // few multiply-adds for each cache line that it reads, and lines of pixels that are a power of
+  // two apart push each other out of L1.
+  bool PackingPays() const {
+    const int64_t rows =
+        (block_.kh_end - block_.kh) * shape_.kernel_w * (block_.in_end - block_.in);
+    return kGradLanes == 8 && shape_.dy_pixel > kGradWidth && rows >= 256;
+  }
+
   PixelChains ChainsOfSegment(int64_t s) const {
     return {lines_, block_.segments[s], block_.segments[s + 1] - block_.segments[s]};
   }
@@ -125,6 +138,17 @@ class GradBlock {
     }
     first_pixel_ = range_[0].line * shape_.out_w + range_[0].col;
     pack_for_ = -1;
+    x_ahead_ = dy_ahead_ = 0;
+    if (!last_) {
+      const PixelChain& first = range_[0];
+      const PixelChain next = ChainsOfSegment(segment_)[chain_];
+      const int64_t pixel = next.line * shape_.out_w + next.col;
+      dy_ahead_ = (pixel - first_pixel_) * shape_.dy_pixel;
+      // Right where strides and padding divide the picture, and near enough elsewhere.
+      x_ahead_ = ((next.line - first.line) * shape_.stride_h * shape_.in_w +
+                  (next.col - first.col) * shape_.stride_w) *
+                 shape_.x_pixel;
+    }
   }
   static int32_t PairsOf(int64_t i) { return std::countr_one(static_cast<uint64_t>(i)); }
 
@@ -193,10 +217,18 @@ class GradBlock {
     GradTile tile;
     tile.dy = block_.dy + first_pixel_ * shape_.dy_pixel + out;
     tile.dy_step = shape_.dy_pixel;
-    if (cols < width) {
-      if (pack_for_ != out) Pack(tile.dy, cols, width);
-      pack_for_ = out;
-      tile.dy = packed_;
+    // Of the taps, those that read what no earlier one has.
+    const bool new_lines = kh >= block_.kh_end - shape_.stride_h;
+    const bool new_columns = kw + taps_ > shape_.kernel_w - shape_.stride_w;
+    const bool fetch_x = new_lines && new_columns && out == block_.out;
+    const bool fetch_dy = kh + 1 == block_.kh_end && kw + taps_ == shape_.kernel_w;
+    tile.x_ahead = fetch_x ? x_ahead_ : 0;
+    const float* dy_ahead = tile.dy + dy_ahead_;
+    if (cols < width || pack_) {
+      float* packed = packed_ + (out - block_.out) * kMostPixels;
+      if (pack_for_ < out) Pack(tile.dy, cols, width, packed);
+      pack_for_ = std::max(pack_for_, out);
+      tile.dy = packed;
       tile.dy_step = width;
     }
     tile.x_step = shape_.stride_w * shape_.x_pixel;
@@ -211,6 +243,8 @@ class GradBlock {
       tile.row = static_cast<int32_t>(row);
       tile.x = block_.x + (joined_ ? 0 : block_.in) + row;
       tile.slots = slots;
+      tile.dy_ahead = fetch_dy && t == 0 ? dy_ahead : tile.dy;
+      tile.dy_ahead_step = fetch_dy && t == 0 ? shape_.dy_pixel : tile.dy_step;
       slots += levels_ * rows * width;
       tile.sums = last_ ? block_.sums + (first_row + row) * tile.sums_stride + out : nullptr;
       (narrow ? kNarrowTiles.data() : kWideTiles.data())[rows - 1](tile);
@@ -219,8 +253,14 @@ class GradBlock {
   }
 
   // The last outputs, fewer than a vector is long, with zeros beside them.
-  void Pack(const float* dy, int64_t cols, int64_t width) {
-    float* to = packed_;
+  void Pack(const float* dy, int64_t cols, int64_t width, float* to) {
+    if (cols == width) {
+      const GradTag d;
+      for (int64_t p = 0; p < pixels_; ++p, dy += shape_.dy_pixel, to += width) {
+        for (int64_t j = 0; j < width; j += kGradLanes) hn::StoreU(hn::LoadU(d, dy + j), d, to + j);
+      }
+      return;
+    }
     for (int64_t p = 0; p < pixels_; ++p, dy += shape_.dy_pixel, to += width) {
       for (int64_t j = 0; j < cols; ++j) to[j] = dy[j];
       for (int64_t j = cols; j < width; ++j) to[j] = 0.0f;
@@ -231,7 +271,7 @@ class GradBlock {
   const WeightGradientBlock& block_;
   const PixelLines lines_;
   float *packed_, *slots_;
-  bool joined_;
+  bool joined_, pack_;
   int64_t taps_;        // in a run
   int64_t run_rows_;    // taps_ x inputs
   int64_t levels_ = 0;  // slots of each tile
@@ -244,6 +284,7 @@ class GradBlock {
   // The visit at hand.
   int32_t count_ = 0, run_count_ = 0;
   int64_t pixels_ = 0, first_pixel_ = 0, pack_for_ = -1;
+  int64_t x_ahead_ = 0, dy_ahead_ = 0;  // to the next visit's first pixel
   PixelChain range_[kMostChains];
   GradChain chains_[kMostChains];
   PixelRun runs_[kMostPixels];
@@ -255,17 +296,36 @@ void WeightGradientOf(const WeightGradientShape& shape, const WeightGradientBloc
 }
 
 void FinishOf(const WeightGradientEnd& end, int64_t row, int64_t row_end) {
-  float found = 0.0f;  // 0 * v is 0 for what is finite and NaN for the rest
-  for (int64_t o = 0; o < end.outputs; ++o) {
-    float* dw = end.dw + o * end.rows;
-    for (int64_t r = row; r < row_end; ++r) {
-      float v = end.sums[r * end.sums_width + o];
-      if (end.accumulate) v = dw[r] + v;
-      dw[r] = v;
-      found += v * 0.0f;
+  const GradTag d;
+  constexpr int64_t kRows = 16, kOutputs = 16;
+  HWY_ALIGN float turned[kOutputs][kRows];
+  GradVec found = hn::Zero(d);  // 0 * v is 0 for what is finite and NaN for the rest
+  for (; row < row_end; row += kRows) {
+    const int64_t rows = std::min(kRows, row_end - row);
+    for (int64_t out = 0; out < end.outputs; out += kOutputs) {
+      const int64_t outputs = std::min(kOutputs, end.outputs - out);
+      for (int64_t r = 0; r < rows; ++r) {
+        const float* from = end.sums + (row + r) * end.sums_width + out;
+        for (int64_t o = 0; o < outputs; ++o) turned[o][r] = from[o];
+      }
+      for (int64_t o = 0; o < outputs; ++o) {
+        float* dw = end.dw + (out + o) * end.rows + row;
+        int64_t r = 0;
+        for (; r + kGradLanes <= rows; r += kGradLanes) {
+          GradVec v = hn::Load(d, turned[o] + r);
+          if (end.accumulate) v = hn::Add(hn::LoadU(d, dw + r), v);
+          hn::StoreU(v, d, dw + r);
+          found = hn::MulAdd(v, hn::Zero(d), found);
+        }
+        for (; r < rows; ++r) {
+          const float v = end.accumulate ? dw[r] + turned[o][r] : turned[o][r];
+          dw[r] = v;
+          found = hn::MulAdd(hn::Set(d, v), hn::Zero(d), found);
+        }
+      }
     }
   }
-  if (end.not_finite != nullptr && !(found == 0.0f)) {
+  if (end.not_finite != nullptr && !hn::AllTrue(d, hn::Eq(found, hn::Zero(d)))) {
     end.not_finite->store(true, std::memory_order_relaxed);
   }
 }

@@ -1,5 +1,5 @@
-// How the sum over the pixels of a convolution's weight gradient is cut into chains of multiply-adds:
-// a function of the picture's extents and the number of samples in a segment alone.
+// How the sum over the pixels of a convolution's weight gradient is cut into chains of
+// multiply-adds: a function of the picture's extents and the samples of a segment alone.
 #ifndef LOCKSTEP_ENGINE_KERNELS_CONV_WEIGHT_GRADIENT_CHAINS_H_
 #define LOCKSTEP_ENGINE_KERNELS_CONV_WEIGHT_GRADIENT_CHAINS_H_
 
@@ -72,7 +72,7 @@ class PixelChains {
   int64_t count_;
 };
 
-// Sums that wait for a partner at any time while `chains` (or segments) merge as MergeTree has them.
+// Sums that wait for a partner at any time while `chains` (or segments) merge by MergeTree.
 constexpr int32_t WaitingOf(int64_t chains) {
   return std::bit_width(static_cast<uint64_t>(std::max<int64_t>(chains, 1) - 1));
 }

@@ -86,6 +86,8 @@ std::vector<Case> Cases() {
       {"whole picture", 70, Shape(11, 13, {3, 3}, {3, 3}), {0, 33, 70}},
       {"several blocks", 2, Shape(130, 140, {5, 3, 1, 1}, {6, 3, 1, 1})},
       {"several blocks, 1x1", 2, Shape(300, 270, {5, 1, 2}, {6, 1})},
+      {"product", 3, Shape(130, 140, {9, 1}, {11, 1}), {}, true},
+      {"product in shards", 3, Shape(130, 140, {5, 1}, {6, 1}), {0, 1, 3}},
       {"empty batch", 0, Shape(4, 8, {5, 3}, {5, 3}), {}, true},
       {"empty shards", 0, Shape(4, 8, {5, 3}, {5, 3}), {0, 0, 0}},
       {"many samples", 40, Shape(16, 16, {12, 3, 1, 1}, {12, 3, 1, 1}), {0, 11, 25, 40}},

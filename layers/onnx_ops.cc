@@ -11,10 +11,11 @@ OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x,
                    {{"axes", axes}, {"keepdims", int64_t{1}}});
 }
 
+// Dimension i of the result is dimension order[i] of x.
 OnnxGraph::Value Transpose(OnnxGraph& graph, const OnnxGraph::Value& x,
                            const std::vector<int64_t>& order) {
   std::vector<int64_t> extents;
-  for (const int64_t axis : order) extents.push_back(x.shape[static_cast<int>(axis)]);
+  for (const int64_t i : order) extents.push_back(x.shape[static_cast<int>(i)]);
   return graph.Add("Transpose", {x}, Shape(std::span<const int64_t>(extents)), {{"perm", order}});
 }
 
@@ -42,16 +43,14 @@ OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
 }
 
 OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x) {
-  const int64_t rank = x.shape.rank();
-  std::vector<int64_t> order = {0, rank - 1};
-  for (int64_t axis = 1; axis < rank - 1; ++axis) order.push_back(axis);
+  std::vector<int64_t> order = {0, x.shape.rank() - 1};
+  for (int64_t i = 1; i + 1 < x.shape.rank(); ++i) order.push_back(i);
   return Transpose(graph, x, order);
 }
 
 OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x) {
-  const int64_t rank = x.shape.rank();
   std::vector<int64_t> order = {0};
-  for (int64_t axis = 2; axis < rank; ++axis) order.push_back(axis);
+  for (int64_t i = 2; i < x.shape.rank(); ++i) order.push_back(i);
   order.push_back(1);
   return Transpose(graph, x, order);
 }

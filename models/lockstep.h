@@ -53,6 +53,7 @@
 #include "engine/train/trainer.h"
 #include "engine/train/training_step.h"
 #include "layers/activation.h"
+#include "layers/adaptive_pool.h"
 #include "layers/arithmetic.h"
 #include "layers/batch_norm.h"
 #include "layers/bce_with_logits.h"
@@ -67,9 +68,12 @@
 #include "layers/linear.h"
 #include "layers/loss_blocks.h"
 #include "layers/mse.h"
+#include "layers/pad.h"
+#include "layers/pool.h"
 #include "layers/residual.h"
 #include "layers/rms_norm.h"
 #include "layers/sequential.h"
+#include "layers/upsample.h"
 #include "models/mlp.h"
 // IWYU pragma: end_exports
 

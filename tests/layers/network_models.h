@@ -20,6 +20,7 @@
 #include "engine/train/network.h"
 #include "gtest/gtest.h"
 #include "layers/activation.h"
+#include "layers/adaptive_pool.h"
 #include "layers/batch_norm.h"
 #include "layers/conv.h"
 #include "layers/conv_transpose.h"
@@ -29,9 +30,12 @@
 #include "layers/layer_norm.h"
 #include "layers/linear.h"
 #include "layers/mse.h"
+#include "layers/pad.h"
+#include "layers/pool.h"
 #include "layers/residual.h"
 #include "layers/rms_norm.h"
 #include "layers/sequential.h"
+#include "layers/upsample.h"
 
 namespace lockstep::networks {
 
@@ -162,6 +166,17 @@ inline const std::vector<Model>& Models() {
        LAYERS(ConvTranspose2d(4, {.stride = 2, .padding = 1, .output_padding = 1, .bias = false}),
               BatchNorm(), Relu(), ConvTranspose2d(2, {.kernel = 2}), Relu(),
               Residual(ConvTranspose2d(2, {.padding = 1})), Flatten(), Linear(3))},
+      {"pools of pictures",
+       {5, 4, 3},
+       LAYERS(Linear(4), BatchNorm(), Relu(), MaxPool2d(3, {.stride = 2, .padding = 1}), Linear(4),
+              Tanh(), AvgPool2d(2, {.stride = 1, .padding = 1}), Sigmoid(), AdaptiveAvgPool2d(1),
+              Flatten(), Linear(3))},
+      {"residuals around pools",
+       {4, 4, 2},
+       LAYERS(Linear(4), Residual(MaxPool2d(3, {.stride = 1, .padding = 1})), Relu(),
+              Residual(Sequential(AvgPool2d(2), Upsample({.scale_factor = 2.0}))), ZeroPad2d(1),
+              Residual(AvgPool2d(3, {.stride = 1, .padding = 1}), Linear(4)), Flatten(),
+              Linear(3))},
   };
   return models;
 }

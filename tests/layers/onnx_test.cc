@@ -15,9 +15,13 @@
 #include "engine/io/npy.h"
 #include "engine/train/export.h"
 #include "engine/train/network.h"
+#include "layers/adaptive_pool.h"
 #include "layers/conv.h"
 #include "layers/conv_transpose.h"
 #include "layers/group_norm.h"
+#include "layers/pad.h"
+#include "layers/pool.h"
+#include "layers/upsample.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/layers/layer_runner.h"
 #include "tests/layers/network_models.h"
@@ -188,6 +192,46 @@ TEST(OnnxTest, ConvolutionsAreExportedAsWhatTheyCompute) {
   transposed("transposed_output_padding", 5, {.stride = 2, .padding = 1, .output_padding = 1});
   transposed("transposed_uneven", 5, {.kernel = {2, 3}, .stride = {3, 1}, .dilation = {1, 2}});
   transposed("transposed_groups", 6, {.stride = 2, .groups = 2});
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, PoolingResizingAndPaddingAreExportedAsWhatTheyCompute) {
+  const TemporaryFolder folder;
+  const auto add = [&](const std::string& name, auto layer, const Shape& sample = {5, 6, 2}) {
+    ExportLayer(folder, name, Sequential(Linear(3), std::move(layer)), sample);
+  };
+  constexpr auto kLinear = UpsampleOptions::Mode::kLinear;
+  using Factor = UpsampleOptions::Factor;
+  add("max_pool", MaxPool2d(2));
+  add("max_pool_ceil", MaxPool2d(3, {.stride = 2, .padding = 1, .ceil_mode = true}));
+  add("max_pool_dilated", MaxPool2d({2, 3}, {.stride = 1, .padding = {0, 1}, .dilation = {2, 1}}));
+  add("max_pool_1d", MaxPool1d(3, {.stride = 2, .padding = 1}), {7, 2});
+  add("avg_pool", AvgPool2d(2));
+  add("avg_pool_padded", AvgPool2d(3, {.stride = 2, .padding = 1}));
+  add("avg_pool_ceil", AvgPool2d(3, {.stride = 2, .padding = 1, .ceil_mode = true}));
+  add("avg_pool_inside",
+      AvgPool2d(3, {.stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false}));
+  add("avg_pool_divisor", AvgPool2d(2, {.stride = 1, .padding = 1, .divisor_override = 3}));
+  add("avg_pool_1d", AvgPool1d(3, {.stride = 2, .ceil_mode = true}), {6, 2});
+  add("global", AdaptiveAvgPool2d(1));
+  add("adaptive_even", AdaptiveAvgPool2d({5, 2}));
+  add("adaptive_uneven", AdaptiveAvgPool2d({3, 4}));
+  add("adaptive_1d", AdaptiveAvgPool1d(3), {7, 2});
+  add("nearest", Upsample({.scale_factor = 2.0}));
+  add("nearest_factor", Upsample({.scale_factor = Factor(1.7, 0.6)}));
+  add("nearest_size", Upsample({.size = Window(7, 4)}));
+  add("linear", Upsample({.scale_factor = 2.0, .mode = kLinear}));
+  add("linear_size", Upsample({.size = Window(7, 4), .mode = kLinear}));
+  add("linear_factor", Upsample({.scale_factor = Factor(1.7, 0.6), .mode = kLinear}));
+  add("linear_corners", Upsample({.size = Window(9, 1), .mode = kLinear, .align_corners = true}));
+  add("linear_corners_factor",
+      Upsample({.scale_factor = 1.7, .mode = kLinear, .align_corners = true}));
+  add("linear_1d", Upsample({.scale_factor = 1.5, .mode = kLinear}), {6, 2});
+  add("zero_pad", ZeroPad2d({1, 2, 0, 3}));
+  add("zero_pad_cut", ZeroPad2d({-1, 2, 1, -2}));
+  add("reflection_pad", ReflectionPad2d({1, 3, 2, 0}));
+  add("reflection_pad_cut", ReflectionPad2d({-1, 2, 1, -2}));
+  add("replication_pad", ReplicationPad2d({1, 5, 4, 0}));
   ExpectRight(folder);
 }
 

@@ -1,4 +1,4 @@
-// layers/conv.cc — extent by extent, `reach` = dilation (kernel - 1) + 1 being what a window covers:
+// layers/conv.cc — extent by extent, what a window covers being reach = dilation (kernel - 1) + 1:
 //   out     = (in + before + after - reach) / stride + 1, rounded down
 //   padding : before = after = padding
 //   same    : out = ceil(in / stride), before + after = max(0, (out - 1) stride + reach - in),

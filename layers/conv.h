@@ -42,8 +42,9 @@ struct Conv2dOptions {
   ops::ConvAlgorithm algorithm = ops::ConvAlgorithm::kWinograd2;
 };
 
-// x (B, H, W, C) -> y (B, H', W', out), H' = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1
-// rounded down. Parameters: weight (out, kernel.h, kernel.w, C / groups), which files hold as
+// x (B, H, W, C) -> y (B, H', W', out),
+// H' = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1, rounded down.
+// Parameters: weight (out, kernel.h, kernel.w, C / groups), which files hold as
 // PyTorch does, (out, C / groups, kernel.h, kernel.w); bias (out).
 class Conv2d final : public Layer {
  public:

@@ -7,7 +7,8 @@
 //             db = sum dz over the batch in shards
 // and in the transposed direction, where x and y have changed places,
 //   forward   y  = act(scale spread(x, w) + shift + add)
-//   backward  dx = conv(dz, w),  dw = sum of x times what conv reads of dz there,  db, d_add as above
+//   backward  dx = conv(dz, w),  dw = sum of x times what conv reads of dz there,
+//             d_add and db as above
 #include "layers/conv_operation.h"
 
 #include <algorithm>

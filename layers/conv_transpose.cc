@@ -1,5 +1,5 @@
-// layers/conv_transpose.cc — the convolution that takes y (B, H', W', out) to x (B, H, W, C), gone
-// the other way; the sums, forward and backward, are those of conv_operation.cc.
+// layers/conv_transpose.cc — the convolution that takes y (B, H', W', out) to x (B, H, W, C),
+// gone the other way; the sums, forward and backward, are those of conv_operation.cc.
 #include "layers/conv_transpose.h"
 
 #include "layers/conv_operation.h"

@@ -19,9 +19,6 @@ OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x,
 // out.
 OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
                                const OnnxGraph::Value& gamma, const OnnxGraph::Value& beta);
-// (B, places..., C) as (B, C, places...), which is how ONNX has pictures, and back.
-OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);
-OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x);
 
 // (B, ..., C) as (B, C, ...), which ONNX's convolutions and pools take, and back.
 OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);

@@ -52,6 +52,12 @@ struct Pass {
   Axis h, w;
   int64_t to_c, from_c;
   int64_t repeats;  // channels of `from` that one of `to` adds up
+
+  // As DepthwiseRun has it, of pixels that read by all taps.
+  int64_t RowTaps() const {
+    if (repeats != 1 || w.to_step != 1 || w.dilation != w.from_step) return 0;
+    return w.forward ? w.kernel : -w.kernel;
+  }
 };
 
 Pass ForwardPass(const ConvShape& s) {
@@ -195,7 +201,9 @@ void RunLine(const Pass& pass, const ConvArgs& args, const int32_t* source, int6
     for (int64_t i = 0; i < whole.begin; ++i) run_alone(i);
     if (whole.size() > 0) {
       taps.Make(line, remainder, -1);
+      run.row_taps = pass.RowTaps();
       run_pixels(whole.begin, whole.end);
+      run.row_taps = 0;
     }
     for (int64_t i = whole.end; i < count; ++i) run_alone(i);
   }

@@ -52,7 +52,7 @@ def batch_norm(x, scale, bias, mean, var, epsilon=1e-5, momentum=0.9):
     return (x - channel(mean)) / np.sqrt(channel(var) + epsilon) * channel(scale) + channel(bias)
 
 
-def windows(shape, kernel, strides, dilations, pads, out):
+def tap_slices(shape, kernel, strides, dilations, pads, out):
     """For each place of the window the slices of the padded input that all outputs read there."""
     for place in np.ndindex(*kernel):
         yield place, tuple(slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, s, o in zip(place, dilations, strides, out))
@@ -76,7 +76,7 @@ def conv(x, w, b=None, kernel_shape=None, strides=None, dilations=None, group=1,
     out = [(p - (k - 1) * d - 1) // s + 1 for p, k, d, s in zip(padded.shape[2:], kernel, dilations, strides)]
     y = np.zeros([x.shape[0], w.shape[0]] + out, x.dtype)
     ins, outs = w.shape[1], w.shape[0] // group
-    for place, at in windows(x.shape, kernel, strides, dilations, pads, out):
+    for place, at in tap_slices(x.shape, kernel, strides, dilations, pads, out):
         for g in range(group):
             read = padded[(slice(None), slice(g * ins, (g + 1) * ins)) + at]
             tap = w[(slice(g * outs, (g + 1) * outs), slice(None)) + place]
@@ -100,7 +100,7 @@ def conv_transpose(x, w, b=None, kernel_shape=None, strides=None, dilations=None
         full = [max(f, o) for f, o in zip(full, wanted)]
     y = np.zeros([x.shape[0], w.shape[1] * group] + full, x.dtype)
     ins, outs = w.shape[0] // group, w.shape[1]
-    for place, at in windows(x.shape, kernel, strides, dilations, pads, x.shape[2:]):
+    for place, at in tap_slices(x.shape, kernel, strides, dilations, pads, x.shape[2:]):
         for g in range(group):
             read = x[:, g * ins:(g + 1) * ins]
             tap = w[(slice(g * ins, (g + 1) * ins), slice(None)) + place]
@@ -109,7 +109,7 @@ def conv_transpose(x, w, b=None, kernel_shape=None, strides=None, dilations=None
     return y if b is None else y + b.reshape([1, -1] + [1] * n)
 
 
-def pool_windows(x, kernel_shape, strides, pads, dilations, fill):
+def windows(x, kernel_shape, strides, pads, dilations, fill):
     """(N, C, H', W', kernel rows, kernel columns) of x in a border of `fill`."""
     x = np.pad(x, [(0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])], constant_values=fill)
     places = [np.arange((n - d * (k - 1) - 1) // s + 1)[:, None] * s + np.arange(k) * d
@@ -118,12 +118,12 @@ def pool_windows(x, kernel_shape, strides, pads, dilations, fill):
 
 
 def max_pool(x, kernel_shape, strides=(1, 1), pads=(0, 0, 0, 0), dilations=(1, 1), ceil_mode=0):
-    return pool_windows(x, kernel_shape, strides, pads, dilations, -np.inf).max(axis=(4, 5))
+    return windows(x, kernel_shape, strides, pads, dilations, -np.inf).max(axis=(4, 5))
 
 
 def average_pool(x, kernel_shape, strides=(1, 1), pads=(0, 0, 0, 0), count_include_pad=0, ceil_mode=0):
-    sums = pool_windows(x, kernel_shape, strides, pads, (1, 1), 0.0).sum(axis=(4, 5))
-    counts = pool_windows(np.ones_like(x), kernel_shape, strides, pads, (1, 1), float(count_include_pad)).sum(axis=(4, 5))
+    sums = windows(x, kernel_shape, strides, pads, (1, 1), 0.0).sum(axis=(4, 5))
+    counts = windows(np.ones_like(x), kernel_shape, strides, pads, (1, 1), float(count_include_pad)).sum(axis=(4, 5))
     return sums / counts
 
 

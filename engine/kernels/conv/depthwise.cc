@@ -67,6 +67,22 @@ HWY_INLINE void Finish(D d, const DepthwiseRun& run, int64_t pixel, int64_t c, h
   hn::StoreU(v, d, to);
 }
 
+// Asks for what the pixels some way ahead are the first to read, and write: the lines of a window
+// that are read side by side keep the prefetchers from seeing that order.
+constexpr int64_t kAhead = 2048;  // floats
+template <int kPixels>
+HWY_INLINE void PrefetchAhead(const DepthwiseRun& run, int64_t pixel, int64_t c) {
+  if (run.taps.empty()) return;
+  const float* from = run.from + pixel * run.from_step + c + kAhead +
+                      HWY_MAX(run.taps.front().from, run.taps.back().from);
+  const float* to = run.to + pixel * run.to_step + c + kAhead;
+  LOCKSTEP_DEPTHWISE_UNROLL
+  for (int i = 0; i < kPixels; ++i) {
+    __builtin_prefetch(from + i * run.from_step, /*write=*/0, 3);
+    __builtin_prefetch(to + i * run.to_step, /*write=*/1, 3);
+  }
+}
+
 // Several pixels share the loads of weights: four of them leave five loads for four multiply-adds.
 template <int kPixels, bool kGather, class D>
 HWY_INLINE void Pixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
@@ -84,8 +100,57 @@ HWY_INLINE void Pixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
       sums[i] = hn::MulAdd(Read<kGather>(d, at + i * run.from_step, run.source, c), w, sums[i]);
     }
   }
+  if (kPixels > 1) PrefetchAhead<kPixels>(run, pixel, c);
   LOCKSTEP_DEPTHWISE_UNROLL
   for (int i = 0; i < kPixels; ++i) Finish(d, run, pixel + i, c, sums[i]);
+}
+
+// The same for taps that come in rows of kTaps, what one reads being what its neighbour reads from
+// the next pixel (kUp) or the one before: each is loaded once, for kTaps pixels. Visited in the
+// order in which a pixel's own taps come.
+template <int kPixels, int kTaps, bool kUp, class D>
+HWY_INLINE void SlidingPixels(D d, const DepthwiseRun& run, int64_t pixel, int64_t c) {
+  hn::Vec<D> sums[kPixels];
+  LOCKSTEP_DEPTHWISE_UNROLL
+  for (int i = 0; i < kPixels; ++i) sums[i] = hn::Zero(d);
+  const int64_t step = run.from_step;
+  const float* from = run.from + pixel * step + c;
+  const DepthwiseTap* const end = run.taps.data() + run.taps.size();
+  for (const DepthwiseTap* row = run.taps.data(); row != end; row += kTaps) {
+    hn::Vec<D> w[kTaps];
+    LOCKSTEP_DEPTHWISE_UNROLL
+    for (int k = 0; k < kTaps; ++k) w[k] = hn::LoadU(d, run.weights + row[k].weight + c);
+    // Place j is read by tap k of pixel j - k, or of pixel kPixels - 1 - (j - k).
+    const float* at = from + row[0].from + (kUp ? 0 : (kPixels - 1) * step);
+    LOCKSTEP_DEPTHWISE_UNROLL
+    for (int j = 0; j < kPixels + kTaps - 1; ++j) {
+      const auto x = hn::LoadU(d, at);
+      at += kUp ? step : -step;
+      LOCKSTEP_DEPTHWISE_UNROLL
+      for (int k = 0; k < kTaps; ++k) {
+        if (j - k < 0 || j - k >= kPixels) continue;
+        const int i = kUp ? j - k : kPixels - 1 - (j - k);
+        sums[i] = hn::MulAdd(x, w[k], sums[i]);
+      }
+    }
+  }
+  if (kPixels > 1) PrefetchAhead<kPixels>(run, pixel, c);
+  LOCKSTEP_DEPTHWISE_UNROLL
+  for (int i = 0; i < kPixels; ++i) Finish(d, run, pixel + i, c, sums[i]);
+}
+
+// As many pixels as tiles hold, from `pixel` on; returns the first that was left.
+template <int kTaps, bool kUp>
+HWY_INLINE int64_t Slide(const DepthwiseRun& run, int64_t pixel) {
+  for (; pixel + 8 <= run.pixels; pixel += 8) {
+    ForChannels(run.channels, [&](auto d, int64_t c)
+                                  HWY_ATTR { SlidingPixels<8, kTaps, kUp>(d, run, pixel, c); });
+  }
+  for (; pixel + 4 <= run.pixels; pixel += 4) {
+    ForChannels(run.channels, [&](auto d, int64_t c)
+                                  HWY_ATTR { SlidingPixels<4, kTaps, kUp>(d, run, pixel, c); });
+  }
+  return pixel;
 }
 
 // Windows of more taps than a chain may have.
@@ -116,6 +181,12 @@ HWY_INLINE void AllPixels(const DepthwiseRun& run) {
   constexpr int64_t kTile = 4;
   const bool chained = run.chain_ends.size() > 1;
   int64_t pixel = 0;
+  if (!chained && !kGather) {
+    if (run.row_taps == 3) pixel = Slide<3, true>(run, pixel);
+    if (run.row_taps == -3) pixel = Slide<3, false>(run, pixel);
+    if (run.row_taps == 5) pixel = Slide<5, true>(run, pixel);
+    if (run.row_taps == -5) pixel = Slide<5, false>(run, pixel);
+  }
   for (; !chained && pixel + kTile <= run.pixels; pixel += kTile) {
     ForChannels(run.channels,
                 [&](auto d, int64_t c) HWY_ATTR { Pixels<kTile, kGather>(d, run, pixel, c); });
@@ -228,6 +299,7 @@ template <int kVectors, bool kGather, class D>
 HWY_INLINE void SumAllTaps(D d, const DepthwiseChain& chain, int64_t c) {
   for (int64_t kh = 0; kh < chain.kernel_h; ++kh) {
     int64_t kw = 0;
+    for (; kw + 5 <= chain.kernel_w; kw += 5) SumTaps<5, kVectors, kGather>(d, chain, kh, kw, c);
     for (; kw + 3 <= chain.kernel_w; kw += 3) SumTaps<3, kVectors, kGather>(d, chain, kh, kw, c);
     for (; kw < chain.kernel_w; ++kw) SumTaps<1, kVectors, kGather>(d, chain, kh, kw, c);
   }

@@ -28,6 +28,9 @@ struct DepthwiseRun {
   const int32_t* source = nullptr;  // (channels), or null: source[c] = c
   const float* weights = nullptr;
   std::span<const DepthwiseTap> taps{};
+  // > 0: taps come in rows of so many, of which tap k + 1 reads what tap k reads from the next
+  // pixel's origin; < 0: from that of the pixel before. 0: nothing is known.
+  int64_t row_taps = 0;
   // The number of taps after which each chain ends, not decreasing; chains begin at +0 and merge by
   // MergeTree. Empty: one chain.
   std::span<const int64_t> chain_ends{};

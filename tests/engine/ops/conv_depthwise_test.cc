@@ -93,8 +93,11 @@ const std::vector<Case>& Cases() {
       {"a signal", ShapeOf(1, 600, 3, {1, 4, 1, 2, 0, 2, 1, 1, 1}), 2},
       {"a long line", ShapeOf(2, 300, 18)},
       {"many lines", ShapeOf(40, 30, 4), 2},
+      {"3x3, stride and dilation 2", ShapeOf(9, 29, 17, Kernel(3, 2, 2, 2))},
+      {"5x5", ShapeOf(6, 19, 18, Kernel(5, 1, 2))},
       {"uneven", ShapeOf(9, 10, 8, {2, 4, 1, 3, 0, 2, 3, 1, 1})},
       {"wide", ShapeOf(3, 4, 300)},
+      {"one line of many channels, which are shared out", ShapeOf(1, 40, 642), 1},
       {"1x1", ShapeOf(9, 40, 5, Kernel(1, 1, 0))},
       {"an empty batch", ShapeOf(4, 5, 6), 0},
   };

@@ -342,7 +342,10 @@ TEST(PictureSourceTest, BadFilesAreFoundBeforeTraining) {
     EXPECT_EQ(files.source->info().classes, 4);
     // Each is the picture of its own file.
     Picture scratch;
-    EXPECT_EQ(files.source->Read(3, scratch)->height, 1 + 4 * 7 % 40);
+    for (size_t i = 0; i < files.kept.size(); ++i) {
+      const auto read = files.source->Read(static_cast<int64_t>(i), scratch);
+      EXPECT_EQ(read->height, 1 + files.kept[i] * 7 % 40);
+    }
   }
   const auto none = OpenPictures({{"p3", 0}}, ReaderOf(disk), {.bad = BadPictures::kSkip});
   EXPECT_THAT(none.status().message(), HasSubstr("1 of 1 pictures"));

@@ -27,9 +27,7 @@ class CrossEntropyLoss final : public Loss {
   explicit CrossEntropyLoss(CrossEntropyLossOptions options = {}) : options_(std::move(options)) {}
 
   std::string kind() const override { return "CrossEntropyLoss"; }
-  DType target_dtype() const override {
-    return options_.probabilities ? DType::kF32 : DType::kI32;
-  }
+  DType target_dtype() const override { return options_.probabilities ? DType::kF32 : DType::kI32; }
   Shape target_shape(const Shape& out) const override {
     if (options_.probabilities) return out;
     return Shape(out.dims().first(static_cast<size_t>(out.rank() - 1)));

@@ -29,8 +29,8 @@ struct DatasetInfo {
   DType x_dtype = DType::kF32;  // as gathered: kF32 (features, pixels) or kI32 (tokens)
   Shape x_shape = {};           // of one sample, channels last: {20}, {28, 28, 1}, {T}
   Task task = Task::kClasses;
-  DType target_dtype = DType::kI32;  // the objective's
-  Shape target_shape = {};           // of one sample: {} for a class number, {1}, {T}
+  DType target_dtype = DType::kI32;  // the objective's; f32 for rows of class probabilities
+  Shape target_shape = {};           // of one sample: {} for a class number, {1}, {T}, {classes}
   int64_t classes = 0;               // for kClasses; else 0
   int64_t vocabulary = 0;            // i32 x is below this; 0 for f32
   bool has_missing = false;          // f32 x may be NaN where a value is missing: standardise first

@@ -123,18 +123,21 @@ float Scaled(uint8_t u) { return static_cast<float>(u) / 255.0f; }
 float Scaled(uint16_t u) { return static_cast<float>(u) / 65535.0f; }
 float Scaled(float x) { return x; }
 
+// Pixel i of `to` is the one i before `from`.
 template <class T>
-void CopyReversed(const T* from, int64_t n, int64_t channels, float* to) {
+void CopyReversed(const T* from, int64_t n, int64_t channels, float* __restrict to) {
   if (channels == 3) {
-    for (int64_t i = 0; i < n; ++i, to += 3, from -= 3) {
-      to[0] = Scaled(from[0]);
-      to[1] = Scaled(from[1]);
-      to[2] = Scaled(from[2]);
+    for (int64_t i = 0; i < n; ++i) {
+      const T* pixel = from - 3 * i;
+      to[3 * i] = Scaled(pixel[0]);
+      to[3 * i + 1] = Scaled(pixel[1]);
+      to[3 * i + 2] = Scaled(pixel[2]);
     }
     return;
   }
-  for (int64_t i = 0; i < n; ++i, from -= channels) {
-    for (int64_t c = 0; c < channels; ++c) *to++ = Scaled(from[c]);
+  for (int64_t i = 0; i < n; ++i) {
+    const T* pixel = from - channels * i;
+    for (int64_t c = 0; c < channels; ++c) *to++ = Scaled(pixel[c]);
   }
 }
 

@@ -13,8 +13,8 @@ namespace {
 // Of one side of what a network sees: its activations would not fit any memory beyond.
 constexpr int64_t kMostPixels = 16384;
 
-// The size that a picture is resized to before a part is cut out. One so narrow that its longer side
-// would be longer than anything a network sees is squeezed.
+// The size that a picture is resized to before a part is cut out. One so narrow that its longer
+// side would be longer than anything a network sees is squeezed.
 PictureSize FittedSize(PictureSize from, const PictureOptions& options) {
   const PictureSize to{options.height, options.width};
   if (options.fit == PictureFit::kStretch) return to;

@@ -17,7 +17,10 @@
 
 #include "engine/base/random.h"
 #include "engine/data/image/picture_statistics.h"
+#include "engine/data/image/read_picture.h"
 #include "engine/data/loader.h"
+#include "engine/io/file.h"
+#include "tests/engine/data/image/made_pictures.h"
 
 namespace lockstep {
 namespace {
@@ -251,8 +254,8 @@ TEST(PictureDatasetTest, BitsStayTheSame) {
   const auto hash = [](const std::vector<float>& v) {
     return StreamOf({reinterpret_cast<const char*>(v.data()), v.size() * sizeof(float)});
   };
-  EXPECT_EQ(hash(all.x), 0u);
-  EXPECT_EQ(hash(all.rows), 0u);
+  EXPECT_EQ(hash(all.x), 3946373289606992855u);
+  EXPECT_EQ(hash(all.rows), 17359167680558346235u);
 }
 
 TEST(PictureDatasetTest, PicturesOfAllKindsBecomeOfOneKind) {
@@ -339,7 +342,10 @@ TEST(PictureSourceTest, BadFilesAreFoundBeforeTraining) {
     EXPECT_EQ(files.source->info().classes, 4);
     // Each is the picture of its own file.
     Picture scratch;
-    EXPECT_EQ(files.source->Read(3, scratch)->height, 1 + 4 * 7 % 40);
+    for (size_t i = 0; i < files.kept.size(); ++i) {
+      const auto read = files.source->Read(static_cast<int64_t>(i), scratch);
+      EXPECT_EQ(read->height, 1 + files.kept[i] * 7 % 40);
+    }
   }
   const auto none = OpenPictures({{"p3", 0}}, ReaderOf(disk), {.bad = BadPictures::kSkip});
   EXPECT_THAT(none.status().message(), HasSubstr("1 of 1 pictures"));
@@ -399,6 +405,36 @@ TEST(PictureSourceTest, AFileThatTurnsBadIsAnErrorInItsPlaceOrCountsForNothing) 
     EXPECT_EQ(with.sd(), without.sd());
     EXPECT_FALSE(MeasurePictures(*dataset, std::vector<int64_t>{5}).ok());
   }
+}
+
+// From a folder of files to batches.
+TEST(PictureSourceTest, AFolderOfPicturesBecomesBatches) {
+  const std::string root = testing::TempDir() + "lockstep_picture_folder";
+  for (const char* name : {"cat", "dog"}) ASSERT_TRUE(CreateFolders(root + "/" + name).ok());
+  const auto rows = Noise(20 * 30 * 3, 4);
+  const std::string jpeg = JpegFile(20, 30, rows);
+  for (const char* name : {"/cat/a.jpg", "/cat/b.jpg", "/dog/c.jpg"})
+    ASSERT_TRUE(WriteFileAtomically(root + name, jpeg).ok());
+  ASSERT_TRUE(WriteFileAtomically(root + "/dog/d.jpg", jpeg.substr(0, jpeg.size() / 2)).ok());
+  const PictureFolder folder = ListPictureFolder(root).value();
+  const PictureReader reader = [](const std::string& path) { return ReadPicture(path); };
+  const auto refused = OpenPictures(folder.train, reader, {.name = root, .threads = 2});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.status().message(), HasSubstr("1 of 4 pictures cannot be read"));
+  EXPECT_THAT(refused.status().message(), HasSubstr("/dog/d.jpg"));
+
+  const FilePictures files =
+      OpenPictures(folder.train, reader,
+                   {.name = root, .class_names = folder.classes, .bad = BadPictures::kSkip})
+          .value();
+  EXPECT_THAT(files.kept, ElementsAre(0, 1, 2));
+  EXPECT_EQ(files.source->info().height, 20);
+  const Pictures dataset =
+      PictureDataset::Evaluation(files.source, {.height = 10, .width = 10}).value();
+  EXPECT_THAT(dataset->info().class_names, ElementsAre("cat", "dog"));
+  const Gathered all = GatherFrom(*dataset, {0, 1, 2});
+  EXPECT_THAT(all.classes, ElementsAre(0, 0, 1));
+  EXPECT_TRUE(std::equal(all.x.begin(), all.x.begin() + 300, all.x.begin() + 600));
 }
 
 TEST(PictureStatisticsTest, AreThoseOfAllPixelsWhateverTheThreads) {

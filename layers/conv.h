@@ -17,20 +17,25 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
+enum class ConvInit {
+  kTorch,          // uniform on +-1/sqrt(fan in), bias likewise
+  kKaimingNormal,  // He et al. 2015 by the fan out, as torchvision's ResNets; bias 0
+};
+
 struct Conv2dOptions {
   Window kernel = 3;
   Window stride = 1;
   Window padding = 0;  // on either side
   // out = ceil(in / stride), whatever `padding` says. Where the padding is odd, the extra line is
-  // below and to the right (PyTorch's and TensorFlow's convention).
+  // below and to the right (PyTorch's and TensorFlow's convention; PyTorch has no such form for a
+  // stride above 1, TensorFlow has, and pads by what the picture needs: 0 above and 1 below for a
+  // kernel of 3 with stride 2 on an even extent, where padding = 1 is 1 above and 0 below).
   bool same = false;
   Window dilation = 1;
   int64_t groups = 1;  // in and out channels are multiples; in_channels: depthwise
   bool bias = true;
-  enum class WeightInit {
-    kTorch,          // uniform on +-1/sqrt(fan in), bias likewise
-    kKaimingNormal,  // He et al. 2015 by the fan out, as torchvision's ResNets; bias 0
-  } init = WeightInit::kTorch;
+  using WeightInit = ConvInit;
+  WeightInit init = WeightInit::kTorch;
   // F(4x4, 3x3) where it applies: faster, and less exact by the bound in engine/ops/winograd.h.
   bool winograd4 = false;
 };
@@ -48,6 +53,31 @@ class Conv2d final : public Layer {
  private:
   int64_t out_;
   Conv2dOptions options_;
+};
+
+struct Conv1dOptions {  // as of Conv2d
+  int64_t kernel = 3;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  bool same = false;
+  int64_t dilation = 1;
+  int64_t groups = 1;
+  bool bias = true;
+  ConvInit init = ConvInit::kTorch;
+};
+
+// x (B, T, C) -> y (B, T', out). Parameters: weight (out, kernel, C / groups), in files
+// (out, C / groups, kernel); bias (out).
+class Conv1d final : public Layer {
+ public:
+  explicit Conv1d(int64_t out, Conv1dOptions options = {}) : out_(out), options_(options) {}
+
+  std::string kind() const override { return "Conv1d"; }
+  Result<Value> Build(Graph& graph, Value x) const override;
+
+ private:
+  int64_t out_;
+  Conv1dOptions options_;
 };
 
 }  // namespace lockstep

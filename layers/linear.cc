@@ -11,20 +11,14 @@
 #include <utility>
 #include <vector>
 
-#include "engine/kernels/elementwise/activation.h"
-#include "engine/ops/batch_moments.h"
-#include "engine/ops/elementwise.h"
 #include "engine/ops/product.h"
-#include "engine/parallel/shards.h"
+#include "layers/epilogue.h"
 #include "layers/rows.h"
 
 namespace lockstep {
 namespace {
 
-using kernels::Activation;
 using kernels::RowMajor;
-
-constexpr float kOne = 1.0f;
 
 Init WeightInit(const LinearOptions& options, int64_t in, int64_t out) {
   const auto fan_in = static_cast<double>(in);
@@ -41,6 +35,17 @@ Init WeightInit(const LinearOptions& options, int64_t in, int64_t out) {
       return Init::Normal(options.init_scale);
   }
   return Init::Uniform(static_cast<float>(1.0 / std::sqrt(fan_in)) * options.init_scale);
+}
+
+// Files have the channels of a flattened picture in front, and with them the columns of W. Where
+// there is one pixel or one channel that is the same order.
+FileLayout WeightLayout(const TensorSpec& x, int64_t out) {
+  const Shape& picture = x.picture;
+  const int64_t in = x.shape.channels();
+  if (picture.rank() != 3 || picture.size() != in) return {};
+  if (picture[2] == in || picture[2] == 1) return {};
+  return {
+      .view = {out, picture[0], picture[1], picture[2]}, .order = {0, 3, 1, 2}, .file = {out, in}};
 }
 
 // W^T, kept between steps: a product reads it in place. Where a network only predicts, a single
@@ -74,91 +79,55 @@ class LinearOperation final : public Operation {
                               const PlanOptions& options) const override {
     TensorSpec y = x[0];
     y.shape = x[0].shape.WithChannels(out_);
+    y.picture = {};
     Declaration declared{
         .outputs = {y},
         .reads_x = {true, true},
-        .reads_y = {fused.activation != Activation::kNone},
         .accumulates_dx = {true, true, true},
         .reports_dx = {false, true, true},
         .flops =
             2.0 * static_cast<double>(y.shape.size()) * static_cast<double>(x[0].shape.channels()),
-        .applies = {.affine = true, .add = true, .activation = true, .moments = true},
-        .bias = 2};
-    if (fused.add >= 0) {
-      const auto add = static_cast<size_t>(fused.add);
-      declared.accumulates_dx.resize(add + 1, false);
-      declared.accumulates_dx[add] = true;
-      declared.passes_dy.resize(add + 1, false);
-      declared.passes_dy[add] = fused.activation == Activation::kNone;
-    }
-    if (fused.moments_of_y >= 0) {
-      const int64_t blocks =
-          RowGrid::MaxBlocks(y.shape.batch(), y.shape.rows_per_sample(), options.shards);
-      declared.outputs.push_back({Shape{ops::MomentPartialsSize(blocks, out_)}, DType::kF64});
-    }
+        .applies = {.affine = true, .add = true, .activation = true, .moments = true}};
+    LayerEpilogue::Declare(fused, options, declared);
     return declared;
   }
 
   void Book(std::span<const TensorSpec> x, Booking& booking) override {
     const PlanOptions& options = booking.options();
-    fused_ = booking.fused();
     in_ = x[0].shape.channels();
+    epilogue_.Book(x[0].shape.WithChannels(out_), booking);
     const int64_t rows = x[0].shape.rows();
-    rows_ = booking.CutRows(x[0].shape);
     scratch_floats_ = ops::ProductScratch(options.threads, rows, out_, in_);
     if (options.training) {
       scratch_floats_ = std::max(
           {scratch_floats_, ops::ProductScratch(options.threads, out_, in_, rows, options.shards),
            ops::ProductScratch(options.threads, 1, out_, rows, options.shards),
            ops::ProductScratch(options.threads, rows, in_, out_)});
-      shard_rows_.resize(static_cast<size_t>(options.shards) + 1);
-      if (fused_.activation != Activation::kNone) dz_ = booking.Book(rows * out_, Life::kCall);
     }
     scratch_ = booking.Book(scratch_floats_, Life::kCall);
   }
 
   void Forward(const Step& step, const Operands& o) override {
-    const auto part = [&](int i) { return i < 0 ? nullptr : o.x_f32(i); };
-    float* y = o.y_f32();
-    ops::ProductArgs args{
+    const ops::ProductArgs args{
         .m = o.y().shape().rows(),
         .n = out_,
         .k = in_,
         .a = RowMajor(o.x_f32(0), in_),
         .b = transposed_ ? RowMajor(o.x_f32(1), out_) : RowMajor(o.x_f32(1), in_).Transposed(),
-        .c = y,
+        .c = o.y_f32(),
         .c_stride = out_,
-        .epilogue = {.scale = part(fused_.scale),
-                     .bias = fused_.shift >= 0 ? part(fused_.shift) : o.x_f32(2),
-                     .add = part(fused_.add),
-                     .add_stride = out_,
-                     .activation = fused_.activation}};
-    const RowGrid& rows = step.rows(rows_);
-    double* moments = fused_.moments_of_y < 0 ? nullptr : o.y(fused_.moments_of_y).as<double>();
-    const auto take_moments = [&](int64_t row_begin, int64_t row_end, int64_t col_begin,
-                                  int64_t col_end) {
-      for (int64_t block = rows.BlockAt(row_begin); block < rows.blocks(); ++block) {
-        if (rows.BlockRows(block).begin >= row_end) break;
-        ops::BlockMoments(y, out_, out_, rows, block, {col_begin, col_end}, moments);
-      }
-    };
-    if (moments != nullptr && rows.blocks() > 0) {
-      args.row_grid = rows.boundaries();
-      args.finished.emplace(take_moments);
-    }
-    ops::Product(step.ctx, args, {step[scratch_], static_cast<size_t>(scratch_floats_)});
+        .epilogue = epilogue_.Of(o)};
+    epilogue_.TakingMoments(step, o, args, [&](const ops::ProductArgs& all) {
+      ops::Product(step.ctx, all, {step[scratch_], static_cast<size_t>(scratch_floats_)});
+    });
   }
 
   void Backward(const Step& step, const Operands& o) override {
     const int64_t rows = o.dy().shape().rows();
-    const float* dz = MaskedGradient(step, o);
-    if (fused_.add >= 0) PassToAdd(step, o, dz);
+    const float* dz = epilogue_.MaskedGradient(step, o);
+    epilogue_.PassToAdd(step, o, dz);
 
-    const RowGrid& grid = step.rows(rows_);
-    for (int64_t s = 0; s < grid.shards(); ++s)
-      shard_rows_[static_cast<size_t>(s) + 1] = grid.ShardRows(s).end;
-    const std::span<const int64_t> segments(shard_rows_.data(),
-                                            static_cast<size_t>(grid.shards()) + 1);
+    const std::span<const int64_t> segments = epilogue_.Shards(step, 1);
     std::array<ops::ProductArgs, 3> products;
     size_t count = 0;
     if (float* dw = o.dx_f32(1); dw != nullptr) {
@@ -183,18 +152,7 @@ class LinearOperation final : public Operation {
                            .c_stride = in_,
                            .accumulate = o.accumulate(0)};
     }
-    if (float* db = o.dx_f32(2); db != nullptr) {
-      products[count++] = {.m = 1,
-                           .n = out_,
-                           .k = rows,
-                           .a = {.data = &kOne, .row_stride = 0, .col_stride = 0},
-                           .b = RowMajor(dz, out_),
-                           .c = db,
-                           .c_stride = out_,
-                           .accumulate = o.accumulate(2),
-                           .segments = segments,
-                           .not_finite = step.gradient_not_finite};
-    }
+    if (!o.dx(2).empty()) products[count++] = epilogue_.BiasGradient(step, o, dz, segments);
     ops::Products(step.ctx, {products.data(), count},
                   {step[scratch_], static_cast<size_t>(scratch_floats_)});
   }
@@ -203,12 +161,12 @@ class LinearOperation final : public Operation {
   Result<OnnxGraph::Value> Export(const Step&, const Operands& o, OnnxGraph& graph,
                                   std::span<const OnnxGraph::Value> x) const override {
     OnnxGraph::Value weight = x[1], bias = x[2];
-    if (fused_.scale >= 0) {
+    if (epilogue_.fused().scale >= 0) {
       std::vector<float> scaled(o.x_f32(1), o.x_f32(1) + out_ * in_);
-      const float* scale = o.x_f32(fused_.scale);
+      const float* scale = o.x_f32(epilogue_.fused().scale);
       for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= scale[i / static_cast<size_t>(in_)];
       weight = graph.AddConstant("weight", {out_, in_}, std::move(scaled));
-      bias = graph.AddConstant("bias", {out_}, o.x_f32(fused_.shift));
+      bias = graph.AddConstant("bias", {out_}, o.x_f32(epilogue_.fused().shift));
     }
     // Gemm takes matrices only.
     const OnnxGraph::Value rows = graph.Reshape(x[0], {x[0].shape.rows(), in_});
@@ -220,33 +178,12 @@ class LinearOperation final : public Operation {
   }
 
  private:
-  const float* MaskedGradient(const Step& step, const Operands& o) const {
-    if (fused_.activation == Activation::kNone) return o.dy_f32();
-    const float *y = o.y_f32(), *dy = o.dy_f32();
-    float* masked = step[dz_];
-    ops::ForStretches(step.ctx, o.dy().size(), 1, [&](int64_t begin, int64_t end) {
-      kernels::ActivationBackward({.kind = kernels::ActivationKind::kRelu}, y + begin, dy + begin,
-                                  masked + begin, end - begin);
-    });
-    return masked;
-  }
-
-  void PassToAdd(const Step& step, const Operands& o, const float* dz) const {
-    float* d_add = o.dx_f32(fused_.add);
-    const bool accumulate = o.accumulate(fused_.add);
-    if (d_add == nullptr || (d_add == dz && !accumulate)) return;
-    ops::CopyOrAdd(step.ctx, dz, o.dy().size(), accumulate, d_add);
-  }
-
   int64_t out_;
   bool transposed_;
   int64_t in_ = 0;
-  Fused fused_;
-  Rows rows_;
+  LayerEpilogue epilogue_;
   Buffer<float> scratch_;  // of the products
   int64_t scratch_floats_ = 0;
-  Buffer<float> dz_;                 // dy behind a fused activation
-  std::vector<int64_t> shard_rows_;  // boundaries of the batch's shards, in rows
 };
 
 }  // namespace
@@ -256,7 +193,8 @@ Result<Value> Linear::Build(Graph& graph, Value x) const {
   if (out_ <= 0) return Status::Invalid("needs at least one output, not " + std::to_string(out_));
   const int64_t in = graph.shape(x).channels();
   const Init init = WeightInit(options_, in, out_);
-  LOCKSTEP_TRY_ASSIGN(Value weight, graph.AddParameter("weight", {out_, in}, init, Decay::kYes));
+  LOCKSTEP_TRY_ASSIGN(Value weight, graph.AddParameter("weight", {out_, in}, init, Decay::kYes,
+                                                       WeightLayout(graph.spec(x), out_)));
   Value bias;
   if (options_.bias) {
     const bool torch = options_.init == LinearOptions::WeightInit::kTorch;

@@ -11,6 +11,14 @@ OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x,
                    {{"axes", axes}, {"keepdims", int64_t{1}}});
 }
 
+// Dimension i of the result is dimension order[i] of x.
+OnnxGraph::Value Transpose(OnnxGraph& graph, const OnnxGraph::Value& x,
+                           const std::vector<int64_t>& order) {
+  std::vector<int64_t> extents;
+  for (const int64_t i : order) extents.push_back(x.shape[static_cast<int>(i)]);
+  return graph.Add("Transpose", {x}, Shape(std::span<const int64_t>(extents)), {{"perm", order}});
+}
+
 }  // namespace
 
 OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,
@@ -32,6 +40,19 @@ OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
   if (!gamma.name.empty()) y = graph.Add("Mul", {y, gamma});
   if (!beta.name.empty()) y = graph.Add("Add", {y, beta});
   return y;
+}
+
+OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x) {
+  std::vector<int64_t> order = {0, x.shape.rank() - 1};
+  for (int64_t i = 1; i + 1 < x.shape.rank(); ++i) order.push_back(i);
+  return Transpose(graph, x, order);
+}
+
+OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x) {
+  std::vector<int64_t> order = {0};
+  for (int64_t i = 2; i < x.shape.rank(); ++i) order.push_back(i);
+  order.push_back(1);
+  return Transpose(graph, x, order);
 }
 
 }  // namespace lockstep

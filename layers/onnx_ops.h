@@ -20,6 +20,10 @@ OnnxGraph::Value Standardize(OnnxGraph& graph, const OnnxGraph::Value& x,
 OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
                                const OnnxGraph::Value& gamma, const OnnxGraph::Value& beta);
 
+// (B, ..., C) as (B, C, ...), which ONNX's convolutions and pools take, and back.
+OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);
+OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x);
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_LAYERS_ONNX_OPS_H_

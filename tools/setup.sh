@@ -10,7 +10,7 @@ die() {
 }
 
 # Debian packages that a build of the library and the program needs.
-build_packages=(cmake g++ ninja-build libhwy-dev libtbb-dev zlib1g-dev nlohmann-json3-dev libtomlplusplus-dev
+build_packages=(cmake g++ ninja-build libhwy-dev libtbb-dev zlib1g-dev libpng-dev libjpeg-dev nlohmann-json3-dev libtomlplusplus-dev
   libcli11-dev libfmt-dev libjs-chart.js)
 
 installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }

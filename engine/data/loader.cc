@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <exception>
-#include <limits>
+#include <mutex>
 #include <new>
 #include <stop_token>
 #include <string>
@@ -19,6 +19,9 @@ namespace lockstep {
 namespace {
 
 constexpr int kMostPrefetch = 64;
+constexpr int kMostThreads = 256;
+// Parts of a batch for each thread that shares it: pictures take unequal times.
+constexpr int64_t kPartsPerThread = 4;
 
 struct Free {
   void operator()(void* memory) const { std::free(memory); }
@@ -36,15 +39,25 @@ struct Slot {
   std::vector<int64_t> indices;
   Batch batch;
   bool end_of_epoch = false;
+  // What went wrong first, in the order of the samples.
   Status status;
   std::exception_ptr exception;
+
+  // With threads: guarded by failed_mutex until all parts are done.
+  std::mutex failed_mutex;
+  int64_t failed_part = -1;
+  int64_t parts = 0;
+  std::atomic<int64_t> unfinished{0};
+  std::atomic<uint32_t> ready{0};  // how many times it has been filled since the threads started
 };
 
 }  // namespace
 
-// Without prefetch one slot is filled by Next. With it, a ring of prefetch + 1 slots: `filled_`
-// counts the slots the thread has filled since it started, `released_` those the caller is done
-// with. The slot handed out last is released by the next call.
+// Without prefetch one slot is filled by Next. With it, a ring of prefetch + 1 slots. Threads take
+// turns to claim the next part of the batch that is being cut (under `claim_`, where whoever comes
+// first also waits for a free slot and shuffles), and gather their parts side by side.
+// `released_` counts the slots that the caller is done with since the threads started; the slot
+// handed out last is released by the next call.
 class Loader::Impl {
  public:
   Impl(std::shared_ptr<const Dataset> dataset, std::vector<int64_t> indices,
@@ -63,7 +76,7 @@ class Loader::Impl {
     largest_ = RankCount(std::min(samples_, options_.batch));
     if (samples_ > 0) largest_ = std::max(largest_, RankCount((samples_ - 1) % options_.batch + 1));
   }
-  ~Impl() { StopThread(); }
+  ~Impl() { StopThreads(); }
 
   Status Allocate();
 
@@ -87,11 +100,13 @@ class Loader::Impl {
                                   : LoaderPlace{place.epoch + 1, 0};
   }
   void Shuffle(int64_t epoch);
-  void Fill(Slot& slot, LoaderPlace place);
+  void Begin(Slot& slot, LoaderPlace place);
+  void Gather(Slot& slot, int64_t part);
 
-  void StartThread();
-  void StopThread();
-  void RunThread(std::stop_token stop, LoaderPlace place);
+  void StartThreads();
+  void StopThreads();
+  void RunThread(std::stop_token stop);
+  Slot* Claim(const std::stop_token& stop, int64_t& part);
   Slot& TakeSlot();
 
   const std::shared_ptr<const Dataset> dataset_;
@@ -104,16 +119,20 @@ class Loader::Impl {
   LoaderPlace place_;
   std::vector<Slot> slots_;
 
-  // Used by whoever fills: the thread while it runs.
+  // Used by whoever fills: without threads the caller, else who holds claim_.
+  std::mutex claim_;
   std::vector<int64_t> order_;
   int64_t shuffled_epoch_ = -1;
+  LoaderPlace cut_place_;  // of the batch that is begun next
+  uint64_t begun_ = 0;     // batches since the threads started
+  Slot* cut_ = nullptr;    // the batch that has parts left to claim
+  int64_t next_part_ = 0;
 
   // On cache lines of their own: each is written by one side only.
-  alignas(64) std::atomic<uint32_t> filled_{0};
   alignas(64) std::atomic<uint32_t> released_{0};
-  alignas(64) uint32_t taken_ = 0;  // the caller's
+  alignas(64) uint64_t taken_ = 0;  // the caller's
   bool holding_ = false;            // the caller has a slot to release
-  std::jthread thread_;
+  std::vector<std::jthread> threads_;
 };
 
 Status Loader::Impl::Allocate() {
@@ -121,7 +140,7 @@ Status Loader::Impl::Allocate() {
       dataset_->XShape(largest_).size() * static_cast<int64_t>(SizeOf(dataset_->info().x_dtype));
   const int64_t target_bytes = dataset_->TargetShape(largest_).size() *
                                static_cast<int64_t>(SizeOf(dataset_->info().target_dtype));
-  slots_.resize(static_cast<size_t>(options_.prefetch) + 1);
+  slots_ = std::vector<Slot>(static_cast<size_t>(options_.prefetch) + 1);
   for (Slot& slot : slots_) {
     slot.x = lockstep::Allocate(x_bytes);
     slot.target = lockstep::Allocate(target_bytes);
@@ -146,93 +165,143 @@ void Loader::Impl::Shuffle(int64_t epoch) {
   }
 }
 
-void Loader::Impl::Fill(Slot& slot, LoaderPlace place) {
+// The samples of the batch at `place`, and the parts that it is gathered in.
+void Loader::Impl::Begin(Slot& slot, LoaderPlace place) {
   slot.exception = nullptr;
   slot.status = Status::Ok();
+  slot.failed_part = -1;
+  slot.parts = 0;
   slot.end_of_epoch = place.batch == batches_;
   if (slot.end_of_epoch) return;
-  try {
-    Shuffle(place.epoch);
-    const int64_t begin = place.batch * options_.batch;
-    const int64_t n = std::min(options_.batch, samples_ - begin);
-    const int64_t first = RankPart(n, options_.rank);
-    const int64_t count = RankCount(n);
-    const auto from = order_.begin() + begin + first;
-    slot.indices.assign(from, from + count);
-
-    const Tensor x(slot.x.get(), dataset_->info().x_dtype, dataset_->XShape(count));
-    const Tensor target(slot.target.get(), dataset_->info().target_dtype,
-                        dataset_->TargetShape(count));
-    slot.batch = {.x = x,
-                  .target = target,
-                  .indices = slot.indices,
-                  .count = count,
-                  .first = first,
-                  .global_count = n,
-                  .epoch = place.epoch,
-                  .number = place.batch};
-    slot.status = dataset_->Gather(slot.indices, x, target, place.epoch);
-  } catch (...) {  // a bug in the dataset: the caller's thread shall see it, not std::terminate
-    slot.exception = std::current_exception();
-  }
+  Shuffle(place.epoch);
+  const int64_t begin = place.batch * options_.batch;
+  const int64_t n = std::min(options_.batch, samples_ - begin);
+  const int64_t first = RankPart(n, options_.rank);
+  const int64_t count = RankCount(n);
+  const auto from = order_.begin() + begin + first;
+  slot.indices.assign(from, from + count);
+  slot.batch = {.x = Tensor(slot.x.get(), dataset_->info().x_dtype, dataset_->XShape(count)),
+                .target = Tensor(slot.target.get(), dataset_->info().target_dtype,
+                                 dataset_->TargetShape(count)),
+                .indices = slot.indices,
+                .count = count,
+                .first = first,
+                .global_count = n,
+                .epoch = place.epoch,
+                .number = place.batch};
+  const int64_t most = options_.threads > 1 ? kPartsPerThread * options_.threads : 1;
+  slot.parts = std::clamp<int64_t>(count, 1, most);
 }
 
-void Loader::Impl::StartThread() {
-  filled_.store(0, std::memory_order_relaxed);
+void Loader::Impl::Gather(Slot& slot, int64_t part) {
+  const int64_t count = slot.batch.count;
+  const int64_t begin = count * part / slot.parts, end = count * (part + 1) / slot.parts;
+  const DatasetInfo& info = dataset_->info();
+  const Tensor x(slot.x.get(), info.x_dtype, dataset_->XShape(count));
+  const Tensor target(slot.target.get(), info.target_dtype, dataset_->TargetShape(count));
+  Status status;
+  std::exception_ptr exception;
+  try {
+    const auto from = static_cast<size_t>(begin), length = static_cast<size_t>(end - begin);
+    status = dataset_->Gather(std::span<const int64_t>(slot.indices).subspan(from, length),
+                              x.Samples(begin, end), target.Samples(begin, end), slot.batch.epoch);
+  } catch (...) {  // a bug in the dataset: the caller's thread shall see it, not std::terminate
+    exception = std::current_exception();
+  }
+  if (status.ok() && exception == nullptr) return;
+  const std::lock_guard lock(slot.failed_mutex);
+  if (slot.failed_part >= 0 && slot.failed_part < part) return;
+  slot.failed_part = part;
+  slot.status = std::move(status);
+  slot.exception = exception;
+}
+
+void Loader::Impl::StartThreads() {
   released_.store(0, std::memory_order_relaxed);
+  for (Slot& slot : slots_) slot.ready.store(0, std::memory_order_relaxed);
+  cut_place_ = place_;
+  begun_ = 0;
+  cut_ = nullptr;
   taken_ = 0;
   holding_ = false;
-  thread_ = std::jthread([this, place = place_](std::stop_token stop) { RunThread(stop, place); });
+  for (int i = 0; i < options_.threads; ++i)
+    threads_.emplace_back([this](const std::stop_token& stop) { RunThread(stop); });
 }
 
-void Loader::Impl::StopThread() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
-  released_.fetch_add(1, std::memory_order_release);  // wakes it if it waits for a free slot
-  released_.notify_one();
-  thread_.join();
+void Loader::Impl::StopThreads() {
+  if (threads_.empty()) return;
+  for (std::jthread& thread : threads_) thread.request_stop();
+  released_.fetch_add(1, std::memory_order_release);  // wakes who waits for a free slot
+  released_.notify_all();
+  threads_.clear();
 }
 
-void Loader::Impl::RunThread(std::stop_token stop, LoaderPlace place) {
-  const auto slots = static_cast<uint32_t>(slots_.size());
-  for (uint32_t filled = 0;; ++filled, place = After(place)) {
-    // Counts wrap around; their difference does not. One slot stays with the caller.
-    for (;;) {
-      const uint32_t released = released_.load(std::memory_order_acquire);
-      if (stop.stop_requested()) return;
-      if (filled - released < slots) break;
+// The next part to be gathered, of the slot that is returned; null to stop.
+Slot* Loader::Impl::Claim(const std::stop_token& stop, int64_t& part) {
+  const std::lock_guard lock(claim_);
+  const uint64_t slots = slots_.size();
+  while (cut_ == nullptr) {
+    // released_ wraps around; the difference does not. One slot stays with the caller.
+    const uint32_t released = released_.load(std::memory_order_acquire);
+    if (stop.stop_requested()) return nullptr;
+    if (static_cast<uint32_t>(begun_) - released >= slots) {
       released_.wait(released, std::memory_order_acquire);
+      continue;
     }
-    Fill(slots_[filled % slots], place);
-    filled_.store(filled + 1, std::memory_order_release);
-    filled_.notify_one();
+    Slot& slot = slots_[begun_ % slots];
+    Begin(slot, cut_place_);
+    cut_place_ = After(cut_place_);
+    ++begun_;
+    slot.unfinished.store(slot.parts, std::memory_order_relaxed);
+    if (slot.parts == 0) {
+      slot.ready.fetch_add(1, std::memory_order_release);
+      slot.ready.notify_one();
+      continue;
+    }
+    cut_ = &slot;
+    next_part_ = 0;
+  }
+  if (stop.stop_requested()) return nullptr;
+  Slot* const slot = cut_;
+  part = next_part_++;
+  if (next_part_ == slot->parts) cut_ = nullptr;
+  return slot;
+}
+
+void Loader::Impl::RunThread(std::stop_token stop) {
+  int64_t part = 0;
+  while (Slot* const slot = Claim(stop, part)) {
+    Gather(*slot, part);
+    if (slot->unfinished.fetch_sub(1, std::memory_order_acq_rel) > 1) continue;
+    slot->ready.fetch_add(1, std::memory_order_release);
+    slot->ready.notify_one();
   }
 }
 
 // The slot that belongs to place_.
 Slot& Loader::Impl::TakeSlot() {
   if (slots_.size() == 1) {
-    Fill(slots_[0], place_);
+    Begin(slots_[0], place_);
+    for (int64_t part = 0; part < slots_[0].parts; ++part) Gather(slots_[0], part);
     return slots_[0];
   }
-  if (!thread_.joinable()) StartThread();
+  if (threads_.empty()) StartThreads();
   if (holding_) {
     released_.fetch_add(1, std::memory_order_release);
     released_.notify_one();
   }
-  for (;;) {
-    const uint32_t filled = filled_.load(std::memory_order_acquire);
-    if (filled != taken_) break;
-    filled_.wait(filled, std::memory_order_acquire);
-  }
+  const uint64_t slots = slots_.size();
+  Slot& slot = slots_[taken_ % slots];
+  slot.ready.wait(static_cast<uint32_t>(taken_ / slots), std::memory_order_acquire);
   holding_ = true;
-  return slots_[taken_++ % slots_.size()];
+  ++taken_;
+  return slot;
 }
 
 Result<const Batch*> Loader::Impl::Next() {
   Slot& slot = TakeSlot();
   if (slot.exception != nullptr || !slot.status.ok()) {
-    StopThread();  // the next call tries the same place again
+    StopThreads();  // the next call tries the same place again
     if (slot.exception != nullptr) std::rethrow_exception(slot.exception);
     return slot.status;
   }
@@ -247,10 +316,12 @@ Status Loader::Impl::Seek(LoaderPlace place) {
                            std::to_string(batches_) +
                            " batches; were the data or the batch size changed?");
   }
-  StopThread();
+  StopThreads();
   place_ = place;
   return Status::Ok();
 }
+
+int LoaderThreads(int cores) { return std::max(1, cores / 8); }
 
 Result<std::unique_ptr<Loader>> Loader::Make(std::shared_ptr<const Dataset> dataset,
                                              std::vector<int64_t> indices,
@@ -280,6 +351,10 @@ Result<std::unique_ptr<Loader>> Loader::Make(std::shared_ptr<const Dataset> data
   if (options.prefetch < 0 || options.prefetch > kMostPrefetch) {
     return Status::Invalid(where + "prefetch must be 0 to " + std::to_string(kMostPrefetch) +
                            " batches, not " + std::to_string(options.prefetch));
+  }
+  if (options.threads < 1 || options.threads > kMostThreads) {
+    return Status::Invalid(where + "a loader has 1 to " + std::to_string(kMostThreads) +
+                           " threads, not " + std::to_string(options.threads));
   }
   auto impl = std::make_unique<Impl>(std::move(dataset), std::move(indices), options);
   LOCKSTEP_TRY(impl->Allocate());

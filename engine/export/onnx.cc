@@ -17,7 +17,7 @@ namespace {
 //   OperatorSetIdProto 2 version
 //   GraphProto         1 node  2 name  5 initializer  11 input  12 output
 //   NodeProto          1 input  2 output  3 name  4 op_type  5 attribute
-//   AttributeProto     1 name  2 f  3 i  8 ints  20 type (FLOAT 1, INT 2, INTS 7)
+//   AttributeProto     1 name  2 f  3 i  4 s  8 ints  20 type (FLOAT 1, INT 2, STRING 3, INTS 7)
 //   TensorProto        1 dims  2 data_type (FLOAT 1, INT64 7)  8 name  9 raw_data
 //   ValueInfoProto     1 name  2 type;  TypeProto: 1 tensor_type;  Tensor: 1 elem_type  2 shape
 //   TensorShapeProto   1 dim;  Dimension: 1 dim_value  2 dim_param
@@ -31,6 +31,8 @@ ProtobufMessage AttributeOf(const OnnxGraph::Attribute& attribute) {
     message.Float(2, *number).Varint(20, 1);
   } else if (const auto* integer = std::get_if<int64_t>(&attribute.value)) {
     message.Varint(3, static_cast<uint64_t>(*integer)).Varint(20, 2);
+  } else if (const auto* text = std::get_if<std::string>(&attribute.value)) {
+    message.Bytes(4, *text).Varint(20, 3);
   } else {
     for (const int64_t i : std::get<std::vector<int64_t>>(attribute.value))
       message.Varint(8, static_cast<uint64_t>(i));

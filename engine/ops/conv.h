@@ -94,7 +94,12 @@ void ConvDataGradient(Context& ctx, const ConvShape& shape, const ConvArgs& args
 // one shard each (rounded to float, merged by MergeTree over all segments, empty ones +0); within a
 // segment in chains of at most kLongestChain fused multiply-adds over pixels in ascending order,
 // each from +0, whose boundaries follow from the ConvShape and the number of samples in the segment
-// alone, and which merge by a fixed tree.
+// alone, and which merge by MergeTree. For L output lines of W pixels each in a segment they are
+//   W <= 256   n = ceil(L / floor(256 / W)) chains of whole lines, [L i / n, L (i + 1) / n)
+//   W > 256    n = ceil(W / 256) chains in each line, of its pixels [W i / n, W (i + 1) / n)
+// and where every output reads one input of its own (kernel 1, stride 1, no padding) the segment
+// is one long line: its sum is that of ops::Product. Pixels whose tap is outside the picture are
+// left out of their chain.
 struct ConvWeightGradientArgs {
   int64_t batch = 0;
   const float* x = nullptr;   // (batch, in_h, in_w, in_c)

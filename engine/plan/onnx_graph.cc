@@ -52,8 +52,24 @@ OnnxGraph::Value OnnxGraph::AddConstant(const std::string& name, const Shape& sh
   return AddConstant(name, shape, std::vector<float>(values, values + shape.size()));
 }
 
+OnnxGraph::Value OnnxGraph::AddIntegers(const std::string& name, const Shape& shape,
+                                        std::vector<int64_t> values) {
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
+  constants_.push_back({NewName(name), shape, std::move(values)});
+  return {constants_.back().name, shape};
+}
+
 OnnxGraph::Value OnnxGraph::Scalar(double value) {
   return AddConstant("constant", {}, {static_cast<float>(value)});
+}
+
+OnnxGraph::Value OnnxGraph::SetConstant(const Value& constant, const Shape& shape,
+                                        std::vector<float> values) {
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
+  for (Constant& added : constants_) {
+    if (added.name == constant.name) added = {constant.name, shape, std::move(values)};
+  }
+  return {constant.name, shape};
 }
 
 void OnnxGraph::SetOutput(const Value& value, const std::string& name) {

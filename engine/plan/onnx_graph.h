@@ -25,7 +25,7 @@ class OnnxGraph {
   };
   struct Attribute {
     std::string name;
-    std::variant<int64_t, float, std::vector<int64_t>> value;
+    std::variant<int64_t, float, std::vector<int64_t>, std::string> value;
   };
   struct Node {
     std::string op;
@@ -68,7 +68,10 @@ class OnnxGraph {
   // The name is completed by the path. Constants of one path have different names.
   Value AddConstant(const std::string& name, const Shape& shape, std::vector<float> values);
   Value AddConstant(const std::string& name, const Shape& shape, const float* values);
+  Value AddIntegers(const std::string& name, const Shape& shape, std::vector<int64_t> values);
   Value Scalar(double value);
+  // Gives a constant that was added other values, for an operator that wants them in another order.
+  Value SetConstant(const Value& constant, const Shape& shape, std::vector<float> values);
 
   // Names `value`, the result of an operation, and makes it the output.
   void SetOutput(const Value& value, const std::string& name);

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """PyTorch's numbers for every layer and loss, and for twenty training steps of the clinical MLP.
 
-usage: make_layers.py > layers.json    (needs PyTorch; run by hand when a case is added)
+usage: make_layers.py > layers.json               (needs PyTorch; run by hand when a case is added)
+       make_layers.py conv > conv_layers.json     the convolutions, which the first leaves out
 Inputs, upstream gradients and parameters are not stored: both sides make them from Value() below. Tensors with channels are
 channels last here, as in the engine; PyTorch sees them permuted.
 """
@@ -32,14 +33,23 @@ def values(stream, shape):
 def set_parameters(module):
     for k, (name, p) in enumerate(module.named_parameters()):
         with torch.no_grad():
-            p.copy_(values(100 + k, tuple(p.shape)) * 0.5 + (1.0 if norm_weight(module, name) else 0.0))
+            p.copy_(weight_first(values(100 + k, tuple(weight_last(p).shape))) * 0.5 + (1.0 if norm_weight(module, name) else 0.0))
+
+
+# A convolution's weight has its second extent last in the engine.
+def weight_last(w):
+    return w.movedim(1, -1) if w.dim() > 2 else w
+
+
+def weight_first(w):
+    return w.movedim(-1, 1) if w.dim() > 2 else w
 
 
 def norm_weight(module, name):
     if not name.endswith("weight"):
         return False
     owner = module.get_submodule(name[: -len(".weight")]) if "." in name else module
-    return not isinstance(owner, nn.Linear)
+    return not isinstance(owner, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d))
 
 
 def flat(t):
@@ -67,7 +77,7 @@ def layer(name, module, shape, channels=False, train=True, steps=1, shift=0.0, s
         y = back(module(to(x)))
         y.backward(values(2 + 10 * s, tuple(y.shape)))
     case = {"shape": list(shape), "y": flat(y), "dx": flat(x.grad)}
-    case["gradients"] = {n: flat(p.grad) for n, p in module.named_parameters()}
+    case["gradients"] = {n: flat(weight_last(p.grad)) for n, p in module.named_parameters()}
     case["states"] = {n: flat(b.float()) for n, b in module.named_buffers()}
     CASES[name] = case
 
@@ -106,6 +116,33 @@ layer("sigmoid", nn.Sigmoid(), (5, 7), scale=4.0)
 layer("tanh", nn.Tanh(), (5, 7), scale=4.0)
 layer("softplus", nn.Softplus(beta=2.0, threshold=5.0), (5, 7), scale=4.0)
 layer("flatten", nn.Flatten(), (3, 2, 5))
+layer("conv2d", nn.Conv2d(3, 5, 3, padding=1), (2, 6, 7, 3), channels=True)
+layer("conv2d_no_bias", nn.Conv2d(5, 18, 3, bias=False), (2, 5, 4, 5), channels=True)
+layer("conv2d_stride", nn.Conv2d(4, 6, 3, stride=2, padding=1), (2, 7, 6, 4), channels=True)
+layer("conv2d_stride_that_does_not_divide", nn.Conv2d(2, 3, 3, stride=2), (2, 6, 6, 2), channels=True)
+layer("conv2d_unread_edge", nn.Conv2d(2, 3, 5, stride=3, padding=1), (2, 11, 10, 2), channels=True)
+layer("conv2d_one_by_one_stride", nn.Conv2d(3, 4, 1, stride=2, padding=1), (2, 5, 4, 3), channels=True)
+layer("conv2d_padding_beyond_kernel", nn.Conv2d(3, 2, 3, padding=3), (2, 3, 4, 3), channels=True)
+layer("conv2d_dilation", nn.Conv2d(3, 4, (3, 2), dilation=2, padding=(2, 1)), (2, 6, 5, 3), channels=True)
+layer("conv2d_uneven", nn.Conv2d(3, 4, (2, 4), stride=(1, 3), padding=(0, 2), dilation=(3, 1)), (2, 7, 8, 3), channels=True)
+layer("conv2d_groups", nn.Conv2d(4, 16, 3, padding=1, groups=2), (2, 4, 5, 4), channels=True)
+layer("conv2d_groups_of_odd", nn.Conv2d(6, 9, 3, padding=1, stride=2, groups=3), (2, 5, 5, 6), channels=True)
+layer("conv2d_depthwise", nn.Conv2d(6, 6, 3, padding=1, stride=2, groups=6), (2, 7, 6, 6), channels=True)
+layer("conv2d_depthwise_multiplier", nn.Conv2d(4, 12, 3, padding=2, groups=4), (2, 4, 5, 4), channels=True)
+layer("conv2d_same_even", nn.Conv2d(3, 4, (4, 2), padding="same"), (2, 5, 6, 3), channels=True)
+layer("conv2d_same_dilation", nn.Conv2d(3, 4, (4, 3), padding="same", dilation=(1, 2)), (2, 5, 6, 3), channels=True)
+layer("conv2d_block", nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, stride=2, padding=1, groups=4, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 5, 1)), (3, 6, 5, 3), channels=True)
+layer("conv1d", nn.Conv1d(3, 5, 4, padding=2), (2, 9, 3), channels=True)
+layer("conv1d_stride_dilation", nn.Conv1d(4, 6, 3, stride=2, dilation=2, groups=2, bias=False), (2, 11, 4), channels=True)
+layer("conv1d_same_even", nn.Conv1d(3, 4, 4, padding="same"), (2, 7, 3), channels=True)
+layer("conv1d_depthwise", nn.Conv1d(4, 8, 5, padding=2, groups=4), (2, 7, 4), channels=True)
+layer("conv_transpose2d", nn.ConvTranspose2d(3, 5, 3), (2, 4, 5, 3), channels=True)
+layer("conv_transpose2d_stride", nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1, bias=False), (2, 3, 4, 4), channels=True)
+layer("conv_transpose2d_output_padding", nn.ConvTranspose2d(3, 2, 3, stride=(2, 3), padding=1, output_padding=(1, 2)), (2, 3, 4, 3), channels=True)
+layer("conv_transpose2d_gaps", nn.ConvTranspose2d(3, 2, 2, stride=3), (2, 3, 4, 3), channels=True)
+layer("conv_transpose2d_groups", nn.ConvTranspose2d(4, 6, 3, stride=2, dilation=2, groups=2), (2, 3, 3, 4), channels=True)
+layer("conv_transpose2d_depthwise", nn.ConvTranspose2d(4, 4, 3, stride=2, groups=4), (2, 3, 3, 4), channels=True)
+layer("conv_transpose2d_output_padding_of_dilation", nn.ConvTranspose2d(3, 2, 3, dilation=3, output_padding=2), (2, 3, 4, 3), channels=True)
 
 
 class Skip(nn.Module):
@@ -187,5 +224,6 @@ train("clinical_sgd", lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_
 # Without the biases in front of the batch norms: their true gradient is zero, and AdamW would scale rounding noise up to steps.
 train("clinical_adamw", lambda p: torch.optim.AdamW(p, lr=1e-2, weight_decay=0.01), bias=False)
 
+CASES = {n: c for n, c in CASES.items() if n.startswith("conv") == (sys.argv[1:] == ["conv"])}
 json.dump({"torch": torch.__version__, "cases": CASES}, sys.stdout, indent=None, separators=(",", ":"))
 sys.stdout.write("\n")

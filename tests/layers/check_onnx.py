@@ -52,10 +52,69 @@ def batch_norm(x, scale, bias, mean, var, epsilon=1e-5, momentum=0.9):
     return (x - channel(mean)) / np.sqrt(channel(var) + epsilon) * channel(scale) + channel(bias)
 
 
+def windows(shape, kernel, strides, dilations, pads, out):
+    """For each place of the window the slices of the padded input that all outputs read there."""
+    for place in np.ndindex(*kernel):
+        yield place, tuple(slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, s, o in zip(place, dilations, strides, out))
+
+
+def conv_pads(kernel, strides, dilations, pads, auto_pad, spatial):
+    """pads with the ends behind the beginnings, as attributes or `auto_pad` say."""
+    n = len(kernel)
+    if auto_pad in (b"SAME_UPPER", b"SAME_LOWER"):
+        total = [max(0, (-(-x // s) - 1) * s + (k - 1) * d + 1 - x) for x, s, k, d in zip(spatial, strides, kernel, dilations)]
+        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+        return small + large if auto_pad == b"SAME_UPPER" else large + small
+    return list(pads) if pads else [0] * (2 * n)
+
+
+def conv(x, w, b=None, kernel_shape=None, strides=None, dilations=None, group=1, pads=None, auto_pad=b"NOTSET"):
+    n = x.ndim - 2
+    kernel, strides, dilations = w.shape[2:], strides or [1] * n, dilations or [1] * n
+    pads = conv_pads(kernel, strides, dilations, pads, auto_pad, x.shape[2:])
+    padded = np.pad(x, [(0, 0), (0, 0)] + list(zip(pads[:n], pads[n:])))
+    out = [(p - (k - 1) * d - 1) // s + 1 for p, k, d, s in zip(padded.shape[2:], kernel, dilations, strides)]
+    y = np.zeros([x.shape[0], w.shape[0]] + out, x.dtype)
+    ins, outs = w.shape[1], w.shape[0] // group
+    for place, at in windows(x.shape, kernel, strides, dilations, pads, out):
+        for g in range(group):
+            read = padded[(slice(None), slice(g * ins, (g + 1) * ins)) + at]
+            tap = w[(slice(g * outs, (g + 1) * outs), slice(None)) + place]
+            y[:, g * outs:(g + 1) * outs] += np.einsum("bi...,oi->bo...", read, tap)
+    return y if b is None else y + b.reshape([1, -1] + [1] * n)
+
+
+def conv_transpose(x, w, b=None, kernel_shape=None, strides=None, dilations=None, group=1, pads=None, output_padding=None,
+                   output_shape=None, auto_pad=b"NOTSET"):
+    n = x.ndim - 2
+    kernel, strides, dilations = w.shape[2:], strides or [1] * n, dilations or [1] * n
+    output_padding = output_padding or [0] * n
+    full = [(i - 1) * s + (k - 1) * d + 1 + o
+            for i, s, k, d, o in zip(x.shape[2:], strides, kernel, dilations, output_padding)]
+    pads = list(pads) if pads else [0] * (2 * n)
+    if output_shape or auto_pad in (b"SAME_UPPER", b"SAME_LOWER"):
+        wanted = output_shape or [i * s for i, s in zip(x.shape[2:], strides)]
+        total = [max(0, f - o) for f, o in zip(full, wanted)]
+        small, large = [t // 2 for t in total], [t - t // 2 for t in total]
+        pads = small + large if auto_pad == b"SAME_UPPER" else large + small
+        full = [max(f, o) for f, o in zip(full, wanted)]
+    y = np.zeros([x.shape[0], w.shape[1] * group] + full, x.dtype)
+    ins, outs = w.shape[0] // group, w.shape[1]
+    for place, at in windows(x.shape, kernel, strides, dilations, pads, x.shape[2:]):
+        for g in range(group):
+            read = x[:, g * ins:(g + 1) * ins]
+            tap = w[(slice(g * ins, (g + 1) * ins), slice(None)) + place]
+            y[(slice(None), slice(g * outs, (g + 1) * outs)) + at] += np.einsum("bi...,io->bo...", read, tap)
+    y = y[(slice(None), slice(None)) + tuple(slice(p, f - q) for p, q, f in zip(pads[:n], pads[n:], full))]
+    return y if b is None else y + b.reshape([1, -1] + [1] * n)
+
+
 # Each as https://onnx.ai/onnx/operators words it, in opset 13.
 OPERATORS = {
     "Add": lambda a, b: a + b,
     "BatchNormalization": batch_norm,
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
     "Div": lambda a, b: a / b,
     "Erf": erf,
     "Flatten": lambda x, axis=1: x.reshape(int(np.prod(x.shape[:axis])), -1),
@@ -73,6 +132,7 @@ OPERATORS = {
     "Sqrt": np.sqrt,
     "Sub": lambda a, b: a - b,
     "Tanh": np.tanh,
+    "Transpose": lambda x, perm=None: np.transpose(x, perm),
     "Where": np.where,
 }
 

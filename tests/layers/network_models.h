@@ -17,9 +17,12 @@
 
 #include "engine/base/random.h"
 #include "engine/optim/adam.h"
+#include "engine/train/network.h"
 #include "gtest/gtest.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
+#include "layers/conv.h"
+#include "layers/conv_transpose.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
 #include "layers/group_norm.h"
@@ -122,6 +125,43 @@ inline const std::vector<Model>& Models() {
       {"residual last",
        {6},
        LAYERS(Linear(3), Residual(Sequential(Linear(3), BatchNorm())), Relu())},
+      {"convolution, norm, ReLU",
+       {5, 4, 3},
+       LAYERS(Conv2d(6, {.padding = 1, .bias = false}), BatchNorm(), Relu(), Conv2d(2), Flatten(),
+              Linear(3))},
+      {"convolutions with biases, ReLU",
+       {5, 4, 3},
+       LAYERS(Conv2d(6, {.stride = 2, .padding = 1}), Relu(), Conv2d(4, {.kernel = 2}), Relu(),
+              Flatten(), Linear(3))},
+      {"norm after a bias without effect",
+       {4, 5, 2},
+       LAYERS(Conv2d(5, {.kernel = {1, 3}, .stride = {2, 1}}), BatchNorm(),
+              Conv2d(2, {.same = true}), BatchNorm())},
+      {"residual of convolutions",
+       {4, 4, 4},
+       LAYERS(Residual(Sequential(Conv2d(4, {.padding = 1, .bias = false}), BatchNorm(), Relu(),
+                                  Conv2d(4, {.padding = 1, .bias = false}), BatchNorm())),
+              Relu(), Residual(Conv2d(4, {.same = true})), Relu(), Flatten(), Linear(3))},
+      {"residual with a shortcut of convolutions",
+       {5, 5, 3},
+       LAYERS(Residual(Sequential(Conv2d(4, {.stride = 2, .padding = 1}), BatchNorm(), Relu(),
+                                  Conv2d(6, {.kernel = 1}), BatchNorm()),
+                       Sequential(Conv2d(6, {.kernel = 1, .stride = 2}), BatchNorm())),
+              Relu(), Flatten(), Linear(2))},
+      {"depthwise and pointwise",
+       {5, 6, 4},
+       LAYERS(Conv2d(8, {.kernel = 1, .bias = false}), BatchNorm(), Relu(),
+              Conv2d(8, {.stride = 2, .padding = 1, .groups = 8, .bias = false}), BatchNorm(),
+              Relu(), Conv2d(3, {.kernel = 1}), Relu(), Conv2d(6, {.same = true, .groups = 3}))},
+      {"signals",
+       {9, 3},
+       LAYERS(Conv1d(4, {.padding = 1}), BatchNorm(), Relu(), Conv1d(4, {.groups = 4}), Relu(),
+              Residual(Conv1d(4, {.kernel = 2, .same = true})), Flatten(), Linear(3))},
+      {"transposed convolutions",
+       {3, 4, 2},
+       LAYERS(ConvTranspose2d(4, {.stride = 2, .padding = 1, .output_padding = 1, .bias = false}),
+              BatchNorm(), Relu(), ConvTranspose2d(2, {.kernel = 2}), Relu(),
+              Residual(ConvTranspose2d(2, {.padding = 1})), Flatten(), Linear(3))},
   };
   return models;
 }

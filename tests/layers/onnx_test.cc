@@ -15,6 +15,8 @@
 #include "engine/io/npy.h"
 #include "engine/train/export.h"
 #include "engine/train/network.h"
+#include "layers/conv.h"
+#include "layers/conv_transpose.h"
 #include "layers/group_norm.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/layers/layer_runner.h"
@@ -157,6 +159,35 @@ TEST(OnnxTest, EveryLayerIsExportedAsWhatItComputes) {
   ExportLayer(
       folder, "residual_with_shortcut",
       Sequential(Residual(Sequential(Linear(4), BatchNorm()), Linear(4)), Relu(), Linear(2)), {6});
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, ConvolutionsAreExportedAsWhatTheyCompute) {
+  const TemporaryFolder folder;
+  const auto conv = [&](const std::string& name, int64_t out, Conv2dOptions options) {
+    ExportLayer(folder, name, Conv2d(out, options), {5, 6, 4});
+  };
+  conv("conv", 5, {.padding = 1});
+  conv("conv_without_bias", 5, {.bias = false});
+  conv("conv_stride", 5, {.stride = 2});
+  conv("conv_uneven", 5, {.kernel = {2, 3}, .stride = {1, 2}, .padding = {0, 1}});
+  conv("conv_padded_beyond_what_is_read", 5, {.kernel = 2, .stride = 3, .padding = 1});
+  conv("conv_dilation", 5, {.padding = 2, .dilation = 2});
+  conv("conv_same_even", 5, {.kernel = 4, .same = true});
+  conv("conv_same_stride", 5, {.stride = 2, .same = true});
+  conv("conv_groups", 6, {.padding = 1, .groups = 2});
+  conv("conv_depthwise", 8, {.padding = 1, .groups = 4});
+  ExportLayer(folder, "conv1d", Conv1d(5, {.kernel = 4, .stride = 2, .padding = 2}), {9, 3});
+  ExportLayer(folder, "conv1d_groups", Conv1d(6, {.groups = 3}), {9, 3});
+  const auto transposed = [&](const std::string& name, int64_t out,
+                              ConvTranspose2dOptions options) {
+    ExportLayer(folder, name, ConvTranspose2d(out, options), {3, 4, 4});
+  };
+  transposed("transposed", 5, {});
+  transposed("transposed_stride", 5, {.stride = 2, .padding = 1, .bias = false});
+  transposed("transposed_output_padding", 5, {.stride = 2, .padding = 1, .output_padding = 1});
+  transposed("transposed_uneven", 5, {.kernel = {2, 3}, .stride = {3, 1}, .dilation = {1, 2}});
+  transposed("transposed_groups", 6, {.stride = 2, .groups = 2});
   ExpectRight(folder);
 }
 

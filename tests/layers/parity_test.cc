@@ -1,5 +1,5 @@
 // Every layer and loss against the numbers PyTorch gives (tests/golden/make_layers.py made
-// layers.json), and twenty training steps of the clinical MLP.
+// layers.json and conv_layers.json), and twenty training steps of the clinical MLP.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,6 +14,8 @@
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/bce_with_logits.h"
+#include "layers/conv.h"
+#include "layers/conv_transpose.h"
 #include "layers/cross_entropy.h"
 #include "layers/flatten.h"
 #include "layers/group_norm.h"
@@ -36,8 +38,12 @@ using Json = nlohmann::ordered_json;
 
 const Json& Golden() {
   static const Json golden = [] {
-    std::ifstream in(std::string(LOCKSTEP_SOURCE_DIR) + "/tests/golden/layers.json");
-    return Json::parse(in).at("cases");
+    Json all;
+    for (const std::string name : {"layers", "conv_layers"}) {
+      std::ifstream in(LOCKSTEP_SOURCE_DIR "/tests/golden/" + name + ".json");
+      all.update(Json::parse(in).at("cases"));
+    }
+    return all;
   }();
   return golden;
 }
@@ -123,6 +129,82 @@ const std::map<std::string, Case>& Cases() {
       {"tanh", curved(Tanh())},
       {"softplus", curved(Softplus(2.0f, 5.0f))},
       {"flatten", {.make = [] { return Own(Flatten()); }}},
+      {"conv2d", {.make = [] { return Own(Conv2d(5, {.padding = 1})); }}},
+      {"conv2d_no_bias", {.make = [] { return Own(Conv2d(18, {.bias = false})); }}},
+      {"conv2d_stride", {.make = [] { return Own(Conv2d(6, {.stride = 2, .padding = 1})); }}},
+      {"conv2d_stride_that_does_not_divide",
+       {.make = [] { return Own(Conv2d(3, {.stride = 2})); }}},
+      {"conv2d_unread_edge",
+       {.make = [] { return Own(Conv2d(3, {.kernel = 5, .stride = 3, .padding = 1})); }}},
+      {"conv2d_one_by_one_stride",
+       {.make = [] { return Own(Conv2d(4, {.kernel = 1, .stride = 2, .padding = 1})); }}},
+      {"conv2d_padding_beyond_kernel", {.make = [] { return Own(Conv2d(2, {.padding = 3})); }}},
+      {"conv2d_dilation",
+       {.make =
+            [] {
+              return Own(Conv2d(4, {.kernel = {3, 2}, .padding = {2, 1}, .dilation = 2}));
+            }}},
+      {"conv2d_uneven",
+       {.make =
+            [] {
+              return Own(Conv2d(
+                  4, {.kernel = {2, 4}, .stride = {1, 3}, .padding = {0, 2}, .dilation = {3, 1}}));
+            }}},
+      {"conv2d_groups", {.make = [] { return Own(Conv2d(16, {.padding = 1, .groups = 2})); }}},
+      {"conv2d_groups_of_odd",
+       {.make = [] { return Own(Conv2d(9, {.stride = 2, .padding = 1, .groups = 3})); }}},
+      {"conv2d_depthwise",
+       {.make = [] { return Own(Conv2d(6, {.stride = 2, .padding = 1, .groups = 6})); }}},
+      {"conv2d_depthwise_multiplier",
+       {.make = [] { return Own(Conv2d(12, {.padding = 2, .groups = 4})); }}},
+      {"conv2d_same_even",
+       {.make =
+            [] {
+              return Own(Conv2d(4, {.kernel = {4, 2}, .same = true}));
+            }}},
+      {"conv2d_same_dilation",
+       {.make =
+            [] {
+              return Own(Conv2d(4, {.kernel = {4, 3}, .same = true, .dilation = {1, 2}}));
+            }}},
+      {"conv2d_block",
+       {.make =
+            [] {
+              const Conv2dOptions depthwise{.stride = 2, .padding = 1, .groups = 4, .bias = false};
+              return Own(Sequential(Conv2d(4, {.padding = 1, .bias = false}), BatchNorm(), Relu(),
+                                    Conv2d(4, depthwise), BatchNorm(), Relu(),
+                                    Conv2d(5, {.kernel = 1})));
+            }}},
+      {"conv1d", {.make = [] { return Own(Conv1d(5, {.kernel = 4, .padding = 2})); }}},
+      {"conv1d_stride_dilation",
+       {.make =
+            [] {
+              return Own(Conv1d(6, {.stride = 2, .dilation = 2, .groups = 2, .bias = false}));
+            }}},
+      {"conv1d_same_even", {.make = [] { return Own(Conv1d(4, {.kernel = 4, .same = true})); }}},
+      {"conv1d_depthwise",
+       {.make = [] { return Own(Conv1d(8, {.kernel = 5, .padding = 2, .groups = 4})); }}},
+      {"conv_transpose2d", {.make = [] { return Own(ConvTranspose2d(5)); }}},
+      {"conv_transpose2d_stride",
+       {.make =
+            [] {
+              return Own(
+                  ConvTranspose2d(3, {.kernel = 4, .stride = 2, .padding = 1, .bias = false}));
+            }}},
+      {"conv_transpose2d_output_padding",
+       {.make =
+            [] {
+              return Own(
+                  ConvTranspose2d(2, {.stride = {2, 3}, .padding = 1, .output_padding = {1, 2}}));
+            }}},
+      {"conv_transpose2d_gaps",
+       {.make = [] { return Own(ConvTranspose2d(2, {.kernel = 2, .stride = 3})); }}},
+      {"conv_transpose2d_groups",
+       {.make = [] { return Own(ConvTranspose2d(6, {.stride = 2, .dilation = 2, .groups = 2})); }}},
+      {"conv_transpose2d_depthwise",
+       {.make = [] { return Own(ConvTranspose2d(4, {.stride = 2, .groups = 4})); }}},
+      {"conv_transpose2d_output_padding_of_dilation",
+       {.make = [] { return Own(ConvTranspose2d(2, {.output_padding = 2, .dilation = 3})); }}},
       {"residual", {.make = [] { return Own(Sequential(Residual(Block(6)), Relu())); }}},
       {"residual_shortcut",
        {.make =

@@ -141,8 +141,9 @@ HWY_INLINE void LoadColumns(const float* from, bool one_column, int64_t cols, in
 }
 
 // Writes a tile that is wider than what is left of C: `sums` holds its rows, `width` floats each.
-HWY_NOINLINE void WritePartialTile(const TileArgs& args, int64_t rows, int64_t width,
-                                   float* HWY_RESTRICT sums) {
+static HWY_NOINLINE HWY_MAYBE_UNUSED void WritePartialTile(const TileArgs& args, int64_t rows,
+                                                           int64_t width,
+                                                           float* HWY_RESTRICT sums) {
   const TileTag d;
   const TileOutput& out = *args.output;
   HWY_ALIGN float scale[kWideVecs * kLanes];

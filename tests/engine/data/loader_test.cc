@@ -79,13 +79,24 @@ Seen See(Loader& loader) {
   return {batch->epoch, batch->number, samples};
 }
 
-class LoaderTest : public testing::TestWithParam<int> {};  // by prefetch
-INSTANTIATE_TEST_SUITE_P(Prefetch, LoaderTest, testing::Values(0, 1, 3));
+struct Ahead {
+  int prefetch, threads;
+};
+class LoaderTest : public testing::TestWithParam<Ahead> {};
+INSTANTIATE_TEST_SUITE_P(Prefetch, LoaderTest,
+                         testing::Values(Ahead{0, 1}, Ahead{1, 1}, Ahead{3, 1}, Ahead{1, 2},
+                                         Ahead{3, 4}, Ahead{2, 9}),
+                         [](const auto& info) {
+                           return std::to_string(info.param.prefetch) + "By" +
+                                  std::to_string(info.param.threads);
+                         });
 
 TEST_P(LoaderTest, AnEpochHoldsEverySampleOnce) {
   for (const int64_t size : {1, 9, 10, 11, 35}) {
     SCOPED_TRACE(size);
-    const auto loader = MakeLoader(size, {.batch = 10, .seed = 1, .prefetch = GetParam()});
+    const auto loader = MakeLoader(
+        size,
+        {.batch = 10, .seed = 1, .prefetch = GetParam().prefetch, .threads = GetParam().threads});
     EXPECT_EQ(loader->batches_per_epoch(), (size + 9) / 10);
     EXPECT_EQ(loader->samples_per_epoch(), size);
     for (int64_t epoch = 0; epoch < 2; ++epoch) {
@@ -106,9 +117,12 @@ TEST_P(LoaderTest, AnEpochHoldsEverySampleOnce) {
 
 TEST_P(LoaderTest, WithoutShufflingTheOrderIsTheListsOwn) {
   const std::vector<int64_t> indices = {7, 3, 3, 0, 9};
-  const auto loader =
-      Loader::Make(Numbers(10), indices, {.batch = 2, .shuffle = false, .prefetch = GetParam()})
-          .value();
+  const auto loader = Loader::Make(Numbers(10), indices,
+                                   {.batch = 2,
+                                    .shuffle = false,
+                                    .prefetch = GetParam().prefetch,
+                                    .threads = GetParam().threads})
+                          .value();
   for (int epoch = 0; epoch < 2; ++epoch) {
     EXPECT_THAT(std::get<2>(See(*loader)), ElementsAre(7, 3));
     EXPECT_THAT(std::get<2>(See(*loader)), ElementsAre(3, 0));
@@ -118,8 +132,10 @@ TEST_P(LoaderTest, WithoutShufflingTheOrderIsTheListsOwn) {
 }
 
 TEST_P(LoaderTest, DroppingLeavesFullBatchesOnly) {
-  const auto loader =
-      MakeLoader(11, {.batch = 4, .last = LastBatch::kDrop, .prefetch = GetParam()});
+  const auto loader = MakeLoader(11, {.batch = 4,
+                                      .last = LastBatch::kDrop,
+                                      .prefetch = GetParam().prefetch,
+                                      .threads = GetParam().threads});
   EXPECT_EQ(loader->batches_per_epoch(), 2);
   EXPECT_EQ(loader->samples_per_epoch(), 8);
   std::set<int64_t> left_out;
@@ -141,7 +157,8 @@ TEST_P(LoaderTest, DroppingLeavesFullBatchesOnly) {
 
 // From every place of three epochs, a fresh loader goes on as the first one did.
 TEST_P(LoaderTest, GoesOnFromAnyPlaceWithTheSameBatches) {
-  const LoaderOptions options{.batch = 4, .seed = 5, .prefetch = GetParam()};
+  const LoaderOptions options{
+      .batch = 4, .seed = 5, .prefetch = GetParam().prefetch, .threads = GetParam().threads};
   const auto whole = MakeLoader(10, options);
   std::vector<LoaderPlace> places;
   std::vector<Seen> seen;
@@ -166,14 +183,17 @@ TEST_P(LoaderTest, GoesOnFromAnyPlaceWithTheSameBatches) {
 
 TEST_P(LoaderTest, PrefetchChangesNothing) {
   const auto plain = MakeLoader(103, {.batch = 10, .seed = 2, .prefetch = 0});
-  const auto other = MakeLoader(103, {.batch = 10, .seed = 2, .prefetch = GetParam()});
+  const auto other = MakeLoader(
+      103,
+      {.batch = 10, .seed = 2, .prefetch = GetParam().prefetch, .threads = GetParam().threads});
   for (int i = 0; i < 40; ++i) EXPECT_EQ(See(*other), See(*plain));
 }
 
 TEST_P(LoaderTest, RanksShareEveryGlobalBatchInOrder) {
   for (const int ranks : {1, 2, 3, 5, 8}) {
     SCOPED_TRACE(ranks);
-    LoaderOptions options{.batch = 7, .seed = 3, .prefetch = GetParam()};
+    LoaderOptions options{
+        .batch = 7, .seed = 3, .prefetch = GetParam().prefetch, .threads = GetParam().threads};
     const auto whole = MakeLoader(24, options);  // batches of 7, 7, 7, 3
     std::vector<std::unique_ptr<Loader>> parts;
     options.ranks = ranks;
@@ -200,7 +220,10 @@ TEST_P(LoaderTest, RanksShareEveryGlobalBatchInOrder) {
 }
 
 TEST_P(LoaderTest, ABatchStaysUntilTheNextCall) {
-  const auto loader = MakeLoader(1000, {.batch = 5, .shuffle = false, .prefetch = GetParam()});
+  const auto loader = MakeLoader(1000, {.batch = 5,
+                                        .shuffle = false,
+                                        .prefetch = GetParam().prefetch,
+                                        .threads = GetParam().threads});
   for (int i = 0; i < 40; ++i) {
     const Batch* batch = loader->Next().value();
     // Time for a thread that would run too far ahead.
@@ -213,7 +236,8 @@ TEST_P(LoaderTest, ABatchStaysUntilTheNextCall) {
 }
 
 TEST_P(LoaderTest, SteadyStateAllocatesNothing) {
-  const auto loader = MakeLoader(200, {.batch = 10, .prefetch = GetParam()});
+  const auto loader = MakeLoader(
+      200, {.batch = 10, .prefetch = GetParam().prefetch, .threads = GetParam().threads});
   for (int i = 0; i < 25; ++i) (void)loader->Next();  // over the end of an epoch
   const int64_t before = allocations.load();
   for (int i = 0; i < 50; ++i) (void)loader->Next();
@@ -222,7 +246,8 @@ TEST_P(LoaderTest, SteadyStateAllocatesNothing) {
 
 TEST_P(LoaderTest, EndsCleanlyWhereverItStands) {
   for (int calls = 0; calls < 12; ++calls) {
-    const auto loader = MakeLoader(20, {.batch = 4, .prefetch = GetParam()});
+    const auto loader = MakeLoader(
+        20, {.batch = 4, .prefetch = GetParam().prefetch, .threads = GetParam().threads});
     for (int i = 0; i < calls; ++i) (void)loader->Next();
   }
 }
@@ -248,9 +273,12 @@ class Broken final : public Dataset {
 
 TEST_P(LoaderTest, AnErrorComesInItsPlaceAndCanBeRetried) {
   const auto dataset = std::make_shared<Broken>(/*throws=*/false);
-  const auto loader =
-      Loader::Make(dataset, AllIndices(20), {.batch = 4, .shuffle = false, .prefetch = GetParam()})
-          .value();
+  const auto loader = Loader::Make(dataset, AllIndices(20),
+                                   {.batch = 4,
+                                    .shuffle = false,
+                                    .prefetch = GetParam().prefetch,
+                                    .threads = GetParam().threads})
+                          .value();
   ASSERT_TRUE(loader->Next().ok());
   for (int i = 0; i < 2; ++i) {
     const auto failed = loader->Next();
@@ -265,12 +293,46 @@ TEST_P(LoaderTest, AnErrorComesInItsPlaceAndCanBeRetried) {
 
 TEST_P(LoaderTest, WhatADatasetThrowsReachesTheCaller) {
   const auto loader = Loader::Make(std::make_shared<Broken>(/*throws=*/true), AllIndices(20),
-                                   {.batch = 4, .shuffle = false, .prefetch = GetParam()})
+                                   {.batch = 4,
+                                    .shuffle = false,
+                                    .prefetch = GetParam().prefetch,
+                                    .threads = GetParam().threads})
                           .value();
   ASSERT_TRUE(loader->Next().ok());
   EXPECT_THROW((void)loader->Next(), std::runtime_error);
   ASSERT_TRUE(loader->Seek({0, 2}).ok());
   EXPECT_EQ(loader->Next().value()->number, 2);
+}
+
+// Several samples fail, whichever thread meets which first: the first in the batch's order is told.
+class SomeBroken final : public Dataset {
+ public:
+  SomeBroken() : Dataset({.name = "some", .size = 64, .x_shape = {1}, .classes = 1}) {}
+
+ private:
+  Status Read(std::span<const int64_t> indices, Tensor, Tensor, int64_t) const override {
+    for (const int64_t index : indices) {
+      if (index == 23) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      if (index >= 23) return Status::Corrupt("sample " + std::to_string(index) + " is bad");
+    }
+    return Status::Ok();
+  }
+};
+
+TEST_P(LoaderTest, OfSeveralErrorsInABatchTheFirstSampleIsTold) {
+  const auto loader = Loader::Make(std::make_shared<SomeBroken>(), AllIndices(64),
+                                   {.batch = 64,
+                                    .shuffle = false,
+                                    .prefetch = GetParam().prefetch,
+                                    .threads = GetParam().threads})
+                          .value();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(loader->Next().status().message(), "sample 23 is bad");
+}
+
+TEST(LoaderThreadsTest, TheTeamKeepsMostCores) {
+  EXPECT_EQ(LoaderThreads(1), 1);
+  EXPECT_EQ(LoaderThreads(2), 1);
+  EXPECT_EQ(LoaderThreads(64), 8);
 }
 
 // Each of 5 samples comes first with probability 1/5; over 4000 epochs the count has standard
@@ -311,6 +373,8 @@ TEST(LoaderSettingsTest, ImpossibleOnesSayWhy) {
   EXPECT_THAT(error(all, {.ranks = 0}), HasSubstr("of 0"));
   EXPECT_THAT(error(all, {.prefetch = 1000}),
               HasSubstr("prefetch must be 0 to 64 batches, not 1000"));
+  EXPECT_THAT(error(all, {.threads = 0}), HasSubstr("1 to 256 threads, not 0"));
+  EXPECT_THAT(error(all, {.threads = 1000}), HasSubstr("not 1000"));
   EXPECT_EQ(error(all, {.batch = INT64_MAX}), "(no error)");  // one batch of all
 
   const auto loader = MakeLoader(5, {.batch = 2});

@@ -1,0 +1,192 @@
+// Convolutions: op/NAME_fp32[_PASS]/threads:N, by the names of the peers' programs. PASS:
+//   fwd      y from x
+//   fwdbwd   y, dx and dw, with the packing of the weights
+//   dgrad    dx from dy
+//   wgrad    dw from x and dy
+//   pack     both packings of the weights
+// A multiply-add counts as two operations, also where it lies in the padding and is left out.
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "bench/floats.h"
+#include "bench/peaks.h"
+#include "engine/ops/conv.h"
+#include "engine/parallel/context.h"
+#include "tests/reference/conv.h"
+
+namespace lockstep {
+namespace {
+
+using bench::Floats;
+
+struct Case {
+  const char* name;
+  int64_t batch;
+  ops::ConvShape shape;
+};
+
+// Pictures of `size` squared, `pad` on every side.
+ops::ConvShape ShapeOf(int64_t in, int64_t out, int64_t size, int64_t kernel, int64_t stride) {
+  const int64_t pad = kernel / 2, to = (size + 2 * pad - kernel) / stride + 1;
+  return {.in_h = size,
+          .in_w = size,
+          .in_c = in,
+          .out_h = to,
+          .out_w = to,
+          .out_c = out,
+          .kernel_h = kernel,
+          .kernel_w = kernel,
+          .stride_h = stride,
+          .stride_w = stride,
+          .pad_top = pad,
+          .pad_left = pad};
+}
+
+enum class Pass { kForward, kAll, kDataGradient, kWeightGradient, kPack };
+
+std::span<float> All(const Floats& floats) {
+  return {floats.get(), static_cast<size_t>(floats.size())};
+}
+
+// One convolution and all it needs.
+class Convolution {
+ public:
+  Convolution(Context& context, const Case& of)
+      : context_(context),
+        shape_(of.shape),
+        batch_(of.batch),
+        x_(batch_ * shape_.in_h * shape_.in_w * shape_.in_c),
+        dy_(batch_ * shape_.out_h * shape_.out_w * shape_.out_c),
+        w_(shape_.weights()),
+        y_(dy_.size()),
+        dx_(x_.size()),
+        dw_(w_.size()),
+        packed_forward_(ops::PackedForwardFloats(shape_)),
+        packed_gradient_(ops::PackedDataGradientFloats(shape_)),
+        scratch_(std::max({ops::ConvForwardScratch(context.threads(), shape_, batch_),
+                           ops::ConvDataGradientScratch(context.threads(), shape_, batch_)})) {
+    x_.FillRandom(1);
+    dy_.FillRandom(2);
+    w_.FillRandom(3);
+    for (int64_t s = 0; s <= kSegments; ++s) segments_[s] = batch_ * s / kSegments;
+    Run(Pass::kPack);
+  }
+
+  void Run(Pass pass) {
+    const bool all = pass == Pass::kAll;
+    if (all || pass == Pass::kPack) {
+      ops::PackForward(context_, shape_, w_.get(), packed_forward_.get());
+      ops::PackDataGradient(context_, shape_, w_.get(), packed_gradient_.get());
+    }
+    if (all || pass == Pass::kForward) {
+      ops::ConvForward(
+          context_, shape_,
+          {.batch = batch_, .from = x_.get(), .packed = packed_forward_.get(), .to = y_.get()},
+          All(scratch_));
+    }
+    if (all || pass == Pass::kDataGradient) {
+      ops::ConvDataGradient(
+          context_, shape_,
+          {.batch = batch_, .from = dy_.get(), .packed = packed_gradient_.get(), .to = dx_.get()},
+          All(scratch_));
+    }
+  }
+
+  // Compares what a pass yields with double, for some of its elements.
+  bool IsRight(Pass pass) const {
+    const bool all = pass == Pass::kAll;
+    bool right = true;
+    constexpr int64_t kSome = 50;
+    if (all || pass == Pass::kForward) {
+      for (int64_t i = 0; i < kSome; ++i) {
+        const int64_t at = y_.size() / kSome * i;
+        right =
+            right && Near(y_[at], reference::ConvForwardAt<double>(shape_, x_.get(), w_.get(), at),
+                          shape_.kernel_h * shape_.kernel_w * shape_.in_c);
+      }
+    }
+    if (all || pass == Pass::kDataGradient) {
+      for (int64_t i = 0; i < kSome; ++i) {
+        const int64_t at = dx_.size() / kSome * i;
+        right =
+            right &&
+            Near(dx_[at], reference::ConvDataGradientAt<double>(shape_, dy_.get(), w_.get(), at),
+                 shape_.kernel_h * shape_.kernel_w * shape_.out_c);
+      }
+    }
+    return right;
+  }
+
+  double operations(Pass pass) const {
+    const double one = 2.0 * static_cast<double>(batch_ * shape_.out_h * shape_.out_w) *
+                       static_cast<double>(w_.size());
+    return pass == Pass::kAll ? 3.0 * one : pass == Pass::kPack ? 0.0 : one;
+  }
+
+ private:
+  static constexpr int64_t kSegments = 8;
+
+  // An error of one rounding for each of `terms` terms of size 1; their sum is no larger.
+  static bool Near(float got, double want, int64_t terms) {
+    return std::abs(got - want) <= 0x1p-24 * 4.0 * static_cast<double>(terms);
+  }
+
+  Context& context_;
+  const ops::ConvShape shape_;
+  const int64_t batch_;
+  Floats x_, dy_, w_, y_, dx_, dw_, packed_forward_, packed_gradient_, scratch_;
+  int64_t segments_[kSegments + 1];
+};
+
+void Run(benchmark::State& state, const Case& of, Pass pass, int threads) {
+  Context context({.threads = threads});
+  Convolution convolution(context, of);
+  convolution.Run(pass);
+  if (!convolution.IsRight(pass)) return state.SkipWithError("wrong result");
+  bench::FmaPeak peak(context);
+  double peak_rate = 0.0;
+  for (int i = 0; i < 50; ++i) bench::RateOf([&] { return peak.Run(); }, peak_rate);
+  const auto start = std::chrono::steady_clock::now();
+  for (auto _ : state) convolution.Run(pass);
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  const double operations = convolution.operations(pass);
+  if (operations == 0.0) return;
+  const double rate = operations * static_cast<double>(state.iterations()) / taken.count();
+  state.counters["gflops"] = 1e-9 * rate;
+  state.counters["of_peak"] = rate / peak_rate;
+}
+
+const bool kRegistered = [] {
+  const Case cases[] = {
+      {"conv3x3_64_56_b16", 16, ShapeOf(64, 64, 56, 3, 1)},
+      {"conv3x3_256_14_b16", 16, ShapeOf(256, 256, 14, 3, 1)},
+      {"conv1x1_256_64_56_b16", 16, ShapeOf(256, 64, 56, 1, 1)},
+      {"conv7x7s2_3_224_b16", 16, ShapeOf(3, 64, 224, 7, 2)},
+      {"conv3x3_16_32_b128", 128, ShapeOf(16, 16, 32, 3, 1)},
+      {"conv3x3_512_7_b16", 16, ShapeOf(512, 512, 7, 3, 1)},
+      {"conv3x3s2_128_56_b16", 16, ShapeOf(128, 128, 56, 3, 2)},
+      {"conv1x1s2_256_512_56_b16", 16, ShapeOf(256, 512, 56, 1, 2)},
+  };
+  const struct {
+    const char* name;
+    Pass pass;
+  } passes[] = {{"fwd", Pass::kForward}, {"dgrad", Pass::kDataGradient}, {"pack", Pass::kPack}};
+  for (const Case& of : cases) {
+    for (const auto& pass : passes) {
+      for (const int threads : {1, 2}) {
+        const std::string name = std::string("op/") + of.name + "_fp32_" + pass.name +
+                                 "/threads:" + std::to_string(threads);
+        benchmark::RegisterBenchmark(name.c_str(), Run, of, pass.pass, threads)->UseRealTime();
+      }
+    }
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace lockstep

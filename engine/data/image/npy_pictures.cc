@@ -1,0 +1,98 @@
+#include "engine/data/image/npy_pictures.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "engine/io/npy.h"
+
+namespace lockstep {
+namespace {
+
+constexpr int64_t kMostChannels = 4;
+constexpr int64_t kMostClasses = 65536;
+
+Result<std::vector<int32_t>> ReadLabels(const std::string& path) {
+  LOCKSTEP_TRY_ASSIGN(const NpyArray array, ReadNpy(path));
+  const Shape& shape = array.tensor.shape;
+  if (shape.rank() == 0 || shape.size() != shape[0]) {
+    return Status::Corrupt(path + ": labels have the shape (N) or (N, 1), these have " +
+                           shape.ToString() + "; are the files swapped?");
+  }
+  if (array.tensor.type == StoredType::kF64 || array.tensor.type == StoredType::kF32 ||
+      array.tensor.type == StoredType::kF16) {
+    return Status::Corrupt(path + ": labels are whole numbers, these are " +
+                           NameOf(array.tensor.type) + "; save them as int64");
+  }
+  std::vector<int32_t> labels(static_cast<size_t>(shape.size()));
+  const Status converted = ConvertInto(array.tensor, Tensor(labels.data(), Shape{shape[0]}));
+  if (!converted.ok()) return converted.At(path);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] >= 0 && labels[i] < kMostClasses) continue;
+    return Status::Corrupt(path + ": label " + std::to_string(i) + " is " +
+                           std::to_string(labels[i]) + ", not in 0 to " +
+                           std::to_string(kMostClasses - 1));
+  }
+  return labels;
+}
+
+template <class T>
+std::vector<T> CopyOf(const StoredTensor& tensor) {
+  std::vector<T> values(static_cast<size_t>(tensor.shape.size()));
+  if (!values.empty()) std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+  return values;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const InMemoryDataset>> LoadNpyPictures(const std::string& pictures,
+                                                               const std::string& labels,
+                                                               const NpyPicturesOptions& options) {
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> targets, ReadLabels(labels));
+  LOCKSTEP_TRY_ASSIGN(const NpyArray array, ReadNpy(pictures));
+  const StoredTensor& tensor = array.tensor;
+  const Shape& shape = tensor.shape;
+  if (shape.rank() != 3 && shape.rank() != 4) {
+    return Status::Corrupt(pictures +
+                           ": pictures have the shape (N, H, W) or (N, H, W, C), these " + "have " +
+                           shape.ToString() + "; are the files swapped?");
+  }
+  const int64_t channels = shape.rank() == 4 ? shape[3] : 1;
+  if (shape.size() == 0 || channels > kMostChannels) {
+    return Status::Corrupt(pictures +
+                           ": pictures have the shape (N, H, W, C) with 1 to 4 channels, "
+                           "which come last; these have " +
+                           shape.ToString() +
+                           (channels > kMostChannels ? "; numpy.moveaxis(x, 1, -1) brings "
+                                                       "channels from the second place to the last"
+                                                     : ""));
+  }
+  if (shape[0] != static_cast<int64_t>(targets.size())) {
+    return Status::Corrupt(pictures + ": holds " + std::to_string(shape[0]) + " pictures, but " +
+                           labels + " holds " + std::to_string(targets.size()) +
+                           " labels; they do not belong together");
+  }
+  DatasetInfo info{.name = pictures, .size = shape[0], .x_shape = {shape[1], shape[2], channels}};
+  const int64_t highest = *std::max_element(targets.begin(), targets.end());
+  info.classes = options.classes > 0 ? options.classes : highest + 1;
+  if (highest >= info.classes) {
+    return Status::Corrupt(labels + ": holds the label " + std::to_string(highest) + ", but " +
+                           std::to_string(info.classes) + " classes are numbered from 0");
+  }
+  for (int64_t c = 0; c < info.classes; ++c) info.class_names.push_back(std::to_string(c));
+  InMemoryDataset::X x;
+  if (tensor.type == StoredType::kU8) {
+    x = CopyOf<uint8_t>(tensor);
+  } else if (tensor.type == StoredType::kF32) {
+    x = CopyOf<float>(tensor);
+  } else {
+    return Status::Corrupt(pictures + ": pictures are U8 or F32, these are " + NameOf(tensor.type) +
+                           "; save them with .astype(numpy.uint8) or .astype(numpy.float32)");
+  }
+  return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets),
+                               options.byte_scale);
+}
+
+}  // namespace lockstep

@@ -1,0 +1,466 @@
+// Forward and data gradient are one gathering pass: each pixel of the result adds up what it reads
+// through the taps that lie within the picture.
+//
+//   along one axis   forward     f = t * stride - pad + k * dilation
+//                    gradient    f = (t + pad - k * dilation) / stride, where that is whole
+//
+// for the pixel t of the result, the tap k and the pixel f it reads. In the gradient the pixels t of
+// one residue modulo the stride read through the same taps, every (stride / gcd(stride, dilation))-th
+// one, and so are a dense convolution of their own.
+//
+// A task takes whole lines of the result and a range of its channels; 32 channels at a time, whose
+// weights stay in the caches while the lines pass by. Pixels that read through the same taps are
+// runs (engine/kernels/conv/conv.h) along the longest of three directions: the line, the column, or
+// from sample to sample.
+#include "engine/ops/conv.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <span>
+
+#include "engine/base/check.h"
+#include "engine/base/integers.h"
+#include "engine/kernels/conv/conv.h"
+#include "engine/kernels/conv/conv_program.h"
+#include "engine/ops/conv_depthwise.h"
+
+namespace lockstep::ops {
+namespace {
+
+using kernels::kConvColumns;
+using kernels::kConvPanel;
+
+// The taps through which a pixel reads: k = first + i * step for i in [begin, end), which lie at
+// from + i * from_step; from may lie outside the picture.
+struct Taps {
+  int64_t first = 0, step = 1;
+  int64_t from = 0, from_step = 1;
+  int64_t begin = 0, end = 0;
+
+  bool SameAs(const Taps& o) const { return begin == o.begin && end == o.end; }
+  bool Contain(const Taps& o) const { return begin <= o.begin && o.end <= end; }
+};
+
+// One of the two axes of a pass.
+struct Axis {
+  bool gradient;
+  int64_t to, from;  // extents
+  int64_t kernel, stride, pad, dilation;
+
+  // Pixels so far apart read through the same taps, but for the edges of the picture,
+  int64_t period() const { return gradient ? stride : 1; }
+  // and pixels of `from` so far apart.
+  int64_t from_period() const { return gradient ? 1 : stride; }
+
+  Taps At(int64_t t) const {
+    Taps taps;
+    int64_t count = kernel;
+    if (!gradient) {
+      taps.from = t * stride - pad;
+      taps.from_step = dilation;
+    } else {
+      const int64_t common = std::gcd(stride, dilation);
+      taps.step = stride / common;
+      while (taps.first < taps.step && (t + pad - taps.first * dilation) % stride != 0) {
+        ++taps.first;
+      }
+      if (taps.first == taps.step || taps.first >= kernel) return taps;  // none
+      taps.from = (t + pad - taps.first * dilation) / stride;
+      taps.from_step = -dilation / common;
+      count = CeilDiv(kernel - taps.first, taps.step);
+    }
+    // 0 <= from + i * from_step < this->from
+    const int64_t step = gradient ? -taps.from_step : taps.from_step;
+    const int64_t before = gradient ? taps.from - (from - 1) : -taps.from;
+    const int64_t room = gradient ? taps.from : from - 1 - taps.from;
+    taps.begin = before > 0 ? CeilDiv(before, step) : 0;
+    taps.end = room < 0 ? 0 : std::min(count, room / step + 1);
+    if (taps.begin >= taps.end) taps.begin = taps.end = 0;
+    return taps;
+  }
+};
+
+// A gathering pass, forward or data gradient.
+struct Pass {
+  Pass(const ConvShape& s, bool gradient)
+      : rows{gradient,
+             gradient ? s.in_h : s.out_h,
+             gradient ? s.out_h : s.in_h,
+             s.kernel_h,
+             s.stride_h,
+             s.pad_top,
+             s.dilation_h},
+        columns{gradient,
+                gradient ? s.in_w : s.out_w,
+                gradient ? s.out_w : s.in_w,
+                s.kernel_w,
+                s.stride_w,
+                s.pad_left,
+                s.dilation_w},
+        groups(s.groups),
+        to_c(gradient ? s.in_c : s.out_c),
+        from_c(gradient ? s.out_c : s.in_c),
+        group_to(to_c / groups),
+        group_from(from_c / groups),
+        chains(s.kernel_h * s.kernel_w, group_from) {
+    // Every pixel alone: one long column of samples.
+    if (s.kernel_h == 1 && s.kernel_w == 1 && s.stride_h == 1 && s.stride_w == 1 &&
+        s.pad_top == 0 && s.pad_left == 0 && s.in_h == s.out_h && s.in_w == s.out_w) {
+      folded = rows.to * columns.to;
+      rows.to = rows.from = columns.to = columns.from = 1;
+    }
+  }
+
+  int64_t taps() const { return rows.kernel * columns.kernel; }
+  int64_t to_line() const { return columns.to * to_c; }
+  int64_t from_line() const { return columns.from * from_c; }
+  int64_t panels() const { return CeilDiv(group_to, kConvPanel); }
+  int64_t panel_floats() const { return taps() * group_from * kConvPanel; }
+  int64_t packed_floats() const { return groups * panels() * panel_floats(); }
+
+  int64_t program_floats() const {
+    constexpr auto kPieceFloats = static_cast<int64_t>(sizeof(kernels::ConvPiece) / sizeof(float));
+    return RoundUp(chains.MostPieces() * kPieceFloats, 16);
+  }
+  int64_t thread_scratch() const {
+    return program_floats() + chains.MostWaiting() * kernels::kConvSlot;
+  }
+
+  Axis rows, columns;
+  int64_t groups;
+  int64_t to_c, from_c;
+  int64_t group_to, group_from;
+  kernels::ConvChains chains;
+  int64_t folded = 1;  // pixels of a picture that are taken as samples
+};
+
+// Pixels of one class, in one direction: `count` of them, from `begin` in steps of the period.
+struct Extent {
+  int64_t begin, count;
+  Taps taps;                // of the pixels; all, where the edges are left aside
+  bool first_edge = false;  // the first pixel reads through fewer taps,
+  bool last_edge = false;   // or the last
+  Taps first_taps = {}, last_taps = {};
+};
+
+// The pixels from `begin` on, below `end`, that read through the same taps as it does.
+Extent ExtentFrom(const Axis& axis, int64_t begin, int64_t end) {
+  Extent extent{begin, 1, axis.At(begin)};
+  for (int64_t t = begin + axis.period(); t < end && axis.At(t).SameAs(extent.taps);
+       t += axis.period()) {
+    ++extent.count;
+  }
+  return extent;
+}
+
+// Lines [begin, end) of each of the samples [first_sample, last_sample).
+struct Block {
+  int64_t first_sample, last_sample;
+  int64_t begin, end;
+};
+
+class Worker {
+ public:
+  Worker(const Pass& pass, const ConvArgs& args, float* scratch)
+      : pass_(pass),
+        args_(args),
+        program_(pass.chains, scratch),
+        partial_(scratch + pass.program_floats()) {}
+
+  // Channels [column, column + count) of a group, count <= kConvColumns.
+  void Run(const Block& block, int64_t group, int64_t column, int64_t count) {
+    block_ = block;
+    group_ = group;
+    const int64_t channel = group * pass_.group_to + column;
+    run_.packed =
+        args_.packed + (group * pass_.panels() + column / kConvPanel) * pass_.panel_floats();
+    run_.panel_stride = pass_.panel_floats();
+    run_.columns = count;
+    run_.accumulate = args_.accumulate;
+    const kernels::Epilogue& epilogue = args_.epilogue;
+    run_.scale = epilogue.scale == nullptr ? nullptr : epilogue.scale + channel;
+    run_.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + channel;
+    run_.relu = epilogue.activation == kernels::Activation::kRelu;
+    run_.partial = partial_;
+    channel_ = channel;
+    const Axis &rows = pass_.rows, &columns = pass_.columns;
+    for (int64_t h = 0; h < std::min(rows.period(), block.end - block.begin); ++h) {
+      for (int64_t line = block.begin + h; line < block.end;) {
+        const Extent lines = ExtentFrom(rows, line, block.end);
+        for (int64_t w = 0; w < std::min(columns.period(), columns.to); ++w) RunLines(lines, w);
+        line += lines.count * rows.period();
+      }
+    }
+  }
+
+ private:
+  // The pixels of residue w of the lines. The longest run takes along the pixel on either side of
+  // it, where that reads through fewer taps.
+  void RunLines(const Extent& lines, int64_t w) {
+    const Axis& axis = pass_.columns;
+    Extent longest{w, 0, {}};
+    for (int64_t t = w; t < axis.to;) {
+      const Extent pixels = ExtentFrom(axis, t, axis.to);
+      if (pixels.count > longest.count) longest = pixels;
+      t += pixels.count * axis.period();
+    }
+    int64_t begin = longest.begin, end = begin + longest.count * axis.period();
+    if (begin != w) {
+      longest.first_taps = axis.At(begin - axis.period());
+      longest.first_edge = longest.taps.Contain(longest.first_taps);
+      if (longest.first_edge) begin -= axis.period();
+    }
+    if (end < axis.to) {
+      longest.last_taps = axis.At(end);
+      longest.last_edge = longest.taps.Contain(longest.last_taps);
+      if (longest.last_edge) end += axis.period();
+    }
+    longest.begin = begin;
+    longest.count = (end - begin) / axis.period();
+    for (int64_t t = w; t < axis.to;) {
+      const Extent pixels = t == begin ? longest : ExtentFrom(axis, t, t < begin ? begin : axis.to);
+      RunPixels(lines, pixels);
+      t += pixels.count * axis.period();
+    }
+  }
+
+  void RunPixels(const Extent& lines, const Extent& pixels) {
+    Compile(lines.taps, pixels);
+    struct Direction {
+      int64_t count, from, to;
+    };
+    const int64_t samples = block_.last_sample - block_.first_sample;
+    const int64_t from_picture = pass_.rows.from * pass_.from_line();
+    const int64_t to_picture = pass_.rows.to * pass_.to_line();
+    Direction along{pixels.count, pass_.columns.from_period() * pass_.from_c,
+                    pass_.columns.period() * pass_.to_c};
+    Direction down{lines.count, pass_.rows.from_period() * pass_.from_line(),
+                   pass_.rows.period() * pass_.to_line()};
+    Direction deep{samples, from_picture, to_picture};
+    constexpr int64_t kEnough = 6;  // pixels of a run
+    const bool edges = pixels.first_edge || pixels.last_edge;
+    if (!edges && along.count < kEnough) {
+      if (down.count > along.count) std::swap(along, down);
+      if (along.count < kEnough && deep.count > along.count) std::swap(along, deep);
+    }
+    run_.pieces = program_.pieces();
+    run_.count = program_.count();
+    run_.pixels = along.count;
+    run_.from_step = along.from;
+    run_.to_step = along.to;
+    const int64_t first_from = block_.first_sample * from_picture +
+                               lines.taps.from * pass_.from_line() + origin_ * pass_.from_c +
+                               group_ * pass_.group_from;
+    const int64_t first_to = block_.first_sample * to_picture + lines.begin * pass_.to_line() +
+                             pixels.begin * pass_.to_c + channel_;
+    for (int64_t i = 0; i < deep.count; ++i) {
+      for (int64_t j = 0; j < down.count; ++j) {
+        run_.from = args_.from + first_from + i * deep.from + j * down.from;
+        const int64_t to = first_to + i * deep.to + j * down.to;
+        run_.to = args_.to + to;
+        run_.add = args_.epilogue.add == nullptr ? nullptr : args_.epilogue.add + to;
+        kernels::ConvRun(run_);
+      }
+    }
+  }
+
+  void Compile(const Taps& lines, const Extent& pixels) {
+    const Taps& across = pixels.taps;
+    // Where the first pixel of the run has its origin.
+    origin_ = across.from - (pixels.first_edge ? pass_.columns.from_period() : 0);
+    const kernels::ConvChains& chains = pass_.chains;
+    program_.Begin();
+    for (int64_t i = lines.begin; i < lines.end; ++i) {
+      for (int64_t j = across.begin; j < across.end; ++j) {
+        const int64_t tap =
+            (lines.first + i * lines.step) * pass_.columns.kernel + across.first + j * across.step;
+        kernels::ConvPiece piece;
+        const int64_t from =
+            i * lines.from_step * pass_.from_line() + j * across.from_step * pass_.from_c;
+        piece.skips_first =
+            pixels.first_edge && (j < pixels.first_taps.begin || j >= pixels.first_taps.end);
+        piece.skips_last =
+            pixels.last_edge && (j < pixels.last_taps.begin || j >= pixels.last_taps.end);
+        for (int64_t part = 0; part < chains.parts(); ++part) {
+          const int64_t c = chains.PartBegin(part);
+          piece.from = from + c;
+          piece.weight = static_cast<int32_t>(tap * pass_.group_from + c);
+          piece.length = static_cast<int32_t>(chains.PartBegin(part + 1) - c);
+          program_.Add(piece, chains.ChainAt(tap, part));
+        }
+      }
+    }
+    program_.End();
+  }
+
+  const Pass& pass_;
+  const ConvArgs& args_;
+  kernels::ConvProgram program_;
+  float* partial_;
+  kernels::ConvRunArgs run_;
+  Block block_{};
+  int64_t group_ = 0, channel_ = 0;
+  int64_t origin_ = 0;
+};
+
+// How a pass is spread: tasks of whole cells of the grid (or lines, where there is none), and of
+// ranges of channels.
+struct Tasks {
+  int64_t cells = 0;  // or lines
+  int64_t row_blocks = 0;
+  int64_t column_blocks = 1;
+  int64_t width = 0;  // channels of a column block
+
+  int64_t count() const { return row_blocks * column_blocks; }
+};
+
+constexpr int64_t kCachedFloats = 65536;  // of the lines of a task: half of a small L2 cache
+constexpr int64_t kTasksPerThread = 4;
+
+Tasks TasksOf(const Pass& pass, const ConvArgs& args, int64_t lines, int64_t threads) {
+  Tasks tasks;
+  const bool gridded = args.row_grid.size() > 1;
+  tasks.cells = gridded ? static_cast<int64_t>(args.row_grid.size()) - 1 : lines;
+  tasks.width = pass.to_c;
+  if (lines == 0 || pass.to_c == 0) return tasks;
+  const int64_t floats =
+      lines *
+      std::max(pass.to_line(), pass.from_line() * pass.rows.from_period() / pass.rows.period());
+  tasks.row_blocks =
+      std::max(CeilDiv(floats, kCachedFloats), threads == 1 ? 1 : kTasksPerThread * threads);
+  tasks.row_blocks = std::min(tasks.row_blocks, tasks.cells);
+  if (pass.groups == 1 && tasks.row_blocks < threads) {
+    const int64_t wanted = std::min(CeilDiv(kTasksPerThread * threads, tasks.row_blocks),
+                                    CeilDiv(pass.to_c, kConvColumns));
+    tasks.width = RoundUp(CeilDiv(pass.to_c, wanted), kConvColumns);
+    tasks.column_blocks = CeilDiv(pass.to_c, tasks.width);
+  }
+  return tasks;
+}
+
+void RunTask(const Pass& pass, const ConvArgs& args, const Tasks& tasks, int64_t task,
+             float* scratch) {
+  const int64_t row_block = task % tasks.row_blocks;
+  const int64_t column = task / tasks.row_blocks * tasks.width;
+  const int64_t column_end = std::min(column + tasks.width, pass.to_c);
+  const bool gridded = args.row_grid.size() > 1;
+  const auto cell_row = [&](int64_t cell) {
+    return gridded ? args.row_grid[static_cast<size_t>(cell)] : cell * pass.columns.to;
+  };
+  const int64_t first_cell = tasks.cells * row_block / tasks.row_blocks;
+  const int64_t last_cell = tasks.cells * (row_block + 1) / tasks.row_blocks;
+  const int64_t begin = cell_row(first_cell) / pass.columns.to;
+  const int64_t end = cell_row(last_cell) / pass.columns.to;
+
+  // Part of a picture, whole ones, part of another.
+  Worker worker(pass, args, scratch);
+  const int64_t group_begin = pass.groups == 1 ? column : 0;
+  const int64_t group_end = pass.groups == 1 ? column_end : pass.group_to;
+  const int64_t height = pass.rows.to;
+  for (int64_t group = 0; group < pass.groups; ++group) {
+    for (int64_t c = group_begin; c < group_end; c += kConvColumns) {
+      const int64_t count = std::min(kConvColumns, group_end - c);
+      for (int64_t line = begin; line < end;) {
+        const int64_t sample = line / height, first = line % height;
+        const int64_t whole = first == 0 ? (end - line) / height : 0;
+        const int64_t lines = whole > 0 ? height : std::min(height - first, end - line);
+        worker.Run({sample, sample + std::max<int64_t>(whole, 1), first, first + lines}, group, c,
+                   count);
+        line += lines * std::max<int64_t>(whole, 1);
+      }
+    }
+  }
+  if (!args.finished) return;
+  if (!gridded)
+    return (*args.finished)(cell_row(first_cell), cell_row(last_cell), column, column_end);
+  for (int64_t cell = first_cell; cell < last_cell; ++cell) {
+    (*args.finished)(cell_row(cell), cell_row(cell + 1), column, column_end);
+  }
+}
+
+void RunPass(Context& ctx, const Pass& pass, const ConvArgs& args, std::span<float> scratch) {
+  const int64_t lines = args.batch * pass.folded * pass.rows.to;
+  if (args.row_grid.size() > 1) {
+    LOCKSTEP_CHECK_EQ(args.row_grid.back(), lines * pass.columns.to);
+  }
+  const int64_t work = std::max<int64_t>(1, lines * pass.to_line() * pass.taps() * pass.group_from /
+                                                8 / (pass.rows.period() * pass.columns.period()));
+  const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
+  LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()), threads * pass.thread_scratch());
+  const Tasks tasks = TasksOf(pass, args, lines, threads);
+  ctx.ForWithThread(tasks.count(), work, [&](int64_t task, int thread) {
+    RunTask(pass, args, tasks, task, scratch.data() + thread * pass.thread_scratch());
+  });
+}
+
+// Packs every panel of every group: `from` the first weight of a group's channel.
+template <class PackPanel>
+void PackAll(Context& ctx, const Pass& pass, float* packed, const PackPanel& pack) {
+  const int64_t panels = pass.groups * pass.panels();
+  ctx.For(panels, pass.packed_floats(), [&](int64_t at) {
+    const int64_t group = at / pass.panels(), channel = at % pass.panels() * kConvPanel;
+    pack(group, channel, std::min(kConvPanel, pass.group_to - channel),
+         packed + at * pass.panel_floats());
+  });
+}
+
+}  // namespace
+
+// ---- Forward
+int64_t PackedForwardFloats(const ConvShape& shape) {
+  if (shape.depthwise()) return DepthwisePackedForwardFloats(shape);
+  return Pass(shape, false).packed_floats();
+}
+
+void PackForward(Context& ctx, const ConvShape& shape, const float* w, float* packed) {
+  if (shape.depthwise()) return DepthwisePackForward(ctx, shape, w, packed);
+  const Pass pass(shape, false);
+  const int64_t k = pass.taps() * pass.group_from;
+  PackAll(ctx, pass, packed, [&](int64_t group, int64_t o, int64_t count, float* panel) {
+    kernels::ConvPackPanel(w + (group * pass.group_to + o) * k, k, 1, count, k, panel);
+  });
+}
+
+int64_t ConvForwardScratch(int threads, const ConvShape& shape, int64_t /*batch*/) {
+  if (shape.depthwise()) return DepthwiseForwardScratch(threads, shape);
+  return threads * Pass(shape, false).thread_scratch();
+}
+
+void ConvForward(Context& ctx, const ConvShape& shape, const ConvArgs& args,
+                 std::span<float> scratch) {
+  if (shape.depthwise()) return DepthwiseForward(ctx, shape, args, scratch);
+  RunPass(ctx, Pass(shape, false), args, scratch);
+}
+
+// ---- Data gradient
+int64_t PackedDataGradientFloats(const ConvShape& shape) {
+  if (shape.depthwise()) return DepthwisePackedDataGradientFloats(shape);
+  return Pass(shape, true).packed_floats();
+}
+
+void PackDataGradient(Context& ctx, const ConvShape& shape, const float* w, float* packed) {
+  if (shape.depthwise()) return DepthwisePackDataGradient(ctx, shape, w, packed);
+  const Pass pass(shape, true);
+  const int64_t filter = pass.taps() * pass.group_to;  // weights of one channel of dy
+  PackAll(ctx, pass, packed, [&](int64_t group, int64_t i, int64_t count, float* panel) {
+    const float* from = w + group * pass.group_from * filter + i;
+    for (int64_t tap = 0; tap < pass.taps(); ++tap) {
+      kernels::ConvPackPanel(from + tap * pass.group_to, 1, filter, count, pass.group_from,
+                             panel + tap * pass.group_from * kConvPanel);
+    }
+  });
+}
+
+int64_t ConvDataGradientScratch(int threads, const ConvShape& shape, int64_t /*batch*/) {
+  if (shape.depthwise()) return DepthwiseDataGradientScratch(threads, shape);
+  return threads * Pass(shape, true).thread_scratch();
+}
+
+void ConvDataGradient(Context& ctx, const ConvShape& shape, const ConvArgs& args,
+                      std::span<float> scratch) {
+  if (shape.depthwise()) return DepthwiseDataGradient(ctx, shape, args, scratch);
+  RunPass(ctx, Pass(shape, true), args, scratch);
+}
+
+}  // namespace lockstep::ops

@@ -16,7 +16,10 @@ using kernels::ActivationKind;
 
 // Multiply-adds / 8 for an element: the curved ones evaluate an exponential and divide.
 int64_t Work(ActivationKind kind) {
-  return kind == ActivationKind::kRelu || kind == ActivationKind::kLeakyRelu ? 1 : 4;
+  return kind == ActivationKind::kRelu || kind == ActivationKind::kRelu6 ||
+                 kind == ActivationKind::kLeakyRelu
+             ? 1
+             : 4;
 }
 // Above it ln(1 + e^t) and t are the same fp32 number: e^-16 is less than half a step at 16.
 constexpr float kSoftplusIsLinear = 16.0f;
@@ -90,6 +93,8 @@ class ActivationOperation final : public Operation {
     switch (spec_.kind) {
       case ActivationKind::kRelu:
         return graph.Add("Relu", {x[0]});
+      case ActivationKind::kRelu6:
+        return graph.Add("Clip", {x[0], graph.Scalar(0.0), graph.Scalar(6.0)});
       case ActivationKind::kLeakyRelu:
         return graph.Add("LeakyRelu", {x[0]}, {{"alpha", spec_.slope}});
       case ActivationKind::kGelu:
@@ -117,6 +122,8 @@ std::string ActivationLayer::kind() const {
   switch (spec_.kind) {
     case ActivationKind::kRelu:
       return "ReLU";
+    case ActivationKind::kRelu6:
+      return "ReLU6";
     case ActivationKind::kLeakyRelu:
       return "LeakyReLU";
     case ActivationKind::kGelu:

@@ -1,6 +1,6 @@
-// Activations, element by element (torch.nn.ReLU, LeakyReLU, GELU, SiLU, Sigmoid, Tanh, Softplus).
-// Formulas: engine/kernels/elementwise/activation.h. Any shape; no parameters. A ReLU becomes part
-// of the operation in front of it where that can apply it.
+// Activations, element by element (torch.nn.ReLU, ReLU6, LeakyReLU, GELU, SiLU, Sigmoid, Tanh,
+// Softplus). Formulas: engine/kernels/elementwise/activation.h. Any shape; no parameters. A ReLU
+// becomes part of the operation in front of it where that can apply it.
 #ifndef LOCKSTEP_LAYERS_ACTIVATION_H_
 #define LOCKSTEP_LAYERS_ACTIVATION_H_
 
@@ -27,6 +27,11 @@ class ActivationLayer : public Layer {
 class Relu final : public ActivationLayer {
  public:
   Relu() : ActivationLayer({.kind = kernels::ActivationKind::kRelu}) {}
+};
+
+class Relu6 final : public ActivationLayer {
+ public:
+  Relu6() : ActivationLayer({.kind = kernels::ActivationKind::kRelu6}) {}
 };
 
 class LeakyRelu final : public ActivationLayer {

@@ -145,6 +145,7 @@ Result<Declaration> Concatenate::Declare(std::span<const TensorSpec> x, const Fu
     channels += part.shape.channels();
   }
   y.shape = x[0].shape.WithChannels(channels);
+  y.picture = {};
   return Declaration{.outputs = {y}};
 }
 

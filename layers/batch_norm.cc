@@ -365,8 +365,9 @@ Result<Value> BatchNorm::Build(Graph& graph, Value x) const {
   if (!options_.track_running_stats && options_.single_value == SingleValuePolicy::kRunning)
     return Status::Invalid("single-value policy 'running' needs track_running_stats");
   const Shape channel{graph.shape(x).channels()};
-  LOCKSTEP_TRY_ASSIGN(const NormParameters p,
-                      AddNormParameters(graph, channel.size(), options_.affine, options_.affine));
+  LOCKSTEP_TRY_ASSIGN(
+      const NormParameters p,
+      AddNormParameters(graph, channel.size(), options_.affine, options_.affine, options_.gamma));
   RunningStates running;
   if (options_.track_running_stats) {
     LOCKSTEP_TRY_ASSIGN(running.mean, graph.AddState("running_mean", channel, DType::kF32, 0.0));

@@ -30,6 +30,7 @@ struct BatchNormOptions {
   double eps = 1e-5;
   std::optional<double> momentum{};  // the convention's own
   bool affine = true;                // learn gamma and beta
+  float gamma = 1.0f;                // how gamma begins
   bool track_running_stats = true;   // otherwise evaluation normalises by the batch as well
   bool cumulative =
       false;  // running statistics are plain averages over all batches (PyTorch: momentum=None)

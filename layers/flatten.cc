@@ -11,6 +11,7 @@ class FlattenOperation final : public Operation {
                               const PlanOptions&) const override {
     TensorSpec y = x[0];
     y.shape = {x[0].shape.batch(), x[0].shape.sample_size()};
+    if (x[0].shape.rank() == 4) y.picture = Shape(x[0].shape.dims().subspan(1));
     return Declaration{.outputs = {y}, .is_view = true};
   }
   // Copies only where memory is not shared.

@@ -15,6 +15,7 @@ namespace lockstep {
 struct GroupNormOptions {
   double eps = 1e-5;
   bool affine = true;  // learn gamma and beta
+  float gamma = 1.0f;  // how gamma begins
 };
 
 // x (B, ..., C) -> y of the same shape; `groups` divides C. Parameters: weight (gamma), bias

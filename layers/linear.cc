@@ -37,6 +37,17 @@ Init WeightInit(const LinearOptions& options, int64_t in, int64_t out) {
   return Init::Uniform(static_cast<float>(1.0 / std::sqrt(fan_in)) * options.init_scale);
 }
 
+// Files have the channels of a flattened picture in front, and with them the columns of W. Where
+// there is one pixel or one channel that is the same order.
+FileLayout WeightLayout(const TensorSpec& x, int64_t out) {
+  const Shape& picture = x.picture;
+  const int64_t in = x.shape.channels();
+  if (picture.rank() != 3 || picture.size() != in) return {};
+  if (picture[2] == in || picture[2] == 1) return {};
+  return {
+      .view = {out, picture[0], picture[1], picture[2]}, .order = {0, 3, 1, 2}, .file = {out, in}};
+}
+
 // W^T, kept between steps: a product reads it in place. Where a network only predicts, a single
 // sample must not wait for W to be rearranged.
 class TransposedWeight final : public Operation {
@@ -68,6 +79,7 @@ class LinearOperation final : public Operation {
                               const PlanOptions& options) const override {
     TensorSpec y = x[0];
     y.shape = x[0].shape.WithChannels(out_);
+    y.picture = {};
     Declaration declared{
         .outputs = {y},
         .reads_x = {true, true},
@@ -184,7 +196,8 @@ Result<Value> Linear::Build(Graph& graph, Value x) const {
   if (out_ <= 0) return Status::Invalid("needs at least one output, not " + std::to_string(out_));
   const int64_t in = graph.shape(x).channels();
   const Init init = WeightInit(options_, in, out_);
-  LOCKSTEP_TRY_ASSIGN(Value weight, graph.AddParameter("weight", {out_, in}, init, Decay::kYes));
+  LOCKSTEP_TRY_ASSIGN(Value weight, graph.AddParameter("weight", {out_, in}, init, Decay::kYes,
+                                                       WeightLayout(graph.spec(x), out_)));
   Value bias;
   if (options_.bias) {
     const bool torch = options_.init == LinearOptions::WeightInit::kTorch;

@@ -13,13 +13,13 @@ struct NormParameters {
   Value gamma{}, beta{};  // (C); those that are not learned stand for nothing
 };
 
-// "weight" and "bias", from ones and zeros, without weight decay.
+// "weight" and "bias", from ones (or `gamma_begins`) and zeros, without weight decay.
 inline Result<NormParameters> AddNormParameters(Graph& graph, int64_t channels, bool gamma,
-                                                bool beta) {
+                                                bool beta, float gamma_begins = 1.0f) {
   NormParameters p;
   if (gamma) {
-    LOCKSTEP_TRY_ASSIGN(p.gamma,
-                        graph.AddParameter("weight", {channels}, Init::Constant(1.0f), Decay::kNo));
+    LOCKSTEP_TRY_ASSIGN(p.gamma, graph.AddParameter("weight", {channels},
+                                                    Init::Constant(gamma_begins), Decay::kNo));
   }
   if (beta) {
     LOCKSTEP_TRY_ASSIGN(p.beta,

@@ -52,6 +52,7 @@
 #include "engine/train/sample_description.h"
 #include "engine/train/trainer.h"
 #include "engine/train/training_step.h"
+#include "engine/train/weight_files.h"
 #include "layers/activation.h"
 #include "layers/adaptive_pool.h"
 #include "layers/arithmetic.h"
@@ -74,7 +75,10 @@
 #include "layers/rms_norm.h"
 #include "layers/sequential.h"
 #include "layers/upsample.h"
+#include "models/conv_net.h"
 #include "models/mlp.h"
+#include "models/mobilenet.h"
+#include "models/resnet.h"
 // IWYU pragma: end_exports
 
 #endif  // LOCKSTEP_MODELS_LOCKSTEP_H_

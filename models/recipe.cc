@@ -173,7 +173,7 @@ Status ReadTable(const toml::table& table, const std::string& prefix, const std:
       if (!known) {
         return Status::Invalid(
             LineOf(name, node) + ": unknown table [" + full +
-            "]; there are data, model, loss, optimizer, schedule, train and output");
+            "]; there are data, augment, model, loss, optimizer, schedule, train and output");
       }
       LOCKSTEP_TRY(ReadTable(*inner, full + ".", name, recipe));
     } else {

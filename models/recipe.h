@@ -44,10 +44,34 @@ struct Recipe {
     bool standardize = true;
     double pixel_mean = 0.0;
     double pixel_sd = 1.0;
+    std::string label_path{};
+    std::vector<double> mean{};
+    std::vector<double> sd{};
+    int64_t picture_size = 0;
+    std::string fit = "crop";
+    int64_t shorter_side = 0;
+    int64_t channels = 0;
+    std::string bad = "error";
+    int64_t cache_mb = 256;
+    int64_t prefetch = -1;
   } data;
+  struct Augment {
+    std::string crop = "centre";
+    int64_t pad = 0;
+    std::string edge = "fill";
+    double scale_low = 0.08;
+    double scale_high = 1.0;
+    double flip = 0.0;
+    double vertical_flip = 0.0;
+    double rotation = 0.0;
+    double brightness = 0.0;
+    double contrast = 0.0;
+    int64_t cutout = 0;
+  } augment;
   struct Model {
     Family family{};  // which one model.kind says, and its keys
     std::string weights{};
+    std::vector<std::string> freeze{};
   } model;
   struct Loss {
     std::string kind = "auto";
@@ -125,6 +149,7 @@ struct RecipeData {
   Subset train, validation, test;
   std::optional<Standardizer> standardizer{};
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
+  std::vector<std::string> remarks{};       // what the user should be told, a line each
 };
 // `standardizer` replaces the one measured on the training samples: a trained model brings its own.
 Result<RecipeData> LoadData(const Recipe& recipe,
@@ -133,9 +158,10 @@ Result<RecipeData> LoadData(const Recipe& recipe,
 // The network for samples as `info` describes them, bound for `batch` samples at a time.
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
                              int64_t batch, bool training = true);
-// Replaces the initial weights by those in model.weights, where that names a file. Its tensors must
-// be exactly the network's by name, shape and type.
-Status StartFromWeights(const Recipe& recipe, Network& network);
+// Replaces the initial weights by those in model.weights, where that names a file, see
+// ImportForNewTask in engine/train/weight_files.h. The result is what the user should be told: that
+// the last layer begins anew, or nothing.
+Result<std::string> StartFromWeights(const Recipe& recipe, Network& network);
 Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe);
 Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe);
 // Everything but validation data, observer and recipe text. `batches` is the number of batches in

@@ -1,12 +1,11 @@
 // From a recipe to network, optimizer and training options.
 #include <algorithm>
 #include <cmath>
+#include <thread>
 
-#include "engine/checkpoint/checkpoint.h"
-#include "engine/io/safetensors.h"
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
-#include "engine/train/checkpointing.h"
+#include "engine/train/weight_files.h"
 #include "layers/bce_with_logits.h"
 #include "layers/cross_entropy.h"
 #include "layers/huber.h"
@@ -140,15 +139,18 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                        {.input = Shape(std::span<const int64_t>(input)),
                         .seed = static_cast<uint64_t>(recipe.train.seed),
                         .shards = static_cast<int>(recipe.train.shards),
-                        .training = training});
+                        .training = training,
+                        .frozen = recipe.model.freeze});
 }
 
-Status StartFromWeights(const Recipe& recipe, Network& network) {
+Result<std::string> StartFromWeights(const Recipe& recipe, Network& network) {
   const std::string& path = recipe.model.weights;
-  if (path.empty()) return Status::Ok();
-  LOCKSTEP_TRY_ASSIGN(const SafetensorsHeader header, ReadSafetensorsHeader(path));
-  if (!header.metadata.contains(std::string(kChecksumKey))) return ImportWeights(path, network);
-  return LoadModel(path, network).status();
+  if (path.empty()) return std::string();
+  Result<std::string> head = ImportForNewTask(path, network);
+  if (!head.ok()) return head.status().At("model.weights");
+  if (head->empty()) return std::string();
+  return path + " has another number of outputs: " + *head +
+         " begins anew, all other weights are from the file";
 }
 
 Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe) {
@@ -157,9 +159,18 @@ Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe) {
   return make(recipe.optimizer);
 }
 
+int CoresOf(const Recipe& recipe) {
+  const auto asked = static_cast<int>(recipe.train.threads);
+  return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
 Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe) {
   LoaderOptions options{.batch = recipe.train.batch,
                         .seed = static_cast<uint64_t>(recipe.train.seed)};
+  const bool decodes = recipe.data.kind == "images";
+  if (decodes) options.threads = LoaderThreads(CoresOf(recipe));
+  const int64_t prefetch = recipe.data.prefetch;
+  options.prefetch = static_cast<int>(prefetch >= 0 ? prefetch : decodes ? 2 : 0);
   LOCKSTEP_TRY_ASSIGN(options.last,
                       Chosen("train.last_batch", kLastBatches, recipe.train.last_batch));
   return options;

@@ -3,9 +3,11 @@
 
 #include "engine/data/builtin/digits.h"
 #include "engine/data/image/idx.h"
+#include "engine/data/image/npy_pictures.h"
 #include "engine/data/split.h"
 #include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
+#include "models/recipe_pictures.h"
 
 namespace lockstep {
 namespace {
@@ -15,9 +17,11 @@ struct Sources {
   std::shared_ptr<const Dataset> train, test;
   std::optional<ClinicalData> clinical{};
   bool tabular = true;
+  std::optional<PictureSources> pictures{};  // instead of all that
 };
 
-Result<Sources> Clinical(const Recipe::Data& data) {
+Result<Sources> Clinical(const Recipe& recipe) {
+  const Recipe::Data& data = recipe.data;
   ClinicalOptions options{.seed = static_cast<uint64_t>(data.seed)};
   if (data.size > 0) options.size = data.size;
   LOCKSTEP_TRY_ASSIGN(ClinicalData clinical, MakeClinical(options));
@@ -29,19 +33,62 @@ ByteScale PixelScale(const Recipe::Data& data) {
   return ByteScale::Standardized(data.pixel_mean, data.pixel_sd);
 }
 
-Result<Sources> Digits(const Recipe::Data& data) {
+// Pictures held as bytes: as they are, or through what [augment] says of them.
+Result<Sources> BytesOrPictures(const Recipe& recipe, std::shared_ptr<const InMemoryDataset> train,
+                                std::shared_ptr<const InMemoryDataset> test) {
+  Sources sources{.train = nullptr, .test = nullptr, .tabular = false};
+  if (!ChangesPictures(recipe)) {
+    sources.train = std::move(train);
+    sources.test = std::move(test);
+    return sources;
+  }
+  PictureSources pictures;
+  LOCKSTEP_TRY_ASSIGN(pictures.train, MemoryPictures(std::move(train)));
+  if (test != nullptr) {
+    LOCKSTEP_TRY_ASSIGN(pictures.test, MemoryPictures(std::move(test)));
+  }
+  sources.pictures = std::move(pictures);
+  return sources;
+}
+
+Result<Sources> Digits(const Recipe& recipe) {
+  const Recipe::Data& data = recipe.data;
   DigitsOptions options{.seed = static_cast<uint64_t>(data.seed), .byte_scale = PixelScale(data)};
   if (data.size > 0) {
     options.train = data.size;
     options.test = std::max<int64_t>(1, data.size / 5);
   }
   LOCKSTEP_TRY_ASSIGN(const DigitsData digits, MakeDigits(options));
-  return Sources{.train = digits.train, .test = digits.test, .tabular = false};
+  return BytesOrPictures(recipe, digits.train, digits.test);
 }
 
-Result<Sources> Mnist(const Recipe::Data& data) {
-  LOCKSTEP_TRY_ASSIGN(const MnistData mnist, LoadMnist(data.path, PixelScale(data)));
-  return Sources{.train = mnist.train, .test = mnist.test, .tabular = false};
+Result<Sources> Mnist(const Recipe& recipe) {
+  LOCKSTEP_TRY_ASSIGN(const MnistData mnist, LoadMnist(recipe.data.path, PixelScale(recipe.data)));
+  return BytesOrPictures(recipe, mnist.train, mnist.test);
+}
+
+Result<Sources> Npy(const Recipe& recipe) {
+  const Recipe::Data& data = recipe.data;
+  if (data.label_path.empty()) {
+    return Status::Invalid(
+        "data.kind = \"npy\" needs data.label_path beside data.path: the file of "
+        "labels");
+  }
+  LOCKSTEP_TRY_ASSIGN(
+      auto pictures, LoadNpyPictures(data.path, data.label_path, {.byte_scale = PixelScale(data)}));
+  if (pictures->info().classes < 2) {
+    return Status::Invalid(data.label_path +
+                           " (data.label_path) holds one class: to tell classes "
+                           "apart, it needs two or more");
+  }
+  return BytesOrPictures(recipe, std::move(pictures), nullptr);
+}
+
+template <Result<PictureSources> (*kOpen)(const Recipe&)>
+Result<Sources> Pictures(const Recipe& recipe) {
+  LOCKSTEP_TRY_ASSIGN(PictureSources pictures, kOpen(recipe));
+  return Sources{
+      .train = nullptr, .test = nullptr, .tabular = false, .pictures = std::move(pictures)};
 }
 
 constexpr Choice<CsvOptions::Header> kHeaders[] = {{"auto", CsvOptions::Header::kAuto},
@@ -70,7 +117,8 @@ Result<CsvOptions> CsvOptionsOf(const Recipe::Data& data) {
   return options;
 }
 
-Result<Sources> Csv(const Recipe::Data& data) {
+Result<Sources> Csv(const Recipe& recipe) {
+  const Recipe::Data& data = recipe.data;
   LOCKSTEP_TRY_ASSIGN(const CsvOptions options, CsvOptionsOf(data));
   LOCKSTEP_TRY_ASSIGN(const CsvData csv, LoadCsv(data.path, options));
   Sources sources{.train = csv.dataset, .test = nullptr};
@@ -85,22 +133,29 @@ Result<Sources> Csv(const Recipe::Data& data) {
 }
 
 struct DataKind {
-  Result<Sources> (*load)(const Recipe::Data& data);
+  Result<Sources> (*load)(const Recipe& recipe);
   bool reads_files;
 };
 constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"digits", {Digits, false}},
                                            {"csv", {Csv, true}},
-                                           {"mnist", {Mnist, true}}};
+                                           {"mnist", {Mnist, true}},
+                                           {"npy", {Npy, true}},
+                                           {"cifar10", {Pictures<Cifar10Sources>, true}},
+                                           {"images", {Pictures<FolderSources>, true}}};
 
 Share ShareOf(double fraction) {
   return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
 }
 
+SplitOptions SplitOptionsOf(const Recipe::Data& data, bool has_test) {
+  return {.validation = ShareOf(data.validation),
+          .test = has_test ? Share::Count(0) : ShareOf(data.test),
+          .seed = static_cast<uint64_t>(data.split_seed)};
+}
+
 Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
-  const SplitOptions options{.validation = ShareOf(data.validation),
-                             .test = has_test ? Share::Count(0) : ShareOf(data.test),
-                             .seed = static_cast<uint64_t>(data.split_seed)};
+  const SplitOptions options = SplitOptionsOf(data, has_test);
   if (ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
   LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
   return StratifiedSplit(classes, options);
@@ -124,7 +179,14 @@ bool ReadsFiles(const Recipe::Data& data) {
 
 Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> standardizer) {
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
-  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load(recipe.data));
+  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load(recipe));
+  if (sources.pictures) {
+    const PictureSources& pictures = *sources.pictures;
+    SplitOptions options = SplitOptionsOf(recipe.data, pictures.test != nullptr);
+    if (pictures.validation != nullptr) options.validation = Share::Count(0);
+    LOCKSTEP_TRY_ASSIGN(Splits splits, StratifiedSplit(pictures.train->info().labels, options));
+    return PictureData(recipe, pictures, std::move(splits), std::move(standardizer));
+  }
   LOCKSTEP_TRY_ASSIGN(Splits splits, SplitOf(*sources.train, recipe.data, sources.test != nullptr));
   RecipeData data;
   if (sources.clinical && !splits.test.empty()) {

@@ -15,11 +15,12 @@
 #include <variant>
 #include <vector>
 
+#include "models/cnn_family.h"
 #include "models/mlp_family.h"
 
 namespace lockstep {
 
-using Family = std::variant<MlpFamily>;
+using Family = std::variant<MlpFamily, CnnFamily>;
 
 inline const char* KindOf(const Family& family) {
   return std::visit([](const auto& one) { return one.kKind; }, family);

@@ -15,11 +15,18 @@ KeyLimits DataKinds();       // recipe_data.cc
 KeyLimits CsvHeaders();      // recipe_data.cc
 KeyLimits CsvTasks();        // recipe_data.cc
 KeyLimits CsvMissing();      // recipe_data.cc
+KeyLimits PictureFits();     // recipe_pictures.cc
+KeyLimits PictureCrops();    // recipe_pictures.cc
+KeyLimits PictureEdges();    // recipe_pictures.cc
+KeyLimits BadKinds();        // recipe_pictures.cc
 KeyLimits LossKinds();       // recipe_build.cc
 KeyLimits OptimizerKinds();  // recipe_build.cc
 KeyLimits ScheduleKinds();   // recipe_build.cc
 KeyLimits LastBatches();     // recipe_build.cc
 KeyLimits Monitors();        // recipe_build.cc
+
+// How many threads the run may use.
+int CoresOf(const Recipe& recipe);  // recipe_build.cc
 
 // The names of all keys, those of every family included.
 std::vector<std::string> AllRecipeKeys();
@@ -30,11 +37,13 @@ template <class R, class Visit>
 void VisitKeys(R& r, Visit&& visit) {
   visit("data.kind", r.data.kind, DataKinds(),
         "clinical and digits are made by code; csv reads data.path; mnist reads the four IDX files "
-        "in the folder data.path");
+        "in the folder data.path, cifar10 the binary ones; images reads pictures from its "
+        "subfolders, one for each class; npy reads pictures and labels from two files");
   visit("data.path", r.data.path, KeyLimits{},
-        "file (csv) or folder (mnist); relative to where the program runs");
+        "file (csv, npy) or folder (mnist, cifar10, images); relative to where the program runs");
   visit("data.test_path", r.data.test_path, KeyLimits{},
-        "csv: a file of its own for testing, instead of data.test");
+        "csv, images: a file or folder of its own for testing, instead of data.test");
+  visit("data.label_path", r.data.label_path, KeyLimits{}, "npy: the file of labels");
   visit("data.label", r.data.label, KeyLimits{},
         "csv: the column to predict, by name or number from 0 (-1: the last)");
   visit("data.ignore", r.data.ignore, KeyLimits{}, "csv: columns to leave out, by name or number");
@@ -55,16 +64,58 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.standardize", r.data.standardize, KeyLimits{},
         "features to mean 0 and deviation 1, measured on the training samples");
   visit("data.pixel_mean", r.data.pixel_mean, Between(-1, 2),
-        "digits, mnist: subtracted from pixels in [0, 1]");
+        "digits, mnist, npy: subtracted from pixels in [0, 1]; with [augment] or data.picture_size "
+        "data.mean instead");
   visit("data.pixel_sd", r.data.pixel_sd, Between(1e-6, 1e6),
-        "digits, mnist: pixels are divided by it after that");
+        "digits, mnist, npy: pixels are divided by it after that");
+  visit(
+      "data.mean", r.data.mean, Between(-1e6, 1e6),
+      "pictures, with standardize: of each channel, white being 1 (empty: measured); weights that "
+      "were trained elsewhere want those they were trained with");
+  visit("data.sd", r.data.sd, Between(1e-6, 1e6), "likewise");
+  visit("data.picture_size", r.data.picture_size, Between(0, 16384),
+        "pictures: height and width that the network sees (0: as they are, if all are alike)");
+  visit("data.fit", r.data.fit, PictureFits(),
+        "pictures of another size: crop cuts the middle out, stretch changes proportions");
+  visit("data.shorter_side", r.data.shorter_side, Between(0, 16384),
+        "pictures, fit = crop: resized to this before a part is cut out (0: just large enough)");
+  visit("data.channels", r.data.channels, Between(0, 3),
+        "pictures: 1 grey, 3 colour (0: as they are)");
+  visit("data.bad", r.data.bad, BadKinds(),
+        "images: what to do about files that are no pictures; skip names and counts them");
+  visit("data.cache_mb", r.data.cache_mb, AtLeast(0),
+        "images: decoded pictures that are kept in memory");
+  visit("data.prefetch", r.data.prefetch, Between(-1, 1024),
+        "batches prepared ahead by a thread of the loader (-1: 2 for images, else none)");
+
+  visit("augment.crop", r.augment.crop, PictureCrops(),
+        "training pictures: which part is cut out; random_resized takes a part of any size");
+  visit("augment.pad", r.augment.pad, Between(0, 4096),
+        "crop = random: pixels added around the picture first");
+  visit("augment.edge", r.augment.edge, PictureEdges(), "what lies outside a picture");
+  visit("augment.scale_low", r.augment.scale_low, Between(1e-4, 1),
+        "crop = random_resized: smallest share of the area");
+  visit("augment.scale_high", r.augment.scale_high, Between(1e-4, 1),
+        "crop = random_resized: largest share of the area");
+  visit("augment.flip", r.augment.flip, Between(0, 1), "probability of left for right");
+  visit("augment.vertical_flip", r.augment.vertical_flip, Between(0, 1),
+        "probability of top for bottom");
+  visit("augment.rotation", r.augment.rotation, Between(0, 180), "degrees either way");
+  visit("augment.brightness", r.augment.brightness, Between(0, 1),
+        "changed by up to this share either way");
+  visit("augment.contrast", r.augment.contrast, Between(0, 1), "likewise");
+  visit("augment.cutout", r.augment.cutout, Between(0, 4096),
+        "side of a square that is painted over (0: none)");
 
   // Read before all others, because it decides which keys [model] has; here it is only checked.
   std::string kind = KindOf(r.model.family);
   visit("model.kind", kind, FamilyKinds(), "the family, which decides what other keys there are");
   visit("model.weights", r.model.weights, KeyLimits{},
         "safetensors file to start from instead: a model of Lockstep's or a state dict of "
-        "PyTorch's");
+        "PyTorch's; a last layer with another number of outputs begins anew");
+  visit("model.freeze", r.model.freeze, KeyLimits{},
+        "parameters that training does not change, by name: \"layer*\", \"conv1.*\"; batch norms "
+        "among them keep their statistics");
   std::visit([&](auto& family) { family.VisitKeys(family, visit); }, r.model.family);
 
   visit("loss.kind", r.loss.kind, LossKinds(), "auto: what fits the task");

@@ -35,6 +35,10 @@ struct TensorSpec {
   // The first extent is the batch: a step with fewer samples uses the leading rows. Otherwise the
   // shape is the same in every step.
   bool batched = false;
+  // (H, W, C) of the picture that each sample was before it was flattened, else of rank 0. What
+  // computes element by element passes it on. Files have a picture's channels in front, so that
+  // weights of a product with it stand in another order there: see FileLayout.
+  Shape picture{};
 };
 
 // Handles to what an operation has booked; a Step turns them into pointers. A default-made handle

@@ -12,7 +12,6 @@
 #include "engine/base/check.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
-#include "engine/io/nearest_name.h"
 #include "engine/io/text.h"
 #include "engine/train/sample_description.h"
 
@@ -283,31 +282,6 @@ Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoin
   LOCKSTEP_TRY_ASSIGN(Standardizer standardizer,
                       Standardizer::FromVectors(std::move(means), std::move(sds)));
   return std::optional<Standardizer>(std::move(standardizer));
-}
-
-Status ExportWeights(const std::string& path, const Network& network) {
-  const std::vector<NamedTensor> tensors = ModelTensors(network);
-  return WriteSafetensors(path, std::vector<StoredTensor>(tensors.begin(), tensors.end()),
-                          {{std::string(kFormatKey), "pt"}});
-}
-
-Status ImportWeights(const std::string& path, Network& network) {
-  LOCKSTEP_TRY_ASSIGN(const SafetensorsFile file, ReadSafetensors(path));
-  const std::vector<NamedTensor> tensors = ModelTensors(network);
-  for (const StoredTensor& stored : file.tensors) {
-    const bool known = std::any_of(tensors.begin(), tensors.end(), [&](const NamedTensor& tensor) {
-      return tensor.name == stored.name;
-    });
-    if (!known) {
-      std::vector<std::string> names;
-      for (const NamedTensor& tensor : tensors) names.push_back(tensor.name);
-      return Status::Invalid(path + ": the network has no " + Quoted(stored.name) +
-                             "; its nearest is " + Quoted(NearestName(stored.name, names)));
-    }
-  }
-  LOCKSTEP_TRY(RestoreAnyCount(file.tensors, tensors).At(path));
-  network.store().Changed();
-  return Status::Ok();
 }
 
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,

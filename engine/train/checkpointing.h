@@ -101,14 +101,6 @@ Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patte
                 Network& network);
 Status LoadPart(const std::string& path, std::span<const std::string> patterns, Network& network);
 
-// Parameters and states alone, as a safetensors file that other programs read; PyTorch loads it
-// strictly into the same network, which has BatchNorm1d where this one has BatchNorm.
-Status ExportWeights(const std::string& path, const Network& network);
-// Such a file, of another program: exactly the parameters and states of `network` by name, shape
-// and type, nothing missing and nothing more. An error names the first that differs, and then
-// nothing is changed.
-Status ImportWeights(const std::string& path, Network& network);
-
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_

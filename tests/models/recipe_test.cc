@@ -65,7 +65,7 @@ TEST(Recipe, AnUnknownKeyOfTheModelNamesTheFamilyThatLacksIt) {
             "r.toml:2: unknown key \"model.hiden\" of model.kind = \"mlp\"; did you mean "
             "model.hidden?");
   EXPECT_EQ(ErrorOf("[model]\nkind = \"nlp\"\n"),
-            "r.toml:2: model.kind: does not know \"nlp\"; choose one of mlp");
+            "r.toml:2: model.kind: does not know \"nlp\"; choose one of mlp, cnn");
   EXPECT_EQ(ErrorOf("[model]\nkind = 3.5\n"), "r.toml:2: model.kind: must be a string");
   EXPECT_EQ(ErrorOf("model = 3\n"), "r.toml:1: unknown key \"model\"; did you mean model.eps?");
 }
@@ -75,11 +75,11 @@ TEST(Recipe, AnUnknownKeyOfTheModelNamesTheFamilyThatLacksIt) {
 TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
   Context ctx({.threads = 1});
   const auto build = [&](const Recipe& recipe) -> Status {
-    // Seven numbers in, three classes or one number out; no data are read.
+    // Small pictures in, three classes or one number out; no data are read.
     const Objective* objective =
         ObjectiveNamed(recipe.data.task == "auto" ? "classes" : recipe.data.task);
     if (objective == nullptr) return LoadData(recipe).status();
-    DatasetInfo info{.x_shape = {8}};
+    DatasetInfo info{.x_shape = {8, 8, 3}};
     const bool binary = recipe.loss.kind == "bce" || objective->task == Task::kBinary;
     const bool numbers = recipe.loss.kind == "mse" || recipe.loss.kind == "huber";
     SetTargets(binary    ? Task::kBinary
@@ -115,8 +115,11 @@ TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
     });
     filled.data.path = "/nowhere";
     // [data] is read only where the kind of data needs it.
+    const bool pictures = key.starts_with("augment.") || key == "data.fit" || key == "data.bad";
     if (key.starts_with("data.") && key != "data.kind") filled.data.kind = "csv";
-    const Status wrong = key.starts_with("data.") ? LoadData(filled).status() : build(filled);
+    if (pictures) filled.data.kind = "images";
+    const bool loads = pictures || key.starts_with("data.");
+    const Status wrong = loads ? LoadData(filled).status() : build(filled);
     EXPECT_NE(wrong.message().find("nonsense"), std::string::npos)
         << key << ": " << wrong.message();
     ++refused;

@@ -26,6 +26,8 @@ T Activate(const kernels::ActivationSpec& spec, T x) {
   switch (spec.kind) {
     case ActivationKind::kRelu:
       return re > 0.0 ? x : T(0.0);
+    case ActivationKind::kRelu6:
+      return re >= 6.0 ? T(6.0) : re > 0.0 ? x : T(0.0);
     case ActivationKind::kLeakyRelu:
       return re > 0.0 ? x : static_cast<double>(spec.slope) * x;
     case ActivationKind::kGelu:

@@ -195,7 +195,7 @@ Result<std::unique_ptr<lockstep_model>> Create(const Recipe& recipe,
   }
   LOCKSTEP_TRY_ASSIGN(Network network, BuildNetwork(model->context, recipe, model->samples,
                                                     model->batch, options.predict_only == 0));
-  LOCKSTEP_TRY(StartFromWeights(recipe, network));
+  LOCKSTEP_TRY(StartFromWeights(recipe, network).status());
   LOCKSTEP_TRY(Finish(*model, std::move(network)));
   return model;
 }

@@ -5,7 +5,7 @@
 
 #include <filesystem>
 
-#include "engine/train/checkpointing.h"
+#include "engine/train/weight_files.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 #include "tools/command/run_folder.h"

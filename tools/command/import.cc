@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "engine/train/checkpointing.h"
+#include "engine/train/weight_files.h"
 #include "models/recipe.h"
 #include "tools/command/commands.h"
 

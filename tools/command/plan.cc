@@ -64,7 +64,7 @@ Status Plan(const PlanArgs& args) {
   const int64_t batch = (loader->largest_count() + parts - 1) / parts;
   Context ctx({.threads = static_cast<int>(recipe.train.threads)});
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(), batch));
-  LOCKSTEP_TRY(StartFromWeights(recipe, net));  // says so if they do not fit
+  LOCKSTEP_TRY(StartFromWeights(recipe, net).status());  // says so if they do not fit
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY(optimizer->Bind(ctx, net.store().ParametersToWrite()));
 

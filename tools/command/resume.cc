@@ -22,7 +22,8 @@ bool IsOneOf(std::string_view key, std::span<const std::string_view> keys) {
 }
 
 bool ChangesNoBit(std::string_view key) {
-  constexpr std::string_view kKeys[] = {"train.threads", "data.path", "data.test_path",
+  constexpr std::string_view kKeys[] = {"train.threads",   "data.path",     "data.test_path",
+                                        "data.label_path", "data.cache_mb", "data.prefetch",
                                         "model.weights"};
   return key.starts_with("output.") || IsOneOf(key, kKeys);
 }

@@ -202,6 +202,7 @@ Status Train(const TrainArgs& args) {
   }
 
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
+  for (const std::string& remark : data.remarks) fmt::print("note: {}\n", remark);
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
                       Loader::Make(data.train.dataset, data.train.indices, loader_options));
@@ -209,7 +210,10 @@ Status Train(const TrainArgs& args) {
   const int64_t parts = recipe.train.micro_batches;
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(),
                                                 CeilDiv(loader->largest_count(), parts)));
-  if (!saved) LOCKSTEP_TRY(StartFromWeights(recipe, net));
+  if (!saved) {
+    LOCKSTEP_TRY_ASSIGN(const std::string remark, StartFromWeights(recipe, net));
+    if (!remark.empty()) fmt::print("note: {}\n", remark);
+  }
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY_ASSIGN(TrainerOptions options,
                       BuildTrainerOptions(recipe, loader->batches_per_epoch()));

@@ -30,6 +30,18 @@ struct Relu {
   }
 };
 
+struct Relu6 {
+  template <class D, class V = hn::Vec<D>>
+  HWY_INLINE V Forward(D d, V x) const {
+    const V six = hn::Set(d, 6.0f);
+    return hn::IfThenElse(hn::Gt(x, six), six, hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x));
+  }
+  template <class D, class V = hn::Vec<D>>
+  HWY_INLINE V Backward(D d, V y, V dy) const {
+    return hn::IfThenZeroElse(hn::Or(hn::Le(y, hn::Zero(d)), hn::Ge(y, hn::Set(d, 6.0f))), dy);
+  }
+};
+
 struct LeakyRelu {
   float slope;
   template <class D, class V = hn::Vec<D>>
@@ -156,6 +168,8 @@ void WithFunction(const ActivationSpec& spec, const Use& use) {
   switch (spec.kind) {
     case ActivationKind::kRelu:
       return use(Relu{});
+    case ActivationKind::kRelu6:
+      return use(Relu6{});
     case ActivationKind::kLeakyRelu:
       return use(LeakyRelu{spec.slope});
     case ActivationKind::kGelu:

@@ -1,6 +1,7 @@
 // Activations, element by element.
 //
 //   ReLU       y = max(x, 0)                         dx = x > 0 ? dy : 0
+//   ReLU6      y = min(max(x, 0), 6)                 dx = 0 < x < 6 ? dy : 0
 //   LeakyReLU  y = x > 0 ? x : slope x               dx = x > 0 ? dy : slope dy
 //   GELU       y = x Phi(x) = x/2 (1 + erf(x/sqrt 2))
 //              dx = dy (Phi(x) + x phi(x))
@@ -23,6 +24,7 @@ namespace lockstep::kernels {
 
 enum class ActivationKind : uint8_t {
   kRelu,
+  kRelu6,
   kLeakyRelu,
   kGelu,
   kGeluTanh,
@@ -44,6 +46,7 @@ struct ActivationSpec {
 constexpr bool BackwardTakesOutput(const ActivationSpec& spec) {
   switch (spec.kind) {
     case ActivationKind::kRelu:
+    case ActivationKind::kRelu6:
     case ActivationKind::kSigmoid:
     case ActivationKind::kTanh:
       return true;

@@ -18,6 +18,7 @@
 #include "engine/io/hash.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/network.h"
+#include "engine/train/weight_files.h"
 #include "layers/activation.h"
 #include "layers/batch_norm.h"
 #include "layers/layer_norm.h"

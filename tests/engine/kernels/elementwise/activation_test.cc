@@ -26,6 +26,7 @@ using testing_arrays::Normals;
 
 const std::vector<ActivationSpec> kAll = {
     {.kind = ActivationKind::kRelu},
+    {.kind = ActivationKind::kRelu6},
     {.kind = ActivationKind::kLeakyRelu, .slope = 0.1f},
     {.kind = ActivationKind::kLeakyRelu, .slope = -0.5f},
     {.kind = ActivationKind::kGelu},

@@ -4,9 +4,9 @@
 //   along one axis   forward     f = t * stride - pad + k * dilation
 //                    gradient    f = (t + pad - k * dilation) / stride, where that is whole
 //
-// for the pixel t of the result, the tap k and the pixel f it reads. In the gradient the pixels t of
-// one residue modulo the stride read through the same taps, every so many-th one (stride / gcd(
-// stride, dilation)), and so are a dense convolution of their own.
+// for the pixel t of the result, the tap k and the pixel f it reads. In the gradient the pixels t
+// of one residue modulo the stride read through the same taps, every so many-th one
+// (stride / gcd(stride, dilation)), and so are a dense convolution of their own.
 //
 // A task takes whole lines of the result and a range of its channels; 32 channels at a time, whose
 // weights stay in the caches while the lines pass by. Pixels that read through the same taps are

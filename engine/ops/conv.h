@@ -15,8 +15,8 @@
 // with fused multiply-add.
 //   forward, data gradient: K is the taps in order (kh, kw), within a tap the channels of a group.
 //     It is cut into chains of at most kLongestChain (256) multiply-adds, each from +0: where C
-//     channels are at most 256, ceil(taps / floor(256 / C)) chains of whole taps, else each tap into
-//     ceil(C / 256); chain i of n of them begins at taps i / n, or C i / n, rounded down. Chains
+//     channels are at most 256, ceil(taps / floor(256 / C)) chains of whole taps, else each tap
+//     into ceil(C / 256); chain i of n of them begins at taps i / n, or C i / n, rounded down. Chains
 //     merge by MergeTree. Skipped taps are left out of their chain, and a chain of none but skipped
 //     taps changes nothing (but, perhaps, the sign of a zero).
 //   weight gradient: see ConvWeightGradientArgs.

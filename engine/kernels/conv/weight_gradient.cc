@@ -13,7 +13,6 @@
 #include <atomic>
 #include <bit>
 #include <cstdint>
-#include <cstring>
 #include <utility>
 
 #include "engine/kernels/conv/weight_gradient-inl.h"

@@ -47,8 +47,8 @@ struct WeightGradientBlock {
   const int64_t* segments = nullptr;
   int64_t segment = 0, segment_end = 1;
   int64_t chain = 0, chain_end = 1;
-  // What for: lines of the kernel, input and output channels. in_begin, in_end: 0 and in_c where
-  // taps are joined. out_begin: a multiple of kWeightGradientOutputs.
+  // What for: lines of the kernel, input channels (all of them where taps are joined) and output
+  // channels (`out` is a multiple of kWeightGradientOutputs).
   int64_t kh = 0, kh_end = 1;
   int64_t in = 0, in_end = 1;
   int64_t out = 0, out_end = 1;

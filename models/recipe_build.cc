@@ -1,7 +1,6 @@
 // From a recipe to network, optimizer and training options.
 #include <algorithm>
 #include <cmath>
-#include <thread>
 
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
@@ -160,8 +159,7 @@ Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe) {
 }
 
 int CoresOf(const Recipe& recipe) {
-  const auto asked = static_cast<int>(recipe.train.threads);
-  return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return Context({.threads = static_cast<int>(recipe.train.threads)}).threads();
 }
 
 Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe) {

@@ -12,7 +12,7 @@ Sequential Net(const ConvBlockOptions& block) {
                     ConvBlock(32, block), AdaptiveAvgPool2d(1), Flatten(), Linear(10));
 }
 
-// The share of test digits that the network knows after three epochs.
+// The share of test digits that the network knows after eight epochs.
 Result<double> Train() {
   Context ctx;
   LOCKSTEP_TRY_ASSIGN(const DigitsData digits, MakeDigits({.train = 3000, .test = 500}));
@@ -22,7 +22,7 @@ Result<double> Train() {
                       Loader::Make(digits.train, AllIndices(3000), {.batch = 64, .seed = 1}));
   AdamW optimizer({.lr = 5e-3});
   LOCKSTEP_TRY_ASSIGN(const auto trainer,
-                      Trainer::Make(net, optimizer, *loader, {.epochs = 3, .seed = 1}));
+                      Trainer::Make(net, optimizer, *loader, {.epochs = 8, .seed = 1}));
   LOCKSTEP_TRY(trainer->Run().status());
   LOCKSTEP_TRY_ASSIGN(const EvaluationResult result,
                       Evaluate(net, Subset{digits.test, AllIndices(500)}));
@@ -42,7 +42,7 @@ Result<std::string> RemarkOnBias(bool bias) {
 
 Status Run() {
   LOCKSTEP_TRY_ASSIGN(const double accuracy, Train());
-  std::printf("after 3 epochs: %.1f %% of 500 test digits\n", 100.0 * accuracy);
+  std::printf("after 8 epochs: %.1f %% of 500 test digits\n", 100.0 * accuracy);
   if (!(accuracy > 0.9)) return Status::Invalid("the network has not learned");
   LOCKSTEP_TRY_ASSIGN(const std::string with, RemarkOnBias(true));
   LOCKSTEP_TRY_ASSIGN(const std::string without, RemarkOnBias(false));

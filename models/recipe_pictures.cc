@@ -180,6 +180,7 @@ Result<PictureSources> Cifar10Sources(const Recipe& recipe) {
   LOCKSTEP_TRY(CheckChoices(recipe));
   LOCKSTEP_TRY_ASSIGN(const CifarData cifar, LoadCifar(CifarKind::kCifar10, recipe.data.path));
   PictureSources sources;
+  if (!cifar.remark.empty()) sources.remarks.push_back(cifar.remark);
   LOCKSTEP_TRY_ASSIGN(sources.train, MemoryPictures(cifar.train));
   LOCKSTEP_TRY_ASSIGN(sources.test, MemoryPictures(cifar.test));
   return sources;

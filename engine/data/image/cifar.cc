@@ -137,6 +137,27 @@ std::string WithOrWithoutGz(const std::string& path) {
   return {};
 }
 
+// The files NAME.bin and NAME.bin.gz of a folder whose NAME begins so, in order.
+std::vector<std::string> FilesThatBegin(const std::string& folder, std::string_view begin) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
+       it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.starts_with(begin) && (name.ends_with(".bin") || name.ends_with(".bin.gz")))
+      paths.push_back(it->path().string());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
+
+std::string Names(const std::vector<std::string>& paths) {
+  std::string all;
+  for (const std::string& path : paths)
+    all += (all.empty() ? "" : ", ") + std::filesystem::path(path).filename().string();
+  return all;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const InMemoryDataset>> LoadCifarFiles(CifarKind kind,
@@ -148,10 +169,12 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadCifarFiles(CifarKind kind,
 Result<CifarData> LoadCifar(CifarKind kind, const std::string& folder,
                             const CifarOptions& options) {
   std::vector<std::string> train = {"train.bin"}, test = {"test.bin"};
+  std::string train_begins = "train", test_begins = "test";
   if (kind == CifarKind::kCifar10) {
     train.clear();
     for (int i = 1; i <= 5; ++i) train.push_back("data_batch_" + std::to_string(i) + ".bin");
     test = {"test_batch.bin"};
+    train_begins = "data_batch", test_begins = "test_batch";
   }
   std::string missing;
   for (std::vector<std::string>* part : {&train, &test}) {
@@ -161,12 +184,18 @@ Result<CifarData> LoadCifar(CifarKind kind, const std::string& folder,
       name = std::move(path);
     }
   }
+  CifarData data;
   if (!missing.empty()) {
-    return Status::NotFound(folder + ": CIFAR's files are not all there, with or without .gz: " +
-                            missing + "; give the folder that holds the binary version");
+    train = FilesThatBegin(folder, train_begins);
+    test = FilesThatBegin(folder, test_begins);
+    if (train.empty() || test.empty()) {
+      return Status::NotFound(folder + ": CIFAR's files are not all there, with or without .gz: " +
+                              missing + "; give the folder that holds the binary version");
+    }
+    data.remark = folder + " holds a part of CIFAR (" + missing + " are missing): trains on " +
+                  Names(train) + "; tests on " + Names(test);
   }
   LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> names, ClassNames(FormatOf(kind), folder));
-  CifarData data;
   LOCKSTEP_TRY_ASSIGN(data.train, Load(kind, train, names, options));
   LOCKSTEP_TRY_ASSIGN(data.test, Load(kind, test, names, options));
   return data;

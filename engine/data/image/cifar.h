@@ -31,10 +31,13 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadCifarFiles(CifarKind kind,
                                                               const CifarOptions& options = {});
 
 // The files by their usual names, each with or without ".gz": data_batch_1.bin to data_batch_5.bin
-// and test_batch.bin, or train.bin and test.bin. Class names come from batches.meta.txt or
-// fine_label_names.txt where these are there. An error lists what is missing.
+// and test_batch.bin, or train.bin and test.bin. Where these are not all there, parts of the set:
+// every file of the folder whose name begins with data_batch (train) or test_batch (test) and ends
+// with .bin or .bin.gz, in the order of their names; `remark` then says so. Class names come from
+// batches.meta.txt or fine_label_names.txt where these are there. An error lists what is missing.
 struct CifarData {
   std::shared_ptr<const InMemoryDataset> train, test;
+  std::string remark{};  // for the user; empty: all files are there
 };
 Result<CifarData> LoadCifar(CifarKind kind, const std::string& folder,
                             const CifarOptions& options = {});

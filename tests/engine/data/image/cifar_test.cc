@@ -101,11 +101,11 @@ TEST_F(CifarTest, FoldersHaveTheirUsualFiles) {
                Record(std::string(1, static_cast<char>(i))));
   }
   SpillGzip(folder_ / "test_batch.bin.gz", Record("\x07"));
-  const auto missing = LoadCifar(CifarKind::kCifar10, folder_.path());
-  EXPECT_EQ(missing.status().code(), Code::kNotFound);
-  EXPECT_THAT(missing.status().message(), HasSubstr("without .gz: data_batch_5.bin;"));
+  EXPECT_THAT(LoadCifar(CifarKind::kCifar10, folder_.path())->remark,
+              HasSubstr("(data_batch_5.bin are missing): trains on data_batch_1.bin, "));
   (void)File("data_batch_5.bin", Record("\x05"));
   const CifarData data = LoadCifar(CifarKind::kCifar10, folder_.path()).value();
+  EXPECT_EQ(data.remark, "");
   EXPECT_THAT(ClassLabels(*data.train).value(), ElementsAre(1, 2, 3, 4, 5));
   EXPECT_THAT(ClassLabels(*data.test).value(), ElementsAre(7));
   EXPECT_EQ(data.train->info().class_names[9], "9");
@@ -119,7 +119,22 @@ TEST_F(CifarTest, FoldersHaveTheirUsualFiles) {
               HasSubstr("train.bin, test.bin;"));
 }
 
-// The facts that shared/data/cifar10/README.md states.
+TEST_F(CifarTest, PartsOfTheSetAreTakenInOrderAndNamed) {
+  SpillGzip(folder_ / "data_batch_1.part2.bin.gz", Record("\x02"));
+  (void)File("data_batch_1.part1.bin", Record("\x01"));
+  (void)File("data_batch_1.txt", "no records");
+  const auto missing = LoadCifar(CifarKind::kCifar10, folder_.path());
+  EXPECT_EQ(missing.status().code(), Code::kNotFound);
+  EXPECT_THAT(missing.status().message(), HasSubstr("data_batch_5.bin, test_batch.bin;"));
+  (void)File("test_batch.some.bin", Record("\x07"));
+  const CifarData data = LoadCifar(CifarKind::kCifar10, folder_.path()).value();
+  EXPECT_THAT(ClassLabels(*data.train).value(), ElementsAre(1, 2));
+  EXPECT_THAT(ClassLabels(*data.test).value(), ElementsAre(7));
+  EXPECT_THAT(data.remark, HasSubstr("trains on data_batch_1.part1.bin, data_batch_1.part2.bin.gz; "
+                                     "tests on test_batch.some.bin"));
+}
+
+// The facts of the part of the set that tests use.
 TEST_F(CifarTest, RealRecordsAreAsDescribed) {
   LOCKSTEP_NEEDS_REAL_FILE("cifar10/data_batch_1.part1-exact-4000.bin.gz");
   const auto loaded = Load({RealFile("cifar10/data_batch_1.part1-exact-4000.bin.gz")});

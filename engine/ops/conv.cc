@@ -24,6 +24,7 @@
 #include "engine/kernels/conv/conv.h"
 #include "engine/kernels/conv/conv_program.h"
 #include "engine/ops/conv_depthwise.h"
+#include "engine/ops/conv_few_channels.h"
 #include "engine/ops/winograd.h"
 
 namespace lockstep::ops {
@@ -466,12 +467,14 @@ void ConvForward(Context& ctx, const ConvShape& shape, const ConvArgs& args,
 // ---- Data gradient
 int64_t PackedDataGradientFloats(const ConvShape& shape) {
   if (shape.depthwise()) return DepthwisePackedDataGradientFloats(shape);
+  if (UsesFewChannels(shape)) return FewChannelsPackedFloats(shape);
   if (UsesWinograd(shape)) return WinogradPackedFloats(shape, /*gradient=*/true);
   return Pass(shape, true).packed_floats();
 }
 
 void PackDataGradient(Context& ctx, const ConvShape& shape, const float* w, float* packed) {
   if (shape.depthwise()) return DepthwisePackDataGradient(ctx, shape, w, packed);
+  if (UsesFewChannels(shape)) return FewChannelsPack(ctx, shape, w, packed);
   if (UsesWinograd(shape)) return WinogradPack(ctx, shape, /*gradient=*/true, w, packed);
   const Pass pass(shape, true);
   const int64_t filter = pass.taps() * pass.group_to;  // weights of one channel of dy
@@ -486,6 +489,7 @@ void PackDataGradient(Context& ctx, const ConvShape& shape, const float* w, floa
 
 int64_t ConvDataGradientScratch(int threads, const ConvShape& shape, int64_t /*batch*/) {
   if (shape.depthwise()) return DepthwiseDataGradientScratch(threads, shape);
+  if (UsesFewChannels(shape)) return FewChannelsScratch(threads, shape);
   if (UsesWinograd(shape)) return WinogradScratch(threads, shape, /*gradient=*/true);
   return threads * Pass(shape, true).thread_scratch();
 }
@@ -493,6 +497,7 @@ int64_t ConvDataGradientScratch(int threads, const ConvShape& shape, int64_t /*b
 void ConvDataGradient(Context& ctx, const ConvShape& shape, const ConvArgs& args,
                       std::span<float> scratch) {
   if (shape.depthwise()) return DepthwiseDataGradient(ctx, shape, args, scratch);
+  if (UsesFewChannels(shape)) return FewChannelsDataGradient(ctx, shape, args, scratch);
   if (UsesWinograd(shape)) return WinogradConv(ctx, shape, /*gradient=*/true, args, scratch);
   RunPass(ctx, Pass(shape, true), args, scratch);
 }

@@ -18,7 +18,8 @@
 //     channels are at most 256, ceil(taps / floor(256 / C)) chains of whole taps, else each tap
 //     into ceil(C / 256); chain i of n of them begins at taps i / n, or C i / n, rounded down. Chains
 //     merge by MergeTree. Skipped taps are left out of their chain, and a chain of none but skipped
-//     taps changes nothing (but, perhaps, the sign of a zero).
+//     taps changes nothing (but, perhaps, the sign of a zero). Other orders have the ways through
+//     engine/ops/winograd.h and, into few channels, engine/ops/conv_few_channels.h.
 //   weight gradient: see ConvWeightGradientArgs.
 #ifndef LOCKSTEP_ENGINE_OPS_CONV_H_
 #define LOCKSTEP_ENGINE_OPS_CONV_H_

@@ -23,6 +23,7 @@
 #include "engine/base/integers.h"
 #include "engine/kernels/conv/conv.h"
 #include "engine/kernels/conv/conv_program.h"
+#include "engine/ops/conv_cells.h"
 #include "engine/ops/conv_depthwise.h"
 #include "engine/ops/conv_few_channels.h"
 #include "engine/ops/winograd.h"
@@ -337,87 +338,41 @@ class Worker {
   int64_t origin_ = 0;
 };
 
-// How a pass is spread: tasks of whole cells of the grid (or lines, where there is none), and of
-// ranges of channels.
-struct Tasks {
-  int64_t cells = 0;  // or lines
-  int64_t row_blocks = 0;
-  int64_t column_blocks = 1;
-  int64_t width = 0;  // channels of a column block
-
-  int64_t count() const { return row_blocks * column_blocks; }
-};
-
 constexpr int64_t kCachedFloats = 65536;  // of the lines of a task: half of a small L2 cache
-constexpr int64_t kTasksPerThread = 4;
 
-Tasks TasksOf(const Pass& pass, const ConvArgs& args, int64_t lines, int64_t threads) {
-  Tasks tasks;
-  const bool gridded = args.row_grid.size() > 1;
-  tasks.cells = gridded ? static_cast<int64_t>(args.row_grid.size()) - 1 : lines;
-  tasks.width = pass.to_c;
-  if (lines == 0 || pass.to_c == 0) return tasks;
-  const int64_t floats =
-      lines *
-      std::max(pass.to_line(), pass.from_line() * pass.rows.from_period() / pass.rows.period());
-  tasks.row_blocks =
-      std::max(CeilDiv(floats, kCachedFloats), threads == 1 ? 1 : kTasksPerThread * threads);
-  tasks.row_blocks = std::min(tasks.row_blocks, tasks.cells);
-  if (pass.groups == 1 && tasks.row_blocks < threads) {
-    const int64_t wanted = std::min(CeilDiv(kTasksPerThread * threads, tasks.row_blocks),
-                                    CeilDiv(pass.to_c, kConvColumns));
-    tasks.width = RoundUp(CeilDiv(pass.to_c, wanted), kConvColumns);
-    tasks.column_blocks = CeilDiv(pass.to_c, tasks.width);
-  }
-  return tasks;
-}
-
-void RunTask(const Pass& pass, const ConvArgs& args, const Tasks& tasks, int64_t task,
+// These lines, and these channels of each group.
+void RunTask(const Pass& pass, const ConvArgs& args, IndexRange lines, IndexRange channels,
              float* scratch) {
-  const int64_t row_block = task % tasks.row_blocks;
-  const int64_t column = task / tasks.row_blocks * tasks.width;
-  const int64_t column_end = std::min(column + tasks.width, pass.to_c);
-  const bool gridded = args.row_grid.size() > 1;
-  const auto cell_row = [&](int64_t cell) {
-    return gridded ? args.row_grid[static_cast<size_t>(cell)] : cell * pass.columns.to;
-  };
-  const int64_t first_cell = tasks.cells * row_block / tasks.row_blocks;
-  const int64_t last_cell = tasks.cells * (row_block + 1) / tasks.row_blocks;
-  const int64_t begin = cell_row(first_cell) / pass.columns.to;
-  const int64_t end = cell_row(last_cell) / pass.columns.to;
-
   Worker worker(pass, args, scratch);
-  const int64_t group_begin = pass.groups == 1 ? column : 0;
-  const int64_t group_end = pass.groups == 1 ? column_end : pass.group_to;
-  const int64_t band = pass.BandLines(group_end - group_begin, end - begin);
-  for (int64_t line = begin; line < end; line += band) {
+  const int64_t band = pass.BandLines(channels.size(), lines.size());
+  for (int64_t line = lines.begin; line < lines.end; line += band) {
     for (int64_t group = 0; group < pass.groups; ++group) {
-      for (int64_t c = group_begin; c < group_end; c += kConvColumns) {
-        worker.RunLines(line, std::min(line + band, end), group, c,
-                        std::min(kConvColumns, group_end - c));
+      for (int64_t c = channels.begin; c < channels.end; c += kConvColumns) {
+        worker.RunLines(line, std::min(line + band, lines.end), group, c,
+                        std::min(kConvColumns, channels.end - c));
       }
     }
-  }
-  if (!args.finished) return;
-  if (!gridded)
-    return (*args.finished)(cell_row(first_cell), cell_row(last_cell), column, column_end);
-  for (int64_t cell = first_cell; cell < last_cell; ++cell) {
-    (*args.finished)(cell_row(cell), cell_row(cell + 1), column, column_end);
   }
 }
 
 void RunPass(Context& ctx, const Pass& pass, const ConvArgs& args, std::span<float> scratch) {
-  const int64_t lines = args.batch * pass.folded * pass.rows.to;
-  if (args.row_grid.size() > 1) {
-    LOCKSTEP_CHECK_EQ(args.row_grid.back(), lines * pass.columns.to);
-  }
+  const int64_t pictures = args.batch * pass.folded, lines = pictures * pass.rows.to;
   const int64_t work = std::max<int64_t>(1, lines * pass.to_line() * pass.taps() * pass.group_from /
                                                 8 / (pass.rows.period() * pass.columns.period()));
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
   LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()), threads * pass.thread_scratch());
-  const Tasks tasks = TasksOf(pass, args, lines, threads);
+  const int64_t floats =
+      lines *
+      std::max(pass.to_line(), pass.from_line() * pass.rows.from_period() / pass.rows.period());
+  const ConvCells cells(args, pictures, pass.rows.to, pass.columns.to);
+  const ConvTasks tasks(cells, pass.to_c, threads, floats, kCachedFloats,
+                        /*splits=*/pass.groups == 1, kConvColumns);
   ctx.ForWithThread(tasks.count(), work, [&](int64_t task, int thread) {
-    RunTask(pass, args, tasks, task, scratch.data() + thread * pass.thread_scratch());
+    const IndexRange all = tasks.Channels(task);
+    const IndexRange channels = pass.groups == 1 ? all : IndexRange{0, pass.group_to};
+    RunTask(pass, args, cells.Lines(tasks.Cells(task)), channels,
+            scratch.data() + thread * pass.thread_scratch());
+    cells.Finish(tasks.Cells(task), all);
   });
 }
 

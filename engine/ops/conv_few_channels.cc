@@ -7,12 +7,12 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 #include "engine/kernels/conv/conv.h"
-#include "engine/kernels/conv/conv_program.h"
+#include "engine/kernels/conv/panel_product.h"
+#include "engine/ops/conv_cells.h"
 
 namespace lockstep::ops {
 namespace {
 
-using kernels::kConvColumns;
 using kernels::kConvPanel;
 
 struct Pass {
@@ -21,19 +21,14 @@ struct Pass {
         reach(s.kernel_w * s.in_c),
         columns(RoundUp(reach, kConvPanel)),
         before(s.pad_left * s.in_c),
-        line(std::max(((s.out_w - 1) * s.stride_w + s.kernel_w), s.in_w + s.pad_left) * s.in_c),
-        chains(1, s.out_c) {}
+        line(std::max(((s.out_w - 1) * s.stride_w + s.kernel_w), s.in_w + s.pad_left) * s.in_c) {}
 
   int64_t panel_floats() const { return s.out_c * kConvPanel; }
   int64_t packed_floats() const { return s.kernel_h * columns / kConvPanel * panel_floats(); }
   int64_t products_floats() const { return RoundUp(s.out_w * columns, 16); }
   int64_t line_floats() const { return RoundUp(line, 16); }
-  int64_t program_floats() const {
-    return RoundUp(chains.MostPieces() * static_cast<int64_t>(sizeof(kernels::ConvPiece) / 4), 16);
-  }
   int64_t thread_scratch() const {
-    return products_floats() + line_floats() + program_floats() +
-           chains.MostWaiting() * kernels::kConvSlot;
+    return products_floats() + line_floats() + kernels::PanelProduct::Scratch(s.out_c);
   }
 
   const ConvShape& s;
@@ -41,7 +36,6 @@ struct Pass {
   int64_t columns;  // the same in whole panels
   int64_t before;   // floats of padding in front of a line
   int64_t line;     // with the padding on either side
-  kernels::ConvChains chains;
 };
 
 class Worker {
@@ -51,25 +45,7 @@ class Worker {
         args_(args),
         products_(scratch),
         line_(products_ + pass.products_floats()),
-        program_(pass.chains, line_ + pass.line_floats()) {
-    program_.Begin();
-    for (int64_t part = 0; part < pass.chains.parts(); ++part) {
-      const int64_t begin = pass.chains.PartBegin(part);
-      program_.Add({.from = begin,
-                    .weight = static_cast<int32_t>(begin),
-                    .length = static_cast<int32_t>(pass.chains.PartBegin(part + 1) - begin)},
-                   pass.chains.ChainAt(0, part));
-    }
-    program_.End();
-    const ConvShape& s = pass.s;
-    run_.pixels = s.out_w;
-    run_.from_step = s.out_c;
-    run_.pieces = program_.pieces();
-    run_.count = program_.count();
-    run_.panel_stride = pass.panel_floats();
-    run_.to_step = pass.columns;
-    run_.partial = line_ + pass.line_floats() + pass.program_floats();
-  }
+        product_(pass.s.out_c, line_ + pass.line_floats()) {}
 
   // Line h of a sample's dx.
   void Run(int64_t sample, int64_t h) {
@@ -78,14 +54,9 @@ class Worker {
     for (int64_t kh = 0; kh < s.kernel_h; ++kh) {
       const int64_t at = h + s.pad_top - kh * s.dilation_h;
       if (at < 0 || at % s.stride_h != 0 || at / s.stride_h >= s.out_h) continue;
-      run_.from = args_.from + (sample * s.out_h + at / s.stride_h) * s.out_w * s.out_c;
-      for (int64_t column = 0; column < pass_.columns; column += kConvColumns) {
-        run_.packed =
-            args_.packed + (kh * pass_.columns + column) / kConvPanel * pass_.panel_floats();
-        run_.columns = std::min(kConvColumns, pass_.columns - column);
-        run_.to = products_ + column;
-        kernels::ConvRun(run_);
-      }
+      product_.Run(s.out_w, args_.from + (sample * s.out_h + at / s.stride_h) * s.out_w * s.out_c,
+                   args_.packed + kh * pass_.columns / kConvPanel * pass_.panel_floats(),
+                   pass_.panel_floats(), pass_.columns, pass_.columns, products_);
       for (int64_t ow = 0; ow < s.out_w; ++ow) {
         const float* from = products_ + ow * pass_.columns;
         float* to = line_ + ow * s.stride_w * s.in_c;
@@ -121,8 +92,7 @@ class Worker {
   const Pass& pass_;
   const ConvArgs& args_;
   float *products_, *line_;
-  kernels::ConvProgram program_;
-  kernels::ConvRunArgs run_;
+  kernels::PanelProduct product_;
 };
 
 }  // namespace
@@ -153,28 +123,17 @@ int64_t FewChannelsScratch(int threads, const ConvShape& shape) {
 void FewChannelsDataGradient(Context& ctx, const ConvShape& shape, const ConvArgs& args,
                              std::span<float> scratch) {
   const Pass pass(shape);
-  const int64_t lines = args.batch * shape.in_h;
   const int64_t work = args.batch * shape.out_h * shape.out_w * shape.weights() / 4;
   const int64_t threads = work < Context::kInlineWork ? 1 : ctx.threads();
   LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()), threads * pass.thread_scratch());
-  const bool gridded = args.row_grid.size() > 1;
-  const int64_t cells = gridded ? static_cast<int64_t>(args.row_grid.size()) - 1 : lines;
-  const auto first_line = [&](int64_t cell) {
-    return gridded ? args.row_grid[static_cast<size_t>(cell)] / shape.in_w : cell;
-  };
-  if (gridded) LOCKSTEP_CHECK_EQ(args.row_grid.back(), lines * shape.in_w);
-  constexpr int64_t kTasksPerThread = 8;
-  const int64_t tasks = std::min(cells, kTasksPerThread * threads);
-  ctx.ForWithThread(tasks, work, [&](int64_t task, int thread) {
+  const ConvCells cells(args, args.batch, shape.in_h, shape.in_w);
+  const ConvTasks tasks(cells, shape.in_c, threads, 0, 1, /*splits=*/false, 1);
+  ctx.ForWithThread(tasks.count(), work, [&](int64_t task, int thread) {
     Worker worker(pass, args, scratch.data() + thread * pass.thread_scratch());
-    const int64_t first = cells * task / tasks, last = cells * (task + 1) / tasks;
-    for (int64_t line = first_line(first); line < first_line(last); ++line)
+    const IndexRange lines = cells.Lines(tasks.Cells(task));
+    for (int64_t line = lines.begin; line < lines.end; ++line)
       worker.Run(line / shape.in_h, line % shape.in_h);
-    if (!args.finished) return;
-    for (int64_t cell = first; cell < last; ++cell) {
-      (*args.finished)(first_line(cell) * shape.in_w, first_line(cell + 1) * shape.in_w, 0,
-                       shape.in_c);
-    }
+    cells.Finish(tasks.Cells(task), tasks.Channels(task));
   });
 }
 

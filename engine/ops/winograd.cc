@@ -44,8 +44,10 @@ struct Pass {
 
   int64_t panel_floats() const { return from_channels * kConvPanel; }  // of one position
   int64_t packed_floats() const { return channels / kConvPanel * positions * panel_floats(); }
-  int64_t input_floats() const { return positions * tiles * from_channels; }
-  int64_t output_floats() const { return positions * tiles * kConvColumns; }
+  int64_t input_stride() const { return PositionStride(tiles * from_channels); }
+  int64_t output_stride() const { return PositionStride(tiles * kConvColumns); }
+  int64_t input_floats() const { return positions * input_stride(); }
+  int64_t output_floats() const { return positions * output_stride(); }
   int64_t thread_scratch() const {
     return input_floats() + output_floats() + kernels::PanelProduct::Scratch(from_channels);
   }
@@ -104,7 +106,7 @@ class Worker {
                   .column = stretch.column * pass_.m - pass_.pad_left,
                   .tiles = stretch.tiles,
                   .to = input_ + tiles_ * pass_.from_channels,
-                  .position_stride = pass_.tiles * pass_.from_channels});
+                  .position_stride = pass_.input_stride()});
     stretches_[static_cast<size_t>(stretch_count_++)] = stretch;
     tiles_ += stretch.tiles;
     if (tiles_ == pass_.tiles) Finish();
@@ -128,9 +130,9 @@ class Worker {
   void Multiply(int64_t column, int64_t columns) {
     const int64_t panel_stride = pass_.positions * pass_.panel_floats();
     for (int64_t p = 0; p < pass_.positions; ++p) {
-      product_.Run(tiles_, input_ + p * pass_.tiles * pass_.from_channels,
+      product_.Run(tiles_, input_ + p * pass_.input_stride(),
                    args_.packed + column / kConvPanel * panel_stride + p * pass_.panel_floats(),
-                   panel_stride, columns, columns, output_ + p * pass_.tiles * kConvColumns);
+                   panel_stride, columns, columns, output_ + p * pass_.output_stride());
     }
   }
 
@@ -141,7 +143,7 @@ class Worker {
     const kernels::Epilogue& epilogue = args_.epilogue;
     const auto at = [](const float* p, int64_t i) { return p == nullptr ? nullptr : p + i; };
     kernels::WinogradOutput(pass_.m, {.from = from,
-                                      .position_stride = pass_.tiles * kConvColumns,
+                                      .position_stride = pass_.output_stride(),
                                       .tiles = stretch.tiles,
                                       .channels = columns,
                                       .to = args_.to + to,

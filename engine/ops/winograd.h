@@ -16,9 +16,17 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/base/integers.h"
 #include "engine/ops/conv.h"
 
 namespace lockstep::ops {
+
+// Floats from one position to the next, of arrays of `floats` for each: tiles are written to all
+// positions in turn, which must not share a few sets of the L1 cache.
+constexpr int64_t PositionStride(int64_t floats) {
+  constexpr int64_t kPage = 1024, kApart = 80;
+  return RoundUp(floats, kPage) + kApart;
+}
 
 // Whether it can compute this convolution at all.
 bool WinogradApplies(const ConvShape& shape);

@@ -53,8 +53,9 @@ struct GradientPass {
   }
 
   static constexpr int64_t kBlockFloats = kBlock * kBlock;
+  static constexpr int64_t kSideStride = PositionStride(kChunk * kBlock);
   int64_t slot_floats() const { return positions * kBlockFloats; }
-  int64_t side_floats() const { return positions * kChunk * kBlock; }
+  int64_t side_floats() const { return positions * kSideStride; }
   int64_t thread_scratch(int64_t samples) const {
     const int64_t waiting = Waiting(ChunksOfPiece(Chunks(samples)));
     return 2 * side_floats() + waiting * slot_floats() +
@@ -133,7 +134,7 @@ class PieceWorker {
                                        .column = column * pass_.m - s.pad_left,
                                        .tiles = count,
                                        .to = x_ + tiles_ * in_count_,
-                                       .position_stride = kChunk * kBlock});
+                                       .position_stride = GradientPass::kSideStride});
       kernels::WinogradInputGradient(
           pass_.m, {.from = args_.dy + sample * s.out_h * s.out_w * s.out_c + out_,
                     .height = s.out_h,
@@ -144,7 +145,7 @@ class PieceWorker {
                     .column = column * pass_.m,
                     .tiles = count,
                     .to = dy_ + tiles_ * out_count_,
-                    .position_stride = kChunk * kBlock});
+                    .position_stride = GradientPass::kSideStride});
       tile += count;
       tiles_ += count;
     }
@@ -152,7 +153,8 @@ class PieceWorker {
 
   void Multiply(const Sums& into, bool accumulate) {
     for (int64_t p = 0; p < pass_.positions; ++p) {
-      const float *x = x_ + p * kChunk * kBlock, *dy = dy_ + p * kChunk * kBlock;
+      const float* x = x_ + p * GradientPass::kSideStride;
+      const float* dy = dy_ + p * GradientPass::kSideStride;
       kernels::Gemm({.m = out_count_,
                      .n = in_count_,
                      .k = tiles_,

@@ -15,7 +15,7 @@
 #include "engine/base/random.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/network.h"
-#include "layers/cross_entropy.h"
+#include "layers/loss/cross_entropy.h"
 #include "models/resnet.h"
 
 namespace lockstep {

@@ -15,8 +15,8 @@
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/network.h"
-#include "layers/bce_with_logits.h"
-#include "layers/cross_entropy.h"
+#include "layers/loss/bce_with_logits.h"
+#include "layers/loss/cross_entropy.h"
 #include "models/mlp.h"
 
 namespace lockstep {

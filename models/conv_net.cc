@@ -3,12 +3,12 @@
 #include <utility>
 
 #include "layers/activation.h"
-#include "layers/adaptive_pool.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
-#include "layers/group_norm.h"
 #include "layers/linear.h"
-#include "layers/pool.h"
+#include "layers/norm/group_norm.h"
+#include "layers/picture/adaptive_pool.h"
+#include "layers/picture/pool.h"
 
 namespace lockstep {
 

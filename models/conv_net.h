@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "layers/sequential.h"
+#include "layers/container/sequential.h"
 #include "models/conv_norm.h"
 
 namespace lockstep {

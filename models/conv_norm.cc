@@ -1,6 +1,6 @@
 #include "models/conv_norm.h"
 
-#include "layers/group_norm.h"
+#include "layers/norm/group_norm.h"
 
 namespace lockstep {
 

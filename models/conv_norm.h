@@ -7,8 +7,8 @@
 
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
-#include "layers/batch_norm.h"
-#include "layers/conv.h"
+#include "layers/norm/batch_norm.h"
+#include "layers/conv/conv.h"
 
 namespace lockstep {
 

@@ -5,9 +5,9 @@
 #include "layers/activation.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
-#include "layers/group_norm.h"
-#include "layers/layer_norm.h"
-#include "layers/rms_norm.h"
+#include "layers/norm/group_norm.h"
+#include "layers/norm/layer_norm.h"
+#include "layers/norm/rms_norm.h"
 
 namespace lockstep {
 namespace {

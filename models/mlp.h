@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "layers/batch_norm.h"
+#include "layers/norm/batch_norm.h"
 #include "layers/linear.h"
-#include "layers/sequential.h"
+#include "layers/container/sequential.h"
 
 namespace lockstep {
 

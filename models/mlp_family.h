@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 #include "engine/layer.h"
-#include "layers/batch_norm.h"
+#include "layers/norm/batch_norm.h"
 #include "layers/linear.h"
 #include "models/mlp.h"
 #include "models/recipe_choice.h"

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "layers/activation.h"
-#include "layers/adaptive_pool.h"
 #include "layers/arithmetic.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
+#include "layers/picture/adaptive_pool.h"
 
 namespace lockstep {
 namespace {

@@ -5,10 +5,10 @@
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/weight_files.h"
-#include "layers/bce_with_logits.h"
-#include "layers/cross_entropy.h"
-#include "layers/huber.h"
-#include "layers/mse.h"
+#include "layers/loss/bce_with_logits.h"
+#include "layers/loss/cross_entropy.h"
+#include "layers/loss/huber.h"
+#include "layers/loss/mse.h"
 #include "models/recipe_keys.h"
 
 namespace lockstep {

@@ -3,11 +3,11 @@
 #include <vector>
 
 #include "layers/activation.h"
-#include "layers/adaptive_pool.h"
 #include "layers/arithmetic.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
-#include "layers/pool.h"
+#include "layers/picture/adaptive_pool.h"
+#include "layers/picture/pool.h"
 
 namespace lockstep {
 namespace {

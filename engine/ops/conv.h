@@ -1,9 +1,9 @@
 // Convolutions of pictures, channels last, spread over the threads of a Context.
 //
 //   forward           y[b, oh, ow, o] = epilogue(sum over kh, kw, i of
-//                         x[b, oh * stride - pad + kh * dilation, (same for w), i] * w[o, kh, kw, i])
-//   data gradient     dx[b, h, w, i]    = epilogue(old + sum over the (oh, ow) that read (h, w), o of
-//                         dy[b, oh, ow, o] * w[o, kh, kw, i])
+//                         x[b, oh * stride - pad + kh * dilation, ..., i] * w[o, kh, kw, i])
+//   data gradient     dx[b, h, w, i]    = epilogue(old + sum over o and the (oh, ow) that read
+//                         (h, w) of dy[b, oh, ow, o] * w[o, kh, kw, i])
 //   weight gradient   dw[o, kh, kw, i]  = old + sum over b, oh, ow of dy[b, oh, ow, o] * x[...]
 //
 // Places outside the picture are padding: they are skipped, never multiplied by zero (a weight that
@@ -16,10 +16,10 @@
 //   forward, data gradient: K is the taps in order (kh, kw), within a tap the channels of a group.
 //     It is cut into chains of at most kLongestChain (256) multiply-adds, each from +0: where C
 //     channels are at most 256, ceil(taps / floor(256 / C)) chains of whole taps, else each tap
-//     into ceil(C / 256); chain i of n of them begins at taps i / n, or C i / n, rounded down. Chains
-//     merge by MergeTree. Skipped taps are left out of their chain, and a chain of none but skipped
-//     taps changes nothing (but, perhaps, the sign of a zero). Other orders have the ways through
-//     engine/ops/winograd.h and, into few channels, engine/ops/conv_few_channels.h.
+//     into ceil(C / 256); chain i of n of them begins at taps i / n, or C i / n, rounded down.
+//     Chains merge by MergeTree. Skipped taps are left out of their chain, and a chain of none but
+//     skipped taps changes nothing (but, perhaps, the sign of a zero). Other orders have the ways
+//     through engine/ops/winograd.h and, into few channels, engine/ops/conv_few_channels.h.
 //   weight gradient: see ConvWeightGradientArgs.
 #ifndef LOCKSTEP_ENGINE_OPS_CONV_H_
 #define LOCKSTEP_ENGINE_OPS_CONV_H_

@@ -1,7 +1,7 @@
-// A task of forward takes lines of pictures. Tiles lie on a grid that begins at each picture's first
-// pixel; a tile whose lines belong to two tasks is computed by both, each writing its own lines. As
-// many tiles as the caches hold are transformed at once; then, for 32 channels of the result at a
-// time, all their positions are multiplied and the tiles are finished.
+// A task of forward takes lines of pictures. Tiles lie on a grid that begins at each picture's
+// first pixel; a tile whose lines belong to two tasks is computed by both, each writing its own
+// lines. As many tiles as the caches hold are transformed at once; then, for 32 channels of the
+// result at a time, all their positions are multiplied and the tiles are finished.
 #include "engine/ops/winograd.h"
 
 #include <algorithm>

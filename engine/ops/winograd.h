@@ -3,8 +3,8 @@
 // these where ConvShape::algorithm says so.
 //
 // The order of every sum follows from the ConvShape alone, as there: a position of a tile adds up
-// over its input channels in chains of at most 256; the weight gradient over the tiles of a shard in
-// chains of kGradientTiles, which merge by MergeTree, and over the shards by MergeTree.
+// over its input channels in chains of at most 256; the weight gradient over the tiles of a shard
+// in chains of kGradientTiles, which merge by MergeTree, and over the shards by MergeTree.
 //
 // Error, for inputs and weights of one size, as root mean square in units of the direct
 // convolution's against double (tests/engine/ops/winograd_test.cc measures and bounds it):

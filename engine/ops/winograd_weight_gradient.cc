@@ -1,7 +1,7 @@
 // The weight gradient by Winograd's algorithm. A chunk of tiles is transformed on both sides and
-// multiplied, position by position; chunks merge like a binary counter. A task does that for a piece
-// of a shard's chunks and a block of either side's channels. Pieces are whole subtrees; what they
-// leave merges in the same tree, and only then are the filters transformed back.
+// multiplied, position by position; chunks merge like a binary counter. A task does that for a
+// piece of a shard's chunks and a block of either side's channels. Pieces are whole subtrees; what
+// they leave merges in the same tree, and only then are the filters transformed back.
 #include <algorithm>
 #include <atomic>
 #include <bit>

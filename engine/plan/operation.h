@@ -116,7 +116,8 @@ struct Declaration {
   bool is_affine = false;  // y(0) = scale x(0) + shift by channel: see Operation::Affine
   // It could be given the moments of x(0) as a further input of this form.
   std::optional<TensorSpec> takes_moments{};
-  // In training: it sums over dy(0) before it can compute dx, and FinishedDy can do so cell by cell.
+  // In training: it sums over dy(0) before it can compute dx, and FinishedDy can do so cell by
+  // cell.
   bool takes_sums_of_dy = false;
   // It can say when a cell of dx(0) is finished, while it is in cache.
   bool can_finish_dx = false;

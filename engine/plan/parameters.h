@@ -36,9 +36,9 @@ enum class Decay : bool { kNo, kYes };
 
 // How files hold a parameter whose dimensions stand in another order there. Ours have the channels
 // last, PyTorch's files have them in front: a convolution's weight is (O, KH, KW, I) here and
-// (O, I, KH, KW) there. Extent i of the file is extent order[i] of `view`, which has the parameter's
-// elements as they lie in memory; the file's tensor then has the shape `file`, of as many elements.
-// A default-made one says that files hold it as it is.
+// (O, I, KH, KW) there. Extent i of the file is extent order[i] of `view`, which has the
+// parameter's elements as they lie in memory; the file's tensor then has the shape `file`, of as
+// many elements. A default-made one says that files hold it as it is.
 struct FileLayout {
   Shape view{};
   std::vector<int> order{};

@@ -154,8 +154,8 @@ class Program {
   std::vector<double> loss_seeds_;
   std::vector<int> unreported_parameters_;
   std::vector<Run> runs_;  // by node
-  // What a step goes through: all but what is derived from parameters; and those that read an input,
-  // which they may check.
+  // What a step goes through: all but what is derived from parameters; and those that read an
+  // input, which they may check.
   std::vector<size_t> in_order_, checks_;
   std::vector<Tensor> redirected_;  // by output: where the caller wants it
   uint64_t derived_version_ = 0;

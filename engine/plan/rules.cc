@@ -154,8 +154,8 @@ Status FuseMoments(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
-// ---- dx of op(y) where y = norm(x)  ->  the sums that norm's Backward begins with are taken by op,
-// which is the last to write to the gradient of y: the first that reads y
+// ---- dx of op(y) where y = norm(x)  ->  the sums that norm's Backward begins with are taken by
+// op, which is the last to write to the gradient of y: the first that reads y
 Status FuseGradientSums(Graph& graph, Lines& lines) {
   const GradientFlow flow(graph);
   auto& nodes = graph.nodes();

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "layers/cross_entropy.h"
+#include "layers/loss/cross_entropy.h"
 #include "tests/layers/network_models.h"
 
 namespace lockstep::networks {

@@ -13,7 +13,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/train/network.h"
 #include "engine/train/weight_files.h"
-#include "layers/cross_entropy.h"
+#include "layers/loss/cross_entropy.h"
 #include "models/conv_net.h"
 #include "models/mobilenet.h"
 #include "models/resnet.h"

@@ -3,8 +3,8 @@
 //
 // A resumed run that changes nothing ends in the same bits as one that was never stopped. So:
 //   changes no bit   output.* (but not the folder), train.threads, data.cache_mb, data.prefetch,
-//                    model.weights; data.path, data.test_path, data.label_path (the data are compared
-//                    with those the run began with)
+//                    model.weights; data.path, data.test_path, data.label_path (the data are
+//                    compared with those the run began with)
 //   may change       how long and how fast it trains: train.epochs, train.patience,
 //                    train.evaluate_every, optimizer.learning_rate, optimizer.weight_decay,
 //                    optimizer.clip_norm, schedule.*

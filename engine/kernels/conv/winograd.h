@@ -50,10 +50,11 @@ struct WinogradTiles {
 };
 void WinogradOutput(int m, const WinogradTiles& args);
 
-// G g G^T of the filters of 16 neighbouring channels of the result, as panels (kernels/conv/conv.h).
+// G g G^T of the filters of 16 neighbouring channels of the result, as panels
+// (kernels/conv/conv.h).
 //   w        weight (kh, kw) of output channel c and input channel k at
-//            w + (kh * 3 + kw) * tap_stride + c * c_stride + k * k_stride, where one of c_stride and
-//            k_stride is 1; a negative tap_stride turns the filter around
+//            w + (kh * 3 + kw) * tap_stride + c * c_stride + k * k_stride, where one of c_stride
+//            and k_stride is 1; a negative tap_stride turns the filter around
 //   panels   for each position (k, 16), position_stride floats apart
 void WinogradFilter(int m, const float* w, int64_t tap_stride, int64_t c_stride, int64_t k_stride,
                     int64_t k, float* panels, int64_t position_stride);

@@ -157,11 +157,11 @@ Errors ErrorsOf(const std::vector<float>& got, const std::vector<double>& want) 
   return errors;
 }
 
-// What a sum of `terms` products of standard normal numbers loses at most, times what the transforms
-// make of it. Rounding of each of the about sqrt(terms) large partial sums and of the transforms is
-// eps / 2 of values that reach sqrt(terms) times the transforms' gain: the product of the absolute
-// row sums of A^T, B^T and G in either direction, 9 for F(2x2, 3x3) and 100 for F(4x4, 3x3) bound
-// what actually comes out, 2 to 3 and 20 to 30.
+// What a sum of `terms` products of standard normal numbers loses at most, times what the
+// transforms make of it. Rounding of each of the about sqrt(terms) large partial sums and of the
+// transforms is eps / 2 of values that reach sqrt(terms) times the transforms' gain: the product of
+// the absolute row sums of A^T, B^T and G in either direction, 9 for F(2x2, 3x3) and 100 for F(4x4,
+// 3x3) bound what actually comes out, 2 to 3 and 20 to 30.
 double Bound(const ConvShape& s, int64_t terms) {
   const double gain = s.algorithm == ConvAlgorithm::kWinograd4 ? 100.0 : 9.0;
   return gain * 6e-8 * 5.0 * std::sqrt(static_cast<double>(terms));
@@ -312,7 +312,8 @@ TEST(WinogradTest, EveryCellIsReportedOnceAndFinished) {
   }
 }
 
-// Shards are rounded to float one by one and merge by the tree: so ranks get the bits of one process.
+// Shards are rounded to float one by one and merge by the tree: so ranks get the bits of one
+// process.
 TEST(WinogradTest, ShardsMergeAsATreeAndAreAddedToOldGradients) {
   for (const auto algorithm : {ConvAlgorithm::kWinograd2, ConvAlgorithm::kWinograd4}) {
     Case c{"", ShapeOf(9, 9, 16, 32), 7};

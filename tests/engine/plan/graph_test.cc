@@ -21,11 +21,11 @@
 #include "engine/train/network.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
-#include "layers/batch_norm.h"
+#include "layers/container/residual.h"
+#include "layers/container/sequential.h"
 #include "layers/linear.h"
-#include "layers/mse.h"
-#include "layers/residual.h"
-#include "layers/sequential.h"
+#include "layers/loss/mse.h"
+#include "layers/norm/batch_norm.h"
 
 namespace lockstep {
 namespace {

@@ -7,9 +7,9 @@
 #include "engine/optim/sgd.h"
 #include "engine/train/trainer.h"
 #include "gtest/gtest.h"
-#include "layers/bce_with_logits.h"
 #include "layers/dropout.h"
-#include "layers/layer_norm.h"
+#include "layers/loss/bce_with_logits.h"
+#include "layers/norm/layer_norm.h"
 #include "tests/engine/train/count_heap.h"
 #include "tests/engine/train/toy_data.h"
 

@@ -12,7 +12,7 @@
 #include "engine/train/trainer.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "layers/bce_with_logits.h"
+#include "layers/loss/bce_with_logits.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/engine/train/toy_data.h"
 

@@ -8,8 +8,8 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "layers/bce_with_logits.h"
-#include "layers/mse.h"
+#include "layers/loss/bce_with_logits.h"
+#include "layers/loss/mse.h"
 #include "tests/engine/train/thread_ranks.h"
 #include "tests/engine/train/toy_data.h"
 

@@ -9,10 +9,10 @@
 #include "engine/optim/sgd.h"
 #include "engine/train/checkpointing.h"
 #include "layers/activation.h"
-#include "layers/batch_norm.h"
+#include "layers/container/sequential.h"
 #include "layers/linear.h"
-#include "layers/mse.h"
-#include "layers/sequential.h"
+#include "layers/loss/mse.h"
+#include "layers/norm/batch_norm.h"
 #include "tests/engine/io/temporary_folder.h"
 
 namespace lockstep {

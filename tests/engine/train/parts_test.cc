@@ -11,8 +11,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layers/dropout.h"
-#include "layers/layer_norm.h"
-#include "layers/mse.h"
+#include "layers/loss/mse.h"
+#include "layers/norm/layer_norm.h"
 #include "tests/engine/train/samples.h"
 
 namespace lockstep::toy {

@@ -12,7 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layers/dropout.h"
-#include "layers/layer_norm.h"
+#include "layers/norm/layer_norm.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/engine/kernels/fused.h"
 #include "tests/engine/train/toy_data.h"

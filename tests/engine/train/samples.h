@@ -9,7 +9,7 @@
 #include "engine/base/random.h"
 #include "engine/train/network.h"
 #include "gtest/gtest.h"
-#include "layers/mse.h"
+#include "layers/loss/mse.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {

@@ -20,10 +20,10 @@
 #include "engine/train/network.h"
 #include "engine/train/weight_files.h"
 #include "layers/activation.h"
-#include "layers/batch_norm.h"
-#include "layers/layer_norm.h"
+#include "layers/container/sequential.h"
 #include "layers/linear.h"
-#include "layers/sequential.h"
+#include "layers/norm/batch_norm.h"
+#include "layers/norm/layer_norm.h"
 #include "tests/engine/io/temporary_folder.h"
 
 namespace lockstep {

@@ -19,10 +19,10 @@
 #include "engine/train/trainer.h"
 #include "gtest/gtest.h"
 #include "layers/activation.h"
-#include "layers/batch_norm.h"
-#include "layers/cross_entropy.h"
+#include "layers/norm/batch_norm.h"
+#include "layers/loss/cross_entropy.h"
 #include "layers/linear.h"
-#include "layers/sequential.h"
+#include "layers/container/sequential.h"
 
 namespace lockstep::toy {
 

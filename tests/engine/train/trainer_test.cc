@@ -15,10 +15,10 @@
 #include "engine/optim/sgd.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "layers/bce_with_logits.h"
 #include "layers/dropout.h"
-#include "layers/layer_norm.h"
-#include "layers/mse.h"
+#include "layers/loss/bce_with_logits.h"
+#include "layers/loss/mse.h"
+#include "layers/norm/layer_norm.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/engine/train/toy_data.h"
 

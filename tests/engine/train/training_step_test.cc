@@ -15,7 +15,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layers/dropout.h"
-#include "layers/mse.h"
+#include "layers/loss/mse.h"
 #include "tests/engine/train/samples.h"
 
 namespace lockstep::toy {

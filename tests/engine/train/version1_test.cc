@@ -15,7 +15,7 @@
 #include "engine/io/hash.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/predictor.h"
-#include "layers/bce_with_logits.h"
+#include "layers/loss/bce_with_logits.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/engine/train/toy_data.h"
 

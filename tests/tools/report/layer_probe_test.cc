@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/train/checkpointing.h"
-#include "layers/bce_with_logits.h"
-#include "layers/residual.h"
+#include "layers/container/residual.h"
+#include "layers/loss/bce_with_logits.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {

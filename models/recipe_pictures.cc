@@ -4,11 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/check.h"
 #include "engine/data/image/augment.h"
 #include "engine/data/image/cifar.h"
 #include "engine/data/image/decode.h"
 #include "engine/data/image/folder.h"
-#include "engine/data/image/picture_dataset.h"
 #include "engine/data/image/picture_statistics.h"
 #include "engine/io/file.h"
 #include "models/recipe_keys.h"
@@ -176,6 +176,11 @@ bool ChangesPictures(const Recipe& recipe) {
   return changes;
 }
 
+bool HasByteScale(const Recipe& recipe) {
+  const std::string& kind = recipe.data.kind;
+  return (kind == "digits" || kind == "mnist" || kind == "npy") && !ChangesPictures(recipe);
+}
+
 Result<PictureSources> Cifar10Sources(const Recipe& recipe) {
   LOCKSTEP_TRY(CheckChoices(recipe));
   LOCKSTEP_TRY_ASSIGN(const CifarData cifar, LoadCifar(CifarKind::kCifar10, recipe.data.path));
@@ -251,6 +256,16 @@ Result<RecipeData> PictureData(const Recipe& recipe, const PictureSources& sourc
   LOCKSTEP_TRY_ASSIGN(data.test, held_back(sources.test, splits.test));
   data.remarks = sources.remarks;
   return data;
+}
+
+Result<PictureOptions> PictureOptionsFor(const Recipe& recipe, const Shape& sample) {
+  LOCKSTEP_CHECK_EQ(sample.rank(), 3);
+  PictureOptions options{.height = sample[0],
+                         .width = sample[1],
+                         .channels = sample[2],
+                         .shorter_side = recipe.data.shorter_side};
+  LOCKSTEP_TRY_ASSIGN(options.fit, Chosen("data.fit", kFits, recipe.data.fit));
+  return options;
 }
 
 }  // namespace lockstep

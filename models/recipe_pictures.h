@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "engine/base/status.h"
+#include "engine/data/image/picture_dataset.h"
 #include "engine/data/image/picture_source.h"
 #include "engine/data/split.h"
 #include "engine/data/table/standardize.h"
@@ -28,9 +29,15 @@ Result<PictureSources> FolderSources(const Recipe& recipe);
 // held as bytes (digits, mnist) then go through pictures for.
 bool ChangesPictures(const Recipe& recipe);
 
+// Whether they stay bytes, that data.pixel_mean and data.pixel_sd scale.
+bool HasByteScale(const Recipe& recipe);
+
 // Resized, standardised; `splits` are of sources.train.
 Result<RecipeData> PictureData(const Recipe& recipe, const PictureSources& sources, Splits splits,
                                std::optional<Standardizer> standardizer);
+
+// How pictures become samples of shape (H, W, C) for a trained model: as its evaluation saw them.
+Result<PictureOptions> PictureOptionsFor(const Recipe& recipe, const Shape& sample);
 
 }  // namespace lockstep
 

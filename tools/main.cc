@@ -6,9 +6,11 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <limits>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "engine/io/file.h"
@@ -36,6 +38,14 @@ std::vector<CommandWords> WordsOf(const CLI::App& app) {
     all.push_back(std::move(words));
   }
   return all;
+}
+
+// key=value, unless there is a file of that name.
+std::string NotAnOverride(const std::string& argument) {
+  std::error_code error;
+  const bool is_input =
+      argument.find('=') == std::string::npos || std::filesystem::exists(argument, error);
+  return is_input ? "" : "no sample";
 }
 
 int Main(int argc, char** argv) {
@@ -74,19 +84,34 @@ int Main(int argc, char** argv) {
                    "key=value: replaces a key of the model's recipe, as in data.path=...");
   eval->add_option("--split", eval_args.split, "which samples")
       ->check(CLI::IsMember({"train", "validation", "test"}));
-  eval->footer("example:\n  lockstep eval runs/clinical --split validation");
+  eval->add_option("--data", eval_args.data,
+                   "other pictures, all of which are measured: a folder with a folder for each "
+                   "class, a CIFAR file or folder, an IDX file beside that of its labels");
+  eval->footer(
+      "examples:\n  lockstep eval runs/clinical --split validation\n"
+      "  lockstep eval runs/pets --data other_pets/");
 
   PredictArgs predict_args;
   CLI::App* predict = app.add_subcommand("predict", "probabilities or values for new samples");
   predict->add_option("model", predict_args.model, "run folder or model file")->required();
+  predict->validate_positionals();
   predict
-      ->add_option("input", predict_args.input,
-                   "samples: CSV with or without header and label, or IDX images")
-      ->required();
+      ->add_option("input", predict_args.inputs,
+                   "samples: CSV with or without header and label; for models of pictures PNG and "
+                   "JPEG files and folders of them, or one IDX file")
+      ->required()
+      ->check(CLI::Validator(NotAnOverride, "", ""));
   predict->add_option("overrides", predict_args.overrides,
                       "key=value: replaces a key of the model's recipe, as in data.delimiter=;");
   predict->add_option("-o,--output", predict_args.output, "CSV file to write (else: printed)");
-  predict->footer("example:\n  lockstep predict runs/clinical patients.csv -o risks.csv");
+  predict
+      ->add_option("--top", predict_args.top,
+                   "so many of the likeliest classes with their probabilities; 0: the probability "
+                   "of every class (else: of picture files 1, of other samples 0)")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+  predict->footer(
+      "examples:\n  lockstep predict runs/clinical patients.csv -o risks.csv\n"
+      "  lockstep predict runs/pets cat.jpg holiday/ --top 3");
 
   ExportArgs export_args;
   CLI::App* exports = app.add_subcommand("export", "write a model for other programs");

@@ -24,14 +24,17 @@ struct EvalArgs {
   std::string model{};                   // a run folder or a checkpoint file
   std::vector<std::string> overrides{};  // key=value: other data, for instance
   std::string split = "test";            // train, validation or test
+  std::string data{};                    // other pictures, all of which are measured
 };
 Status Eval(const EvalArgs& args);
 
 struct PredictArgs {
-  std::string model{};                   // a run folder or a model file
-  std::string input{};                   // CSV, or for models of images IDX
-  std::string output{};                  // a CSV file; empty: standard output
+  std::string model{};                // a run folder or a model file
+  std::vector<std::string> inputs{};  // a CSV file; of pictures files and folders, or an IDX file
+  std::string output{};               // a CSV file; empty: standard output
   std::vector<std::string> overrides{};  // key=value: another delimiter, for instance
+  int64_t top =
+      -1;  // the likeliest classes alone; 0: all of them; -1: of picture files 1, else all
 };
 Status Predict(const PredictArgs& args);
 

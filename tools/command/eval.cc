@@ -1,12 +1,10 @@
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "engine/checkpoint/checkpoint.h"
 #include "engine/train/checkpointing.h"
-#include "models/recipe.h"
+#include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 #include "tools/command/live_line.h"
+#include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
@@ -32,31 +30,40 @@ void PrintConfusion(const EvaluationResult& result, const std::vector<std::strin
   }
 }
 
+// The samples that --split says, of the recipe's data.
+Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(model.recipe, model.standardizer));
+  const Subset& subset = split == "train"        ? data.train
+                         : split == "validation" ? data.validation
+                                                 : data.test;
+  if (subset.empty())
+    return Status::Invalid("the recipe holds back no samples for --split " + split);
+  return subset;
+}
+
 }  // namespace
 
 Status Eval(const EvalArgs& args) {
   const std::string path = ModelFile(args.model);
-  LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
-  LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(checkpoint.meta));
-  if (state.recipe.empty())
-    return Status::Invalid(path + " does not say by which recipe it was made");
-  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, ParseRecipe(state.recipe, path, args.overrides));
-  LOCKSTEP_TRY_ASSIGN(std::optional<Standardizer> standardizer, ReadStandardizer(checkpoint));
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe, std::move(standardizer)));
-  const Subset& subset = args.split == "train"        ? data.train
-                         : args.split == "validation" ? data.validation
-                                                      : data.test;
-  if (subset.empty())
-    return Status::Invalid("the recipe holds back no samples for --split " + args.split);
+  LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, args.overrides));
+  Subset subset;
+  if (args.data.empty()) {
+    LOCKSTEP_TRY_ASSIGN(subset, SplitOf(model, args.split));
+  } else {
+    LOCKSTEP_TRY_ASSIGN(subset.dataset, LabelledPicturesFor(model, args.data));
+    subset.indices = AllIndices(subset.dataset->size());
+  }
 
-  Context ctx({.threads = static_cast<int>(recipe.train.threads)});
+  Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
   const DatasetInfo& info = subset.dataset->info();
-  const auto batch = std::min<int64_t>(1024, static_cast<int64_t>(subset.indices.size()));
-  LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, info, batch, /*training=*/false));
-  LOCKSTEP_TRY(LoadModel(checkpoint, net).status().At(path));
+  const int64_t batch = PredictionBatch(model, static_cast<int64_t>(subset.indices.size()));
+  LOCKSTEP_TRY_ASSIGN(Network net,
+                      BuildNetwork(ctx, model.recipe, info, batch, /*training=*/false));
+  LOCKSTEP_TRY(LoadModel(model.checkpoint, net).status().At(path));
   LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, subset));
-  fmt::print("{} samples ({})  {}\n", result.samples, args.split, Describe(result));
-  PrintConfusion(result, info.class_names);
+  fmt::print("{} samples ({})  {}\n", result.samples, args.data.empty() ? args.split : args.data,
+             Describe(result));
+  PrintConfusion(result, info.class_names.empty() ? model.samples.class_names : info.class_names);
   return Status::Ok();
 }
 

@@ -2,50 +2,20 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <iterator>
+#include <memory>
+#include <string_view>
+#include <utility>
 
-#include "engine/data/image/idx.h"
+#include "engine/data/loader.h"
 #include "engine/io/file.h"
 #include "engine/train/predictor.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
+#include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {
-
-constexpr int64_t kBatch = 1024;
-
-// Images as the model was trained on them: pixels that are bytes are scaled as its recipe says.
-Result<std::vector<float>> LoadImages(const std::string& path, const SavedModel& model) {
-  LOCKSTEP_TRY_ASSIGN(IdxArray images, LoadIdx(path));
-  const auto* pixels = std::get_if<std::vector<uint8_t>>(&images.elements);
-  const int64_t count = images.shape[0];
-  const Shape& wanted = model.samples.x_shape;
-  if (pixels == nullptr || images.shape.size() / count != wanted.size()) {
-    return Status::Invalid(path + ": it holds " + images.shape.ToString() +
-                           (pixels == nullptr ? " numbers that are no bytes" : "") +
-                           ", the model takes images of " + wanted.ToString() + " bytes");
-  }
-  // As when training: by way of a dataset, so that the same bits arrive.
-  std::vector<float> no_targets(static_cast<size_t>(count));
-  DatasetInfo info{.name = path, .size = count, .x_shape = wanted};
-  SetTargets(Task::kRegression, 1, info);
-  LOCKSTEP_TRY_ASSIGN(const auto dataset,
-                      InMemoryDataset::Make(std::move(info), *pixels, std::move(no_targets),
-                                            ByteScale::Standardized(model.recipe.data.pixel_mean,
-                                                                    model.recipe.data.pixel_sd)));
-  std::vector<float> x(static_cast<size_t>(count * wanted.size()));
-  LOCKSTEP_TRY(
-      dataset->Gather(AllIndices(count), Tensor(x.data(), dataset->XShape(count)), Tensor()));
-  return x;
-}
-
-Result<std::vector<float>> LoadSamples(const std::string& path, const SavedModel& model) {
-  if (model.samples.x_shape.rank() > 1) return LoadImages(path, model);
-  LOCKSTEP_TRY_ASSIGN(CsvFeatures table, LoadCsvFeatures(path, CsvFeatureOptionsOf(model)));
-  return std::move(table.x);
-}
 
 std::string CsvField(const std::string& text, char delimiter) {
   if (text.find_first_of(std::string("\"\r\n") + delimiter) == std::string::npos) return text;
@@ -58,9 +28,11 @@ std::string CsvField(const std::string& text, char delimiter) {
 //   kPositive   class, the probability of the positive class
 //   kOneOf      class, the probability of each class
 //   kValues     the value, or values
+// With `top`: class, its probability, the next likely class, its probability, ...
+// Files have their name in front.
 class Writer {
  public:
-  Writer(const SavedModel& model, int64_t columns)
+  Writer(const SavedModel& model, int64_t columns, int64_t top, bool files)
       : reading_(ObjectiveOf(model.samples.task).reading),
         delimiter_(model.recipe.data.delimiter.front()) {
     const std::vector<std::string>& names = model.samples.class_names;
@@ -68,55 +40,119 @@ class Writer {
       names_.push_back(
           CsvField(names.empty() ? std::to_string(c) : names[static_cast<size_t>(c)], delimiter_));
     }
-    const auto column = [&](const std::string& text) {
-      if (!out_.empty()) out_ += delimiter_;
-      out_ += text;
-    };
-    const auto probability = [&](size_t c) {
-      const std::string& name = names.empty() ? names_[c] : names[c];
-      column(CsvField("probability of " + name, delimiter_));
-    };
+    top_ = std::min(static_cast<size_t>(top), names_.size());
+    if (files) Field("picture");
     if (reading_ == Reading::kValues) {
       for (int64_t c = 0; c < columns; ++c)
-        column(columns == 1 ? "value" : "value " + std::to_string(c));
+        Field(columns == 1 ? "value" : "value " + std::to_string(c));
+    } else if (top_ > 0) {
+      for (size_t i = 1; i <= top_; ++i) {
+        const std::string place = i == 1 ? "" : " " + std::to_string(i);
+        Field("class" + place);
+        Field("probability" + place);
+      }
     } else {
-      column("class");
+      Field("class");
       for (size_t c = reading_ == Reading::kPositive ? 1 : 0; c < names_.size(); ++c)
-        probability(c);
+        Field(CsvField("probability of " + (names.empty() ? names_[c] : names[c]), delimiter_));
     }
-    out_ += '\n';
+    EndLine();
   }
 
-  void Add(std::span<const float> y) {
-    if (const int64_t predicted = PredictedClass(reading_, y); predicted >= 0) {
-      out_ += names_[static_cast<size_t>(predicted)];
-      out_ += delimiter_;
+  void Add(std::span<const float> y, const std::string& file = "") {
+    if (!file.empty()) Field(CsvField(file, delimiter_));
+    if (top_ > 0) {
+      AddTop(y);
+    } else {
+      if (const int64_t predicted = PredictedClass(reading_, y); predicted >= 0)
+        Field(names_[static_cast<size_t>(predicted)]);
+      for (const float value : y) Field(fmt::to_string(value));
     }
-    for (size_t i = 0; i < y.size(); ++i) {
-      if (i > 0) out_ += delimiter_;
-      fmt::format_to(std::back_inserter(out_), "{}", y[i]);
-    }
-    out_ += '\n';
+    EndLine();
   }
 
   const std::string& text() const { return out_; }
 
  private:
+  void Field(std::string_view text) {
+    if (!out_.empty() && out_.back() != '\n') out_ += delimiter_;
+    out_ += text;
+  }
+  void EndLine() { out_ += '\n'; }
+
+  void AddTop(std::span<const float> y) {
+    const bool positive = reading_ == Reading::kPositive;
+    std::vector<std::pair<float, size_t>> classes;
+    for (size_t c = 0; c < names_.size(); ++c)
+      classes.emplace_back(!positive ? y[c] : c == 1 ? y[0] : 1.0f - y[0], c);
+    // Of equal ones the first is predicted, as PredictedClass does.
+    std::partial_sort(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(top_),
+                      classes.end(), [](const auto& a, const auto& b) {
+                        return a.first > b.first || (a.first == b.first && a.second < b.second);
+                      });
+    for (size_t i = 0; i < top_; ++i) {
+      Field(names_[classes[i].second]);
+      Field(fmt::to_string(classes[i].first));
+    }
+  }
+
   Reading reading_;
   char delimiter_;
   std::vector<std::string> names_;  // as fields
+  size_t top_ = 0;
   std::string out_;
 };
+
+// What is predicted for, before model.standardizer.
+struct Samples {
+  std::shared_ptr<const Dataset> dataset;
+  std::shared_ptr<const PictureFiles> files;  // null for a table or an IDX file
+};
+
+Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
+  Samples samples;
+  if (!TakesPictures(model)) {
+    if (args.inputs.size() > 1) {
+      return Status::Invalid(args.inputs[1] +
+                             ": this model takes one table at a time, not several files");
+    }
+    LOCKSTEP_TRY_ASSIGN(CsvFeatures table,
+                        LoadCsvFeatures(args.inputs[0], CsvFeatureOptionsOf(model)));
+    DatasetInfo info{.name = args.inputs[0],
+                     .size = static_cast<int64_t>(table.x.size()) / model.samples.x_shape.size(),
+                     .x_shape = model.samples.x_shape,
+                     .has_missing = true};
+    std::vector<float> targets(static_cast<size_t>(info.size));
+    SetTargets(Task::kRegression, 1, info);
+    LOCKSTEP_TRY_ASSIGN(samples.dataset, InMemoryDataset::Make(std::move(info), std::move(table.x),
+                                                               std::move(targets)));
+    return samples;
+  }
+  if (!AreFilesOrFolders(args.inputs)) {
+    LOCKSTEP_TRY_ASSIGN(samples.dataset, IdxImagesFor(model, args.inputs[0]));
+    return samples;
+  }
+  const int64_t channels = model.samples.x_shape[2];
+  if (channels != 1 && channels != 3) {
+    return Status::Invalid("the model takes pictures of " + std::to_string(channels) +
+                           " channels, files have 1 or 3");
+  }
+  LOCKSTEP_TRY_ASSIGN(std::vector<std::string> paths, ListPictures(args.inputs));
+  samples.files = std::make_shared<PictureFiles>(std::move(paths), channels);
+  LOCKSTEP_TRY_ASSIGN(samples.dataset, PicturesFor(model, samples.files));
+  return samples;
+}
 
 }  // namespace
 
 Status Predict(const PredictArgs& args) {
   const std::string path = ModelFile(args.model);
   LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, args.overrides));
-  LOCKSTEP_TRY_ASSIGN(const std::vector<float> x, LoadSamples(args.input, model));
-  const int64_t width = model.samples.x_shape.size();
-  const int64_t rows = static_cast<int64_t>(x.size()) / width;
-  const int64_t batch = std::min(rows, kBatch);
+  if (args.top > 0 && ObjectiveOf(model.samples.task).reading == Reading::kValues)
+    return Status::Invalid("--top is for models that tell classes apart, this one gives values");
+  LOCKSTEP_TRY_ASSIGN(const Samples samples, OpenSamples(args, model));
+  const int64_t rows = samples.dataset->size();
+  const int64_t batch = PredictionBatch(model, rows);
 
   Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
   Result<Network> built = BuildNetwork(ctx, model, batch);
@@ -126,24 +162,48 @@ Status Predict(const PredictArgs& args) {
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 
+  // Files are decoded ahead, by as many threads as there are cores: small networks wait for them.
+  LoaderOptions options{.batch = batch, .shuffle = false};
+  if (samples.files != nullptr) options.prefetch = 2, options.threads = ctx.threads();
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
+                      Loader::Make(samples.dataset, AllIndices(rows), options));
   const int64_t columns = network.output_shape().sample_size();
   std::vector<float> y(static_cast<size_t>(batch * columns));
-  Writer writer(model, columns);
-  for (int64_t row = 0; row < rows; row += batch) {
-    const int64_t count = std::min(batch, rows - row);
+  const int64_t top = args.top >= 0 ? args.top : samples.files != nullptr ? 1 : 0;
+  Writer writer(model, columns, top, samples.files != nullptr);
+  int64_t bad = 0;
+  for (;;) {
+    LOCKSTEP_TRY_ASSIGN(const Batch* const part, loader->Next());
+    if (part == nullptr) break;
     LOCKSTEP_TRY(
-        predictor.Run(ConstTensor(x.data() + row * width, network.input_shape().WithBatch(count)),
-                      Tensor(y.data(), network.output_shape().WithBatch(count))));
-    for (int64_t i = 0; i < count; ++i) {
-      writer.Add(
-          std::span(y).subspan(static_cast<size_t>(i * columns), static_cast<size_t>(columns)));
+        predictor.Run(part->x, Tensor(y.data(), network.output_shape().WithBatch(part->count))));
+    for (int64_t i = 0; i < part->count; ++i) {
+      const auto said =
+          std::span(y).subspan(static_cast<size_t>(i * columns), static_cast<size_t>(columns));
+      if (samples.files == nullptr) {
+        writer.Add(said);
+        continue;
+      }
+      const int64_t file = part->indices[static_cast<size_t>(i)];
+      const Status& status = samples.files->status(file);
+      if (status.ok()) {
+        writer.Add(said, samples.files->path(file));
+      } else {
+        ++bad;
+        std::fprintf(stderr, "lockstep: %s\n", status.message().c_str());
+      }
     }
   }
-  if (!args.output.empty()) return WriteFileAtomically(args.output, writer.text());
-  const std::string& text = writer.text();
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
+  if (!args.output.empty()) {
+    LOCKSTEP_TRY(WriteFileAtomically(args.output, writer.text()));
+  } else if (const std::string& text = writer.text();
+             std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+             std::fflush(stdout) != 0) {
     return Status::Io("the predictions cannot be printed; give a file with -o");
-  return Status::Ok();
+  }
+  if (bad == 0) return Status::Ok();
+  return Status::Invalid(
+      fmt::format("{} of {} pictures could not be read, the others are predicted", bad, rows));
 }
 
 }  // namespace lockstep::tools

@@ -204,6 +204,22 @@ void Page::Matrix(std::string_view title, const std::vector<std::string>& rows,
   parts_.push_back({true, html + "</tbody></table></div></figure>"});
 }
 
+void Page::Pictures(std::string_view title, const std::vector<PagePicture>& pictures) {
+  std::string html =
+      "<figure class=\"card wide\">" + Element("figcaption", title) + "<ul class=\"pictures\">";
+  for (const PagePicture& picture : pictures) {
+    LOCKSTEP_CHECK(picture.uri.starts_with("data:"), "a page loads nothing");
+    html += picture.wrong ? "<li class=\"wrong\">" : "<li>";
+    html += "<img alt=\"" + Escaped(picture.caption) + "\" width=\"" +
+            std::to_string(picture.width) + "\" height=\"" + std::to_string(picture.height) +
+            "\" src=\"" + Escaped(picture.uri) + "\">";
+    if (!picture.caption.empty()) html += Element("span", picture.caption);
+    if (!picture.note.empty()) html += Element("small", picture.note);
+    html += "</li>";
+  }
+  parts_.push_back({true, html + "</ul></figure>"});
+}
+
 void Page::Listing(std::string_view title, std::string_view text) {
   parts_.push_back({true, "<details class=\"card wide\">" + Element("summary", title) +
                               Element("pre", text) + "</details>"});

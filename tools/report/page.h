@@ -30,6 +30,13 @@ struct Chart {
   std::vector<Series> series{};
 };
 
+struct PagePicture {
+  std::string uri{};  // "data:...": the page loads nothing
+  int64_t height = 0, width = 0;
+  std::string caption{}, note{};  // plain; the note is below the caption, and quiet
+  bool wrong = false;             // framed as what is wrong
+};
+
 // Parts appear in the order of the calls. All text is plain: it is escaped, whatever it holds.
 // Thread-compatible.
 class Page {
@@ -53,6 +60,8 @@ class Page {
   void Matrix(std::string_view title, const std::vector<std::string>& rows,
               const std::vector<std::string>& columns,
               const std::vector<std::vector<int64_t>>& counts);
+  // Side by side, all as wide as the widest; small ones are enlarged, their pixels left square.
+  void Pictures(std::string_view title, const std::vector<PagePicture>& pictures);
   // Text as it is, with its lines and blanks, folded away under its title.
   void Listing(std::string_view title, std::string_view text);
 

@@ -15,6 +15,7 @@
 #include "tools/command/machine.h"
 #include "tools/report/layer_probe.h"
 #include "tools/report/page.h"
+#include "tools/report/picture_report.h"
 #include "tools/report/roc.h"
 
 namespace lockstep::tools {
@@ -295,12 +296,16 @@ void AddClasses(const std::vector<std::string>& names,
   page.Table("Class by class", {"class", "samples", "recall", "precision"}, rows);
 }
 
+const Subset& SplitNamed(const RunReport& run, const std::string& split) {
+  return split == "test"         ? run.data.test
+         : split == "validation" ? run.data.validation
+                                 : run.data.train;
+}
+
 Status AddPredictions(const RunReport& run, Page& page) {
   if (run.results.empty()) return Status::Ok();
   const auto& [split, result] = run.results.back();
-  const Subset& samples = split == "test"         ? run.data.test
-                          : split == "validation" ? run.data.validation
-                                                  : run.data.train;
+  const Subset& samples = SplitNamed(run, split);
   const DatasetInfo& info = samples.dataset->info();
   const bool matrix = !result.confusion.empty() && result.classes <= kLargestMatrix;
   const bool ranked = HasMetric(ObjectiveOf(info.task), NameOf(Metric::kAuc));
@@ -362,6 +367,8 @@ Status WriteRunReport(const RunReport& run) {
   AddResults(run, page);
   LOCKSTEP_TRY(AddCurves(run, page));
   LOCKSTEP_TRY(AddPredictions(run, page));
+  const std::string split = run.results.empty() ? "" : run.results.back().first;
+  LOCKSTEP_TRY(AddPictures(run, split, split.empty() ? Subset() : SplitNamed(run, split), page));
   AddLayers(run, page);
   page.Heading("How to repeat it");
   page.Table(

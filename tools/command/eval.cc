@@ -43,7 +43,7 @@ Status Eval(const EvalArgs& args) {
   LOCKSTEP_TRY_ASSIGN(const Recipe recipe, ParseRecipe(state.recipe, path, args.overrides));
   LOCKSTEP_TRY_ASSIGN(std::optional<Standardizer> standardizer, ReadStandardizer(checkpoint));
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe, std::move(standardizer)));
-  const Subset& subset = args.split == "train"        ? data.train
+  const Subset& subset = args.split == "train"        ? data.train_unchanged
                          : args.split == "validation" ? data.validation
                                                       : data.test;
   if (subset.empty())

@@ -135,7 +135,11 @@ Result<Declaration> Concatenate::Declare(std::span<const TensorSpec> x, const Fu
   if (x.empty()) return Status::Invalid("takes at least one value");
   TensorSpec y = x[0];
   int64_t channels = 0;
+  bool pictures = false;  // whose features have another order in files
   for (const TensorSpec& part : x) {
+    const Shape& picture = part.picture;
+    pictures = pictures || picture.rank() == 1 ||
+               (picture.rank() == 3 && picture[2] != 1 && picture[2] != picture.size());
     if (part.dtype != DType::kF32 || part.shape.rank() < 2 ||
         !(part.shape.WithChannels(1) == x[0].shape.WithChannels(1))) {
       return Status::Invalid(part.shape.ToString() + " " + NameOf(part.dtype) +
@@ -145,7 +149,7 @@ Result<Declaration> Concatenate::Declare(std::span<const TensorSpec> x, const Fu
     channels += part.shape.channels();
   }
   y.shape = x[0].shape.WithChannels(channels);
-  y.picture = {};
+  y.picture = x.size() == 1 ? x[0].picture : pictures ? Shape{channels} : Shape{};
   return Declaration{.outputs = {y}};
 }
 

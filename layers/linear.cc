@@ -42,6 +42,7 @@ Init WeightInit(const LinearOptions& options, int64_t in, int64_t out) {
 FileLayout WeightLayout(const TensorSpec& x, int64_t out) {
   const Shape& picture = x.picture;
   const int64_t in = x.shape.channels();
+  if (picture.rank() == 1) return {.unknown = true};
   if (picture.rank() != 3 || picture.size() != in) return {};
   if (picture[2] == in || picture[2] == 1) return {};
   return {

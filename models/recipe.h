@@ -67,6 +67,7 @@ struct Recipe {
     double brightness = 0.0;
     double contrast = 0.0;
     int64_t cutout = 0;
+    double mixup = 0.0;
   } augment;
   struct Model {
     Family family{};  // which one model.kind says, and its keys
@@ -147,6 +148,8 @@ bool ReadsFiles(const Recipe::Data& data);
 // The data of a recipe, split and standardised.
 struct RecipeData {
   Subset train, validation, test;
+  // The training samples as evaluation sees them: nothing is changed at random.
+  Subset train_unchanged{};
   std::optional<Standardizer> standardizer{};
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each

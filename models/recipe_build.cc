@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/base/text.h"
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/weight_files.h"
@@ -16,26 +17,29 @@ namespace {
 
 // ---- Losses -------------------------------------------------------------------------------------
 
-std::unique_ptr<Loss> Bce(const Recipe::Loss& loss) {
+std::unique_ptr<Loss> Bce(const Recipe::Loss& loss, const DatasetInfo&) {
   BceWithLogitsLossOptions options;
   if (loss.pos_weight != 1.0) options.pos_weight = {static_cast<float>(loss.pos_weight)};
   return std::make_unique<BceWithLogitsLoss>(std::move(options));
 }
 
-std::unique_ptr<Loss> CrossEntropy(const Recipe::Loss& loss) {
-  CrossEntropyLossOptions options{.label_smoothing = loss.label_smoothing};
+std::unique_ptr<Loss> CrossEntropy(const Recipe::Loss& loss, const DatasetInfo& info) {
+  CrossEntropyLossOptions options{.label_smoothing = loss.label_smoothing,
+                                  .probabilities = info.target_dtype == DType::kF32};
   for (const double w : loss.class_weights) options.class_weights.push_back(static_cast<float>(w));
   return std::make_unique<CrossEntropyLoss>(std::move(options));
 }
 
-std::unique_ptr<Loss> Mse(const Recipe::Loss&) { return std::make_unique<MseLoss>(); }
-std::unique_ptr<Loss> Huber(const Recipe::Loss& loss) {
+std::unique_ptr<Loss> Mse(const Recipe::Loss&, const DatasetInfo&) {
+  return std::make_unique<MseLoss>();
+}
+std::unique_ptr<Loss> Huber(const Recipe::Loss& loss, const DatasetInfo&) {
   return std::make_unique<HuberLoss>(loss.delta);
 }
 
 struct LossKind {
   Task task;  // that it is for
-  std::unique_ptr<Loss> (*make)(const Recipe::Loss& loss);
+  std::unique_ptr<Loss> (*make)(const Recipe::Loss& loss, const DatasetInfo& info);
 };
 constexpr Choice<LossKind> kLossKinds[] = {{"bce", {Task::kBinary, Bce}},
                                            {"cross_entropy", {Task::kClasses, CrossEntropy}},
@@ -43,11 +47,18 @@ constexpr Choice<LossKind> kLossKinds[] = {{"bce", {Task::kBinary, Bce}},
                                            {"huber", {Task::kRegression, Huber}}};
 constexpr char kAuto[] = "auto";
 
-Result<std::unique_ptr<Loss>> LossOf(const Recipe::Loss& loss, Task task) {
+Result<std::unique_ptr<Loss>> LossOf(const Recipe::Loss& loss, const DatasetInfo& info) {
+  const Task task = info.task;
   const Objective& objective = ObjectiveOf(task);
   const std::string name = loss.kind == kAuto ? objective.default_loss : loss.kind;
   LOCKSTEP_TRY_ASSIGN(const LossKind kind, Chosen("loss.kind", kLossKinds, name));
-  if (kind.task == task) return kind.make(loss);
+  const auto weights = static_cast<int64_t>(loss.class_weights.size());
+  if (task == Task::kClasses && weights > 0 && weights != info.classes) {
+    return Status::Invalid("loss.class_weights holds " + std::to_string(weights) +
+                           (weights == 1 ? " number" : " numbers") + " for " +
+                           std::to_string(info.classes) + " classes");
+  }
+  if (kind.task == task) return kind.make(loss, info);
   std::vector<std::string> fitting;
   for (const auto& one : kLossKinds) {
     if (one.value.task == task) fitting.emplace_back(one.name);
@@ -131,7 +142,7 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
   LOCKSTEP_TRY_ASSIGN(
       std::unique_ptr<Layer> layers,
       std::visit([&](const auto& family) { return family.Build(info); }, recipe.model.family));
-  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Loss> loss, LossOf(recipe.loss, info.task));
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Loss> loss, LossOf(recipe.loss, info));
   std::vector<int64_t> input{batch};
   for (const int64_t d : info.x_shape.dims()) input.push_back(d);
   return Network::Bind(ctx, std::move(layers), std::move(loss),
@@ -184,6 +195,11 @@ Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches
                          .seed = static_cast<uint64_t>(t.seed)};
   LOCKSTEP_TRY_ASSIGN(const auto schedule,
                       Chosen("schedule.kind", kSchedules, recipe.schedule.kind));
+  if (t.epochs > 0 && recipe.schedule.kind == "cosine" &&
+      recipe.schedule.warmup_epochs >= static_cast<double>(t.epochs)) {
+    return Status::Invalid("schedule.warmup_epochs = " + TextOf(recipe.schedule.warmup_epochs) +
+                           " leaves nothing of train.epochs = " + std::to_string(t.epochs));
+  }
   options.schedule = schedule(recipe.schedule, batches);
   if (t.ema_decay > 0.0) options.ema = EmaOptions{.decay = t.ema_decay};
   if (t.patience > 0) options.early_stopping = EarlyStopping{.patience = t.patience};

@@ -63,7 +63,8 @@ Result<Sources> Digits(const Recipe& recipe) {
 }
 
 Result<Sources> Mnist(const Recipe& recipe) {
-  LOCKSTEP_TRY_ASSIGN(const MnistData mnist, LoadMnist(recipe.data.path, PixelScale(recipe.data)));
+  LOCKSTEP_TRY_ASSIGN(const MnistData mnist,
+                      Under("data.path", LoadMnist(recipe.data.path, PixelScale(recipe.data))));
   return BytesOrPictures(recipe, mnist.train, mnist.test);
 }
 
@@ -74,8 +75,9 @@ Result<Sources> Npy(const Recipe& recipe) {
         "data.kind = \"npy\" needs data.label_path beside data.path: the file of "
         "labels");
   }
-  LOCKSTEP_TRY_ASSIGN(
-      auto pictures, LoadNpyPictures(data.path, data.label_path, {.byte_scale = PixelScale(data)}));
+  LOCKSTEP_TRY_ASSIGN(auto pictures, Under("data.path, data.label_path",
+                                           LoadNpyPictures(data.path, data.label_path,
+                                                           {.byte_scale = PixelScale(data)})));
   if (pictures->info().classes < 2) {
     return Status::Invalid(data.label_path +
                            " (data.label_path) holds one class: to tell classes "
@@ -187,6 +189,12 @@ Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> st
     LOCKSTEP_TRY_ASSIGN(Splits splits, StratifiedSplit(pictures.train->info().labels, options));
     return PictureData(recipe, pictures, std::move(splits), std::move(standardizer));
   }
+  if (ChangesPictures(recipe)) {
+    return Status::Invalid(
+        "[augment], data.picture_size and data.channels are for pictures, which "
+        "data.kind = \"" +
+        recipe.data.kind + "\" has none of; leave them out");
+  }
   LOCKSTEP_TRY_ASSIGN(Splits splits, SplitOf(*sources.train, recipe.data, sources.test != nullptr));
   RecipeData data;
   if (sources.clinical && !splits.test.empty()) {
@@ -203,6 +211,7 @@ Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> st
     }
   }
   data.train = {sources.train, std::move(splits.train)};
+  data.train_unchanged = data.train;
   data.validation = {sources.train, std::move(splits.validation)};
   if (sources.test != nullptr) {
     data.test = {sources.test, AllIndices(sources.test->size())};

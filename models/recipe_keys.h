@@ -25,6 +25,13 @@ KeyLimits ScheduleKinds();   // recipe_build.cc
 KeyLimits LastBatches();     // recipe_build.cc
 KeyLimits Monitors();        // recipe_build.cc
 
+// What was read from where the key `key` says; an error names it.
+template <class T>
+Result<T> Under(const std::string& key, Result<T> result) {
+  if (result.ok()) return result;
+  return result.status().At(key);
+}
+
 // How many threads the run may use.
 int CoresOf(const Recipe& recipe);  // recipe_build.cc
 
@@ -106,6 +113,9 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("augment.contrast", r.augment.contrast, Between(0, 1), "likewise");
   visit("augment.cutout", r.augment.cutout, Between(0, 4096),
         "side of a square that is painted over (0: none)");
+  visit("augment.mixup", r.augment.mixup, Between(0, 1000),
+        "each picture and its class are mixed with another's, shares drawn from Beta(mixup, mixup) "
+        "(0: none; 0.2 is usual); the mean loss is over samples then, also with class_weights");
 
   // Read before all others, because it decides which keys [model] has; here it is only checked.
   std::string kind = KindOf(r.model.family);

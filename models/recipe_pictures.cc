@@ -27,11 +27,15 @@ constexpr Choice<PictureEdge> kEdges[] = {{"fill", PictureEdge::kFill},
 constexpr Choice<BadPictures> kBad[] = {{"error", BadPictures::kError},
                                         {"skip", BadPictures::kSkip}};
 
-Result<PictureOptions> PictureOptionsOf(const Recipe::Data& data, const PictureSource& source) {
+Result<PictureOptions> PictureOptionsOf(const Recipe& recipe, const PictureSource& source) {
+  const Recipe::Data& data = recipe.data;
+  // Mixed pictures are of two classes, by shares; evaluation has the same targets, where one share
+  // is 1 and the others are 0.
   PictureOptions options{.height = data.picture_size,
                          .width = data.picture_size,
                          .channels = data.channels,
-                         .shorter_side = data.shorter_side};
+                         .shorter_side = data.shorter_side,
+                         .soft_targets = recipe.augment.mixup > 0.0};
   LOCKSTEP_TRY_ASSIGN(options.fit, Chosen("data.fit", kFits, data.fit));
   LOCKSTEP_TRY_ASSIGN(options.bad, Chosen("data.bad", kBad, data.bad));
   const PictureSourceInfo& info = source.info();
@@ -40,6 +44,16 @@ Result<PictureOptions> PictureOptionsOf(const Recipe::Data& data, const PictureS
                            " differ in size: give the size that the network is to see");
   }
   if (data.channels == 2) return Status::Invalid("data.channels must be 1 or 3, not 2");
+  if (data.channels != 0 && (info.channels == 2 || info.channels > 3)) {
+    return Status::Invalid("data.channels = " + std::to_string(data.channels) +
+                           ", but the pictures of " + info.name + " have " +
+                           std::to_string(info.channels) +
+                           " channels, which cannot be converted; leave it out");
+  }
+  if (data.shorter_side > 0 && options.fit == PictureFit::kStretch) {
+    return Status::Invalid(
+        "data.shorter_side is for data.fit = \"crop\": a stretched picture has the network's size");
+  }
   if (options.channels == 0) options.channels = info.channels;
   if (options.channels == 0) {
     return Status::Invalid("data.channels = 0, but some pictures of " + info.name +
@@ -60,6 +74,7 @@ Result<AugmentOptions> AugmentOptionsOf(const Recipe& recipe, std::vector<float>
                          .brightness = a.brightness,
                          .contrast = a.contrast,
                          .cutout = a.cutout,
+                         .mixup = a.mixup,
                          .fill = std::move(fill)};
   LOCKSTEP_TRY_ASSIGN(options.crop, Chosen("augment.crop", kCrops, a.crop));
   LOCKSTEP_TRY_ASSIGN(options.edge, Chosen("augment.edge", kEdges, a.edge));
@@ -134,15 +149,16 @@ Result<std::shared_ptr<const PictureSource>> Open(const Recipe& recipe, const st
   const size_t count = files.size();
   LOCKSTEP_TRY_ASSIGN(
       FilePictures opened,
-      OpenPictures(
-          std::move(files),
-          [decode](const std::string& path) -> Result<Picture> {
-            constexpr int64_t kLargestFile = int64_t{1} << 30;
-            LOCKSTEP_TRY_ASSIGN(const std::string file, ReadFile(path, kLargestFile));
-            return DecodePicture({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, path,
-                                 decode);
-          },
-          std::move(options)));
+      Under("data.bad = \"" + recipe.data.bad + "\"",
+            OpenPictures(
+                std::move(files),
+                [decode](const std::string& path) -> Result<Picture> {
+                  constexpr int64_t kLargestFile = int64_t{1} << 30;
+                  LOCKSTEP_TRY_ASSIGN(const std::string file, ReadFile(path, kLargestFile));
+                  return DecodePicture({reinterpret_cast<const uint8_t*>(file.data()), file.size()},
+                                       path, decode);
+                },
+                std::move(options))));
   if (!opened.bad.empty()) {
     remarks.push_back(
         std::to_string(opened.bad.size()) + " of " + std::to_string(count) + " files of " + name +
@@ -183,7 +199,8 @@ bool HasByteScale(const Recipe& recipe) {
 
 Result<PictureSources> Cifar10Sources(const Recipe& recipe) {
   LOCKSTEP_TRY(CheckChoices(recipe));
-  LOCKSTEP_TRY_ASSIGN(const CifarData cifar, LoadCifar(CifarKind::kCifar10, recipe.data.path));
+  LOCKSTEP_TRY_ASSIGN(const CifarData cifar,
+                      Under("data.path", LoadCifar(CifarKind::kCifar10, recipe.data.path)));
   PictureSources sources;
   if (!cifar.remark.empty()) sources.remarks.push_back(cifar.remark);
   LOCKSTEP_TRY_ASSIGN(sources.train, MemoryPictures(cifar.train));
@@ -194,7 +211,7 @@ Result<PictureSources> Cifar10Sources(const Recipe& recipe) {
 Result<PictureSources> FolderSources(const Recipe& recipe) {
   const std::string& path = recipe.data.path;
   LOCKSTEP_TRY(CheckChoices(recipe));
-  LOCKSTEP_TRY_ASSIGN(PictureFolder folder, ListPictureFolder(path));
+  LOCKSTEP_TRY_ASSIGN(PictureFolder folder, Under("data.path", ListPictureFolder(path)));
   const std::vector<std::string>& classes = folder.classes;
   PictureSources sources;
   if (!folder.ignored.empty()) sources.remarks.push_back(path + ": passed over " + folder.ignored);
@@ -207,7 +224,8 @@ Result<PictureSources> FolderSources(const Recipe& recipe) {
                              sources.remarks));
   }
   if (!recipe.data.test_path.empty()) {
-    LOCKSTEP_TRY_ASSIGN(PictureFolder test, ListPictureFolder(recipe.data.test_path));
+    LOCKSTEP_TRY_ASSIGN(PictureFolder test,
+                        Under("data.test_path", ListPictureFolder(recipe.data.test_path)));
     LOCKSTEP_TRY_ASSIGN(sources.test, Open(recipe, recipe.data.test_path, std::move(test.train),
                                            test.classes, sources.remarks));
   } else if (!folder.test.empty()) {
@@ -219,7 +237,7 @@ Result<PictureSources> FolderSources(const Recipe& recipe) {
 
 Result<RecipeData> PictureData(const Recipe& recipe, const PictureSources& sources, Splits splits,
                                std::optional<Standardizer> standardizer) {
-  LOCKSTEP_TRY_ASSIGN(const PictureOptions options, PictureOptionsOf(recipe.data, *sources.train));
+  LOCKSTEP_TRY_ASSIGN(const PictureOptions options, PictureOptionsOf(recipe, *sources.train));
   Views evaluation;
   LOCKSTEP_TRY_ASSIGN(evaluation, PictureDataset::Evaluation(sources.train, options));
   RecipeData data;
@@ -236,9 +254,13 @@ Result<RecipeData> PictureData(const Recipe& recipe, const PictureSources& sourc
   if (standardizer) fill = standardizer->mean();
   LOCKSTEP_TRY_ASSIGN(const AugmentOptions augment, AugmentOptionsOf(recipe, std::move(fill)));
   Views training;
-  LOCKSTEP_TRY_ASSIGN(training, PictureDataset::Training(sources.train, options, augment, {}));
+  std::vector<int64_t> mixed;
+  if (augment.mixup > 0.0) mixed = splits.train;
+  LOCKSTEP_TRY_ASSIGN(training,
+                      PictureDataset::Training(sources.train, options, augment, std::move(mixed)));
   LOCKSTEP_TRY_ASSIGN(training, Wrapped(std::move(training), standardizer));
   LOCKSTEP_TRY_ASSIGN(evaluation, Wrapped(std::move(evaluation), standardizer));
+  data.train_unchanged = {evaluation, splits.train};
   data.train = {std::move(training), std::move(splits.train)};
 
   // A source of its own, or a part of that of training.

@@ -175,13 +175,16 @@ int Main(int argc, char** argv) {
 
   StudyArgs study_args;
   CLI::App* study = app.add_subcommand("study", "run an experiment on what batch norm does");
-  study->add_option("name", study_args.name, "which one, or all; none: list them");
+  study->add_option("name", study_args.name, "which one, or all; none, or list: list them");
   study->add_option("overrides", study_args.overrides,
                     "key=value: replaces a setting of the study, as in data.path=MNIST_FOLDER");
+  study->add_flag("--cnn", study_args.cnn,
+                  "its form with convolutional networks on pictures, where there is one; "
+                  "data.path=FOLDER is CIFAR-10 then");
   study->add_option("--seeds", study_args.seeds, "how often everything is repeated");
   study->add_option("-o,--output", study_args.output, "folder for the page and the results");
   study->footer(
-      "examples:\n  lockstep study\n  lockstep study b1\n"
+      "examples:\n  lockstep study\n  lockstep study b1\n  lockstep study b5 --cnn\n"
       "  lockstep study b4 --seeds 3 data.path=mnist train.epochs=2");
 
   CLI::App* completion =

@@ -38,11 +38,13 @@ enum class Decay : bool { kNo, kYes };
 // last, PyTorch's files have them in front: a convolution's weight is (O, KH, KW, I) here and
 // (O, I, KH, KW) there. Extent i of the file is extent order[i] of `view`, which has the
 // parameter's elements as they lie in memory; the file's tensor then has the shape `file`, of as
-// many elements. A default-made one says that files hold it as it is.
+// many elements. A default-made one says that files hold it as it is; one that is `unknown`, that
+// other programs have an order for it that these cannot say, so that there are no such files.
 struct FileLayout {
   Shape view{};
   std::vector<int> order{};
   Shape file{};
+  bool unknown = false;
   bool plain() const { return order.empty(); }
 };
 
@@ -61,6 +63,7 @@ struct StateInfo {
   Shape shape;
   DType dtype = DType::kF32;
   double initial = 0.0;
+  FileLayout layout{};
   int64_t offset = 0;  // in bytes
 };
 
@@ -103,7 +106,8 @@ class ParameterStore {
   // error if the name is taken by something of another shape or type.
   Result<int> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay,
                            bool frozen, FileLayout layout = {});
-  Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial);
+  Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial,
+                       FileLayout layout = {});
 
   // Makes the memory: parameters as their Init says for `seed`, states at their initial values.
   // Gradients only where `training`.

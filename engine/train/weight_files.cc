@@ -53,8 +53,16 @@ void ForEachPlace(const FileLayout& layout, const Visit& visit) {
 struct Wanted {
   std::string name;
   Tensor tensor;
-  const FileLayout* layout = nullptr;  // null: as it is
-  Shape shape;                         // in files
+  const FileLayout* layout;  // null: as it is
+  Shape shape;               // in files
+  bool unknown;              // FileLayout::unknown
+
+  Wanted(std::string its_name, const Tensor& memory, const FileLayout& in_files, const Shape& ours)
+      : name(std::move(its_name)),
+        tensor(memory),
+        layout(in_files.plain() ? nullptr : &in_files),
+        shape(in_files.plain() ? ours : in_files.file),
+        unknown(in_files.unknown) {}
 
   std::string Describe() const {
     return std::string(NameOf(StoredTypeOf(tensor.dtype()))) + " " + shape.ToString();
@@ -67,15 +75,26 @@ std::vector<Wanted> WantedBy(const Network& network) {
   const ParameterSet parameters = store.ParametersToWrite();
   for (size_t i = 0; i < parameters.infos.size(); ++i) {
     const ParameterInfo& info = parameters.infos[i];
-    const FileLayout* layout = info.layout.plain() ? nullptr : &info.layout;
-    all.push_back(
-        {info.name, parameters.value(i), layout, layout == nullptr ? info.shape : layout->file});
+    all.push_back({info.name, parameters.value(i), info.layout, info.shape});
   }
   for (size_t i = 0; i < store.states().size(); ++i) {
     const StateInfo& info = store.states()[i];
-    all.push_back({info.name, store.StateToWrite(i), nullptr, info.shape});
+    all.push_back({info.name, store.StateToWrite(i), info.layout, info.shape});
   }
   return all;
+}
+
+Status CheckOrders(const std::vector<Wanted>& wanted) {
+  for (const Wanted& one : wanted) {
+    if (!one.unknown) continue;
+    return Status::Invalid(
+        Quoted(one.name) +
+        " is over features of flattened pictures that were concatenated or normalised in groups, "
+        "which other programs, with the channels in front, have in an order that this file cannot "
+        "say; give them one pixel each (AdaptiveAvgPool2d(1)) before they are flattened, or keep "
+        "to model files of Lockstep's own");
+  }
+  return Status::Ok();
 }
 
 using ByName = std::unordered_map<std::string_view, const StoredTensor*>;
@@ -256,6 +275,7 @@ std::string HeadOfOtherSize(const Network& network, const std::vector<Wanted>& w
 Result<std::string> Import(const std::string& path, Network& network, bool new_task) {
   LOCKSTEP_TRY_ASSIGN(SafetensorsFile file, ReadSafetensors(path));
   const std::vector<Wanted> wanted = WantedBy(network);
+  LOCKSTEP_TRY(CheckOrders(wanted).At(path));
   const size_t prefix = PrefixToDrop(file.tensors, wanted).size();
   for (StoredTensor& tensor : file.tensors) tensor.name.erase(0, prefix);
   std::string spared;
@@ -304,6 +324,7 @@ void FromFileOrder(const FileLayout& layout, std::span<const float> file, std::s
 
 Status ExportWeights(const std::string& path, const Network& network) {
   const std::vector<Wanted> all = WantedBy(network);
+  LOCKSTEP_TRY(CheckOrders(all).At(path));
   std::vector<std::vector<float>> reordered;  // moves as it grows, its elements' memory does not
   std::vector<StoredTensor> stored;
   for (const Wanted& one : all) {

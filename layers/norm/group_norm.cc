@@ -95,8 +95,9 @@ Result<Value> GroupNorm::Build(Graph& graph, Value x) const {
     return Status::Invalid(std::to_string(groups) + " groups do not divide the " +
                            std::to_string(channels) + " channels of " + graph.shape(x).ToString());
   }
-  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, channels, options_.affine,
-                                                                options_.affine, options_.gamma));
+  LOCKSTEP_TRY_ASSIGN(
+      const NormParameters p,
+      AddNormParameters(graph, x, options_.affine, options_.affine, options_.gamma, groups));
   return graph.Add(GroupNormOperation(groups, options_.eps), {x, p.gamma, p.beta});
 }
 

@@ -1,4 +1,4 @@
-# Installs the library, builds the README's program against the installed tree as an outside project would (once with
+# Installs the library, builds the README's programs against the installed tree as an outside project would (once with
 # CMake's find_package, once with pkg-config), runs it, and weighs it.
 #
 #   cmake -DKIND=static|shared -DCOMPONENT= -DSOURCE_DIR= -DBINARY_DIR= -DBUILD_TYPE= -DGENERATOR= -DCXX= -DSTRIP=
@@ -22,34 +22,48 @@ file(MAKE_DIRECTORY ${work}/outside)
 
 run(${CMAKE_COMMAND} --install ${BINARY_DIR} --prefix ${prefix} --component ${COMPONENT})
 
-# The first block of C++ in the README is a whole program.
+# Every block of C++ in the README is a whole program.
 file(READ ${SOURCE_DIR}/README.md readme)
-string(FIND "${readme}" "```cpp\n" start)
-if(start EQUAL -1)
-  message(FATAL_ERROR "README.md has no block of C++")
+set(programs 0)
+while(TRUE)
+  string(FIND "${readme}" "```cpp\n" start)
+  if(start EQUAL -1)
+    break()
+  endif()
+  math(EXPR start "${start} + 7")
+  string(SUBSTRING "${readme}" ${start} -1 readme)
+  string(FIND "${readme}" "```" end)
+  string(SUBSTRING "${readme}" 0 ${end} snippet)
+  string(SUBSTRING "${readme}" ${end} -1 readme)
+  math(EXPR programs "${programs} + 1")
+  file(WRITE ${work}/outside/program${programs}.cc "${snippet}")
+endwhile()
+if(programs LESS 2)
+  message(FATAL_ERROR "README.md has ${programs} blocks of C++ where two programs were expected")
 endif()
-math(EXPR start "${start} + 7")
-string(SUBSTRING "${readme}" ${start} -1 snippet)
-string(FIND "${snippet}" "```" end)
-string(SUBSTRING "${snippet}" 0 ${end} snippet)
-file(WRITE ${work}/outside/main.cc "${snippet}")
 
 # With CMake.
 file(WRITE ${work}/outside/CMakeLists.txt [[
 cmake_minimum_required(VERSION 3.25)
 project(outside LANGUAGES CXX)
 find_package(lockstep 0.1 REQUIRED CONFIG)
-add_executable(outside main.cc)
-target_link_libraries(outside PRIVATE lockstep::lockstep)
+file(GLOB sources program*.cc)
+foreach(source ${sources})
+  cmake_path(GET source STEM name)
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE lockstep::lockstep)
+endforeach()
 ]])
 run(${CMAKE_COMMAND} -S ${work}/outside -B ${work}/outside/build -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
     -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${prefix})
 run(${CMAKE_COMMAND} --build ${work}/outside/build)
-run(${work}/outside/build/outside)
-set(printed "${output}")
-if(printed STREQUAL "")
-  message(FATAL_ERROR "the README's program printed nothing")
-endif()
+foreach(number RANGE 1 ${programs})
+  run(${work}/outside/build/program${number})
+  if(output STREQUAL "")
+    message(FATAL_ERROR "program ${number} of the README printed nothing")
+  endif()
+  set(printed${number} "${output}")
+endforeach()
 
 # The examples, as outside programs too: each is one file and checks itself.
 file(GLOB examples ${SOURCE_DIR}/tools/examples/*.cc)
@@ -89,10 +103,10 @@ else()
   run(${pkg_config} --cflags --libs --static lockstep)
 endif()
 separate_arguments(flags UNIX_COMMAND "${output}")
-run(${CXX} -std=c++20 -O2 ${work}/outside/main.cc -o ${work}/outside/by_pkg_config ${flags})
+run(${CXX} -std=c++20 -O2 ${work}/outside/program1.cc -o ${work}/outside/by_pkg_config ${flags})
 run(${work}/outside/by_pkg_config)
-if(NOT output STREQUAL printed)
-  message(FATAL_ERROR "the program built with CMake printed\n${printed}and the one built with pkg-config\n${output}")
+if(NOT output STREQUAL printed1)
+  message(FATAL_ERROR "the program built with CMake printed\n${printed1}and the one built with pkg-config\n${output}")
 endif()
 
 # From C, the same two ways: the program of the tests, with nothing but the installed <lockstep.h>.
@@ -123,7 +137,7 @@ endif()
 
 # How much the engine adds to a program that embeds it.
 if(KIND STREQUAL "static" AND BUILD_TYPE STREQUAL "Release")
-  run(${STRIP} -o ${work}/outside/stripped ${work}/outside/build/outside)
+  run(${STRIP} -o ${work}/outside/stripped ${work}/outside/build/program1)
   file(SIZE ${work}/outside/stripped bytes)
   message("a stripped program that trains a network: ${bytes} bytes")
   if(bytes GREATER max_program_bytes)

@@ -4,11 +4,16 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "engine/io/npy.h"
 #include "engine/train/checkpointing.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/trainer.h"
 #include "engine/train/weight_files.h"
 #include "models/recipe.h"
 #include "models/recipe_keys.h"
@@ -17,6 +22,7 @@
 namespace lockstep {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 Recipe Made(std::vector<std::string> overrides) {
@@ -123,6 +129,100 @@ TEST(CnnRecipe, TrainingPicturesChangeFromEpochToEpochAndNoOthers) {
   EXPECT_TRUE(differs(data->train));
   EXPECT_FALSE(differs(data->validation));
   EXPECT_FALSE(differs(data->test));
+}
+
+// The targets of all of `subset` in an epoch, one row of ten shares for each sample.
+std::vector<float> TargetsOf(const Subset& subset, int64_t epoch) {
+  const auto count = static_cast<int64_t>(subset.indices.size());
+  EXPECT_EQ(subset.dataset->info().target_dtype, DType::kF32);
+  std::vector<float> targets(static_cast<size_t>(count * 10));
+  EXPECT_TRUE(
+      subset.dataset->Gather(subset.indices, {}, {targets.data(), Shape{count, 10}}, epoch).ok());
+  return targets;
+}
+
+TEST(CnnRecipe, MixupMixesTrainingSamplesAndEvaluationStaysOnWholeOnes) {
+  const Result<RecipeData> data =
+      LoadData(Made({"data.kind=digits", "data.size=60", "augment.mixup=0.5"}));
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  const std::vector<float> mixed = TargetsOf(data->train, 0);
+  EXPECT_NE(mixed, TargetsOf(data->train, 1));
+  int shared = 0;
+  for (size_t row = 0; row < mixed.size(); row += 10) {
+    float sum = 0.0f;
+    int classes = 0;
+    for (size_t c = row; c < row + 10; ++c) {
+      sum += mixed[c];
+      classes += mixed[c] > 0.0f ? 1 : 0;
+    }
+    EXPECT_NEAR(sum, 1.0f, 1e-6f);  // of two floats
+    EXPECT_LE(classes, 2);
+    shared += classes == 2 ? 1 : 0;
+  }
+  EXPECT_GT(shared, 10);
+  for (const Subset* subset : {&data->train_unchanged, &data->validation, &data->test}) {
+    const std::vector<float> targets = TargetsOf(*subset, 0);
+    EXPECT_EQ(static_cast<size_t>(std::count(targets.begin(), targets.end(), 1.0f)) * 10,
+              targets.size());
+    EXPECT_EQ(static_cast<size_t>(std::count(targets.begin(), targets.end(), 0.0f)) * 10,
+              targets.size() * 9);
+  }
+}
+
+TEST(CnnRecipe, WithMixupANetworkTrainsAndIsMeasuredAsWithoutIt) {
+  const std::vector<std::string> plain = {
+      "data.kind=digits", "data.size=60",   "data.picture_size=12",    "model.channels=[4, 4]",
+      "train.epochs=2",   "train.batch=16", "loss.label_smoothing=0.1"};
+  std::vector<std::string> mixing = plain;
+  mixing.push_back("augment.mixup=0.3");
+  Context ctx({.threads = 1});
+  const Recipe recipe = Made(mixing), without = Made(plain);
+  const Result<RecipeData> data = LoadData(recipe), whole = LoadData(without);
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  ASSERT_TRUE(whole.ok()) << whole.status().message();
+  Result<Network> net = BuildNetwork(ctx, recipe, data->train.dataset->info(), 16);
+  ASSERT_TRUE(net.ok()) << net.status().message();
+  Result<Network> other = BuildNetwork(ctx, without, whole->train.dataset->info(), 16);
+  ASSERT_TRUE(other.ok()) << other.status().message();
+  // The same pictures, whole classes: the same loss but for rounding, which a mean of a dozen
+  // losses of a few units of 2^-23 each bounds.
+  const Result<EvaluationResult> soft = Evaluate(*net, data->test);
+  const Result<EvaluationResult> hard = Evaluate(*other, whole->test);
+  ASSERT_TRUE(soft.ok()) << soft.status().message();
+  ASSERT_TRUE(hard.ok()) << hard.status().message();
+  EXPECT_NEAR(soft->loss, hard->loss, 1e-6 * hard->loss);
+  EXPECT_EQ(soft->confusion, hard->confusion);
+
+  for (const std::string weights : {"[]", "[1, 2, 1, 1, 1, 1, 1, 1, 1, 0.5]"}) {
+    std::vector<std::string> weighted = mixing;
+    weighted.push_back("loss.class_weights=" + weights);
+    const Recipe trained = Made(weighted);
+    Result<Network> network = BuildNetwork(ctx, trained, data->train.dataset->info(), 16);
+    ASSERT_TRUE(network.ok()) << network.status().message();
+    const auto loader =
+        Loader::Make(data->train.dataset, data->train.indices, BuildLoaderOptions(trained).value());
+    ASSERT_TRUE(loader.ok()) << loader.status().message();
+    const auto optimizer = BuildOptimizer(trained);
+    TrainerOptions options = BuildTrainerOptions(trained, (*loader)->batches_per_epoch()).value();
+    options.validation = data->validation;
+    const auto trainer = Trainer::Make(*network, **optimizer, **loader, std::move(options));
+    ASSERT_TRUE(trainer.ok()) << trainer.status().message();
+    const Result<TrainingSummary> summary = (*trainer)->Run();
+    ASSERT_TRUE(summary.ok()) << summary.status().message();
+    ASSERT_TRUE(summary->best_metric.has_value());
+    EXPECT_TRUE(std::isfinite(*summary->best_metric));
+  }
+}
+
+TEST(CnnRecipe, WhatChangesPicturesIsRefusedWhereThereAreNone) {
+  for (const std::string key : {"augment.mixup=0.2", "augment.flip=0.5", "data.picture_size=8"}) {
+    const Result<RecipeData> data = LoadData(Made({"data.kind=clinical", "data.size=40", key}));
+    EXPECT_THAT(data.status().message(), HasSubstr("data.kind = \"clinical\" has none"));
+  }
+  EXPECT_THAT(LoadData(Made({"data.kind=digits", "data.size=60", "augment.mixup=0.0001"}))
+                  .status()
+                  .message(),
+              HasSubstr("augment: mixup"));
 }
 
 TEST(CnnRecipe, PicturesAreMadeAsLargeAsAsked) {
@@ -232,12 +332,71 @@ TEST_F(PictureFolderTest, OfOneClassOrAnEmptyOneIsRefused) {
   EXPECT_THAT(ErrorOfLoad({"data.bad=skip"}), HasSubstr("class \"light\""));
 }
 
+TEST_F(PictureFolderTest, WhatIsWrongNamesTheKey) {
+  Add("1.png", Png(8, 0));
+  EXPECT_THAT(ErrorOfLoad({}), AllOf(HasSubstr("data.path: "), HasSubstr("no class folders")));
+  std::filesystem::remove(folder_ / "1.png");
+  for (const char* name : {"dark/1.png", "dark/2.png", "light/1.png", "light/2.png"})
+    Add(name, Png(8, 7));
+  EXPECT_THAT(ErrorOfLoad({"data.path=" + folder_ / "dark/1.png"}), HasSubstr("is a file"));
+  EXPECT_THAT(ErrorOfLoad({"data.test_path=" + folder_ / "none"}),
+              HasSubstr("data.test_path: " + folder_ / "none"));
+  EXPECT_THAT(ErrorOfLoad({"data.fit=stretch", "data.shorter_side=9"}),
+              HasSubstr("data.shorter_side is for data.fit"));
+  Add("light/2.png", "no picture");
+  EXPECT_THAT(ErrorOfLoad({}),
+              AllOf(HasSubstr("data.bad = \"error\": "), HasSubstr("light/2.png")));
+  Add("light/3.txt", "");
+  std::filesystem::create_directories(folder_ / "other");
+  EXPECT_THAT(ErrorOfLoad({"data.bad=skip"}),
+              AllOf(HasSubstr("data.path: "), HasSubstr("other"), HasSubstr("without pictures")));
+}
+
+TEST(CnnRecipe, ArraysThatDoNotFitNameTheKey) {
+  const TemporaryFolder folder;
+  const auto file = [&](const std::string& name, const Shape& shape, uint8_t classes) {
+    std::vector<std::byte> bytes(static_cast<size_t>(shape.size()));
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i % classes);
+    EXPECT_TRUE(WriteNpy(folder / name, StoredTensor("", StoredType::kU8, shape, bytes)).ok());
+    return folder / name;
+  };
+  const std::string x = file("x.npy", {6, 8, 8, 4}, 255), y = file("y.npy", {6}, 2);
+  const auto error = [&](const std::string& pictures, const std::string& labels,
+                         const std::string& more = "data.size=0") {
+    return LoadData(Made({"data.kind=npy", "data.path=" + pictures, "data.label_path=" + labels,
+                          "data.validation=0", more}))
+        .status()
+        .message();
+  };
+  EXPECT_EQ(error(x, y), "");
+  EXPECT_THAT(
+      error(x, file("five.npy", {5}, 2)),
+      AllOf(HasSubstr("data.label_path: "), HasSubstr("6 pictures"), HasSubstr("5 labels")));
+  EXPECT_THAT(error(x, file("one.npy", {6}, 1)), HasSubstr("(data.label_path) holds one class"));
+  EXPECT_THAT(error(y, y), HasSubstr("data.path, data.label_path: "));
+  EXPECT_THAT(error(folder / "none", y), HasSubstr("data.path, data.label_path: "));
+  EXPECT_THAT(error(x, y, "data.channels=3"), HasSubstr("data.channels = 3, but the pictures"));
+}
+
+TEST(CnnRecipe, WeightsAndSchedulesThatDoNotFitNameTheKey) {
+  EXPECT_THAT(ErrorOf({"loss.class_weights=[1, 2]"}, {28, 28, 1}),
+              HasSubstr("loss.class_weights holds 2 numbers for 5 classes"));
+  EXPECT_THAT(BuildTrainerOptions(
+                  Made({"schedule.kind=cosine", "schedule.warmup_epochs=2", "train.epochs=2"}), 10)
+                  .status()
+                  .message(),
+              HasSubstr("schedule.warmup_epochs = 2 leaves nothing of train.epochs = 2"));
+}
+
 TEST(CnnRecipe, AFolderThatIsNoneNamesIt) {
   const TemporaryFolder folder;
-  for (const std::string kind : {"images", "cifar10"}) {
-    const Status status =
-        LoadData(Made({"data.kind=" + kind, "data.path=" + folder / "none"})).status();
-    EXPECT_THAT(status.message(), HasSubstr(folder / "none"));
+  Spill(folder / "file", "CIFAR");
+  for (const std::string kind : {"images", "cifar10", "mnist"}) {
+    for (const std::string name : {"none", "file"}) {
+      const Status status =
+          LoadData(Made({"data.kind=" + kind, "data.path=" + folder / name})).status();
+      EXPECT_THAT(status.message(), HasSubstr("data.path: " + folder / name));
+    }
   }
   EXPECT_THAT(LoadData(Made({"data.kind=npy", "data.path=x.npy"})).status().message(),
               HasSubstr("needs data.label_path"));

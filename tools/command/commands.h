@@ -86,10 +86,11 @@ struct CommandWords {
 std::string BashCompletion(const std::vector<CommandWords>& commands);
 
 struct StudyArgs {
-  std::string name{};                    // of a study, or "all"; empty: list them
+  std::string name{};                    // of a study, or "all"; empty or "list": list them
+  bool cnn = false;                      // its form with convolutional networks
   std::vector<std::string> overrides{};  // key=value
   int64_t seeds = 5;
-  std::string output{};  // folder; empty: runs/study_NAME
+  std::string output{};  // folder; empty: runs/study_NAME, or runs/study_NAME_cnn
 };
 Status RunStudy(const StudyArgs& args);
 

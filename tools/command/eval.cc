@@ -33,7 +33,7 @@ void PrintConfusion(const EvaluationResult& result, const std::vector<std::strin
 // The samples that --split says, of the recipe's data.
 Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(model.recipe, model.standardizer));
-  const Subset& subset = split == "train"        ? data.train
+  const Subset& subset = split == "train"        ? data.train_unchanged
                          : split == "validation" ? data.validation
                                                  : data.test;
   if (subset.empty())

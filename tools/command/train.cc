@@ -67,7 +67,7 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   json["threads"] = net.context().threads();
   json["recording_seconds"] = recorder.seconds();
   const std::pair<const char*, const Subset*> splits[] = {
-      {"train", &data.train}, {"validation", &data.validation}, {"test", &data.test}};
+      {"train", &data.train_unchanged}, {"validation", &data.validation}, {"test", &data.test}};
   for (const auto& [name, subset] : splits) {
     if (subset->empty()) continue;
     LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, *subset));

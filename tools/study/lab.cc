@@ -144,23 +144,28 @@ Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Sett
       return Status::Invalid("study " + name + " varies " + key +
                              " itself; leave it out, or use lockstep train");
     }
+    if (key == "model.kind")
+      return Status::Invalid("study " + name + " is about one kind of network: leave out " + key);
     if (key.starts_with("output."))
       return Status::Invalid("a study is written where --output says; leave out " + key);
     has_path = has_path || key == "data.path";
     has_kind = has_kind || key == "data.kind";
   }
-  // A path alone is a folder with MNIST: the built-in sets have no files.
-  if (has_path && !has_kind) lab.settings_.push_back("data.kind=mnist");
+  // A path alone is a folder with MNIST, or for a study of pictures with CIFAR-10: the built-in
+  // sets have no files.
+  if (has_path && !has_kind) {
+    const bool cnn = std::find(fixed.begin(), fixed.end(), "model.kind=cnn") != fixed.end();
+    lab.settings_.push_back(cnn ? "data.kind=cifar10" : "data.kind=mnist");
+  }
   lab.settings_.insert(lab.settings_.end(), overrides.begin(), overrides.end());
   LOCKSTEP_TRY_ASSIGN(lab.recipe_, ParseRecipe("", "study " + name, lab.settings_));
   LOCKSTEP_TRY_ASSIGN(lab.data_, LoadData(lab.recipe_));
   const Recipe::Data& data = lab.recipe_.data;
-  if (!std::holds_alternative<MlpFamily>(lab.recipe_.model.family))
-    return Status::Invalid("studies are about perceptrons: leave model.kind alone");
   if (lab.data_.test.empty() || lab.classes() == 0)
     return Status::Invalid("a study needs data with classes, and samples to test");
   if (data.size > 0 && ReadsFiles(data)) {
     CutTo(lab.data_.train, data.size);
+    CutTo(lab.data_.train_unchanged, data.size);
     CutTo(lab.data_.test, std::max<int64_t>(1, data.size / 5));
   }
   return lab;
@@ -242,7 +247,7 @@ Status Lab::Trial(const Recipe& recipe, bool train, const Watch& watch, Outcome&
   Status status = trainer->Run().status();
   LOCKSTEP_TRY(recorder.status());
   if (status.ok()) {
-    const Result<EvaluationResult> on_train = Evaluate(net, data_.train);
+    const Result<EvaluationResult> on_train = Evaluate(net, data_.train_unchanged);
     const Result<EvaluationResult> on_test = Evaluate(net, data_.test);
     status = on_train.ok() ? on_test.status() : on_train.status();
     if (status.ok()) {

@@ -1,4 +1,5 @@
-// M1: with small batches, the statistics of batch norm get noisy.
+// M1: with small batches, the statistics of batch norm get noisy. As perceptrons, and with --cnn as
+// convolutional networks, where each channel's mean is over the pixels of a batch as well.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -10,29 +11,37 @@ namespace lockstep::tools {
 namespace {
 
 const std::vector<int64_t> kBatches = {2, 4, 8, 16, 32, 64, 128, 256};
-constexpr int64_t kDraws = 20;   // batches that noise is measured on
-constexpr int64_t kProbes = 20;  // samples whose outputs are watched
+const std::vector<int64_t> kCnnBatches = {2, 4, 8, 16, 32, 64};
+constexpr int64_t kLargeBatch = 1024;  // whose mean counts as the true one
+constexpr int64_t kDraws = 20;         // batches that noise is measured on
+constexpr int64_t kProbes = 20;        // samples whose outputs are watched
 
-// The inputs of the first norm: outputs of the first linear layer.
-class FirstLinear final : public StepObserver {
+// The inputs of the first norm: outputs of the first layer that has weights.
+class FirstOutputs final : public StepObserver {
  public:
-  explicit FirstLinear(std::string layer) : layer_(std::move(layer)) {}
+  explicit FirstOutputs(std::string layer) : layer_(std::move(layer)) {}
   void Before(const std::string&, bool) override {}
   void After(const std::string& layer, bool backward, ConstTensor y) override {
     if (backward || layer != layer_) return;
     values.assign(y.span<float>().begin(), y.span<float>().end());
+    units = static_cast<size_t>(y.shape().channels());
   }
-  std::vector<float> values;
+  std::vector<float> values;  // (rows, units): rows are samples, or pixels of them
+  size_t units = 0;
 
  private:
   std::string layer_;
 };
 
+std::string FirstLayer(const Recipe& recipe, const Subset& data) {
+  if (IsCnn(recipe)) return "0.0.0";
+  return data.dataset->info().x_shape.rank() == 1 ? "0" : "1";
+}
+
 // How far the mean of a batch of `batch` samples lies from that of a large one, in units of the
-// large one's deviation: a root mean square over units and batches.
+// large one's deviation: a root mean square over units (or channels) and batches.
 Status MeasureStatistics(const Look& at, const Subset& data, int64_t batch, double& noise) {
-  const bool flat = data.dataset->info().x_shape.rank() == 1;
-  FirstLinear linear(flat ? "0" : "1");
+  FirstOutputs first(FirstLayer(at.recipe, data));
   const auto seed = static_cast<uint64_t>(at.recipe.train.seed);
   std::vector<double> mean, deviation;
   double sum = 0.0;
@@ -41,21 +50,20 @@ Status MeasureStatistics(const Look& at, const Subset& data, int64_t batch, doub
     const bool large = draw == 0;
     LOCKSTEP_TRY_ASSIGN(
         const Samples samples,
-        Samples::Gather(*data.dataset, Draw(data.indices, large ? kBatches.back() * 4 : batch, seed,
+        Samples::Gather(*data.dataset, Draw(data.indices, large ? kLargeBatch : batch, seed,
                                             static_cast<uint64_t>(draw))));
-    LOCKSTEP_TRY(at.net.Gradients(samples.x(), samples.target(), {.observer = &linear}).status());
-    const auto rows = static_cast<size_t>(samples.count());
-    const size_t units = linear.values.size() / rows;
+    LOCKSTEP_TRY(at.net.Gradients(samples.x(), samples.target(), {.observer = &first}).status());
+    const size_t units = first.units, rows = first.values.size() / units;
     if (large) {
       mean.assign(units, 0.0);
       deviation.assign(units, 0.0);
     }
     for (size_t u = 0; u < units; ++u) {
       double m = 0.0, v = 0.0;
-      for (size_t r = 0; r < rows; ++r) m += double{linear.values[r * units + u]} / double(rows);
+      for (size_t r = 0; r < rows; ++r) m += double{first.values[r * units + u]} / double(rows);
       if (large) {
         for (size_t r = 0; r < rows; ++r) {
-          const double d = double{linear.values[r * units + u]} - m;
+          const double d = double{first.values[r * units + u]} - m;
           v += d * d / double(rows);
         }
         mean[u] = m;
@@ -102,31 +110,37 @@ Status MeasureOutputs(const Look& at, const Subset& data, int64_t batch, double&
 }
 
 Status Run(Lab& lab, Findings& findings) {
-  const std::vector<std::pair<std::string, std::string>> arms = {
-      {"batch norm", "batch"}, {"layer norm", "layer"}, {"group norm", "group"}};
+  const bool cnn = IsCnn(lab.recipe());
+  const std::vector<int64_t>& batches = cnn ? kCnnBatches : kBatches;
+  std::vector<std::pair<std::string, std::string>> arms = {{"batch norm", "batch"}};
+  if (!cnn) arms.emplace_back("layer norm", "layer");
+  arms.emplace_back("group norm", "group");
+  const double rate = cnn ? 3e-3 : 1e-3;  // for batches of 32
   std::vector<Settings> cases;
   for (const auto& [arm, norm] : arms) {
-    for (const int64_t batch : kBatches) {
+    for (const int64_t batch : batches) {
       cases.push_back({"model.norm=" + norm, fmt::format("train.batch={}", batch),
                        fmt::format("optimizer.learning_rate={}",
-                                   1e-3 * std::sqrt(static_cast<double>(batch) / 32.0))});
+                                   rate * std::sqrt(static_cast<double>(batch) / 32.0))});
     }
   }
   const Watch watch = [&](const Look& at) -> Status {
     if (!at.end) return Status::Ok();
     double statistics = 0.0, outputs = 0.0;
     const int64_t batch = at.recipe.train.batch;
-    if (MlpOf(at.recipe).norm == "batch")
-      LOCKSTEP_TRY(MeasureStatistics(at, lab.data().test, batch, statistics));
+    const std::string& norm =
+        std::visit([](const auto& family) -> const std::string& { return family.norm; },
+                   at.recipe.model.family);
+    if (norm == "batch") LOCKSTEP_TRY(MeasureStatistics(at, lab.data().test, batch, statistics));
     LOCKSTEP_TRY(MeasureOutputs(at, lab.data().test, batch, outputs));
     at.outcome.more = {{"statistics", {statistics}}, {"outputs", {outputs}}};
     return Status::Ok();
   };
-  lab.BindFor(kBatches.back() * 4);
+  lab.BindFor(kLargeBatch);
   LOCKSTEP_TRY_ASSIGN(const auto outcomes, lab.Train(cases, watch));
   for (size_t c = 0; c < cases.size(); ++c) {
-    const std::string& arm = arms[c / kBatches.size()].first;
-    const auto batch = static_cast<double>(kBatches[c % kBatches.size()]);
+    const std::string& arm = arms[c / batches.size()].first;
+    const auto batch = static_cast<double>(batches[c % batches.size()]);
     findings.Add("test accuracy", arm, batch, outcomes[c],
                  [](const Outcome& o) { return o.test_accuracy; });
     findings.Add("noise of outputs", arm, batch, outcomes[c],
@@ -155,52 +169,71 @@ Status Run(Lab& lab, Findings& findings) {
   const auto accuracy = [&](size_t arm, int64_t batch) -> const std::vector<double>& {
     return findings.Values("test accuracy", arms[arm].first, static_cast<double>(batch));
   };
-  const auto all_three = [&](int64_t batch) {
-    return Percent(accuracy(0, batch)) + " against " + Percent(accuracy(1, batch)) + " and " +
-           Percent(accuracy(2, batch));
+  const std::string others = cnn ? "group norm" : "both layer norm and group norm";
+  const auto all_arms = [&](int64_t batch) {
+    std::string text = Percent(accuracy(0, batch)) + " against " + Percent(accuracy(1, batch));
+    return cnn ? text : text + " and " + Percent(accuracy(2, batch));
   };
   const auto behind = [&](int64_t batch) {
-    return ClearlyPositive(Difference(accuracy(1, batch), accuracy(0, batch))) &&
-           ClearlyPositive(Difference(accuracy(2, batch), accuracy(0, batch)));
+    bool all = true;
+    for (size_t arm = 1; arm < arms.size(); ++arm)
+      all = all && ClearlyPositive(Difference(accuracy(arm, batch), accuracy(0, batch)));
+    return all;
   };
   for (const int64_t batch : {2, 4}) {
-    findings.Expect(behind(batch),
-                    fmt::format("with batches of {} batch norm is less accurate than both layer "
-                                "norm and group norm",
-                                batch),
-                    all_three(batch));
+    findings.Expect(
+        behind(batch),
+        fmt::format("with batches of {} batch norm is less accurate than {}", batch, others),
+        all_arms(batch));
   }
   double largest = 0.0;
   bool level = true;
-  for (const int64_t batch : kBatches) {
+  for (const int64_t batch : batches) {
     if (batch < 8) continue;
-    const double gap =
-        std::max(SpreadOf(accuracy(1, batch)).mean, SpreadOf(accuracy(2, batch)).mean) -
-        SpreadOf(accuracy(0, batch)).mean;
-    largest = std::max(largest, gap);
-    level = level && gap < 0.02;
+    for (size_t arm = 1; arm < arms.size(); ++arm) {
+      const double gap = SpreadOf(accuracy(arm, batch)).mean - SpreadOf(accuracy(0, batch)).mean;
+      largest = std::max(largest, gap);
+      level = level && gap < 0.02;
+    }
   }
-  findings.Expect(level, "from 8 samples on it is less than two points behind the better of them",
+  findings.Expect(level,
+                  std::string("from 8 samples on it is less than two points behind ") +
+                      (cnn ? "group norm" : "the better of them"),
                   fmt::format("at most {:.1f} points", largest * 100.0));
   const auto noise = [&](int64_t batch) -> const std::vector<double>& {
     return findings.Values("noise of statistics", arms[0].first, static_cast<double>(batch));
   };
-  findings.Expect(SpreadOf(noise(4)).mean > 0.4 && SpreadOf(noise(64)).mean < 0.2,
-                  "the mean of 4 samples is off by more than 0.4 deviations of a unit, that of 64 "
-                  "by less than 0.2",
-                  Number(noise(4)) + " and " + Number(noise(64)));
+  if (cnn) {
+    // Independent pixels would leave 1 / sqrt(samples x pixels).
+    const Shape& picture = lab.data().test.dataset->info().x_shape;
+    const double independent = 1.0 / std::sqrt(2.0 * static_cast<double>(picture.size()));
+    findings.Expect(SpreadOf(noise(2)).low > 2.0 * independent,
+                    "pixels of a picture are no independent samples: the mean of a channel over 2 "
+                    "pictures is off by more than twice what so many independent pixels give",
+                    Number(noise(2)) + " of its deviation against " + Number(independent));
+    findings.Remark("The noise of a channel's mean with 4 and with 64 pictures: " +
+                    Number(noise(4)) + " and " + Number(noise(64)) + " deviations.");
+  } else {
+    findings.Expect(
+        SpreadOf(noise(4)).mean > 0.4 && SpreadOf(noise(64)).mean < 0.2,
+        "the mean of 4 samples is off by more than 0.4 deviations of a unit, that of 64 "
+        "by less than 0.2",
+        Number(noise(4)) + " and " + Number(noise(64)));
+  }
   double mates = 0.0;
   for (size_t arm = 1; arm < arms.size(); ++arm) {
-    for (const int64_t batch : kBatches) {
+    for (const int64_t batch : batches) {
       mates = std::max(mates, SpreadOf(findings.Values("noise of outputs", arms[arm].first,
                                                        static_cast<double>(batch)))
                                   .high);
     }
   }
   findings.Expect(mates < 1e-6,
-                  "outputs with layer norm and group norm do not depend on the other samples",
+                  cnn ? "outputs with group norm do not depend on the other pictures"
+                      : "outputs with layer norm and group norm do not depend on the other samples",
                   "they change by at most " + Number(mates) + " of their deviation");
-  findings.Remark("With batches of 8: " + all_three(8) + " (layer norm, group norm).");
+  findings.Remark("With batches of 8: " + all_arms(8) +
+                  (cnn ? " (group norm)." : " (layer norm, group norm)."));
   return Status::Ok();
 }
 
@@ -220,6 +253,29 @@ Study StudyM1() {
       .fixed = {"data.kind=digits", "data.size=8000", "data.validation=0.75",
                 "model.hidden=[64, 64]", "model.groups=8", "optimizer.kind=adamw",
                 "optimizer.weight_decay=0", "train.epochs=6", "train.last_batch=drop"},
+      .varied = {"model.norm", "train.batch", "optimizer.learning_rate"},
+      .run = Run};
+}
+
+Study StudyM1Cnn() {
+  return {
+      .name = "m1",
+      .cnn = true,
+      .claim =
+          "In convolutional networks too, batch norm suffers from small batches, and group norm "
+          "does not",
+      .method =
+          "The same network of convolutions (8 and 16 channels, two ConvBlocks each) with batch "
+          "norm and group norm (4 groups) is trained by Adam with batches of 2 to 64 pictures, the "
+          "learning rate growing as the square root of the batch. Afterwards batches of that size "
+          "are drawn from test pictures: how far is the mean of a channel over a batch from that "
+          "over a large one, and how much do a picture's outputs in training mode depend on the "
+          "pictures beside it?",
+      .x_label = "pictures in a batch",
+      .fixed = {"model.kind=cnn", "model.channels=[8, 16]", "model.blocks=2", "model.groups=4",
+                "data.kind=digits", "data.size=4000", "data.validation=0", "data.picture_size=16",
+                "optimizer.kind=adamw", "optimizer.weight_decay=0", "train.epochs=4",
+                "train.last_batch=drop"},
       .varied = {"model.norm", "train.batch", "optimizer.learning_rate"},
       .run = Run};
 }

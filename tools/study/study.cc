@@ -11,6 +11,7 @@
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "engine/io/text.h"
+#include "models/recipe_choice.h"
 #include "tools/command/commands.h"
 
 namespace lockstep::tools {
@@ -20,7 +21,8 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 std::vector<Study> Studies() {
-  return {StudyB1(), StudyB2(), StudyB3(), StudyB4(), StudyB5(), StudyM1(), StudyM2(), StudyM4()};
+  return {StudyB1(), StudyB2(), StudyB3(),    StudyB4(), StudyB5(),   StudyM1(),
+          StudyM2(), StudyM4(), StudyB5Cnn(), StudyL4(), StudyM1Cnn()};
 }
 
 struct FinishedStudy {
@@ -65,7 +67,7 @@ std::vector<Table> Tables(const Findings& findings) {
 }
 
 void Print(const FinishedStudy& ran, const std::string& folder) {
-  fmt::print("\n{}: {}\n{}\n", ran.study.name, ran.study.claim, ran.study.method);
+  fmt::print("\n{}: {}\n{}\n", ran.study.FileName(), ran.study.claim, ran.study.method);
   for (const Table& table : Tables(ran.findings)) {
     fmt::print("\n{}: mean ± deviation over {} seed(s)\n", table.metric, ran.lab.seeds());
     if (table.settings.size() > 1) fmt::print("{:>24}", ran.study.x_label);
@@ -102,7 +104,7 @@ std::string Csv(const FinishedStudy& ran) {
 
 std::string JsonText(const FinishedStudy& ran) {
   Json json;
-  json["study"] = ran.study.name;
+  json["study"] = ran.study.FileName();
   json["claim"] = ran.study.claim;
   json["verdict"] = ran.findings.Verdict();
   json["paragraph"] = ran.findings.Paragraph(ran.study.claim);
@@ -128,7 +130,7 @@ std::string JsonText(const FinishedStudy& ran) {
 
 std::string Html(const FinishedStudy& ran) {
   const Recipe& recipe = ran.lab.recipe();
-  Page page("Study " + ran.study.name + ": " + ran.findings.Verdict(), ran.study.claim);
+  Page page("Study " + ran.study.FileName() + ": " + ran.findings.Verdict(), ran.study.claim);
   page.Text(ran.findings.Paragraph(ran.study.claim));
   for (const Chart& chart : ran.findings.charts()) page.Plot(chart);
   page.Heading("What was expected, and what was measured");
@@ -165,11 +167,11 @@ std::string Html(const FinishedStudy& ran) {
 
 Status RunOne(const Study& study, const std::string& folder, const StudyArgs& args) {
   const Clock::time_point start = Clock::now();
-  LOCKSTEP_TRY_ASSIGN(Lab lab,
-                      Lab::Make(study.name, study.fixed, study.varied, args.overrides, args.seeds));
+  LOCKSTEP_TRY_ASSIGN(
+      Lab lab, Lab::Make(study.FileName(), study.fixed, study.varied, args.overrides, args.seeds));
   LOCKSTEP_TRY(CreateFolders(folder));
   Findings findings;
-  LOCKSTEP_TRY(study.run(lab, findings).At("study " + study.name));
+  LOCKSTEP_TRY(study.run(lab, findings).At("study " + study.FileName()));
   const FinishedStudy ran{study, lab, findings,
                           std::chrono::duration<double>(Clock::now() - start).count()};
   LOCKSTEP_TRY(WriteFileAtomically(folder + "/results.csv", Csv(ran)));
@@ -183,22 +185,35 @@ Status RunOne(const Study& study, const std::string& folder, const StudyArgs& ar
 
 Status RunStudy(const StudyArgs& args) {
   const std::vector<Study> studies = Studies();
-  if (args.name.empty()) {
-    for (const Study& study : studies) fmt::print("{:<4} {}\n", study.name, study.claim);
-    fmt::print("all  every one of them\n");
+  if (args.name.empty() || args.name == "list") {
+    for (const Study& study : studies) {
+      if (!study.cnn) fmt::print("{:<10} {}\n", study.name, study.claim);
+    }
+    fmt::print("{:<10} every one of them\n", "all");
+    for (const Study& study : studies) {
+      if (study.cnn) fmt::print("{:<10} {}\n", study.name + " --cnn", study.claim);
+    }
     return Status::Ok();
   }
   const bool all = args.name == "all";
-  std::vector<std::string> names = {"all"};
+  std::vector<std::string> names = {"all", "list"};
+  std::vector<std::string> with_cnn;
+  bool known = false;
   for (const Study& study : studies) {
     names.push_back(study.name);
-    if (!all && args.name != study.name) continue;
-    std::string folder = args.output.empty() ? "runs/study_" + study.name : args.output;
-    if (all && !args.output.empty()) folder += "/" + study.name;
+    if (study.cnn) with_cnn.push_back(study.name);
+    known = known || args.name == study.name;
+    if (study.cnn != args.cnn || (!all && args.name != study.name)) continue;
+    std::string folder = args.output.empty() ? "runs/study_" + study.FileName() : args.output;
+    if (all && !args.output.empty()) folder += "/" + study.FileName();
     LOCKSTEP_TRY(RunOne(study, folder, args));
     if (!all) return Status::Ok();
   }
   if (all) return Status::Ok();
+  if (known) {
+    return Status::Invalid("study " + args.name + " has no form for --cnn, which is for " +
+                           Listed(with_cnn));
+  }
   return Status::Invalid("there is no study " + Quoted(args.name) + "; did you mean " +
                          NearestName(args.name, names) + "? (lockstep study lists them)");
 }

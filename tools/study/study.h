@@ -35,7 +35,10 @@ struct Outcome {
   std::map<std::string, std::vector<double>> more{};  // what a Watch found
 };
 
-// What the networks of a study are: perceptrons (Lab refuses others).
+// What the networks of a study are, which is what its own settings say (Lab refuses others).
+inline bool IsCnn(const Recipe& recipe) {
+  return std::holds_alternative<CnnFamily>(recipe.model.family);
+}
 inline const MlpFamily& MlpOf(const Recipe& recipe) {
   return std::get<MlpFamily>(recipe.model.family);
 }
@@ -178,21 +181,27 @@ class Findings {
 
 struct Study {
   std::string name;     // "b1"
+  bool cnn = false;     // the form of it that --cnn asks for: convolutional networks on pictures
   std::string claim;    // one sentence
   std::string method;   // what is done, on which data, with which networks
   std::string x_label;  // what Findings::Row::x is
   Settings fixed;       // the study's own settings; users may override them
   Settings varied;      // keys that the cases set
   Status (*run)(Lab& lab, Findings& findings);
+
+  std::string FileName() const { return name + (cnn ? "_cnn" : ""); }
 };
 
-// One file each, tools/study_NAME.cc.
+// One file each, tools/study/NAME.cc.
 Study StudyB1();
 Study StudyB2();
 Study StudyB3();
 Study StudyB4();
 Study StudyB5();
+Study StudyB5Cnn();
+Study StudyL4();
 Study StudyM1();
+Study StudyM1Cnn();
 Study StudyM2();
 Study StudyM4();
 

@@ -16,12 +16,16 @@
 #include "engine/io/safetensors.h"
 #include "engine/train/checkpointing.h"
 #include "layers/activation.h"
+#include "layers/arithmetic.h"
 #include "layers/container/sequential.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
 #include "layers/loss/mse.h"
 #include "layers/norm/batch_norm.h"
+#include "layers/norm/group_norm.h"
+#include "layers/norm/layer_norm.h"
+#include "layers/norm/rms_norm.h"
 #include "tests/engine/io/temporary_folder.h"
 
 namespace lockstep {
@@ -117,6 +121,76 @@ TEST_F(WeightFilesTest, ColumnsOfAFlattenedPictureHaveTheChannelsInFront) {
       Bind(Sequential(Flatten(), Relu(), Dropout(0.5), Linear(5), Linear(3)), {2, 2, 3, 4}, 2);
   ASSERT_TRUE(ImportWeights(folder_ / "file", again).ok());
   EXPECT_EQ(ModelHash(again), ModelHash(net));
+}
+
+TEST_F(WeightFilesTest, NormsOverAFlattenedPictureHaveTheChannelsInFront) {
+  const auto layers = [] {
+    return Sequential(Flatten(), BatchNorm(), LayerNorm(), RmsNorm(), GroupNorm(1), Linear(3));
+  };
+  Network net = Bind(layers(), {2, 2, 3, 4});
+  {
+    const ParameterWriter writer = net.Write();
+    for (size_t p = 0; p < net.store().infos().size(); ++p) {
+      Tensor value = writer->value(p);
+      for (int64_t i = 0; value.size() == 24 && i < 24; ++i)
+        value.f32()[i] = static_cast<float>(100 * p) + Element(0, i / 12, i / 4 % 3, i % 4);
+    }
+    for (size_t s = 0; s < net.store().states().size(); ++s) {
+      Tensor value = net.store().StateToWrite(s);
+      for (int64_t i = 0; value.size() == 24 && i < 24; ++i)
+        value.f32()[i] = static_cast<float>(1000 + 100 * s) + Element(0, i / 12, i / 4 % 3, i % 4);
+    }
+  }
+  ASSERT_TRUE(ExportWeights(folder_ / "file", net).ok());
+  const SafetensorsFile file = ReadSafetensors(folder_ / "file").value();
+  int seen = 0;
+  for (const StoredTensor& stored : file.tensors) {
+    if (stored.shape != Shape{24}) continue;
+    ++seen;
+    const std::span<const float> values = stored.view().span<float>();
+    for (int64_t c = 0; c < 4; ++c)
+      for (int64_t h = 0; h < 2; ++h)
+        for (int64_t w = 0; w < 3; ++w)
+          ASSERT_EQ(values[static_cast<size_t>((c * 2 + h) * 3 + w)] - values[0],
+                    Element(0, h, w, c))
+              << stored.name;
+  }
+  EXPECT_EQ(seen, 9);  // weight and bias of three norms and the weight of one, mean and variance
+
+  Network again = Bind(layers(), {2, 2, 3, 4}, 2);
+  ASSERT_TRUE(ImportWeights(folder_ / "file", again).ok());
+  EXPECT_EQ(ModelHash(again), ModelHash(net));
+  for (size_t s = 0; s < net.store().states().size(); ++s) {
+    const ConstTensor ours = net.store().state(s), theirs = again.store().state(s);
+    EXPECT_EQ(std::memcmp(ours.data(), theirs.data(), ours.bytes()), 0);
+  }
+}
+
+// x twice, side by side.
+class Doubled final : public Layer {
+ public:
+  std::string kind() const override { return "Doubled"; }
+  Result<Value> Build(Graph& graph, Value x) const override {
+    return graph.Add(Concatenate(), {x, x});
+  }
+};
+
+TEST_F(WeightFilesTest, FeaturesWhoseOrderFilesCannotSayAreRefused) {
+  const auto refused = [&](Sequential layers, const std::string& name) {
+    Network net = Bind(std::move(layers), {2, 2, 3, 4});
+    EXPECT_THAT(ExportWeights(folder_ / "file", net).message(), HasSubstr('"' + name + '"'));
+    const std::string plain = Written(TensorsOf(net));
+    EXPECT_THAT(ImportWeights(plain, net).message(), HasSubstr('"' + name + '"'));
+  };
+  refused(Sequential(Flatten(), GroupNorm(4)), "1.weight");
+  refused(Sequential(Flatten(), Doubled(), Relu(), Linear(3)), "3.weight");
+  refused(Sequential(Flatten(), Doubled(), BatchNorm()), "2.weight");
+  refused(Sequential(Flatten(), Doubled(), Doubled(), LayerNorm()), "3.weight");
+  // Of one pixel, of one channel, or no pictures at all, they are in order.
+  for (const Shape& input : {Shape{2, 1, 1, 6}, Shape{2, 3, 2, 1}, Shape{2, 6}}) {
+    Network net = Bind(Sequential(Flatten(), Doubled(), GroupNorm(4), Linear(3)), input);
+    EXPECT_TRUE(ExportWeights(folder_ / "file", net).ok()) << input;
+  }
 }
 
 TEST_F(WeightFilesTest, OnePixelOrOneChannelIsInOrderAlready) {

@@ -3,8 +3,8 @@
 //
 //   forward    BatchMoments (or its producer fills the partials), MergeMoments,
 //              [exchange, MergeRankMoments], FinishMoments, NormalizeBatch
-//   backward   GradientSums (or who finishes dy: BlockGradientSums), MergeGradientSums, [exchange, MergeRankSums], GradientMeans,
-//              InputGradient
+//   backward   GradientSums (or who finishes dy: BlockGradientSums), MergeGradientSums,
+//              [exchange, MergeRankSums], GradientMeans, InputGradient
 //
 // with exchanges of (2, C) doubles where there are several; BatchNormForward and BatchNormBackward
 // are all steps in one for a process that holds the batch alone. One process and several ranks get

@@ -35,17 +35,14 @@ struct GradientPass {
   int64_t in_blocks() const { return CeilDiv(shape.in_c, kBlock); }
   int64_t out_blocks() const { return CeilDiv(shape.out_c, kBlock); }
   int64_t Chunks(int64_t samples) const { return CeilDiv(samples * sample_tiles, kChunk); }
+  int64_t MostPieces() const {
+    return std::clamp<int64_t>(kPieceFloats / (positions * filters()), 1, kMostPieces);
+  }
   // A power of two, so that a piece is a subtree.
   int64_t ChunksOfPiece(int64_t chunks) const {
-    const int64_t most =
-        std::clamp<int64_t>(kPieceFloats / (positions * filters()), 1, kMostPieces);
     int64_t of_piece = 1;
-    while (CeilDiv(chunks, of_piece) > most) of_piece *= 2;
+    while (CeilDiv(chunks, of_piece) > MostPieces()) of_piece *= 2;
     return of_piece;
-  }
-  int64_t Pieces(int64_t samples) const {
-    const int64_t chunks = Chunks(samples);
-    return std::max<int64_t>(1, CeilDiv(chunks, ChunksOfPiece(chunks)));
   }
   // Sums of a piece's subtrees that wait, beside its first one.
   static int64_t Waiting(int64_t chunks_of_piece) {
@@ -61,7 +58,10 @@ struct GradientPass {
     return 2 * side_floats() + waiting * slot_floats() +
            RoundUp(kernels::GemmScratch(kBlock, kBlock, kChunk, 1), 16);
   }
-  int64_t piece_scratch(int64_t samples) const { return Pieces(samples) * positions * filters(); }
+  // For up to so many samples: fewer may make more pieces, of fewer chunks each.
+  int64_t piece_scratch(int64_t samples) const {
+    return std::clamp<int64_t>(Chunks(samples), 1, MostPieces()) * positions * filters();
+  }
   // The gradients of shards that wait for a partner.
   static int64_t WaitingShards(int64_t segments) {
     return std::bit_width(static_cast<uint64_t>(segments - 1));
@@ -219,15 +219,7 @@ void FinishFilters(const GradientPass& pass, float* pieces, int64_t piece_count,
 int64_t WinogradWeightGradientScratch(int threads, const ConvShape& shape, int64_t batch,
                                       int64_t segments) {
   const GradientPass pass(shape);
-  // A smaller batch may need more sums that wait, of fewer pieces: both are largest for some batch
-  // up to this one.
-  int64_t thread_scratch = 0, pieces = 0;
-  for (int64_t samples = batch;; samples /= 2) {
-    thread_scratch = std::max(thread_scratch, pass.thread_scratch(samples));
-    pieces = std::max(pieces, pass.piece_scratch(samples));
-    if (samples == 0) break;
-  }
-  return threads * thread_scratch + pieces +
+  return threads * pass.thread_scratch(batch) + pass.piece_scratch(batch) +
          GradientPass::WaitingShards(std::max<int64_t>(1, segments)) * shape.weights();
 }
 

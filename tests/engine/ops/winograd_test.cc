@@ -340,6 +340,34 @@ TEST(WinogradTest, ShardsMergeAsATreeAndAreAddedToOldGradients) {
   }
 }
 
+// A step of fewer samples, and shards of a batch, may be cut into more pieces than the whole batch.
+TEST(WinogradTest, ScratchForABatchIsEnoughForFewer) {
+  for (const auto algorithm : {ConvAlgorithm::kWinograd2, ConvAlgorithm::kWinograd4}) {
+    ConvShape shape = ShapeOf(8, 8, 16, 16);
+    shape.algorithm = algorithm;
+    for (const int threads : {1, 8}) {
+      int64_t most = 0;
+      for (int64_t batch = 0; batch < 600; ++batch) {
+        const int64_t floats = ops::WinogradWeightGradientScratch(threads, shape, batch, 1);
+        EXPECT_GE(floats, most) << batch << ", threads " << threads;
+        most = std::max(most, floats);
+      }
+    }
+    // 16 chunks are 16 pieces, 17 are 9.
+    const int64_t chunk = algorithm == ConvAlgorithm::kWinograd2 ? 4 : 16;  // samples
+    Case c{"", shape, 16 * chunk};
+    const auto x = RandomFloats(FromSize(c, false), 1), dy = RandomFloats(FromSize(c, true), 2);
+    std::vector<float> dw(static_cast<size_t>(shape.weights()), kNan);
+    std::vector<float> scratch(
+        static_cast<size_t>(ops::WinogradWeightGradientScratch(1, shape, c.batch + chunk, 1)),
+        kNan);
+    Context ctx({.threads = 1});
+    ops::WinogradWeightGradient(
+        ctx, shape, {.batch = c.batch, .x = x.data(), .dy = dy.data(), .dw = dw.data()}, scratch);
+    EXPECT_TRUE(SameBits(dw, SolveWeights(c, x, dy, 2)));
+  }
+}
+
 TEST(WinogradTest, AGradientThatIsNotFiniteIsReported) {
   Case c{"", ShapeOf(6, 6, 16, 16), 2};
   c.shape.algorithm = ConvAlgorithm::kWinograd2;

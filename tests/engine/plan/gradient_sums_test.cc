@@ -21,13 +21,13 @@
 #include "engine/train/training_step.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
-#include "layers/batch_norm.h"
-#include "layers/conv.h"
-#include "layers/conv_transpose.h"
+#include "layers/conv/conv.h"
+#include "layers/conv/conv_transpose.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
-#include "layers/mse.h"
-#include "layers/pool.h"
+#include "layers/loss/mse.h"
+#include "layers/norm/batch_norm.h"
+#include "layers/picture/pool.h"
 #include "tests/engine/train/thread_ranks.h"
 
 namespace lockstep {

@@ -27,8 +27,8 @@ struct NormParameters {
   Value gamma{}, beta{};  // (C); those that are not learned stand for nothing
 };
 
-// "weight" and "bias" for the channels of x, from ones (or `gamma_begins`) and zeros, without weight
-// decay.
+// "weight" and "bias" for the channels of x, from ones (or `gamma_begins`) and zeros, without
+// weight decay.
 inline Result<NormParameters> AddNormParameters(Graph& graph, Value x, bool gamma, bool beta,
                                                 float gamma_begins = 1.0f, int64_t groups = 1) {
   NormParameters p;

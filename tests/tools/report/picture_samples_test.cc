@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "engine/data/image/decode.h"
-#include "layers/cross_entropy.h"
+#include "layers/loss/cross_entropy.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
-#include "layers/sequential.h"
+#include "layers/container/sequential.h"
 #include "models/resnet.h"
 #include "tools/report/png_uri.h"
 

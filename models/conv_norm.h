@@ -7,8 +7,8 @@
 
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
-#include "layers/norm/batch_norm.h"
 #include "layers/conv/conv.h"
+#include "layers/norm/batch_norm.h"
 
 namespace lockstep {
 

@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "layers/norm/batch_norm.h"
-#include "layers/linear.h"
 #include "layers/container/sequential.h"
+#include "layers/linear.h"
+#include "layers/norm/batch_norm.h"
 
 namespace lockstep {
 

@@ -10,8 +10,8 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 #include "engine/layer.h"
-#include "layers/norm/batch_norm.h"
 #include "layers/linear.h"
+#include "layers/norm/batch_norm.h"
 #include "models/mlp.h"
 #include "models/recipe_choice.h"
 

@@ -5,10 +5,10 @@
 #include <cmath>
 
 #include "engine/optim/adam.h"
-#include "layers/picture/adaptive_pool.h"
-#include "layers/loss/cross_entropy.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
+#include "layers/loss/cross_entropy.h"
+#include "layers/picture/adaptive_pool.h"
 #include "layers/picture/pool.h"
 #include "models/conv_net.h"
 #include "tools/study/study.h"

@@ -13,10 +13,10 @@
 #include "engine/plan/graph.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
-#include "layers/norm/batch_norm.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
 #include "layers/loss/mse.h"
+#include "layers/norm/batch_norm.h"
 
 namespace lockstep::cases {
 

@@ -19,10 +19,10 @@
 #include "engine/train/trainer.h"
 #include "gtest/gtest.h"
 #include "layers/activation.h"
-#include "layers/norm/batch_norm.h"
-#include "layers/loss/cross_entropy.h"
-#include "layers/linear.h"
 #include "layers/container/sequential.h"
+#include "layers/linear.h"
+#include "layers/loss/cross_entropy.h"
+#include "layers/norm/batch_norm.h"
 
 namespace lockstep::toy {
 

@@ -8,7 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/optim/sgd.h"
+#include "engine/train/checkpointing.h"
 #include "engine/train/network.h"
+#include "layers/activation.h"
 #include "layers/container/residual.h"
 #include "layers/container/sequential.h"
 #include "layers/flatten.h"
@@ -245,6 +248,65 @@ TEST(Conv2dTest, ANetworkThatOnlyPredictsGivesTheSameBits) {
   const std::vector<float> second = predict(predicts);
   EXPECT_EQ(second, predict(trains));
   EXPECT_NE(second, first);
+}
+
+// Without options, where there are channels enough. Weights are below 1/sqrt(9 * 32) and x is
+// standard normal: the bound is that of tests/engine/ops/winograd_test.cc.
+TEST(Conv2dTest, ManyChannelsGoByWinogradAndOthersDoNot) {
+  Context ctx({.threads = 2});
+  for (const int64_t channels : {16, 32}) {
+    const Shape shape{3, 7, 6, channels};
+    const std::vector<float> x = networks::Normals(shape.size(), 1);
+    const auto predict = [&](const Conv2dOptions& options) {
+      Network net =
+          Network::Bind(ctx, Sequential(Conv2d(channels, options)), {.input = shape, .seed = 3})
+              .value();
+      std::vector<float> y(static_cast<size_t>(shape.size()), NAN);
+      EXPECT_TRUE(net.Predict({x.data(), shape}, {y.data(), shape}).ok());
+      return y;
+    };
+    const std::vector<float> as_made = predict({.padding = 1});
+    const std::vector<float> direct =
+        predict({.padding = 1, .algorithm = ops::ConvAlgorithm::kDirect});
+    if (channels < 32) {
+      EXPECT_EQ(as_made, direct);
+    } else {
+      EXPECT_NE(as_made, direct);
+      for (size_t i = 0; i < direct.size(); ++i)
+        ASSERT_TRUE(std::abs(as_made[i] - direct[i]) <= (9.0f + 1.0f) * 6e-8f * 5.0f) << i;
+    }
+  }
+}
+
+// A whole batch, one that is not full, one of fewer samples than shards.
+TEST(Conv2dTest, TrainingByWinogradEndsInTheSameBitsForAnyNumberOfThreads) {
+  constexpr int64_t kBatch = 6;
+  const auto train = [&](int threads, ops::ConvAlgorithm algorithm) {
+    Context ctx({.threads = threads});
+    const Conv2dOptions options{.padding = 1, .algorithm = algorithm};
+    const Shape shape{kBatch, 9, 7, 5};
+    Network net = Network::Bind(ctx,
+                                Sequential(Conv2d(32, {.kernel = 1}), BatchNorm(), Relu(),
+                                           Residual(Sequential(Conv2d(32, options), BatchNorm())),
+                                           Relu(), Flatten(), Linear(3)),
+                                MseLoss(), {.input = shape, .seed = 3, .shards = 3})
+                      .value();
+    Sgd sgd({.lr = 0.05});
+    for (const int64_t samples : {kBatch, int64_t{5}, int64_t{2}}) {
+      networks::Poison(net);
+      const std::vector<float> x = networks::Normals(shape.WithBatch(samples).size(), 1);
+      const std::vector<float> t = networks::Normals(samples * 3, 2);
+      const Result<double> loss =
+          net.TrainStep({x.data(), shape.WithBatch(samples)}, {t.data(), {samples, 3}}, sgd);
+      EXPECT_TRUE(loss.ok()) << loss.status().message();
+    }
+    return ModelHash(net);
+  };
+  for (const auto algorithm : {Conv2dOptions().algorithm, ops::ConvAlgorithm::kWinograd4}) {
+    const uint64_t one = train(1, algorithm);
+    EXPECT_NE(one, train(1, ops::ConvAlgorithm::kDirect));
+    for (const int threads : {2, 3, 8}) EXPECT_EQ(train(threads, algorithm), one) << threads;
+  }
 }
 
 }  // namespace

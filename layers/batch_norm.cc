@@ -95,7 +95,7 @@ class NormOperation : public Operation {
             .d_add = passed ? nullptr : d_add,
             .dgamma = o.dx_f32(1),
             .dbeta = o.dx_f32(2),
-            .accumulate = o.accumulate(1)};
+            .accumulate = AddsToParameters(o)};
   }
 
   kernels::ChannelAffine Affine(const Step& step, const Operands& o) const {
@@ -365,13 +365,15 @@ Result<Value> BatchNorm::Build(Graph& graph, Value x) const {
   if (!options_.track_running_stats && options_.single_value == SingleValuePolicy::kRunning)
     return Status::Invalid("single-value policy 'running' needs track_running_stats");
   const Shape channel{graph.shape(x).channels()};
-  LOCKSTEP_TRY_ASSIGN(
-      const NormParameters p,
-      AddNormParameters(graph, channel.size(), options_.affine, options_.affine, options_.gamma));
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, x, options_.affine,
+                                                                options_.affine, options_.gamma));
   RunningStates running;
   if (options_.track_running_stats) {
-    LOCKSTEP_TRY_ASSIGN(running.mean, graph.AddState("running_mean", channel, DType::kF32, 0.0));
-    LOCKSTEP_TRY_ASSIGN(running.var, graph.AddState("running_var", channel, DType::kF32, 1.0));
+    const FileLayout layout = ChannelLayout(graph.spec(x));
+    LOCKSTEP_TRY_ASSIGN(running.mean,
+                        graph.AddState("running_mean", channel, DType::kF32, 0.0, layout));
+    LOCKSTEP_TRY_ASSIGN(running.var,
+                        graph.AddState("running_var", channel, DType::kF32, 1.0, layout));
     LOCKSTEP_TRY_ASSIGN(running.batches,
                         graph.AddState("num_batches_tracked", {}, DType::kI64, 0.0));
   }

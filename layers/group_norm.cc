@@ -65,7 +65,7 @@ class GroupNormOperation final : public Operation {
                             .dx = o.dx_f32(0),
                             .dgamma = o.dx_f32(1),
                             .dbeta = o.dx_f32(2),
-                            .accumulate = o.accumulate(1),
+                            .accumulate = AddsToParameters(o),
                             .partials = step[partials_]});
   }
 
@@ -95,7 +95,7 @@ Result<Value> GroupNorm::Build(Graph& graph, Value x) const {
     return Status::Invalid(std::to_string(groups) + " groups do not divide the " +
                            std::to_string(channels) + " channels of " + graph.shape(x).ToString());
   }
-  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, channels, options_.affine,
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, x, options_.affine,
                                                                 options_.affine, options_.gamma));
   return graph.Add(GroupNormOperation(groups, options_.eps), {x, p.gamma, p.beta});
 }

@@ -63,7 +63,7 @@ class LayerNormOperation final : public Operation {
                             .dx = o.dx_f32(0),
                             .dgamma = o.dx_f32(1),
                             .dbeta = o.dx_f32(2),
-                            .accumulate = o.accumulate(1),
+                            .accumulate = AddsToParameters(o),
                             .partials = step[partials_]});
   }
 
@@ -86,8 +86,8 @@ class LayerNormOperation final : public Operation {
 Result<Value> LayerNorm::Build(Graph& graph, Value x) const {
   LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
   LOCKSTEP_TRY(CheckEps(options_.eps));
-  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, graph.shape(x).channels(),
-                                                                options_.affine, options_.affine));
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p,
+                      AddNormParameters(graph, x, options_.affine, options_.affine));
   return graph.Add(LayerNormOperation(options_.eps), {x, p.gamma, p.beta});
 }
 

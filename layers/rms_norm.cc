@@ -83,8 +83,7 @@ class RmsNormOperation final : public Operation {
 Result<Value> RmsNorm::Build(Graph& graph, Value x) const {
   LOCKSTEP_TRY(CheckRows(graph.spec(x), "channels"));
   LOCKSTEP_TRY(CheckEps(options_.eps));
-  LOCKSTEP_TRY_ASSIGN(const NormParameters p,
-                      AddNormParameters(graph, graph.shape(x).channels(), options_.affine, false));
+  LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, x, options_.affine, false));
   return graph.Add(RmsNormOperation(options_.eps), {x, p.gamma});
 }
 

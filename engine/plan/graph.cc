@@ -79,8 +79,9 @@ Result<Value> Graph::AddParameter(const std::string& name, const Shape& shape, I
 }
 
 Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType dtype,
-                              double initial) {
-  LOCKSTEP_TRY_ASSIGN(const int id, store_->AddState(FullName(name), shape, dtype, initial));
+                              double initial, FileLayout layout) {
+  LOCKSTEP_TRY_ASSIGN(const int id,
+                      store_->AddState(FullName(name), shape, dtype, initial, std::move(layout)));
   return State{id};
 }
 

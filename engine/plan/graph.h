@@ -97,7 +97,8 @@ class Graph {
   // under the same name shares what it named before.
   Result<Value> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay,
                              FileLayout layout = {});
-  Result<State> AddState(const std::string& name, const Shape& shape, DType dtype, double initial);
+  Result<State> AddState(const std::string& name, const Shape& shape, DType dtype, double initial,
+                         FileLayout layout = {});
   // Whether what this layer would name so is not to change in training.
   bool IsFrozen(const std::string& name) const;
 

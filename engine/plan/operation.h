@@ -37,7 +37,7 @@ struct TensorSpec {
   bool batched = false;
   // (H, W, C) of the picture that each sample was before it was flattened, else of rank 0. What
   // computes element by element passes it on. Files have a picture's channels in front, so that
-  // weights of a product with it stand in another order there: see FileLayout.
+  // weights of a product with it, and a norm's, stand in another order there: see FileLayout.
   Shape picture{};
 };
 

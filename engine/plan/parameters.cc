@@ -87,10 +87,10 @@ Result<int> ParameterStore::AddParameter(const std::string& name, const Shape& s
 }
 
 Result<int> ParameterStore::AddState(const std::string& name, const Shape& shape, DType dtype,
-                                     double initial) {
+                                     double initial, FileLayout layout) {
   const size_t i = Find(states_, name);
   if (i == states_.size()) {
-    states_.push_back({name, shape, dtype, initial, state_bytes_});
+    states_.push_back({name, shape, dtype, initial, std::move(layout), state_bytes_});
     state_bytes_ += RoundUp(shape.size() * static_cast<int64_t>(SizeOf(dtype)), kLineBytes);
   } else if (!(states_[i].shape == shape) || states_[i].dtype != dtype) {
     return Status::Invalid("state " + name + " is shared, but one of its layers needs it as " +

@@ -34,9 +34,9 @@ struct Init {
 // of normalisations.
 enum class Decay : bool { kNo, kYes };
 
-// How files hold a parameter whose dimensions stand in another order there. Ours have the channels
-// last, PyTorch's files have them in front: a convolution's weight is (O, KH, KW, I) here and
-// (O, I, KH, KW) there. Extent i of the file is extent order[i] of `view`, which has the parameter's
+// How files hold a parameter, or a state of f32, that stands in another order there. Ours have the
+// channels last, PyTorch's files have them in front: a convolution's weight is (O, KH, KW, I) here
+// and (O, I, KH, KW) there. Extent i of the file is extent order[i] of `view`, which has the
 // elements as they lie in memory; the file's tensor then has the shape `file`, of as many elements.
 // A default-made one says that files hold it as it is.
 struct FileLayout {
@@ -61,6 +61,7 @@ struct StateInfo {
   Shape shape;
   DType dtype = DType::kF32;
   double initial = 0.0;
+  FileLayout layout{};
   int64_t offset = 0;  // in bytes
 };
 
@@ -103,7 +104,8 @@ class ParameterStore {
   // error if the name is taken by something of another shape or type.
   Result<int> AddParameter(const std::string& name, const Shape& shape, Init init, Decay decay,
                            bool frozen, FileLayout layout = {});
-  Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial);
+  Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial,
+                       FileLayout layout = {});
 
   // Makes the memory: parameters as their Init says for `seed`, states at their initial values.
   // Gradients only where `training`.

@@ -65,16 +65,13 @@ std::vector<Wanted> WantedBy(const Network& network) {
   std::vector<Wanted> all;
   const ParameterStore& store = network.store();
   const ParameterSet parameters = store.ParametersToWrite();
-  for (size_t i = 0; i < parameters.infos.size(); ++i) {
-    const ParameterInfo& info = parameters.infos[i];
+  const auto add = [&](const auto& info, const Tensor& tensor) {
     const FileLayout* layout = info.layout.plain() ? nullptr : &info.layout;
-    all.push_back(
-        {info.name, parameters.value(i), layout, layout == nullptr ? info.shape : layout->file});
-  }
-  for (size_t i = 0; i < store.states().size(); ++i) {
-    const StateInfo& info = store.states()[i];
-    all.push_back({info.name, store.StateToWrite(i), nullptr, info.shape});
-  }
+    all.push_back({info.name, tensor, layout, layout == nullptr ? info.shape : layout->file});
+  };
+  for (size_t i = 0; i < parameters.infos.size(); ++i)
+    add(parameters.infos[i], parameters.value(i));
+  for (size_t i = 0; i < store.states().size(); ++i) add(store.states()[i], store.StateToWrite(i));
   return all;
 }
 

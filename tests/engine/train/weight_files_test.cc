@@ -19,6 +19,7 @@
 #include "layers/batch_norm.h"
 #include "layers/dropout.h"
 #include "layers/flatten.h"
+#include "layers/layer_norm.h"
 #include "layers/linear.h"
 #include "layers/mse.h"
 #include "layers/sequential.h"
@@ -115,6 +116,35 @@ TEST_F(WeightFilesTest, ColumnsOfAFlattenedPictureHaveTheChannelsInFront) {
 
   Network again =
       Bind(Sequential(Flatten(), Relu(), Dropout(0.5), Linear(5), Linear(3)), {2, 2, 3, 4}, 2);
+  ASSERT_TRUE(ImportWeights(folder_ / "file", again).ok());
+  EXPECT_EQ(ModelHash(again), ModelHash(net));
+}
+
+// Numbers by channel of it as well, running statistics among them.
+TEST_F(WeightFilesTest, ANormOfAFlattenedPictureHasTheChannelsInFront) {
+  const auto layers = [] { return Sequential(Flatten(), BatchNorm(), LayerNorm(), Linear(5)); };
+  Network net = Bind(layers(), {2, 2, 3, 4});
+  {
+    const ParameterWriter writer = net.Write();
+    for (const size_t p : {0, 1, 2, 3})
+      std::iota(writer->value(p).f32(), writer->value(p).f32() + 24, 0.0f);
+    for (const size_t s : {0, 1})
+      std::iota(writer.state(s).f32(), writer.state(s).f32() + 24, 0.0f);
+  }
+  ASSERT_TRUE(ExportWeights(folder_ / "file", net).ok());
+  const SafetensorsFile file = ReadSafetensors(folder_ / "file").value();
+  for (const char* name :
+       {"1.weight", "1.bias", "1.running_mean", "1.running_var", "2.weight", "2.bias"}) {
+    const StoredTensor* stored = file.Find(name);
+    ASSERT_NE(stored, nullptr) << name;
+    ASSERT_EQ(stored->shape, (Shape{24}));
+    const std::span<const float> values = stored->view().span<float>();
+    for (int64_t c = 0; c < 4; ++c)
+      for (int64_t h = 0; h < 2; ++h)
+        for (int64_t w = 0; w < 3; ++w)
+          ASSERT_EQ(values[static_cast<size_t>((c * 2 + h) * 3 + w)], Element(0, h, w, c)) << name;
+  }
+  Network again = Bind(layers(), {2, 2, 3, 4}, 2);
   ASSERT_TRUE(ImportWeights(folder_ / "file", again).ok());
   EXPECT_EQ(ModelHash(again), ModelHash(net));
 }

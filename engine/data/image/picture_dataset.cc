@@ -267,11 +267,9 @@ Status PictureDataset::Read(std::span<const int64_t> indices, Tensor x, Tensor t
     const int64_t index = indices[i];
     int32_t label = source_->info().labels[static_cast<size_t>(index)];
     float* to = x.empty() ? nullptr : x.f32() + static_cast<int64_t>(i) * size;
-    // A damaged picture counts for nothing, if that was asked for. A file that is gone, or a disk
-    // that fails, is no damage: a share that went away would leave nothing to learn from.
+    // What cannot be read counts for nothing, if that was asked for.
     const auto passed = [&](const Status& status) {
-      const bool damaged = status.code() == Code::kCorrupt;
-      if (status.ok() || !damaged || options_.bad == BadPictures::kError) return status;
+      if (status.ok() || options_.bad == BadPictures::kError) return status;
       skipped_->Add(status);
       return Status::Ok();
     };

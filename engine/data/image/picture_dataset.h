@@ -36,9 +36,8 @@ struct PictureOptions {
   // Targets are rows of class probabilities, f32 (classes), for
   // CrossEntropyLossOptions::probabilities; mixup needs it, in evaluation too.
   bool soft_targets = false;
-  // A picture that has become damaged: an error in the place of its batch, or black with a target
-  // that counts for nothing (kIgnoredTarget, or a row of zeros). One that is gone, or cannot be
-  // reached, is always an error.
+  // A picture that cannot be read any more: an error in the place of its batch, or black with a
+  // target that counts for nothing (kIgnoredTarget, or a row of zeros).
   BadPictures bad = BadPictures::kError;
 };
 

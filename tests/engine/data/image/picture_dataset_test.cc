@@ -51,13 +51,12 @@ Source InMemory(int64_t size, int64_t h, int64_t w, int64_t channels, int64_t cl
 // "Files" whose names say what is in them: sizes, channels and depth differ. Those in `broken`
 // cannot be read.
 struct Disk {
-  std::set<std::string> broken{}, gone{};
+  std::set<std::string> broken{};
   std::atomic<int> reads{0};
 
   Result<Picture> Read(const std::string& path) {
     ++reads;
     if (broken.contains(path)) return Status::Corrupt(path + ": is cut off");
-    if (gone.contains(path)) return Status::NotFound(path + ": cannot open");
     const int64_t n = std::stoll(path.substr(1));
     Picture picture{.height = 1 + n * 7 % 40,
                     .width = 1 + n * 11 % 30,
@@ -406,25 +405,6 @@ TEST(PictureSourceTest, AFileThatTurnsBadIsAnErrorInItsPlaceOrCountsForNothing) 
     EXPECT_EQ(with.sd(), without.sd());
     EXPECT_FALSE(MeasurePictures(*dataset, std::vector<int64_t>{5}).ok());
   }
-}
-
-// A share that goes away in the middle of a run is no folder of damaged pictures.
-TEST(PictureSourceTest, AFileThatIsGoneIsAnErrorEvenWhereBadOnesAreSkipped) {
-  const auto disk = std::make_shared<Disk>();
-  const FilePictures files =
-      OpenPictures(Files(12), ReaderOf(disk), {.bad = BadPictures::kSkip, .cache_bytes = 0})
-          .value();
-  const auto dataset =
-      PictureDataset::Evaluation(
-          files.source, {.height = 8, .width = 8, .channels = 3, .bad = BadPictures::kSkip})
-          .value();
-  disk->gone = {"p5"};
-  const auto loader = Loader::Make(dataset, AllIndices(12), {.batch = 4, .shuffle = false}).value();
-  EXPECT_TRUE(loader->Next().ok());
-  const auto failed = loader->Next();
-  ASSERT_FALSE(failed.ok());
-  EXPECT_EQ(failed.status().message(), "p5: cannot open");
-  EXPECT_EQ(dataset->skipped(), 0);
 }
 
 // From a folder of files to batches.

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "engine/base/check.h"
+#include "engine/base/integers.h"
 #include "engine/kernels/conv/depthwise.h"
 #include "engine/kernels/conv/weight_gradient_chains.h"
 #include "engine/kernels/elementwise/elementwise.h"
@@ -21,7 +22,6 @@ using kernels::DepthwiseTap;
 using kernels::PixelChains;
 using kernels::PixelLines;
 
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Rounded up; b > 0.
 constexpr int64_t CeilOf(int64_t a, int64_t b) { return a > 0 ? CeilDiv(a, b) : -(-a / b); }
 constexpr int64_t FloorOf(int64_t a, int64_t b) { return -CeilOf(-a, b); }

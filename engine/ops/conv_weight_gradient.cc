@@ -4,7 +4,9 @@
 #include <span>
 
 #include "engine/base/check.h"
+#include "engine/base/integers.h"
 #include "engine/kernels/conv/weight_gradient.h"
+#include "engine/kernels/elementwise/elementwise.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/conv_depthwise.h"
 #include "engine/ops/winograd.h"
@@ -14,9 +16,6 @@ namespace lockstep::ops {
 namespace {
 
 using kernels::PixelChains;
-
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
-constexpr int64_t AlignUp(int64_t floats) { return CeilDiv(floats, 16) * 16; }
 
 kernels::WeightGradientShape GroupOf(const ConvShape& s) {
   return {.in_h = s.in_h,
@@ -145,15 +144,16 @@ class Pieces {
 
 int64_t BlockScratch(const ConvShape& shape, const Tasks& tasks, int64_t chains, int64_t segments) {
   const kernels::WeightGradientShape group = GroupOf(shape);
-  return AlignUp(kernels::WeightGradientScratch(
-      group, CeilDiv(shape.kernel_h, tasks.kernel_blocks), CeilDiv(group.in_c, tasks.in_blocks),
-      CeilDiv(CeilDiv(group.out_c, tasks.out_blocks), kernels::kWeightGradientOutputs) *
-          kernels::kWeightGradientOutputs,
-      chains, segments));
+  return RoundUp(
+      kernels::WeightGradientScratch(
+          group, CeilDiv(shape.kernel_h, tasks.kernel_blocks), CeilDiv(group.in_c, tasks.in_blocks),
+          RoundUp(CeilDiv(group.out_c, tasks.out_blocks), kernels::kWeightGradientOutputs), chains,
+          segments),
+      16);
 }
 int64_t CopyFloats(const ConvShape& shape) {
   const kernels::WeightGradientShape group = GroupOf(shape);
-  return AlignUp(shape.groups * group.rows() * group.sums_width());
+  return RoundUp(shape.groups * group.rows() * group.sums_width(), 16);
 }
 
 // Where every pixel is read as it is, one segment is a product of matrices, of the same order. With
@@ -263,8 +263,8 @@ void ConvWeightGradient(Context& ctx, const ConvShape& shape, const ConvWeightGr
     float* of_group = sums + g * group_floats;
     pieces.MergeAll([&](int64_t into, int64_t from) {
       const int64_t at = row * group.sums_width();
-      kernels::AddSums(of_group + into * copy + at, of_group + from * copy + at,
-                       (row_end - row) * group.sums_width());
+      kernels::AddTo(of_group + from * copy + at, of_group + into * copy + at,
+                     (row_end - row) * group.sums_width());
     });
     kernels::FinishWeightGradient({.sums = of_group,
                                    .sums_width = group.sums_width(),

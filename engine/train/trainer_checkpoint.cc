@@ -13,6 +13,8 @@
 namespace lockstep {
 namespace {
 
+constexpr char kDatasetSize[] = "dataset_size";
+
 template <class T>
 Status Take(const Metadata& meta, const std::string& key, T& number) {
   const auto found = meta.find(key);
@@ -54,6 +56,7 @@ Metadata Trainer::Extra() const {
   const Progress& p = progress_;
   return {{"batches_per_epoch", std::to_string(loader_.batches_per_epoch())},
           {"samples_per_epoch", std::to_string(loader_.samples_per_epoch())},
+          {kDatasetSize, std::to_string(loader_.dataset().size())},
           {"monitor", NameOf(options_.monitor)},
           {"skipped_batches", std::to_string(p.skipped)},
           {"epoch_loss_sum", TextOf(p.epoch_loss_sum)},
@@ -90,6 +93,13 @@ Status Trainer::ReadExtra(const Metadata& meta, const TrainingState& state, Prog
   LOCKSTEP_TRY(Take(meta, "samples_per_epoch", samples));
   LOCKSTEP_TRY(same("batches per epoch", batches, loader_.batches_per_epoch()));
   LOCKSTEP_TRY(same("samples per epoch", samples, loader_.samples_per_epoch()));
+  // Of a split, the parts can be as large as they were and hold other samples: those to test with
+  // would be trained on. Older files do not say it.
+  if (meta.contains(kDatasetSize)) {
+    int64_t size = 0;
+    LOCKSTEP_TRY(Take(meta, kDatasetSize, size));
+    LOCKSTEP_TRY(same("samples in all", size, loader_.dataset().size()));
+  }
   const auto monitor = meta.find("monitor");
   if (p.best_metric && (monitor == meta.end() || monitor->second != NameOf(options_.monitor))) {
     return Status::Invalid("the best weights were chosen by " +

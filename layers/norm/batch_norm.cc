@@ -95,7 +95,7 @@ class NormOperation : public Operation {
             .d_add = passed ? nullptr : d_add,
             .dgamma = o.dx_f32(1),
             .dbeta = o.dx_f32(2),
-            .accumulate = o.accumulate(1)};
+            .accumulate = AddsToParameters(o)};
   }
 
   kernels::ChannelAffine Affine(const Step& step, const Operands& o) const {

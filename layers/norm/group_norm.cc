@@ -65,7 +65,7 @@ class GroupNormOperation final : public Operation {
                             .dx = o.dx_f32(0),
                             .dgamma = o.dx_f32(1),
                             .dbeta = o.dx_f32(2),
-                            .accumulate = o.accumulate(1),
+                            .accumulate = AddsToParameters(o),
                             .partials = step[partials_]});
   }
 

@@ -63,7 +63,7 @@ class LayerNormOperation final : public Operation {
                             .dx = o.dx_f32(0),
                             .dgamma = o.dx_f32(1),
                             .dbeta = o.dx_f32(2),
-                            .accumulate = o.accumulate(1),
+                            .accumulate = AddsToParameters(o),
                             .partials = step[partials_]});
   }
 

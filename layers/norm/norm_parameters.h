@@ -45,6 +45,9 @@ inline Result<NormParameters> AddNormParameters(Graph& graph, Value x, bool gamm
   return p;
 }
 
+// Of an operation on x, gamma, beta: whether it adds to the gradients of those that learn.
+inline bool AddsToParameters(const Operands& o) { return o.accumulate(o.dx(1).empty() ? 2 : 1); }
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_LAYERS_NORM_NORM_PARAMETERS_H_

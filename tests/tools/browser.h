@@ -28,9 +28,11 @@ inline std::string Browser() {
 struct Seen {
   int canvases = -1;       // -1: the page did not come up
   int blank_canvases = 0;  // with fewer than two colours
-  int width = 0;           // of the window
-  int overflow = 0;        // pixels by which the page is wider than its window
-  std::string errors;      // of the console and of scripts, a line each
+  int images = 0;
+  int broken_images = 0;  // that show nothing
+  int width = 0;          // of the window
+  int overflow = 0;       // pixels by which the page is wider than its window
+  std::string errors;     // of the console and of scripts, a line each
 };
 
 // `html` as a window of `width` pixels shows it. `folder` is for temporary files.
@@ -46,7 +48,9 @@ addEventListener("load", () => {
         canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.buffer);
     return pixels.every((pixel) => pixel === pixels[0]);
   });
-  parent.postMessage(`canvases=${canvases.length} blank=${blank.length} width=${innerWidth} ` +
+  const images = [...document.querySelectorAll("img")];
+  const broken = images.filter((image) => !image.complete || !image.naturalWidth || !image.width);
+  parent.postMessage(`images=${images.length} broken=${broken.length} canvases=${canvases.length} blank=${blank.length} width=${innerWidth} ` +
       `overflow=${document.documentElement.scrollWidth - innerWidth} errors=${window.errors}`, "*");
 });
 </script></body>)";
@@ -82,12 +86,14 @@ addEventListener("error", (event) => { window.errors += event.message + "; "; })
   if (std::regex_search(
           dom, match,
           std::regex(
-              R"(canvases=(\d+) blank=(\d+) width=(\d+) overflow=(-?\d+) errors=([^<]*)<)"))) {
-    seen = {.canvases = std::stoi(match[1]),
-            .blank_canvases = std::stoi(match[2]),
-            .width = std::stoi(match[3]),
-            .overflow = std::stoi(match[4]),
-            .errors = match[5]};
+              R"(images=(\d+) broken=(\d+) canvases=(\d+) blank=(\d+) width=(\d+) overflow=(-?\d+) errors=([^<]*)<)"))) {
+    seen = {.canvases = std::stoi(match[3]),
+            .blank_canvases = std::stoi(match[4]),
+            .images = std::stoi(match[1]),
+            .broken_images = std::stoi(match[2]),
+            .width = std::stoi(match[5]),
+            .overflow = std::stoi(match[6]),
+            .errors = match[7]};
   }
   std::ifstream log(folder / "browser.log");
   for (std::string line; std::getline(log, line);) {

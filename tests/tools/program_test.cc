@@ -93,6 +93,16 @@ TEST_F(Program, ABatchOfOneFailsWithTheReasonAndTheChoices) {
   EXPECT_EQ(Run(arguments + " model.single_value=running").code, 0);
 }
 
+TEST_F(Program, ALastBatchOfOneIsRefusedBeforeTheEpochThatWouldEndInIt) {
+  const std::string arguments = "train " + kClinical +
+                                " data.size=100 train.epochs=1 train.batch=23 "
+                                "output.report=false output.folder=one ";
+  ExpectFails(arguments + "train.last_batch=keep",
+              "train.batch = 23 leaves a last batch of 1 of the 70 training samples: 1 BatchNorm");
+  EXPECT_FALSE(fs::exists(folder_ / "one"));
+  EXPECT_EQ(Run(arguments + "train.last_batch=drop").code, 0);
+}
+
 TEST_F(Program, PrintsEveryKeyOfARecipe) {
   const Ran ran = Run("train --print-recipe");
   EXPECT_EQ(ran.code, 0);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -15,6 +16,7 @@
 #include "engine/data/image/picture_dataset.h"
 #include "engine/data/image/read_picture.h"
 #include "engine/io/text.h"
+#include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
 
 namespace lockstep::tools {
@@ -163,8 +165,10 @@ Result<std::shared_ptr<const PictureSource>> FolderSource(const SavedModel& mode
           {.name = path,
            .classes = model.samples.classes,
            .class_names = known,
-           .threads =
-               Context({.threads = static_cast<int>(model.recipe.train.threads)}).threads()}));
+           .bad = model.recipe.data.bad == "skip" ? BadPictures::kSkip : BadPictures::kError,
+           .threads = CoresOf(model.recipe)}));
+  for (const Status& bad : opened.bad)
+    std::fprintf(stderr, "lockstep: left out: %s\n", bad.message().c_str());
   return opened.source;
 }
 

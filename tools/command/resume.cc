@@ -11,6 +11,7 @@
 
 #include "engine/io/file.h"
 #include "engine/train/checkpointing.h"
+#include "engine/train/sample_description.h"
 
 namespace lockstep::tools {
 namespace {
@@ -85,6 +86,16 @@ Result<std::vector<std::string>> ChangesSince(const Recipe& before, const Recipe
 }
 
 Status CheckSameData(const RunFolder& folder, const RecipeData& data, const Checkpoint& last) {
+  // A class folder that was renamed can change places with another one: its number would then mean
+  // another class to the network.
+  const DatasetInfo& info = data.train.dataset->info();
+  for (const auto& [key, now] : MetadataOf(info)) {
+    const auto saved = last.meta.find(key);
+    if (saved == last.meta.end() || saved->second == now) continue;
+    return Status::Invalid(folder.path + ": the data are not those the run began with: " + key +
+                           " of " + info.name + " is " + now + ", it was " + saved->second +
+                           "; put that back, or start a new run");
+  }
   LOCKSTEP_TRY_ASSIGN(const std::optional<Standardizer> standardizer, ReadStandardizer(last));
   if (standardizer && data.standardizer &&
       (standardizer->mean() != data.standardizer->mean() ||

@@ -12,6 +12,7 @@
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
+#include "engine/parallel/shards.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
@@ -158,6 +159,28 @@ Result<std::vector<std::string>> OverridesOf(const TrainArgs& args) {
   return overrides;
 }
 
+// What a layer says to the batches that an epoch has, before it has taken an hour to come to the
+// last one: a batch norm refuses a batch of one.
+Status CheckBatches(const Network& net, const Loader& loader, const Recipe& recipe) {
+  const int64_t samples = loader.samples_per_epoch(), batch = recipe.train.batch;
+  if (recipe.train.micro_batches > 1) return Status::Ok();
+  for (const int64_t n : {std::min(batch, samples), samples % batch}) {
+    if (n == 0) continue;
+    const Status status =
+        net.training_program().Admit(BatchCut::Whole(n, recipe.train.shards)).status();
+    if (status.ok()) continue;
+    const std::string what =
+        "train.batch = " + std::to_string(batch) +
+        (n == batch ? ""
+                    : " leaves a last batch of " + std::to_string(n) + " of the " +
+                          std::to_string(samples) + " training samples");
+    return Status(status.code(), what + ": " + status.message() +
+                                     "; the keys are train.batch, train.last_batch=drop and "
+                                     "model.single_value=skip or =running");
+  }
+  return Status::Ok();
+}
+
 std::string Joined(const std::vector<std::string>& texts) {
   std::string all;
   for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
@@ -258,6 +281,7 @@ Status Train(const TrainArgs& args) {
   options.observer = recorder.get();
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
                       Trainer::Make(net, *optimizer, *loader, std::move(options)));
+  LOCKSTEP_TRY(CheckBatches(net, *loader, recipe));
   if (saved) LOCKSTEP_TRY(trainer->Resume(folder.last()));
 
   // Nothing stands in the way any more, and nothing was written until here. A stop that is asked

@@ -24,7 +24,7 @@ namespace {
 using Row = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr int64_t kLargestMatrix = 20;
+constexpr size_t kLargestMatrix = 20;
 
 std::string Grouped(int64_t number) {
   std::string text = std::to_string(number);
@@ -276,24 +276,64 @@ void AddLayers(const RunReport& run, Page& page) {
              rows);
 }
 
+// Of many classes those that are found worst, and the pairs that are mistaken most often.
 void AddClasses(const std::vector<std::string>& names,
                 const std::vector<std::vector<int64_t>>& counts, Page& page) {
-  std::vector<Row> rows;
+  struct Class {
+    size_t index;
+    int64_t samples = 0, predicted = 0, right = 0;
+    double recall() const {
+      return samples == 0 ? 1.0 : static_cast<double>(right) / static_cast<double>(samples);
+    }
+  };
+  std::vector<Class> classes;
+  for (size_t c = 0; c < names.size(); ++c) {
+    Class one{.index = c, .right = counts[c][c]};
+    for (size_t other = 0; other < names.size(); ++other) {
+      one.samples += counts[c][other];
+      one.predicted += counts[other][c];
+    }
+    classes.push_back(one);
+  }
+  std::string title = "Class by class";
+  const bool many = names.size() > kLargestMatrix;
+  if (many) {
+    std::stable_sort(classes.begin(), classes.end(),
+                     [](const Class& a, const Class& b) { return a.recall() < b.recall(); });
+    classes.resize(kLargestMatrix);
+    title += fmt::format(": the {} of {} with the least recall", classes.size(), names.size());
+  }
   const auto share = [](int64_t part, int64_t whole) {
     return whole == 0 ? std::string("-")
                       : fmt::format("{:.2f} %",
                                     100.0 * static_cast<double>(part) / static_cast<double>(whole));
   };
-  for (size_t c = 0; c < names.size(); ++c) {
-    int64_t samples = 0, predicted = 0;
-    for (size_t other = 0; other < names.size(); ++other) {
-      samples += counts[c][other];
-      predicted += counts[other][c];
-    }
-    rows.push_back(
-        {names[c], Grouped(samples), share(counts[c][c], samples), share(counts[c][c], predicted)});
+  std::vector<Row> rows;
+  for (const Class& one : classes) {
+    rows.push_back({names[one.index], Grouped(one.samples), share(one.right, one.samples),
+                    share(one.right, one.predicted)});
   }
-  page.Table("Class by class", {"class", "samples", "recall", "precision"}, rows);
+  page.Table(title, {"class", "samples", "recall", "precision"}, rows);
+  if (!many) return;
+
+  struct Pair {
+    size_t truth, said;
+    int64_t count;
+  };
+  std::vector<Pair> pairs;
+  for (size_t truth = 0; truth < names.size(); ++truth) {
+    for (size_t said = 0; said < names.size(); ++said) {
+      if (truth != said && counts[truth][said] > 0)
+        pairs.push_back({truth, said, counts[truth][said]});
+    }
+  }
+  std::stable_sort(pairs.begin(), pairs.end(),
+                   [](const Pair& a, const Pair& b) { return a.count > b.count; });
+  if (pairs.size() > kLargestMatrix) pairs.resize(kLargestMatrix);
+  rows.clear();
+  for (const Pair& pair : pairs)
+    rows.push_back({names[pair.truth], names[pair.said], Grouped(pair.count)});
+  if (!rows.empty()) page.Table("Mistaken most often", {"class", "taken for", "samples"}, rows);
 }
 
 const Subset& SplitNamed(const RunReport& run, const std::string& split) {
@@ -307,11 +347,11 @@ Status AddPredictions(const RunReport& run, Page& page) {
   const auto& [split, result] = run.results.back();
   const Subset& samples = SplitNamed(run, split);
   const DatasetInfo& info = samples.dataset->info();
-  const bool matrix = !result.confusion.empty() && result.classes <= kLargestMatrix;
+  const bool classes = !result.confusion.empty();
   const bool ranked = HasMetric(ObjectiveOf(info.task), NameOf(Metric::kAuc));
-  if (!matrix && !ranked) return Status::Ok();
+  if (!classes && !ranked) return Status::Ok();
   page.Heading("Predictions on the " + split + " samples");
-  if (matrix) {
+  if (classes) {
     std::vector<std::string> names;
     std::vector<std::vector<int64_t>> counts;
     for (int64_t c = 0; c < result.classes; ++c) {
@@ -320,8 +360,10 @@ Status AddPredictions(const RunReport& run, Page& page) {
       const auto row = result.confusion.begin() + c * result.classes;
       counts.emplace_back(row, row + result.classes);
     }
-    page.Matrix("Confusion: a row is what the samples are, a column what was predicted", names,
-                names, counts);
+    if (names.size() <= kLargestMatrix) {
+      page.Matrix("Confusion: a row is what the samples are, a column what was predicted", names,
+                  names, counts);
+    }
     AddClasses(names, counts, page);
   }
   if (ranked) {

@@ -79,6 +79,13 @@ Status Run(Lab& lab, Findings& findings) {
                               "to twice what guessing gives and more",
                               deep),
                   fmt::format("at least {:.1f} %", SpreadOf(accuracy(1, deep)).low * 100.0));
+  const double half_way = (SpreadOf(accuracy(1, shallow)).mean + chance) / 2.0;
+  findings.Expect(
+      SpreadOf(accuracy(1, deep)).mean >= half_way,
+      fmt::format("with batch norm a plain net of {} layers comes half way from guessing "
+                  "to what {} layers reach, and further",
+                  deep, shallow),
+      Percent(accuracy(1, deep)) + " against " + Percent(accuracy(1, shallow)));
   findings.Expect(
       ClearlyPositive(Difference(loss(0, deep), loss(0, shallow))),
       fmt::format("without norm, {} layers learn their training samples worse than {}", deep,

@@ -151,8 +151,8 @@ Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Sett
     has_path = has_path || key == "data.path";
     has_kind = has_kind || key == "data.kind";
   }
-  // A path alone is a folder with MNIST, or for a study of pictures with CIFAR-10: the built-in
-  // sets have no files.
+  // A path alone is a folder with MNIST, or for a study with --cnn CIFAR-10: the built-in sets have
+  // no files.
   if (has_path && !has_kind) {
     const bool cnn = std::find(fixed.begin(), fixed.end(), "model.kind=cnn") != fixed.end();
     lab.settings_.push_back(cnn ? "data.kind=cifar10" : "data.kind=mnist");

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -137,17 +138,28 @@ std::string WithOrWithoutGz(const std::string& path) {
   return {};
 }
 
-// The files NAME.bin and NAME.bin.gz of a folder whose NAME begins so, in order.
+// The files NAME.bin and NAME.bin.gz of a folder whose NAME begins so, in order. What would hold
+// the same records twice is left out: NAME.bin.gz beside NAME.bin, and parts NAME.x beside the NAME
+// that was put together from them.
 std::vector<std::string> FilesThatBegin(const std::string& folder, std::string_view begin) {
-  std::vector<std::string> paths;
+  std::map<std::string, std::string> files;  // path by NAME
   std::error_code error;
   for (std::filesystem::directory_iterator it(folder, error), end; !error && it != end;
        it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name.starts_with(begin) && (name.ends_with(".bin") || name.ends_with(".bin.gz")))
-      paths.push_back(it->path().string());
+    for (const std::string_view end_of_name : {".bin", ".bin.gz"}) {
+      if (!name.starts_with(begin) || !name.ends_with(end_of_name)) continue;
+      std::string& path = files[name.substr(0, name.size() - end_of_name.size())];
+      if (path.empty() || end_of_name == ".bin") path = it->path().string();
+    }
   }
-  std::sort(paths.begin(), paths.end());
+  std::vector<std::string> paths;
+  for (const auto& one : files) {
+    const bool is_part = std::any_of(files.begin(), files.end(), [&](const auto& other) {
+      return one.first.starts_with(other.first + ".");
+    });
+    if (!is_part) paths.push_back(one.second);
+  }
   return paths;
 }
 

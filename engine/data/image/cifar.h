@@ -33,8 +33,10 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadCifarFiles(CifarKind kind,
 // The files by their usual names, each with or without ".gz": data_batch_1.bin to data_batch_5.bin
 // and test_batch.bin, or train.bin and test.bin. Where these are not all there, parts of the set:
 // every file of the folder whose name begins with data_batch (train) or test_batch (test) and ends
-// with .bin or .bin.gz, in the order of their names; `remark` then says so. Class names come from
-// batches.meta.txt or fine_label_names.txt where these are there. An error lists what is missing.
+// with .bin or .bin.gz, in the order of their names, but none whose records another one holds
+// already (NAME.bin.gz beside NAME.bin, NAME.part1.bin beside NAME.bin); `remark` then says so.
+// Class names come from batches.meta.txt or fine_label_names.txt where these are there. An error
+// lists what is missing.
 struct CifarData {
   std::shared_ptr<const InMemoryDataset> train, test;
   std::string remark{};  // for the user; empty: all files are there

@@ -132,6 +132,11 @@ Result<std::shared_ptr<const PictureSource>> MemoryPictures(
     std::shared_ptr<const InMemoryDataset> dataset) {
   const DatasetInfo& info = dataset->info();
   const Shape& shape = info.x_shape;
+  if (info.size >= 1 && dataset->StoredX(0).dtype() == DType::kF32) {
+    return Status::Invalid(info.name +
+                           ": holds numbers (F32); only pictures of bytes can be resized or "
+                           "augmented: save them with .astype(numpy.uint8), white being 255");
+  }
   if (info.size < 1 || shape.rank() != 3 || info.task != Task::kClasses ||
       info.target_shape.rank() != 0 || dataset->StoredX(0).dtype() != DType::kU8) {
     return Status::Invalid(info.name +

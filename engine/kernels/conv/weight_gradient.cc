@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "engine/base/integers.h"
 #include "engine/kernels/conv/weight_gradient-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -27,8 +28,6 @@ constexpr auto TilesOf(std::integer_sequence<int, kMinusOne...>) {
 // Indexed by rows - 1.
 constexpr auto kWideTiles = TilesOf<kGradVecs>(std::make_integer_sequence<int, kGradRows>());
 constexpr auto kNarrowTiles = TilesOf<1>(std::make_integer_sequence<int, kGradNarrowRows>());
-
-constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A visit of all tiles of a block takes the pixels of one chain, or of several where channels are
 // few.
@@ -251,7 +250,7 @@ class GradBlock {
     return slots;
   }
 
-  // The last outputs, fewer than a vector is long, with zeros beside them.
+  // dy of the visit's pixels, a tile's outputs side by side; zeros for outputs that there are not.
   void Pack(const float* dy, int64_t cols, int64_t width, float* to) {
     if (cols == width) {
       const GradTag d;
@@ -329,15 +328,6 @@ void FinishOf(const WeightGradientEnd& end, int64_t row, int64_t row_end) {
   }
 }
 
-void AddSumsOf(float* into, const float* from, int64_t n) {
-  const GradTag d;
-  int64_t i = 0;
-  for (; i + kGradLanes <= n; i += kGradLanes) {
-    hn::StoreU(hn::Add(hn::LoadU(d, into + i), hn::LoadU(d, from + i)), d, into + i);
-  }
-  for (; i < n; ++i) into[i] += from[i];
-}
-
 // NOLINTNEXTLINE(google-readability-namespace-comments)
 }  // namespace lockstep::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -348,7 +338,6 @@ namespace lockstep::kernels {
 HWY_EXPORT(ScratchOf);
 HWY_EXPORT(WeightGradientOf);
 HWY_EXPORT(FinishOf);
-HWY_EXPORT(AddSumsOf);
 
 int64_t WeightGradientScratch(const WeightGradientShape& shape, int64_t kernel_lines,
                               int64_t inputs, int64_t outputs, int64_t chains, int64_t segments) {
@@ -362,10 +351,6 @@ void WeightGradient(const WeightGradientShape& shape, const WeightGradientBlock&
 
 void FinishWeightGradient(const WeightGradientEnd& end, int64_t row, int64_t row_end) {
   HWY_DYNAMIC_DISPATCH(FinishOf)(end, row, row_end);
-}
-
-void AddSums(float* into, const float* from, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(AddSumsOf)(into, from, n);
 }
 
 }  // namespace lockstep::kernels

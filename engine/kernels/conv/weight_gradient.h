@@ -74,9 +74,6 @@ struct WeightGradientEnd {
 };
 void FinishWeightGradient(const WeightGradientEnd& end, int64_t row, int64_t row_end);
 
-// into += from
-void AddSums(float* into /* (n) */, const float* from /* (n) */, int64_t n);
-
 }  // namespace lockstep::kernels
 
 #endif  // LOCKSTEP_ENGINE_KERNELS_CONV_WEIGHT_GRADIENT_H_

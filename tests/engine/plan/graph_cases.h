@@ -17,6 +17,7 @@
 #include "layers/linear.h"
 #include "layers/loss/mse.h"
 #include "layers/norm/batch_norm.h"
+#include "layers/norm/layer_norm.h"
 
 namespace lockstep::cases {
 
@@ -66,6 +67,22 @@ inline Numbers BatchNormOf(const Named& in, const std::string& layer, const Numb
       square += (x[r * width + c] - mean) * (x[r * width + c] - mean) / static_cast<double>(rows);
     for (size_t r = 0; r < rows; ++r)
       y[r * width + c] = gamma[c] * (x[r * width + c] - mean) / std::sqrt(square + 1e-5) + beta[c];
+  }
+  return y;
+}
+inline Numbers LayerNormOf(const Named& in, const std::string& layer, const Numbers& x,
+                           size_t rows) {
+  const Numbers &gamma = in.at(layer + ".weight"), &beta = in.at(layer + ".bias");
+  const size_t width = gamma.size();
+  Numbers y(x.size());
+  for (size_t r = 0; r < rows; ++r) {
+    const double* of = x.data() + r * width;
+    double mean = 0.0, square = 0.0;
+    for (size_t c = 0; c < width; ++c) mean += of[c] / static_cast<double>(width);
+    for (size_t c = 0; c < width; ++c)
+      square += (of[c] - mean) * (of[c] - mean) / static_cast<double>(width);
+    for (size_t c = 0; c < width; ++c)
+      y[r * width + c] = gamma[c] * (of[c] - mean) / std::sqrt(square + 1e-5) + beta[c];
   }
   return y;
 }
@@ -245,6 +262,33 @@ inline const Case kCases[] = {
        const Numbers v = LinearOf(in, "a", in.at("x"));
        return FinishOf(in, ReluOf(Add(BatchNormOf(in, "b", v, samples), v)));
      }},
+    // Linear c is the last to write the norm's gradient, behind what the product has brought.
+    {"ABatchNormThatAProductAndAnotherRead",
+     [](Graph& g, Value x) -> Status {
+       APPLY(v, "a", kLinear, x);
+       APPLY(n, "b", BatchNorm(), v);
+       APPLY(w, "c", kLinear, n);
+       ADD(y, Multiply(), w, n);
+       return Finish(g, y);
+     },
+     [](const Named& in, size_t samples) {
+       const Numbers n = BatchNormOf(in, "b", LinearOf(in, "a", in.at("x")), samples);
+       return FinishOf(in, Times(LinearOf(in, "c", n), n));
+     }},
+    {"OneLayerNormTwiceWhoseScaleIsFrozen",
+     [](Graph& g, Value x) -> Status {
+       const LayerNorm norm;
+       APPLY(once, "a", norm, x);
+       APPLY(h, "b", Tanh(), once);
+       APPLY(y, "a", norm, h);
+       return Finish(g, y);
+     },
+     [](const Named& in, size_t samples) {
+       return FinishOf(
+           in, LayerNormOf(in, "a", TanhOf(LayerNormOf(in, "a", in.at("x"), samples)), samples));
+     },
+     {"a.weight"},
+     {"a.weight"}},
     {"OneLayerAfterItself",
      [](Graph& g, Value x) -> Status {
        APPLY(once, "a", kLinear, x);

@@ -11,10 +11,14 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layers/container/residual.h"
+#include "layers/conv/conv.h"
+#include "layers/conv/conv_transpose.h"
 #include "layers/dropout.h"
+#include "layers/flatten.h"
 #include "layers/norm/group_norm.h"
 #include "layers/norm/layer_norm.h"
 #include "layers/norm/rms_norm.h"
+#include "layers/picture/pool.h"
 #include "tests/engine/train/thread_ranks.h"
 #include "tests/engine/train/toy_data.h"
 
@@ -177,6 +181,56 @@ TEST(RanksTest, PartsOfABatchOnSeveralRanksEndInTheSameBits) {
       for (const Outcome& outcome : Train(ranks, job)) {
         ASSERT_TRUE(outcome.status.ok()) << outcome.status.message();
         EXPECT_EQ(outcome.hash, alone.hash) << ranks << " ranks, " << parts << " parts";
+      }
+    }
+  }
+}
+
+// Convolutions of every kind: direct, Winograd's, depthwise, 1x1 and transposed, where whole lines of
+// pictures are finished for the norms.
+TEST(RanksTest, ConvolutionsEndInTheSameBitsOnAnyRanksAndInAnyParts) {
+  const auto pictures = [](int64_t samples) {
+    Random random(/*seed=*/5, StreamOf("pictures"));
+    std::vector<float> x(static_cast<size_t>(samples * 7 * 5 * 3));
+    for (float& v : x) v = static_cast<float>(random.Normal());
+    std::vector<int32_t> targets;
+    for (int64_t i = 0; i < samples; ++i) targets.push_back(static_cast<int32_t>(i % 4));
+    return MakeDataset({.name = "pictures",
+                        .size = samples,
+                        .x_shape = {7, 5, 3},
+                        .task = Task::kClasses,
+                        .classes = 4},
+                       std::move(x), std::move(targets));
+  };
+  for (const bool batch_norm : {true, false}) {
+    const auto layers = [&] {
+      const auto norm = [&](Sequential& net) {
+        batch_norm ? net.Add(BatchNorm()) : net.Add(GroupNorm(4));
+        net.Add(Relu());
+      };
+      Sequential net;
+      net.Add(Conv2d(32, {.padding = 1, .bias = false}));
+      norm(net);
+      net.Add(Conv2d(32, {.padding = 1}));
+      norm(net);
+      net.Add(Conv2d(32, {.stride = 2, .padding = 1, .groups = 32}));
+      norm(net);
+      net.Add(Conv2d(12, {.kernel = 1}));
+      norm(net);
+      net.Add(ConvTranspose2d(4, {.stride = 2})).Add(MaxPool2d(2)).Add(Flatten()).Add(Linear(4));
+      return net;
+    };
+    Job job{.train = All(pictures(37)), .layers = layers, .shards = 8, .batch = 21};
+    const Outcome alone = Train(1, job)[0];
+    ASSERT_TRUE(alone.status.ok()) << alone.status.message();
+    for (const int ranks : {1, 2, 4}) {
+      for (const int64_t parts : {1, 2}) {
+        if (batch_norm && parts > 1) continue;  // its statistics are those of a part
+        job.micro_batches = parts;
+        for (const Outcome& outcome : Train(ranks, job)) {
+          ASSERT_TRUE(outcome.status.ok()) << outcome.status.message();
+          EXPECT_EQ(outcome.hash, alone.hash) << ranks << " ranks, " << parts << " parts";
+        }
       }
     }
   }

@@ -204,6 +204,13 @@ TEST_F(Pictures, OtherPicturesAreMeasured) {
   const std::vector<std::string> lines = Lines(ran.out);
   EXPECT_EQ(lines[0].substr(0, 21), "20 samples (other)  l") << ran.out;
   EXPECT_NE(lines[0].find("accuracy 85.00 %"), std::string::npos) << ran.out;
+  // The recipe says data.bad = "skip".
+  WriteTo("other/blue/bad.png", "text");
+  const Ran skips = Run("eval model.safetensors --data other");
+  EXPECT_EQ(skips.code, 0);
+  EXPECT_EQ(skips.out.rfind("lockstep: left out: other/blue/bad.png", 0), 0u) << skips.out;
+  EXPECT_NE(skips.out.find(lines[0]), std::string::npos) << skips.out;
+  ExpectFails("eval model.safetensors --data other data.bad=error", "other/blue/bad.png");
   fs::rename(folder_ / "other/blue", folder_ / "other/green");
   ExpectFails("eval model.safetensors --data other", "no class \"green\"");
   ExpectFails("eval model.safetensors --data nowhere", "nowhere");

@@ -224,6 +224,31 @@ TEST_F(RunFolderTest, AFinishedRunGoesOnWithMoreEpochsAndRemembersThatItDid) {
   EXPECT_THAT(Read("more/recipe.toml"), HasSubstr("\nepochs = 6"));
 }
 
+// Nothing is measured here that could tell: only the names of the classes and how many samples there
+// are do.
+TEST_F(RunFolderTest, OtherSamplesOrOtherNamesOfClassesAreNotGoneOnWith) {
+  const auto write = [&](int rows, const std::string& first_class) {
+    std::string text = "x,y,label\n";
+    for (int i = 0; i < rows; ++i) {
+      text += std::to_string(i % 7) + "," + std::to_string(i % 5) + ",";
+      text += (i % 3 == 0 ? first_class : i % 3 == 1 ? "b" : "c") + std::string("\n");
+    }
+    Write("t.csv", text);
+  };
+  write(43, "a");
+  const Ran first = Run("train " LOCKSTEP_SOURCE_DIR
+                        "/models/recipes/table.toml data.path=t.csv data.task=classes "
+                        "data.standardize=false train.batch=8 train.epochs=1 "
+                        "schedule.kind=constant output.report=false output.folder=run");
+  ASSERT_EQ(first.code, 0) << first.out;
+  write(43, "d");  // b and c would become the first two classes
+  ExpectFails("train --resume run train.epochs=2", "data.classes of t.csv is");
+  write(45, "a");  // 31 to train on, as before, but others
+  ExpectFails("train --resume run train.epochs=2", "saved with samples in all 43, now it is 45");
+  write(43, "a");
+  EXPECT_EQ(Run("train --resume run train.epochs=2").code, 0);
+}
+
 TEST_F(RunFolderTest, WhatTheRunIsMadeOfDoesNotChangeAndIsNamed) {
   ASSERT_EQ(Run("train " + kClinical + " data.size=200 train.epochs=1 output.folder=run").code, 0);
   const std::string recipe = Read("run/recipe.toml"), log = Read("run/log.txt");

@@ -19,11 +19,13 @@ class InBrowser : public Program {
     if (!folder_.empty()) Program::TearDown();
   }
 
-  void ExpectGood(const std::string& html, int plots) {
+  void ExpectGood(const std::string& html, int plots, int images = 0) {
     for (const int width : {1280, 390}) {
       const Seen seen = OpenInBrowser(html, width, folder_);
       EXPECT_EQ(seen.canvases, plots);
       EXPECT_EQ(seen.blank_canvases, 0);
+      EXPECT_GE(seen.images, images);
+      EXPECT_EQ(seen.broken_images, 0);
       EXPECT_EQ(seen.width, width);
       EXPECT_LE(seen.overflow, 0) << "the page is wider than " << width << " pixels";
       EXPECT_EQ(seen.errors, "");
@@ -33,11 +35,14 @@ class InBrowser : public Program {
 
 TEST_F(InBrowser, TheCheckSeesErrorsAndBlankPlots) {
   const Seen seen = OpenInBrowser(
-      "<html><head></head><body><canvas></canvas><p style='width:2000px'>wide</p>"
+      "<html><head></head><body><canvas></canvas><img src=data:image/png;base64,AAAA><p "
+      "style='width:2000px'>wide</p>"
       "<script>no_such_function()</script></body></html>",
       390, folder_);
   EXPECT_EQ(seen.canvases, 1);
   EXPECT_EQ(seen.blank_canvases, 1);
+  EXPECT_EQ(seen.images, 1);
+  EXPECT_EQ(seen.broken_images, 1);
   EXPECT_GT(seen.overflow, 1000);
   EXPECT_NE(seen.errors.find("no_such_function"), std::string::npos) << seen.errors;
 }
@@ -78,7 +83,17 @@ TEST_F(InBrowser, TheReportOfAClassifierOfPicturesIsGood) {
                 "/models/recipes/digits_mlp.toml data.size=400 train.epochs=2 model.hidden=[16]")
                 .code,
             0);
-  ExpectGood(Read("runs/digits_mlp/report.html"), 6);
+  // 24 samples and 16 filters at least.
+  ExpectGood(Read("runs/digits_mlp/report.html"), 6, 40);
+}
+
+TEST_F(InBrowser, TheReportOfAConvolutionalNetworkIsGood) {
+  ASSERT_EQ(Run("train " LOCKSTEP_SOURCE_DIR
+                "/models/recipes/digits_cnn.toml data.size=400 train.epochs=2 model.channels=[8] "
+                "output.folder=run")
+                .code,
+            0);
+  ExpectGood(Read("run/report.html"), 6, 32);
 }
 
 TEST_F(InBrowser, EveryStudyPageIsDrawn) {

@@ -43,6 +43,11 @@ TEST(Page, NoTextBecomesMarkup) {
   page.Text(kHostile);
   page.Table(kHostile, {kHostile}, {{kHostile}});
   page.Matrix(kHostile, {kHostile}, {kHostile}, {{1}});
+  page.Pictures(kHostile, {{.uri = std::string("data:") + kHostile,
+                            .height = 1,
+                            .width = 1,
+                            .caption = kHostile,
+                            .note = kHostile}});
   page.Listing(kHostile, kHostile);
   const std::string html = page.Html();
   EXPECT_EQ(Count(html, "<script"), 0u);
@@ -89,6 +94,11 @@ TEST(Page, IsOneFileThatLoadsNothing) {
   for (const char* loads : {" src=", "<link", "@import", "url(", "fetch(", "import("}) {
     EXPECT_THAT(html, Not(HasSubstr(loads)));
   }
+  page.Pictures("pictures", {{.uri = "data:image/png;base64,AAAA", .height = 2, .width = 3}});
+  const std::string more = page.Html();
+  EXPECT_EQ(Count(more, " src="), 1u);
+  EXPECT_EQ(Count(more, " src=\"data:image/png;base64,AAAA\""), 1u);
+  EXPECT_ANY_THROW(page.Pictures("", {{.uri = "picture.png"}}));
 }
 
 TEST(Page, CarriesTheLicenceOfTheLibraryWhereItCarriesTheLibrary) {
@@ -107,12 +117,14 @@ TEST(Page, EveryChartHasItsCanvasAndEveryElementItsEnd) {
   page.Table({"a", "b"}, {{"1", "2"}});
   page.Text("two");
   page.Matrix("matrix", {"a", "b"}, {"a", "b"}, {{5, 0}, {1, 4}});
+  page.Pictures("pictures", {{.uri = "data:", .caption = "a", .note = "b", .wrong = true},
+                             {.uri = "data:", .height = 2, .width = 3}});
   const std::string html = page.Html();
   EXPECT_EQ(Count(html, "<canvas id=\"chart-"), ChartsIn(html).size());
   const std::string body =
       html.substr(html.find("<body"), html.find("<script") - html.find("<body"));
-  for (const std::string tag :
-       {"div", "figure", "figcaption", "table", "tr", "td", "th", "p", "canvas"}) {
+  for (const std::string tag : {"div", "figure", "figcaption", "table", "tr", "td", "th", "p",
+                                "canvas", "ul", "li", "span", "small"}) {
     EXPECT_EQ(Count(body, "<" + tag + ">") + Count(body, "<" + tag + " "),
               Count(body, "</" + tag + ">"))
         << tag;

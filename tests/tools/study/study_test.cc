@@ -26,7 +26,7 @@ const std::string kSmall = " --seeds 2 data.size=640 data.validation=0.5 train.e
 
 // Of pictures; their networks of 56 layers are none that a test can wait for otherwise.
 const std::string kSmallCnn =
-    " --cnn --seeds 2 data.size=40 data.picture_size=8 train.epochs=1 model.groups=2";
+    " --cnn --seeds 2 data.size=64 data.picture_size=8 train.epochs=1 model.groups=2";
 
 TEST_P(StudyTest, LeavesAPageATableAndAVerdictThatFollowsFromTheChecks) {
   const std::string name = GetParam();

@@ -134,6 +134,19 @@ TEST_F(CifarTest, PartsOfTheSetAreTakenInOrderAndNamed) {
                                      "tests on test_batch.some.bin"));
 }
 
+// A sample that came twice would be trained on and validated with.
+TEST_F(CifarTest, NoRecordOfAPartOfTheSetIsReadTwice) {
+  (void)File("data_batch_1.part1.bin", Record("\x01"));
+  SpillGzip(folder_ / "data_batch_1.part2.bin.gz", Record("\x02"));
+  (void)File("data_batch_1.bin", Record("\x01") + Record("\x02"));
+  SpillGzip(folder_ / "data_batch_1.bin.gz", Record("\x01") + Record("\x02"));
+  SpillGzip(folder_ / "data_batch_2.bin.gz", Record("\x03"));
+  (void)File("test_batch.bin", Record("\x07"));
+  const CifarData data = LoadCifar(CifarKind::kCifar10, folder_.path()).value();
+  EXPECT_THAT(ClassLabels(*data.train).value(), ElementsAre(1, 2, 3));
+  EXPECT_THAT(data.remark, HasSubstr("trains on data_batch_1.bin, data_batch_2.bin.gz; "));
+}
+
 // The facts of the part of the set that tests use.
 TEST_F(CifarTest, RealRecordsAreAsDescribed) {
   LOCKSTEP_NEEDS_REAL_FILE("cifar10/data_batch_1.part1-exact-4000.bin.gz");

@@ -224,7 +224,8 @@ Status Run(Lab& lab, Findings& findings) {
     const double two = SpreadOf(noise(2)).mean;
     findings.Remark(fmt::format(
         "2 pictures of {} pixels leave a channel's mean as uncertain as {:.0f} independent samples "
-        "would, which is why small batches cost a convolutional network less than a perceptron.",
+        "would: reason to expect that small batches cost a convolutional network less than a "
+        "perceptron.",
         pixels, 1.0 / (two * two)));
   } else {
     findings.Expect(

@@ -43,7 +43,8 @@ void AddSamples(const std::string& title, const std::vector<SeenSample>& samples
     picture.wrong = seen.predicted != seen.truth;
     picture.caption = name(seen.predicted) + fmt::format(", {:.1f} %", 100.0 * seen.probability);
     if (picture.wrong)
-      picture.note = "is " + name(seen.truth) + fmt::format(", {:.2g} %", 100.0 * seen.truth_probability);
+      picture.note =
+          "is " + name(seen.truth) + fmt::format(", {:.2g} %", 100.0 * seen.truth_probability);
     pictures.push_back(std::move(picture));
   }
   page.Pictures(title, pictures);

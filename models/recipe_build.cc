@@ -155,6 +155,11 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
 
 Result<std::string> StartFromWeights(const Recipe& recipe, Network& network) {
   const std::string& path = recipe.model.weights;
+  if (path.empty() && !recipe.model.freeze.empty()) {
+    return std::string(
+        "model.freeze without model.weights: what is frozen stays at random; give a trained "
+        "model, or model.freeze=[]");
+  }
   if (path.empty()) return std::string();
   Result<std::string> head = ImportForNewTask(path, network);
   if (!head.ok()) return head.status().At("model.weights");

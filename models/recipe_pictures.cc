@@ -1,6 +1,8 @@
 #include "models/recipe_pictures.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -37,7 +39,10 @@ Result<PictureOptions> PictureOptionsOf(const Recipe& recipe, const PictureSourc
                          .shorter_side = data.shorter_side,
                          .soft_targets = recipe.augment.mixup > 0.0};
   LOCKSTEP_TRY_ASSIGN(options.fit, Chosen("data.fit", kFits, data.fit));
-  LOCKSTEP_TRY_ASSIGN(options.bad, Chosen("data.bad", kBad, data.bad));
+  // data.bad is for files that were never good, which are left out before training. One that goes
+  // bad in the middle of it ends the run, which can be resumed: of a share that went away, what
+  // happens to be in memory would be trained on else.
+  options.bad = BadPictures::kError;
   const PictureSourceInfo& info = source.info();
   if (data.picture_size == 0 && (info.height == 0 || info.width == 0)) {
     return Status::Invalid("data.picture_size = 0, but the pictures of " + info.name +
@@ -49,6 +54,11 @@ Result<PictureOptions> PictureOptionsOf(const Recipe& recipe, const PictureSourc
                            ", but the pictures of " + info.name + " have " +
                            std::to_string(info.channels) +
                            " channels, which cannot be converted; leave it out");
+  }
+  if (data.shorter_side > 0 && data.shorter_side < data.picture_size) {
+    return Status::Invalid("data.shorter_side = " + std::to_string(data.shorter_side) +
+                           " is below data.picture_size = " + std::to_string(data.picture_size) +
+                           ": pictures would not fill it; give at least that, or 0");
   }
   if (data.shorter_side > 0 && options.fit == PictureFit::kStretch) {
     return Status::Invalid(
@@ -113,9 +123,16 @@ Status CheckClasses(const PictureSourceInfo& info) {
 
 Status CheckAlike(const PictureSourceInfo& train, const PictureSourceInfo& test) {
   if (train.classes == test.classes && train.class_names == test.class_names) return Status::Ok();
-  return Status::Invalid(test.name + " has " + std::to_string(test.classes) + " classes where " +
-                         train.name + " has " + std::to_string(train.classes) +
-                         ", or others: data.test_path needs the same as data.path");
+  std::string differing = std::to_string(test.classes) + " classes where " + train.name + " has " +
+                          std::to_string(train.classes);
+  for (const std::string& name : test.class_names) {
+    const auto& known = train.class_names;
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    differing = "a class " + Quoted(name) + ", which " + train.name + " has not";
+    break;
+  }
+  return Status::Invalid(test.name + " has " + differing +
+                         ": data.test_path needs the class folders of data.path");
 }
 
 // The mean and deviation that the recipe names, if it does.
@@ -126,6 +143,14 @@ Result<std::optional<Standardizer>> GivenStandardizer(const Recipe::Data& data, 
     return Status::Invalid("data.mean and data.sd hold " + std::to_string(data.mean.size()) +
                            " and " + std::to_string(data.sd.size()) + " numbers, the pictures " +
                            std::to_string(channels) + (channels == 1 ? " channel" : " channels"));
+  }
+  for (size_t c = 0; c < count; ++c) {
+    if (data.mean[c] >= 0.0 && data.mean[c] <= 1.0 && data.sd[c] > 0.0 && data.sd[c] <= 1.0)
+      continue;
+    return Status::Invalid(
+        "data.mean and data.sd are of pixels from 0 (black) to 1 (white): a "
+        "mean is in 0 to 1, a deviation above 0 and at most 1; divide those of "
+        "bytes by 255");
   }
   LOCKSTEP_TRY_ASSIGN(Standardizer given,
                       Standardizer::FromVectors({data.mean.begin(), data.mean.end()},
@@ -208,6 +233,30 @@ Result<PictureSources> Cifar10Sources(const Recipe& recipe) {
   return sources;
 }
 
+namespace {
+
+// The pictures to test with of a folder of its own: of one with parts, those under test.
+Result<PictureFolder> TestFolder(const Recipe::Data& data) {
+  std::error_code ignored;
+  if (std::filesystem::equivalent(data.path, data.test_path, ignored)) {
+    return Status::Invalid(
+        "data.test_path is the folder of data.path: a test on what was trained "
+        "on says nothing; leave it out, and data.test holds samples back");
+  }
+  LOCKSTEP_TRY_ASSIGN(PictureFolder folder,
+                      Under("data.test_path", ListPictureFolder(data.test_path)));
+  if (!folder.is_split) return folder;
+  if (folder.test.empty()) {
+    return Status::Invalid("data.test_path: " + data.test_path +
+                           " holds a folder train and none called test: give that of the pictures "
+                           "to test with");
+  }
+  folder.train = std::move(folder.test);
+  return folder;
+}
+
+}  // namespace
+
 Result<PictureSources> FolderSources(const Recipe& recipe) {
   const std::string& path = recipe.data.path;
   LOCKSTEP_TRY(CheckChoices(recipe));
@@ -224,8 +273,7 @@ Result<PictureSources> FolderSources(const Recipe& recipe) {
                              sources.remarks));
   }
   if (!recipe.data.test_path.empty()) {
-    LOCKSTEP_TRY_ASSIGN(PictureFolder test,
-                        Under("data.test_path", ListPictureFolder(recipe.data.test_path)));
+    LOCKSTEP_TRY_ASSIGN(PictureFolder test, TestFolder(recipe.data));
     LOCKSTEP_TRY_ASSIGN(sources.test, Open(recipe, recipe.data.test_path, std::move(test.train),
                                            test.classes, sources.remarks));
   } else if (!folder.test.empty()) {

@@ -351,6 +351,48 @@ TEST_F(PictureFolderTest, WhatIsWrongNamesTheKey) {
               AllOf(HasSubstr("data.path: "), HasSubstr("other"), HasSubstr("without pictures")));
 }
 
+// A share that goes away in the middle of a run is no folder of damaged pictures.
+TEST_F(PictureFolderTest, WhatIsGoneAfterTheyWereLookedAtIsAnErrorEvenWhereBadOnesAreSkipped) {
+  for (const char* name : {"dark/1.png", "dark/2.png", "light/1.png", "light/2.png"})
+    Add(name, Png(8, 7));
+  const RecipeData data =
+      Load({"data.bad=skip", "data.cache_mb=0", "data.validation=0", "data.test=0"}).value();
+  std::filesystem::remove(folder_ / "light/1.png");
+  for (const Subset& subset : {data.train, data.train_unchanged}) {
+    const auto loader = Loader::Make(subset.dataset, subset.indices, {.batch = 4}).value();
+    EXPECT_THAT(loader->Next().status().message(), HasSubstr("light/1.png: cannot open"));
+  }
+}
+
+TEST_F(PictureFolderTest, ATestFolderHoldsNothingThatIsTrainedOn) {
+  for (const std::string part : {"train/", "test/"}) {
+    for (const char* name : {"dark/1.png", "dark/2.png", "light/1.png", "light/2.png"})
+      Add(part + name, Png(8, part == "test/" ? 9 : 7));
+  }
+  Add("test/light/3.png", Png(8, 9));
+  const std::string train = "data.path=" + folder_ / "train";
+  const auto load = [&](const std::string& test) {
+    return LoadData(
+        Made({"data.kind=images", train, "data.test_path=" + test, "data.validation=0"}));
+  };
+  const RecipeData data = load(folder_.path()).value();  // its part "test"
+  EXPECT_EQ(data.test.indices.size(), 5u);
+  EXPECT_EQ(load(folder_ / "test")->test.indices.size(), 5u);
+  EXPECT_THAT(load(folder_ / "train/../train").status().message(),
+              HasSubstr("data.test_path is the folder of data.path"));
+  Add("test/grey/3.png", Png(8, 9));
+  EXPECT_THAT(load(folder_ / "test").status().message(), HasSubstr("has a class \"grey\""));
+}
+
+TEST_F(PictureFolderTest, StatisticsOfBytesAndTooSmallASideAreRefused) {
+  for (const char* name : {"dark/1.png", "dark/2.png", "light/1.png", "light/2.png"})
+    Add(name, Png(8, 7));
+  EXPECT_THAT(ErrorOfLoad({"data.mean=[127]", "data.sd=[60]", "data.validation=0", "data.test=0"}),
+              HasSubstr("divide those of bytes by 255"));
+  EXPECT_THAT(ErrorOfLoad({"data.picture_size=8", "data.shorter_side=7"}),
+              HasSubstr("data.shorter_side = 7 is below data.picture_size = 8"));
+}
+
 TEST(CnnRecipe, ArraysThatDoNotFitNameTheKey) {
   const TemporaryFolder folder;
   const auto file = [&](const std::string& name, const Shape& shape, uint8_t classes) {
@@ -385,6 +427,14 @@ TEST(CnnRecipe, WeightsAndSchedulesThatDoNotFitNameTheKey) {
                   .status()
                   .message(),
               HasSubstr("schedule.warmup_epochs = 2 leaves nothing of train.epochs = 2"));
+}
+
+TEST(CnnRecipe, WhatIsFrozenAtRandomIsSaid) {
+  const Recipe recipe = Made({"model.channels=[4, 4]", "model.freeze=[\"0*\"]"});
+  DatasetInfo info{.name = "test", .size = 8, .x_shape = {8, 8, 1}, .classes = 2};
+  Context ctx({.threads = 1});
+  Network net = BuildNetwork(ctx, recipe, info, 2).value();
+  EXPECT_THAT(StartFromWeights(recipe, net).value(), HasSubstr("frozen stays at random"));
 }
 
 TEST(CnnRecipe, AFolderThatIsNoneNamesIt) {

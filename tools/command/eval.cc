@@ -1,5 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "engine/io/file.h"
+#include "engine/io/text.h"
 #include "engine/train/checkpointing.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
@@ -56,6 +60,15 @@ Status Eval(const EvalArgs& args) {
 
   Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
   const DatasetInfo& info = subset.dataset->info();
+  // The network knows classes by number: a folder that was renamed can change places with another.
+  const std::vector<std::string>& names = model.samples.class_names;
+  const size_t named = model.recipe.data.kind == "images" ? info.class_names.size() : 0;
+  for (size_t c = 0; c < std::min(names.size(), named); ++c) {
+    if (names[c] == info.class_names[c] || !IsUtf8(info.class_names[c])) continue;
+    return Status::Invalid(info.name + ": class " + std::to_string(c) + " is " +
+                           Quoted(info.class_names[c]) + ", to the model it is " +
+                           Quoted(names[c]) + ": name the classes as when it was trained");
+  }
   const int64_t batch = PredictionBatch(model, static_cast<int64_t>(subset.indices.size()));
   LOCKSTEP_TRY_ASSIGN(Network net,
                       BuildNetwork(ctx, model.recipe, info, batch, /*training=*/false));

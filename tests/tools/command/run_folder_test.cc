@@ -224,8 +224,8 @@ TEST_F(RunFolderTest, AFinishedRunGoesOnWithMoreEpochsAndRemembersThatItDid) {
   EXPECT_THAT(Read("more/recipe.toml"), HasSubstr("\nepochs = 6"));
 }
 
-// Nothing is measured here that could tell: only the names of the classes and how many samples
-// there are do.
+// Nothing is measured here that could tell: only the names of the classes and the number of samples
+// do.
 TEST_F(RunFolderTest, OtherSamplesOrOtherNamesOfClassesAreNotGoneOnWith) {
   const auto write = [&](int rows, const std::string& first_class) {
     std::string text = "x,y,label\n";

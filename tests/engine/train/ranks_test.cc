@@ -186,8 +186,8 @@ TEST(RanksTest, PartsOfABatchOnSeveralRanksEndInTheSameBits) {
   }
 }
 
-// Convolutions of every kind: direct, Winograd's, depthwise, 1x1 and transposed, where whole lines of
-// pictures are finished for the norms.
+// Convolutions of every kind: direct, Winograd's, depthwise, 1x1 and transposed, where whole lines
+// of pictures are finished for the norms.
 TEST(RanksTest, ConvolutionsEndInTheSameBitsOnAnyRanksAndInAnyParts) {
   const auto pictures = [](int64_t samples) {
     Random random(/*seed=*/5, StreamOf("pictures"));

@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "engine/data/image/decode.h"
-#include "layers/loss/cross_entropy.h"
+#include "layers/container/sequential.h"
 #include "layers/flatten.h"
 #include "layers/linear.h"
-#include "layers/container/sequential.h"
+#include "layers/loss/cross_entropy.h"
 #include "models/resnet.h"
 #include "tools/report/png_uri.h"
 

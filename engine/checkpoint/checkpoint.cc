@@ -38,8 +38,7 @@ Status CheckVersion(const std::string& path, const Metadata& meta) {
   if (version->second != "1" && version->second != std::to_string(kCheckpointVersion)) {
     return Status::Invalid(path + ": is a checkpoint of format version " + Quoted(version->second) +
                            ", this program knows versions 1 to " +
-                           std::to_string(kCheckpointVersion) +
-                           "; use the program that wrote it");
+                           std::to_string(kCheckpointVersion) + "; use the program that wrote it");
   }
   return Status::Ok();
 }

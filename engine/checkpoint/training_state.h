@@ -18,8 +18,8 @@ struct TrainingState {
   int64_t batch_in_epoch = 0;  // batches of that epoch already done
   uint64_t seed = 0;
   int64_t shards = 1;
-  std::optional<double> best_metric{};                       // the best validation metric so far
-  std::string recipe{};                                      // the recipe's text as run
+  std::optional<double> best_metric{};  // the best validation metric so far
+  std::string recipe{};                 // the recipe's text as run
   // What layers compute by that a model's shapes do not show, and must be the same where it is
   // read: {"batch_norm.1", "torch momentum=0.1 eps=1e-05"}.
   std::map<std::string, std::string> layer_traits{};

@@ -37,8 +37,8 @@ void BatchMoments(const X* x, int64_t rows, int64_t channels, BatchNormResult<T>
 
 // x, add (or null), y: (rows, channels); gamma, beta: (channels), or null.
 template <class T, class X>
-BatchNormResult<T> BatchNorm(const X* x, const X* add, const X* gamma, const X* beta,
-                             int64_t rows, int64_t channels, double eps, bool relu) {
+BatchNormResult<T> BatchNorm(const X* x, const X* add, const X* gamma, const X* beta, int64_t rows,
+                             int64_t channels, double eps, bool relu) {
   BatchNormResult<T> result;
   BatchMoments(x, rows, channels, result);
   for (const T& variance : result.variance) {

@@ -1,4 +1,5 @@
-// Convolutions: op/NAME_fp32[_PASS]/threads:N, by the names of the peers' programs. PASS:
+// Convolutions: op/NAME_fp32[_PASS]/threads:N, by the names of the peers' programs; as
+// NAME_winograd2 (which layers use by default) and NAME_winograd4 where that pays. PASS:
 //   fwd      y from x
 //   fwdbwd   y, dx and dw, with the packing of the weights
 //   fwdwgrad y and dw, likewise: what a first layer does
@@ -21,6 +22,7 @@
 #include "bench/floats.h"
 #include "bench/peaks.h"
 #include "engine/ops/conv.h"
+#include "engine/ops/winograd.h"
 #include "engine/parallel/context.h"
 #include "tests/reference/conv.h"
 
@@ -205,12 +207,22 @@ const bool kRegistered = [] {
   } passes[] = {{"fwd", Pass::kForward},          {"fwdbwd", Pass::kAll},
                 {"fwdwgrad", Pass::kFirstLayer},  {"dgrad", Pass::kDataGradient},
                 {"wgrad", Pass::kWeightGradient}, {"pack", Pass::kPack}};
-  for (const Case& of : cases) {
-    for (const auto& pass : passes) {
-      for (const int threads : {1, 2}) {
-        const std::string name = std::string("op/") + of.name + "_fp32_" + pass.name +
-                                 "/threads:" + std::to_string(threads);
-        benchmark::RegisterBenchmark(name.c_str(), Run, of, pass.pass, threads)->UseRealTime();
+  constexpr struct {
+    const char* name;
+    ops::ConvAlgorithm algorithm;
+  } kAlgorithms[] = {{"", ops::ConvAlgorithm::kDirect},
+                     {"_winograd2", ops::ConvAlgorithm::kWinograd2},
+                     {"_winograd4", ops::ConvAlgorithm::kWinograd4}};
+  for (Case of : cases) {
+    for (const auto& way : kAlgorithms) {
+      of.shape.algorithm = way.algorithm;
+      if (way.algorithm != ops::ConvAlgorithm::kDirect && !ops::UsesWinograd(of.shape)) continue;
+      for (const auto& pass : passes) {
+        for (const int threads : {1, 2}) {
+          const std::string name = std::string("op/") + of.name + way.name + "_fp32_" + pass.name +
+                                   "/threads:" + std::to_string(threads);
+          benchmark::RegisterBenchmark(name.c_str(), Run, of, pass.pass, threads)->UseRealTime();
+        }
       }
     }
   }

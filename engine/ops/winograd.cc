@@ -182,8 +182,10 @@ bool WinogradApplies(const ConvShape& s) {
 bool UsesWinograd(const ConvShape& s) {
   constexpr int64_t kFewest = 32;  // channels on either side
   constexpr int64_t kLeast = 4;    // extent: below, most of a tile lies outside of the picture
+  constexpr int64_t kMost = 8;     // channels for each pixel: above, all time goes to the weights
   return s.algorithm != ConvAlgorithm::kDirect && WinogradApplies(s) &&
-         std::min(s.in_c, s.out_c) >= kFewest && std::min(s.out_h, s.out_w) >= kLeast;
+         std::min(s.in_c, s.out_c) >= kFewest && std::min(s.out_h, s.out_w) >= kLeast &&
+         std::max(s.in_c, s.out_c) <= kMost * s.out_h * s.out_w;
 }
 
 int64_t WinogradPackedFloats(const ConvShape& shape, bool gradient) {

@@ -8,7 +8,7 @@
 //
 // Error, for inputs and weights of one size, as root mean square in units of the direct
 // convolution's against double (tests/engine/ops/winograd_test.cc measures and bounds it):
-//   F(2x2, 3x3)  about 1.5 times;  F(4x4, 3x3)  about 5 times.
+//   F(2x2, 3x3)  about 1.1 times;  F(4x4, 3x3)  about 7.5 times.
 // A value that is not finite spoils the tiles around it, not just the pixels that read it.
 #ifndef LOCKSTEP_ENGINE_OPS_WINOGRAD_H_
 #define LOCKSTEP_ENGINE_OPS_WINOGRAD_H_
@@ -31,9 +31,12 @@ constexpr int64_t PositionStride(int64_t floats) {
 // Whether it can compute this convolution at all.
 bool WinogradApplies(const ConvShape& shape);
 // Whether engine/ops/conv.h uses it: where it may, and there are so many channels that fewer
-// multiplications make up for the transforms. Measured against the direct convolution on Zen 4, one
-// core, F(2x2, 3x3), pictures of 56 to 7 squared, 16 / 32 / 64 to 256 / 512 channels: forward 0.9 /
-// 1.25 / 1.5 to 1.8 / 1.1 times as fast, weight gradient 0.9 / 1.2 / 1.2 to 1.5 / 1.05 times.
+// multiplications make up for the transforms, but not so many that the transformed weights, 16 / 9
+// as large, take the time. Measured against the direct convolution on Zen 4, one core, F(2x2, 3x3):
+//   channels x extent   16 x 32   32 x 16   64 x 56   64 x 8   128 x 28   256 x 14   512 x 7
+//   forward               0.95      1.25      1.5       1.45     1.75       1.75       1.2
+//   weight gradient       0.95      1.2       1.45      1.3      1.5        1.5        1.15
+// The last loses with the packing of its weights (batch 16, all passes: 0.85).
 bool UsesWinograd(const ConvShape& shape);
 
 int64_t WinogradPackedFloats(const ConvShape& shape, bool gradient);

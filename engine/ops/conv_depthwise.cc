@@ -12,6 +12,7 @@
 #include "engine/kernels/conv/weight_gradient_chains.h"
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/kernels/product/chains.h"
+#include "engine/ops/conv_cells.h"
 #include "engine/ops/row_tasks.h"
 #include "engine/parallel/shards.h"
 
@@ -216,16 +217,11 @@ void RunPass(Context& ctx, const Pass& pass, const ConvArgs& args, std::span<flo
   const int64_t weights = SumLength(pass) * pass.to_c;
   const auto* source =
       pass.to_c == pass.from_c ? nullptr : reinterpret_cast<const int32_t*>(args.packed + weights);
-  // Lines between two boundaries of the grid are one unit, for which `finished` is called.
-  const int64_t cells = static_cast<int64_t>(args.row_grid.size()) - 1;
-  const int64_t units = cells >= 1 ? cells : lines;
-  const auto first_line = [&](int64_t unit) {
-    return cells >= 1 ? args.row_grid[static_cast<size_t>(unit)] / pass.w.to : unit;
-  };
+  const ConvCells cells(args, args.batch, pass.h.to, pass.w.to);
   // Tasks of a few lines; of ranges of channels where there are not enough of these.
   const int64_t elements = lines * pass.w.to * pass.to_c;
   const int64_t wanted = std::max<int64_t>(1, elements / kTaskElements);
-  const int64_t groups = std::min(units, wanted);
+  const int64_t groups = std::min(cells.count(), wanted);
   const int64_t parts = std::clamp<int64_t>(std::min<int64_t>(wanted, 2 * ctx.threads()) / groups,
                                             1, std::max<int64_t>(1, pass.to_c / 64));
   const int64_t work = elements * (2 + SumLength(pass) / 8);
@@ -235,13 +231,12 @@ void RunPass(Context& ctx, const Pass& pass, const ConvArgs& args, std::span<flo
     TapList taps(pass, memory + thread * thread_floats);
     const IndexRange channels = Part(pass.to_c, parts, task % parts, /*unit=*/16);
     if (channels.size() == 0) return;
-    const IndexRange range = Part(units, groups, task / parts, /*unit=*/1);
-    for (int64_t unit = range.begin; unit < range.end; ++unit) {
-      const int64_t begin = first_line(unit), end = first_line(unit + 1);
-      for (int64_t line = begin; line < end; ++line)
+    const IndexRange range = Part(cells.count(), groups, task / parts, /*unit=*/1);
+    for (int64_t cell = range.begin; cell < range.end; ++cell) {
+      const IndexRange lines_of_cell = cells.Lines({cell, cell + 1});
+      for (int64_t line = lines_of_cell.begin; line < lines_of_cell.end; ++line)
         RunLine(pass, args, source, line, channels, taps);
-      if (args.finished)
-        (*args.finished)(begin * pass.w.to, end * pass.w.to, channels.begin, channels.end);
+      cells.Finish({cell, cell + 1}, channels);
     }
   });
 }

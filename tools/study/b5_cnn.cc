@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "tools/study/study.h"
 
@@ -35,17 +34,8 @@ Status Run(Lab& lab, Findings& findings) {
   for (size_t a = 0; a < arms.size(); ++a) {
     for (size_t d = 0; d < kDepths.size(); ++d) {
       // The learning rate with which this net learns its training samples best.
-      size_t chosen = 0;
-      double least = HUGE_VAL;
-      for (size_t r = 0; r < kRates.size(); ++r) {
-        const size_t c = (a * kDepths.size() + d) * kRates.size() + r;
-        double loss = 0.0;
-        for (const Outcome& o : outcomes[c]) loss += o.train_loss;
-        if (loss < least) {
-          least = loss;
-          chosen = c;
-        }
-      }
+      const size_t first = (a * kDepths.size() + d) * kRates.size();
+      const size_t chosen = LearnedBest(outcomes, first, first + kRates.size());
       const auto depth = static_cast<double>(kDepths[d]);
       findings.Add("test accuracy", arms[a].name, depth, outcomes[chosen],
                    [](const Outcome& o) { return o.test_accuracy; });

@@ -29,6 +29,20 @@ double Median(std::vector<double> values) {
   return (values[(n - 1) / 2] + values[n / 2]) / 2.0;
 }
 
+size_t LearnedBest(const std::vector<std::vector<Outcome>>& outcomes, size_t begin, size_t end) {
+  size_t best = begin;
+  double least = HUGE_VAL;
+  for (size_t c = begin; c < end; ++c) {
+    double loss = 0.0;
+    for (const Outcome& o : outcomes[c]) loss += o.train_loss;
+    if (loss < least) {
+      least = loss;
+      best = c;
+    }
+  }
+  return best;
+}
+
 bool ClearlyPositive(std::span<const double> differences) {
   const Spread spread = SpreadOf(differences);
   return spread.mean > 0.0 && spread.mean > 2.0 * spread.standard_error;

@@ -122,6 +122,9 @@ struct Spread {
 };
 Spread SpreadOf(std::span<const double> values);
 double Median(std::vector<double> values);
+// Of the cases [begin, end), the one that learned its training samples best: with the least
+// training loss, over all seeds.
+size_t LearnedBest(const std::vector<std::vector<Outcome>>& outcomes, size_t begin, size_t end);
 // Above zero, and by more than twice its standard error; with one value: above zero.
 bool ClearlyPositive(std::span<const double> differences);
 std::vector<double> Difference(std::span<const double> a, std::span<const double> b);

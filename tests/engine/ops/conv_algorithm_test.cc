@@ -15,6 +15,7 @@
 #include "engine/base/random.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/winograd.h"
+#include "tests/engine/ops/same_bits.h"
 #include "tests/reference/conv.h"
 
 namespace lockstep {
@@ -97,10 +98,7 @@ Results Solve(const ConvShape& s, int64_t batch, const Data& data, int threads, 
   return r;
 }
 
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() &&
-         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
-}
+using lockstep::SameBits;
 bool SameBits(const Results& a, const Results& b) {
   return SameBits(a.y, b.y) && SameBits(a.dx, b.dx) && SameBits(a.dw, b.dw);
 }

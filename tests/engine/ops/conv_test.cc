@@ -18,6 +18,7 @@
 #include "engine/base/random.h"
 #include "engine/kernels/targets.h"
 #include "engine/ops/conv_few_channels.h"
+#include "tests/engine/ops/same_bits.h"
 #include "tests/reference/conv.h"
 //
 #include <hwy/highway.h>
@@ -109,11 +110,6 @@ const std::vector<Case>& Cases() {
       {"many tiles", ShapeOf(10, 48, 16, 64)},
   };
   return cases;
-}
-
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() &&
-         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 std::vector<float> RandomFloats(int64_t count, uint64_t seed) {

@@ -15,6 +15,7 @@
 #include "engine/base/random.h"
 #include "engine/kernels/targets.h"
 #include "engine/parallel/shards.h"
+#include "tests/engine/ops/same_bits.h"
 #include "tests/reference/conv.h"
 //
 #include <hwy/highway.h>
@@ -165,11 +166,6 @@ Errors ErrorsOf(const std::vector<float>& got, const std::vector<double>& want) 
 double Bound(const ConvShape& s, int64_t terms) {
   const double gain = s.algorithm == ConvAlgorithm::kWinograd4 ? 100.0 : 9.0;
   return gain * 6e-8 * 5.0 * std::sqrt(static_cast<double>(terms));
-}
-
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() &&
-         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 TEST(WinogradTest, ForwardAndDataGradientAreTheConvolution) {

@@ -19,6 +19,8 @@
 
 namespace lockstep {
 
+class Tokenizer;
+
 // A class target that takes no part in the loss (as in PyTorch).
 inline constexpr int32_t kIgnoredTarget = -100;
 
@@ -33,7 +35,10 @@ struct DatasetInfo {
   Shape target_shape = {};           // of one sample: {} for a class number, {1}, {T}, {classes}
   int64_t classes = 0;               // for kClasses; else 0
   int64_t vocabulary = 0;            // i32 x is below this; 0 for f32
-  bool has_missing = false;          // f32 x may be NaN where a value is missing: standardise first
+  // i32 x may hold -1 where a text is over (kPaddingToken); targets there are kIgnoredTarget.
+  bool padded = false;
+  std::shared_ptr<const Tokenizer> tokenizer{};  // of i32 x; null: its numbers are all there is
+  bool has_missing = false;  // f32 x may be NaN where a value is missing: standardise first
   std::vector<std::string> feature_names = {};  // one per channel of x, or empty: not known
   std::vector<std::string> class_names = {};    // kClasses: `classes` names; kBinary: {of 0, of 1};
                                                 // or empty: not known

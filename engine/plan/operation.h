@@ -65,6 +65,10 @@ struct PlanOptions {
   int shards = 1;              // of the batch, in this process
   int ranks = 1;               // processes that share a global batch
   int64_t samples = 0;         // the largest batch in this process
+  // Above 0: the graph goes on with one text, whose tokens come a few at a time. Its batch is a run
+  // of up to `samples` tokens of that text, (samples, 1), behind the Step::first_token tokens that
+  // came before, of which operations keep what later tokens need: room for this many tokens.
+  int64_t cache_tokens = 0;
 };
 
 // --- Fusion, in data. An operation declares what of its neighbours' work it can do; the rules of
@@ -86,6 +90,8 @@ struct Fused {
   kernels::Activation activation = kernels::Activation::kNone;
   int moments_of_y = -1;     // output: of y(0), in the form that who reads it declared
   int moments_of_x = -1;     // input: of x(0), taken by its producer; may be used as scratch
+  int product = -1;          // of a loss: its x(0) is the x(0) of a product whose weight is the
+                             // input `product` and whose bias, or nothing, is the next one
   bool sums_of_dy = false;   // whoever finishes dy(0) calls FinishedDy
   bool finishes_dx = false;  // Backward calls Operands::FinishedDx for each cell of dx(0)
 };
@@ -115,6 +121,10 @@ struct Declaration {
   std::optional<kernels::Activation> is_activation{};  // y(0) = act(x(0)), and nothing else
   bool is_sum = false;                                 // y(0) = x(0) + x(1), and nothing else
   bool is_affine = false;  // y(0) = scale x(0) + shift by channel: see Operation::Affine
+  // y(0) = x(0) x(1)^T + x(2), x(1) (out, in), x(2) (out) or nothing; and nothing else.
+  bool is_product = false;
+  // Of a loss: it can compute such a product itself, see Fused::product, a chunk of rows at a time.
+  bool takes_product = false;
   // It could be given the moments of x(0) as a further input of this form.
   std::optional<TensorSpec> takes_moments{};
   // In training: it sums over dy(0) before it can compute dx, and FinishedDy can do so cell by
@@ -140,6 +150,10 @@ struct Step {
   std::byte* states = nullptr;
   // The other processes that hold parts of the global batch; null: there are none.
   Communicator* ranks = nullptr;
+  // Of graphs with PlanOptions::cache_tokens: how many tokens of the text came before these.
+  int64_t first_token = 0;
+  // Backward will follow this Forward: a loss may leave its sum to that, where it comes for free.
+  bool backward_follows = false;
   bool accumulate = false;  // gradients of parameters are added to those that are there
   // To be set by Backward where it finds a gradient that is not finite; null: nobody asks.
   std::atomic<bool>* gradient_not_finite = nullptr;

@@ -72,6 +72,7 @@ class Program {
   double LossWeight(const Step& step, size_t loss) const;
   // With or without the losses (and then without their targets).
   void Forward(const Step& step, bool losses, StepObserver* observer = nullptr);
+  // After Forward; where Step::backward_follows, after Backward.
   double LossSum(size_t loss) const;
   // factors: of each loss's sum in the whole. `final` is called with the number of each parameter
   // as soon as nothing more is added to its gradient, in the same order in every step.

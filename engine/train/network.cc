@@ -94,6 +94,7 @@ Network& Network::operator=(Network&& other) noexcept {
   feature_inputs_ = std::move(other.feature_inputs_);
   sums_ = std::move(other.sums_);
   weights_ = std::move(other.weights_);
+  factors_ = std::move(other.factors_);
   admitted_ = other.admitted_;
   steps_ = other.steps_;
   step_.reset();
@@ -188,6 +189,7 @@ Status Network::BuildPrograms() {
   output_ = built.shape(built.outputs()[0].value);
   sums_.resize(built.losses().size());
   weights_.resize(built.losses().size());
+  factors_.resize(built.losses().size());
   for (size_t i = 0; i < built.inputs().size(); ++i) {
     if (!built.IsTarget(i)) feature_inputs_.push_back(i);
   }
@@ -287,18 +289,18 @@ Result<StepResult> Network::Gradients(std::span<const ConstTensor> inputs,
   step.accumulate = options.accumulate;
   LOCKSTEP_TRY(program.Check(step));
   for (size_t i = 0; i < weights_.size(); ++i) weights_[i] = program.LossWeight(step, i);
+  for (size_t i = 0; i < weights_.size(); ++i) {
+    const double divisor = options.divisor > 0.0 ? options.divisor : weights_[i];
+    factors_[i] = program.graph().losses()[i].factor * options.gradient_scale / divisor;
+  }
+  step.backward_follows = true;
   program.Forward(step, /*losses=*/true, options.observer);
+  program.Backward(step, factors_, options.observer);
   for (size_t i = 0; i < sums_.size(); ++i) sums_[i] = program.LossSum(i);
   const StepResult result{.loss = Together(program, sums_, weights_)};
   // A part of a batch may hold nothing that counts: its sum and its weight are then 0.
   const double loss = options.divisor > 0.0 ? result.loss.sum : result.mean();
   if (!std::isfinite(loss)) return ExplainNonFinite(step, loss);
-
-  for (size_t i = 0; i < weights_.size(); ++i) {
-    const double divisor = options.divisor > 0.0 ? options.divisor : weights_[i];
-    weights_[i] = program.graph().losses()[i].factor * options.gradient_scale / divisor;
-  }
-  program.Backward(step, weights_, options.observer);
   store_->CommitStates();
   return result;
 }

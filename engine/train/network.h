@@ -198,7 +198,7 @@ class Network {
   int64_t step_bytes_ = 0;
   Shape input_, output_;
   std::vector<size_t> feature_inputs_;  // those that are no targets
-  std::vector<double> sums_, weights_;  // by loss
+  std::vector<double> sums_, weights_, factors_;  // by loss
   int64_t admitted_ = -1;               // samples that evaluation was last asked about
   uint64_t steps_ = 0;                  // of TrainStep
   std::unique_ptr<TrainingStep> step_;  // of TrainStep

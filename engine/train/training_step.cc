@@ -205,7 +205,9 @@ Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObse
     step.failure = &status;
     step.gradient_not_finite = &not_finite_;
     step.accumulate = regular_ ? p % 2 != 0 : p > 0;
+    step.backward_follows = true;
     program.Forward(step, /*losses=*/true, observer);
+    program.Backward(step, factors_, observer);
     double loss = 0.0;
     for (size_t i = 0; i < losses; ++i) {
       part_sums_[p * losses + i] = program.LossSum(i);
@@ -214,7 +216,6 @@ Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObse
     // Where others take part in this step, they must not wait for this rank.
     if (!std::isfinite(loss) && status.ok()) status = network_.ExplainNonFinite(step, loss);
     if (!status.ok() && communicator_ == nullptr) return status;
-    program.Backward(step, factors_, observer);
     if (regular_) MergeOlderParts(p);
   }
   MergeParts(sums_);

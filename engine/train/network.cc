@@ -170,7 +170,9 @@ Status Network::BuildPrograms() {
         std::any_of(store_->infos().begin(), store_->infos().end(), [&](const ParameterInfo& info) {
           return fnmatch(pattern.c_str(), info.name.c_str(), 0) == 0;
         });
-    if (!found) return Status::Invalid("no parameter matches '" + pattern + "', to be frozen");
+    if (!found)
+      return Status::Invalid("no parameter matches '" + pattern +
+                             "', to be frozen; names look like " + store_->infos().front().name);
   }
 
   store_->Allocate(*ctx_, options_.seed, options_.training);

@@ -89,6 +89,7 @@ class LinearOperation final : public Operation {
         .flops =
             2.0 * static_cast<double>(y.shape.size()) * static_cast<double>(x[0].shape.channels()),
         .applies = {.affine = true, .add = true, .activation = true, .moments = true},
+        .is_product = !transposed_,
         .can_finish_dx = true};
     LayerEpilogue::Declare(fused, options, declared);
     return declared;

@@ -94,6 +94,28 @@ Status FoldNorm(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
+// ---- loss(v), v = product(x)  ->  loss(x), which computes v itself
+void FuseHead(Graph& graph, Lines& lines) {
+  for (const Graph::Loss& loss : graph.losses()) {
+    Node& taker = graph.nodes()[static_cast<size_t>(loss.node)];
+    const Value v = taker.inputs[0];
+    const int at = graph.info(v).node;
+    if (!graph.training() || !taker.declared.takes_product || at < 0) continue;
+    const Node& product = graph.nodes()[static_cast<size_t>(at)];
+    const auto& outputs = graph.outputs();
+    // Besides the loss only outputs that may be left out.
+    const auto others = std::count_if(outputs.begin(), outputs.end(), [&](const auto& output) {
+      return output.value == v && !output.always;
+    });
+    if (!product.declared.is_product || graph.Readers(v) != 1 + others) continue;
+    lines.push_back(graph.NameOf(taker) + " computes " + graph.NameOf(product) + " in chunks");
+    taker.fused.product = AddInput(taker, product.inputs[1]);
+    AddInput(taker, product.inputs.size() > 2 ? product.inputs[2] : Value());
+    taker.inputs[0] = product.inputs[0];
+    graph.Remove(at);
+  }
+}
+
 // ---- v = op(x), y = v + s  ->  y = op(x, add = s)
 Status FuseAdd(Graph& graph, Lines& lines) {
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
@@ -204,6 +226,7 @@ Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
   if (fusion == Fusion::kNone) return lines;
   LOCKSTEP_TRY(FoldNorm(graph, lines));
   if (fusion == Fusion::kAll) {
+    FuseHead(graph, lines);
     LOCKSTEP_TRY(FuseAdd(graph, lines));
     LOCKSTEP_TRY(FuseActivation(graph, lines));
     LOCKSTEP_TRY(FuseMoments(graph, lines));

@@ -92,9 +92,10 @@ class LinearOperation final : public Operation {
                                      .activation = true,
                                      .moments = true,
                                      .curve = true},
-                         .is_product = !transposed_,
-                         .can_finish_dx = true};
+                                          .can_finish_dx = true};
     LayerEpilogue::Declare(fused, options, declared);
+    declared.is_product = !transposed_ && fused.scale < 0 && fused.add < 0 &&
+                          fused.activation == kernels::Activation::kNone;
     return declared;
   }
 

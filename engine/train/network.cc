@@ -170,7 +170,10 @@ Status Network::BuildPrograms() {
         std::any_of(store_->infos().begin(), store_->infos().end(), [&](const ParameterInfo& info) {
           return fnmatch(pattern.c_str(), info.name.c_str(), 0) == 0;
         });
-    if (!found) return Status::Invalid("no parameter matches '" + pattern + "', to be frozen");
+    if (found) continue;
+    std::string message = "no parameter matches '" + pattern + "', to be frozen";
+    if (!store_->infos().empty()) message += "; names look like " + store_->infos().front().name;
+    return Status::Invalid(message);
   }
 
   store_->Allocate(*ctx_, options_.seed, options_.training);

@@ -40,7 +40,9 @@ class RowChunks {
     const int64_t longest_shard = (samples + shards - 1) / shards * rows_per_sample;
     largest_ = std::min(rows, MostRows());
     segments_.reserve(static_cast<size_t>(std::max(shards, chains_)) + 1);
-    const auto levels = [](int64_t n) { return std::bit_width(static_cast<uint64_t>(n - 1)); };
+    const auto levels = [](int64_t n) {
+      return static_cast<int>(std::bit_width(static_cast<uint64_t>(n - 1)));
+    };
     if (rows <= MostRows()) return;
     depth_ = std::max(
         1, levels(shards) + levels((kernels::ChainsOf(longest_shard) + chains_ - 1) / chains_));

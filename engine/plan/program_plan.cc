@@ -115,7 +115,9 @@ void Program::PlaceValues() {
       if (node.loss >= 0) last[y] = EndTime();
     }
   }
-  for (const Graph::Named& output : graph_.outputs()) last[Id(output.value)] = EndTime();
+  for (const Graph::Named& output : graph_.outputs()) {
+    if (output.value.valid()) last[Id(output.value)] = EndTime();
+  }
 
   value_homes_.assign(count, {});
   for (size_t v = 0; v < count; ++v) {

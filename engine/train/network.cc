@@ -139,7 +139,7 @@ Result<Graph> Network::Build(PlanOptions plan) const {
     const auto found = graph.layer_outputs().find(name);
     if (found == graph.layer_outputs().end())
       return Status::Invalid("there is no layer " + name + " whose output could be kept");
-    LOCKSTEP_TRY(graph.AddOutput(name, found->second));
+    LOCKSTEP_TRY(graph.AddOutput(name, found->second, /*always=*/true));
   }
   return graph;
 }

@@ -62,6 +62,7 @@
 #include "engine/train/weight_files.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
+#include "layers/container/checkpointed.h"
 #include "layers/container/residual.h"
 #include "layers/container/sequential.h"
 #include "layers/conv/conv.h"

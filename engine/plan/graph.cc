@@ -38,6 +38,16 @@ Graph::Scope::~Scope() {
   graph_.open_.pop_back();
 }
 
+Graph::Recomputed::Recomputed(Graph& graph) : graph_(graph), outermost_(graph.region_ < 0) {
+  if (!outermost_) return;
+  graph.region_ = graph.regions_++;
+  graph.region_depth_ = graph.open_.size() - 1;
+}
+
+Graph::Recomputed::~Recomputed() {
+  if (outermost_) graph_.region_ = -1;
+}
+
 void Graph::Scope::SetOutput(const Shape& out) { graph_.report_[report_].out = out; }
 
 Result<Value> Graph::AddInput(const std::string& name, const Shape& shape, DType dtype,
@@ -82,6 +92,7 @@ Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType
                               double initial, FileLayout layout) {
   LOCKSTEP_TRY_ASSIGN(const int id,
                       store_->AddState(FullName(name), shape, dtype, initial, std::move(layout)));
+  with_states_.insert(open_.back());
   return State{id};
 }
 
@@ -90,6 +101,11 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
   Node node{.operation = std::move(operation), .inputs = std::move(inputs)};
   node.path = path_;
   node.report = open_.back();
+  node.region = region_;
+  // Within a region also of the layers around it, for they may hand their states to it.
+  const size_t from = region_ < 0 ? open_.size() - 1 : region_depth_;
+  node.has_states = std::any_of(open_.begin() + static_cast<std::ptrdiff_t>(from), open_.end(),
+                                [&](size_t row) { return with_states_.count(row) > 0; });
   LOCKSTEP_TRY_ASSIGN(node.declared,
                       node.operation->Declare(InputSpecs(node), node.fused, options_));
   const int id = static_cast<int>(nodes_.size());

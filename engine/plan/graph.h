@@ -13,6 +13,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -55,9 +56,11 @@ class Graph {
     std::vector<Value> inputs{}, outputs{};
     Declaration declared{};
     Fused fused{};
-    std::string path{};  // of the layer that added it
-    size_t report = 0;   // that layer's row
-    int loss = -1;       // its number among the losses
+    std::string path{};       // of the layer that added it
+    size_t report = 0;        // that layer's row
+    int loss = -1;            // its number among the losses
+    int region = -1;          // of what is computed again before Backward, see Graph::Recomputed
+    bool has_states = false;  // it is of a layer that has: then it does not run twice
   };
   struct ValueInfo {
     TensorSpec spec{};
@@ -148,6 +151,21 @@ class Graph {
     Status status_;
     bool again_ = false;  // this layer was built here before
   };
+  // While it lives, what is added is of one region: in training, what it computes for its own
+  // Backward is not held until then, but computed again from the region's inputs
+  // (torch.utils.checkpoint; see timetable.h). Less memory, more time, the same bits. Within
+  // another region it changes nothing.
+  class Recomputed {
+   public:
+    explicit Recomputed(Graph& graph);
+    ~Recomputed();
+    Recomputed(const Recomputed&) = delete;
+    Recomputed& operator=(const Recomputed&) = delete;
+
+   private:
+    Graph& graph_;
+    const bool outermost_;
+  };
   const std::string& path() const { return path_; }
   // A stream of random numbers that belongs to this layer, and to this use of it.
   uint64_t NewStream(const std::string& purpose);
@@ -203,6 +221,9 @@ class Graph {
   std::string path_;
   int built_again_ = 0;             // open scopes of layers that were built before
   std::vector<size_t> open_ = {0};  // rows of the report of the layers that are being built
+  int region_ = -1, regions_ = 0;   // the one that is open, and how many there have been
+  size_t region_depth_ = 0;         // place in open_ of the layer that opened it
+  std::set<size_t> with_states_;    // rows of the report
   std::vector<Node> nodes_;
   std::vector<ValueInfo> values_;
   std::vector<Input> inputs_;

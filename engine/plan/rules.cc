@@ -203,6 +203,8 @@ Status FuseFinishedGradients(Graph& graph, Lines& lines) {
              std::find(node.inputs.begin(), node.inputs.end(), y) != node.inputs.end();
     };
     const auto last = std::find_if(nodes.begin(), nodes.end(), writes);
+    // Sums are taken of what norm's Backward reads: that is there only from its region's on.
+    if (norm.region >= 0 && last != nodes.end() && last->region != norm.region) continue;
     if (last == nodes.end() || !last->declared.can_finish_dx || last->inputs[0] != y ||
         !last->declared.accumulates_dx[0] ||
         std::count(last->inputs.begin(), last->inputs.end(), y) != 1) {

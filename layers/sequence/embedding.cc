@@ -156,7 +156,7 @@ class EmbeddingOperation final : public Operation {
                                   std::span<const OnnxGraph::Value> x) const override {
     const Shape shape = o.y().shape().WithBatch(x[0].shape.batch());
     if (!may_be_padding_) return graph.Add("Gather", {x[1], x[0]}, shape);
-    const OnnxGraph::Value ids = graph.Add("Cast", {x[0]}, {{"to", int64_t{7}}});
+    const OnnxGraph::Value& ids = x[0];
     const OnnxGraph::Value zero = graph.AddIntegers("zero", {}, {0});
     const OnnxGraph::Value padding = graph.AddIntegers("padding", {}, {kPaddingToken});
     const OnnxGraph::Value valid = graph.Add("Greater", {ids, padding});

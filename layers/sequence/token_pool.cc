@@ -84,10 +84,11 @@ class TokenMean final : public Operation {
     };
     if (x[1].name.empty()) return mean(x[0], y);
     // The mean of x where valid, over that of ones where valid, or of the least that is possible.
-    const OnnxGraph::Value valid = graph.Reshape(
-        graph.Add("Cast", {graph.Add("Greater", {x[1], graph.AddIntegers("padding", {}, {-1})})},
-                  {{"to", int64_t{1}}}),
-        {1, length_, 1});
+    const OnnxGraph::Value real =
+        graph.Add("Greater", {x[1], graph.AddIntegers("padding", {}, {-1})});
+    const OnnxGraph::Value valid =
+        graph.Reshape(graph.Add("Where", {real, graph.Scalar(1.0), graph.Scalar(0.0)}, x[1].shape),
+                      {1, length_, 1});
     const OnnxGraph::Value share =
         graph.Add("Max", {mean(valid, {1, 1}), graph.Scalar(1.0 / static_cast<double>(length_))});
     return graph.Add("Div", {mean(graph.Add("Mul", {x[0], valid}), y), share});

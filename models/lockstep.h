@@ -87,6 +87,7 @@
 #include "models/mlp.h"
 #include "models/mobilenet.h"
 #include "models/resnet.h"
+#include "models/seq2seq.h"
 #include "models/transformer_encoder.h"
 // IWYU pragma: end_exports
 

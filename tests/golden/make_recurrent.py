@@ -124,7 +124,7 @@ for cell in ("lstm", "gru"):
     case(cell + "_bidirectional", cell, (2, 5, 3), 4, layers=2, bidirectional=True)
     case(cell + "_wide", cell, (5, 3, 2), 17)
     case(cell + "_segments", cell, (5, 5, 3), 4, layers=1, bidirectional=True, segments=MIXED)
-    case(cell + "_layer_norm", cell, (3, 5, 4), 6, norm="layer", bidirectional=True)
+    case(cell + "_layer_norm", cell, (3, 5, 4), 16, norm="layer", bidirectional=True)
     case(cell + "_layer_norm_segments", cell, (5, 5, 3), 4, norm="layer", segments=MIXED)
 
 print(json.dumps({"torch": torch.__version__, "cases": CASES}, separators=(",", ":")))

@@ -307,6 +307,7 @@ TEST(RecurrentTest, ASmallerBatchHasTheBitsOfItsSamplesAndGradientsAddUp) {
     const Numbers part = NumbersOf(*runner, x, two, dy);
     const auto count = static_cast<size_t>(runner->out().WithBatch(2).size());
     EXPECT_TRUE(SameBits(part.y, {whole.y.begin(), whole.y.begin() + static_cast<int64_t>(count)}));
+    runner->Forward(x, two);
     runner->Backward(x, two, dy, /*accumulate=*/true);
     for (const auto& [name, gradient] : part.gradients) {
       const std::span<float> twice = runner->gradient(name);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -17,6 +18,8 @@
 #include "tools/report/page.h"
 #include "tools/report/picture_report.h"
 #include "tools/report/roc.h"
+#include "tools/report/text_report.h"
+#include "tools/report/text_samples.h"
 
 namespace lockstep::tools {
 namespace {
@@ -116,6 +119,8 @@ void AddResults(const RunReport& run, Page& page) {
         numbers.emplace_back(Capitalized(name + ", " + split), TextOf(metric, *value));
       }
     }
+    if (IsText(run.data.train.dataset->info()))
+      numbers.emplace_back("Perplexity, " + split, fmt::format("{:.3g}", std::exp(result.loss)));
   }
   numbers.emplace_back("Epochs", Grouped(run.summary.epochs));
   numbers.emplace_back("Parameters", Grouped(run.network.parameter_count()));
@@ -191,6 +196,15 @@ Status AddCurves(const RunReport& run, Page& page) {
   loss.series.push_back(series("training", "train_loss"));
   if (has("loss")) loss.series.push_back(series("validation", "loss"));
   page.Plot(loss);
+  if (IsText(run.data.train.dataset->info())) {
+    loss.title = "Perplexity";
+    loss.y_label = "perplexity";
+    loss.log_y = true;
+    for (Series& one : loss.series) {
+      for (double& y : one.y) y = std::exp(y);
+    }
+    page.Plot(loss);
+  }
   for (const Metric metric : {Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
     if (!has(NameOf(metric))) continue;
     page.Plot({.title = std::string(TitleOf(metric)) + ", validation",
@@ -410,7 +424,9 @@ Status WriteRunReport(const RunReport& run) {
   LOCKSTEP_TRY(AddCurves(run, page));
   LOCKSTEP_TRY(AddPredictions(run, page));
   const std::string split = run.results.empty() ? "" : run.results.back().first;
-  LOCKSTEP_TRY(AddPictures(run, split, split.empty() ? Subset() : SplitNamed(run, split), page));
+  const Subset shown = split.empty() ? Subset() : SplitNamed(run, split);
+  LOCKSTEP_TRY(AddPictures(run, split, shown, page));
+  LOCKSTEP_TRY(AddTexts(run, split, shown, page));
   AddLayers(run, page);
   page.Heading("How to repeat it");
   page.Table(

@@ -55,7 +55,7 @@ TEST_P(StudyTest, LeavesAPageATableAndAVerdictThatFollowsFromTheChecks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, StudyTest,
-                         testing::Values("b1", "b2", "b3", "b4", "b5", "l4", "m1", "m2", "m4",
+                         testing::Values("b1", "b2", "b3", "b4", "b5", "l4", "ln", "m1", "m2", "m4",
                                          "b5_cnn", "m1_cnn"),
                          [](const auto& info) { return std::string(info.param); });
 
@@ -74,7 +74,7 @@ TEST_F(Studies, AreListedWithTheirClaims) {
   const Ran ran = Run("");
   EXPECT_EQ(ran.code, 0);
   for (const std::string name :
-       {"b1", "b2", "b3", "b4", "b5", "l4", "m1", "m2", "m4", "all", "b5 --cnn", "m1 --cnn"})
+       {"b1", "b2", "b3", "b4", "b5", "l4", "ln", "m1", "m2", "m4", "all", "b5 --cnn", "m1 --cnn"})
     EXPECT_THAT("\n" + ran.out, HasSubstr("\n" + name + " "));
   EXPECT_EQ(Run("list").out, ran.out);
 }

@@ -83,9 +83,13 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
 #include "models/conv_net.h"
 #include "models/mlp.h"
 #include "models/mobilenet.h"
+#include "models/recurrent_net.h"
 #include "models/resnet.h"
 // IWYU pragma: end_exports
 

@@ -36,6 +36,9 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
 
 namespace lockstep::networks {
 
@@ -187,6 +190,10 @@ inline const std::vector<Model>& Models() {
               Residual(Sequential(AvgPool2d(2), Upsample({.scale_factor = 2.0}))), ZeroPad2d(1),
               Residual(AvgPool2d(3, {.stride = 1, .padding = 1}), Linear(4)), Flatten(),
               Linear(3))},
+      {"recurrent layers",
+       {5, 3},
+       LAYERS(Linear(4), Tanh(), Lstm(5, {.layers = 2, .bidirectional = true, .dropout = 0.2}),
+              Relu(), Residual(Gru(10)), LastStep({.bidirectional = true}), Linear(3))},
   };
   return models;
 }

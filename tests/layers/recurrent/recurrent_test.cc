@@ -1,6 +1,9 @@
 // Lstm and Gru against the same in double, gradients by complex step; a text has the same bits
 // whatever is beside it; the numbers PyTorch gives (tests/golden/make_recurrent.py).
 #include "tests/reference/recurrent.h"
+// After targets.h.
+#include <hwy/highway.h>
+#include <hwy/tests/test_util-inl.h>
 
 #include <gtest/gtest.h>
 
@@ -9,16 +12,24 @@
 #include <complex>
 #include <cstdint>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "engine/optim/adam.h"
+#include "engine/train/network.h"
 #include "gmock/gmock.h"
+#include "layers/container/sequential.h"
+#include "layers/linear.h"
+#include "layers/loss/mse.h"
 #include "layers/recurrent/gru.h"
 #include "layers/recurrent/last_step.h"
 #include "layers/recurrent/lstm.h"
+#include "tests/engine/kernels/fused.h"
 #include "tests/engine/ops/same_bits.h"
+#include "tests/engine/train/count_heap.h"
 #include "tests/layers/layer_runner.h"
 
 namespace lockstep {
@@ -251,6 +262,52 @@ TEST(RecurrentTest, HasTheSameBitsForAnyNumberOfThreads) {
       EXPECT_TRUE(SameBits(one.dx, more.dx));
       for (const auto& [name, gradient] : one.gradients)
         EXPECT_TRUE(SameBits(gradient, more.gradients.at(name))) << name;
+    }
+  }
+}
+
+TEST(RecurrentTest, HasTheSameBitsOnEverySimdTargetThatFuses) {
+  for (Net net : Nets()) {
+    net.hidden = 19;
+    std::vector<Numbers> all;
+    for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+      hwy::SetSupportedTargetsForTest(target);
+      if (testing_arrays::HasFma()) {
+        const auto runner = Bound(net, kIn);
+        all.push_back(
+            NumbersOf(*runner, Values(1, kIn.size()), kIn, Values(2, runner->out().size())));
+      }
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    for (const Numbers& one : all) {
+      EXPECT_TRUE(SameBits(one.y, all[0].y));
+      EXPECT_TRUE(SameBits(one.dx, all[0].dx));
+      for (const auto& [name, gradient] : one.gradients)
+        EXPECT_TRUE(SameBits(gradient, all[0].gradients.at(name))) << name;
+    }
+  }
+}
+
+TEST(RecurrentTest, AStepTakesNothingFromTheHeap) {
+  if (!toy::kCountsHeap) GTEST_SKIP() << "nothing is counted here";
+  for (const int threads : {1, 2}) {
+    for (const Norm norm : {Norm::kNone, Norm::kLayer}) {
+      Context ctx({.threads = threads});
+      const RecurrentOptions options{.layers = 2, .dropout = 0.1, .norm = norm};
+      Network net = Network::Bind(ctx,
+                                  Sequential(Lstm(48, options), Gru(48, options), LastStep(),
+                                             Linear(1)),
+                                  MseLoss(), {.input = {8, 9, 16}, .shards = 2})
+                        .value();
+      AdamW adam({.lr = 1e-3});
+      const std::vector<float> x = Values(1, 8 * 9 * 16), t = Values(2, 8);
+      const auto step = [&] {
+        ASSERT_TRUE(net.TrainStep({x.data(), {8, 9, 16}}, {t.data(), {8, 1}}, adam).ok());
+      };
+      for (int i = 0; i < 3; ++i) step();
+      const int64_t before = toy::HeapCalls();
+      for (int i = 0; i < 3; ++i) step();
+      EXPECT_EQ(toy::HeapCalls(), before) << threads;
     }
   }
 }

@@ -37,33 +37,33 @@ const std::vector<std::pair<std::string, Arm>> kArms = {
 
 // ---- The net with batch norm, step by step
 
-// Columns [begin, begin + count) of x, or where x is (B, T, C), of the step `place` of it.
+// Numbers [begin, begin + count) of each sample of x, as (B, count): columns, or a step.
 class Part final : public Operation {
  public:
   Part(int64_t begin, int64_t count) : begin_(begin), count_(count) {}
   Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
                               const PlanOptions&) const override {
-    columns_ = x[0].shape.sample_size();
     return Declaration{
         .outputs = {{Shape{x[0].shape.batch(), count_}, DType::kF32, /*batched=*/true}}};
   }
   void Forward(const Step&, const Operands& o) override {
+    const int64_t columns = o.x(0).shape().sample_size();
     for (int64_t i = 0; i < o.y().shape().batch(); ++i) {
-      const float* from = o.x_f32(0) + i * columns_ + begin_;
+      const float* from = o.x_f32(0) + i * columns + begin_;
       std::copy(from, from + count_, o.y_f32() + i * count_);
     }
   }
   void Backward(const Step&, const Operands& o) override {
+    const int64_t columns = o.dx(0).shape().sample_size();
     std::fill(o.dx_f32(0), o.dx_f32(0) + o.dx(0).size(), 0.0f);
     for (int64_t i = 0; i < o.dy().shape().batch(); ++i) {
       const float* from = o.dy_f32() + i * count_;
-      std::copy(from, from + count_, o.dx_f32(0) + i * columns_ + begin_);
+      std::copy(from, from + count_, o.dx_f32(0) + i * columns + begin_);
     }
   }
 
  private:
   int64_t begin_, count_;
-  mutable int64_t columns_ = 0;  // floats of a sample of x
 };
 
 // h behind the last step of x (B, T, 2).

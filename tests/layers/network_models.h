@@ -37,6 +37,9 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
 #include "layers/swiglu.h"
 #include "models/transformer_encoder.h"
 
@@ -250,6 +253,10 @@ inline const std::vector<Model>& Models() {
                                .layers = 1,
                                .outputs = 3},
                    .patch = 2}))},
+      {"recurrent layers",
+       {5, 3},
+       LAYERS(Linear(4), Tanh(), Lstm(5, {.layers = 2, .bidirectional = true, .dropout = 0.2}),
+              Relu(), Residual(Gru(10)), LastStep({.bidirectional = true}), Linear(3))},
   };
   return models;
 }

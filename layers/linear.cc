@@ -95,6 +95,8 @@ class LinearOperation final : public Operation {
         .applies = {.affine = true, .add = true, .activation = true, .moments = true},
         .can_finish_dx = true};
     LayerEpilogue::Declare(fused, options, declared);
+    declared.is_product = !transposed_ && fused.scale < 0 && fused.add < 0 &&
+                          fused.activation == kernels::Activation::kNone;
     return declared;
   }
 
@@ -169,7 +171,13 @@ class LinearOperation final : public Operation {
   Result<OnnxGraph::Value> Export(const Step&, const Operands& o, OnnxGraph& graph,
                                   std::span<const OnnxGraph::Value> x) const override {
     OnnxGraph::Value weight = x[1], bias = x[2];
-    if (epilogue_.fused().scale >= 0) {
+    // Those that were made of parameters beforehand have no names.
+    const bool folds = epilogue_.fused().scale >= 0;
+    if (weight.name.empty() && !folds)
+      weight = graph.AddConstant("weight", {out_, in_}, o.x_f32(1));
+    if (bias.name.empty() && !o.x(2).empty() && !folds)
+      bias = graph.AddConstant("bias", {out_}, o.x_f32(2));
+    if (folds) {
       std::vector<float> scaled(o.x_f32(1), o.x_f32(1) + out_ * in_);
       const float* scale = o.x_f32(epilogue_.fused().scale);
       for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= scale[i / static_cast<size_t>(in_)];
@@ -196,6 +204,20 @@ class LinearOperation final : public Operation {
 
 }  // namespace
 
+Result<Value> AddProduct(Graph& graph, Value x, Value weight, Value bias) {
+  LOCKSTEP_TRY(CheckRows(graph.spec(x), "features"));
+  const Shape of_weight = graph.shape(weight);
+  if (of_weight.channels() != graph.shape(x).channels()) {
+    return Status::Invalid("the weight takes " + std::to_string(of_weight.channels()) +
+                           " features, x has " + std::to_string(graph.shape(x).channels()));
+  }
+  const bool transposed = !graph.options().keeps_training;
+  if (transposed) {
+    LOCKSTEP_TRY_ASSIGN(weight, graph.Add(TransposedWeight(), {weight}));
+  }
+  return graph.Add(LinearOperation(of_weight[0], transposed), {x, weight, bias});
+}
+
 Result<Value> Linear::Build(Graph& graph, Value x) const {
   LOCKSTEP_TRY(CheckRows(graph.spec(x), "features"));
   if (out_ <= 0) return Status::Invalid("needs at least one output, not " + std::to_string(out_));
@@ -209,11 +231,7 @@ Result<Value> Linear::Build(Graph& graph, Value x) const {
     LOCKSTEP_TRY_ASSIGN(
         bias, graph.AddParameter("bias", {out_}, torch ? init : Init::Constant(0.0f), Decay::kNo));
   }
-  const bool transposed = !graph.options().keeps_training && out_ * in <= kLargestTransposed;
-  if (transposed) {
-    LOCKSTEP_TRY_ASSIGN(weight, graph.Add(TransposedWeight(), {weight}));
-  }
-  return graph.Add(LinearOperation(out_, transposed), {x, weight, bias});
+  return AddProduct(graph, x, weight, bias);
 }
 
 }  // namespace lockstep

@@ -36,6 +36,11 @@ class Linear final : public Layer {
   LinearOptions options_;
 };
 
+// y = x weight^T + bias, for layers that name these themselves: x (B, ..., in), weight (out, in),
+// bias (out) or nothing. One weight may be read in several places (heads that are tied to an
+// embedding).
+Result<Value> AddProduct(Graph& graph, Value x, Value weight, Value bias = {});
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_LAYERS_LINEAR_H_

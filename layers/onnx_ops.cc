@@ -11,14 +11,6 @@ OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x,
                    {{"axes", axes}, {"keepdims", int64_t{1}}});
 }
 
-// Dimension i of the result is dimension order[i] of x.
-OnnxGraph::Value Transpose(OnnxGraph& graph, const OnnxGraph::Value& x,
-                           const std::vector<int64_t>& order) {
-  std::vector<int64_t> extents;
-  for (const int64_t i : order) extents.push_back(x.shape[static_cast<int>(i)]);
-  return graph.Add("Transpose", {x}, Shape(std::span<const int64_t>(extents)), {{"perm", order}});
-}
-
 }  // namespace
 
 OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,
@@ -53,6 +45,23 @@ OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x) {
   for (int64_t i = 2; i < x.shape.rank(); ++i) order.push_back(i);
   order.push_back(1);
   return Transpose(graph, x, order);
+}
+
+OnnxGraph::Value Transpose(OnnxGraph& graph, const OnnxGraph::Value& x,
+                           const std::vector<int64_t>& order) {
+  std::vector<int64_t> extents;
+  for (const int64_t i : order) extents.push_back(x.shape[static_cast<int>(i)]);
+  return graph.Add("Transpose", {x}, Shape(std::span<const int64_t>(extents)), {{"perm", order}});
+}
+
+OnnxGraph::Value Slice(OnnxGraph& graph, const OnnxGraph::Value& x, int64_t axis, int64_t begin,
+                       int64_t end) {
+  std::vector<int64_t> extents(x.shape.dims().begin(), x.shape.dims().end());
+  extents[static_cast<size_t>(axis < 0 ? axis + x.shape.rank() : axis)] = end - begin;
+  return graph.Add("Slice",
+                   {x, graph.AddIntegers("starts", {1}, {begin}),
+                    graph.AddIntegers("ends", {1}, {end}), graph.AddIntegers("axes", {1}, {axis})},
+                   Shape(std::span<const int64_t>(extents)));
 }
 
 }  // namespace lockstep

@@ -24,6 +24,13 @@ OnnxGraph::Value ScaleAndShift(OnnxGraph& graph, const OnnxGraph::Value& x,
 OnnxGraph::Value ToChannelsFirst(OnnxGraph& graph, const OnnxGraph::Value& x);
 OnnxGraph::Value ToChannelsLast(OnnxGraph& graph, const OnnxGraph::Value& x);
 
+// Dimension i of the result is dimension order[i] of x.
+OnnxGraph::Value Transpose(OnnxGraph& graph, const OnnxGraph::Value& x,
+                           const std::vector<int64_t>& order);
+// Of dimension `axis` (negative: from the end) the part [begin, end).
+OnnxGraph::Value Slice(OnnxGraph& graph, const OnnxGraph::Value& x, int64_t axis, int64_t begin,
+                       int64_t end);
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_LAYERS_ONNX_OPS_H_

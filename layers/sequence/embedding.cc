@@ -198,17 +198,14 @@ class EmbeddingOperation final : public Operation {
 
 }  // namespace
 
-Result<Value> Embedding::Weight(Graph& graph) const {
+Result<Value> Embedding::Build(Graph& graph, Value ids) const {
   if (count_ < 1 || width_ < 1) {
     return Status::Invalid("needs at least one vector of at least one number, not " +
                            std::to_string(count_) + " of " + std::to_string(width_));
   }
-  return graph.AddParameter("weight", {count_, width_}, Init::Normal(options_.init_sd),
-                            Decay::kYes);
-}
-
-Result<Value> Embedding::Build(Graph& graph, Value ids) const {
-  LOCKSTEP_TRY_ASSIGN(const Value weight, Weight(graph));
+  LOCKSTEP_TRY_ASSIGN(
+      const Value weight,
+      graph.AddParameter("weight", {count_, width_}, Init::Normal(options_.init_sd), Decay::kYes));
   return graph.Add(EmbeddingOperation(options_.padded), {ids, weight});
 }
 

@@ -67,6 +67,9 @@
 #include "engine/train/weight_files.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
+#include "layers/attention/multi_head_attention.h"
+#include "layers/attention/rotary.h"
+#include "layers/attention/transformer_block.h"
 #include "layers/container/residual.h"
 #include "layers/container/sequential.h"
 #include "layers/conv/conv.h"
@@ -87,10 +90,16 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/sequence/embedding.h"
+#include "layers/sequence/places.h"
+#include "layers/sequence/token_pool.h"
+#include "layers/swiglu.h"
 #include "models/conv_net.h"
+#include "models/gpt.h"
 #include "models/mlp.h"
 #include "models/mobilenet.h"
 #include "models/resnet.h"
+#include "models/transformer_encoder.h"
 // IWYU pragma: end_exports
 
 #endif  // LOCKSTEP_MODELS_LOCKSTEP_H_

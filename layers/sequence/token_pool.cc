@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "layers/onnx_ops.h"
@@ -254,7 +255,64 @@ class FirstToken final : public Operation {
   int64_t row_ = 0, sample_ = 0;
 };
 
+// Input: x.
+class PixelsAsTokens final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    if (x[0].dtype != DType::kF32 || x[0].shape.rank() != 4) {
+      return Status::Invalid("takes f32 (batch, height, width, channels), not " +
+                             x[0].shape.ToString());
+    }
+    return Declaration{.outputs = {{.shape = Tokens(x[0].shape), .batched = x[0].batched}},
+                       .is_view = true};
+  }
+  // Copies only where memory is not shared.
+  void Forward(const Step&, const Operands& o) override {
+    std::memcpy(o.y().data(), o.x(0).data(), o.x(0).bytes());
+  }
+  void Backward(const Step&, const Operands& o) override {
+    std::memcpy(o.dx(0).data(), o.dy().data(), o.dy().bytes());
+  }
+  Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value> x) const override {
+    return graph.Reshape(x[0], Tokens(x[0].shape));
+  }
+
+ private:
+  static Shape Tokens(const Shape& x) { return {x[0], x[1] * x[2], x[3]}; }
+};
+
+// Input: x.
+class PositionsOfRows final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    if (x[0].shape.rank() < 2)
+      return Status::Invalid("takes (batch, tokens, ...), not " + x[0].shape.ToString());
+    return Declaration{.outputs = {{.shape = {x[0].shape[0], x[0].shape[1]},
+                                    .dtype = DType::kI32,
+                                    .batched = x[0].batched}}};
+  }
+  void Forward(const Step&, const Operands& o) override {
+    const int64_t length = o.y().shape()[1];
+    for (int64_t i = 0; i < o.y().size(); ++i)
+      o.y().as<int32_t>()[i] = static_cast<int32_t>(i % length);
+  }
+  Result<OnnxGraph::Value> Export(const Step&, const Operands& o, OnnxGraph& graph,
+                                  std::span<const OnnxGraph::Value>) const override {
+    std::vector<int64_t> positions(static_cast<size_t>(o.y().shape()[1]));
+    for (size_t t = 0; t < positions.size(); ++t) positions[t] = static_cast<int64_t>(t);
+    const auto length = static_cast<int64_t>(positions.size());
+    return graph.AddIntegers("positions", {1, length}, std::move(positions));
+  }
+};
+
 }  // namespace
+
+Result<Value> AddPixelsAsTokens(Graph& graph, Value x) { return graph.Add(PixelsAsTokens(), {x}); }
+
+Result<Value> AddPositions(Graph& graph, Value x) { return graph.Add(PositionsOfRows(), {x}); }
 
 Result<Value> AddTokenMean(Graph& graph, Value x, Value segments) {
   return graph.Add(TokenMean(), {x, segments});

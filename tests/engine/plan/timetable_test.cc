@@ -97,7 +97,7 @@ TEST_P(RegionsTest, ChangeNoBitWhereverTheyBeginAndEnd) {
     }
   }
   // Not where one value that is read outside is all that there is.
-  if (count > 3) EXPECT_GT(forgotten, 0);
+  EXPECT_TRUE(forgotten > 0 || count <= 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Graphs, RegionsTest, ::testing::ValuesIn(kCases),
@@ -175,7 +175,7 @@ TEST(TimetableTest, WhatHasStatesOrWorksInItsMomentsDoesNotRunAgain) {
     }
     ASSERT_TRUE(AddLoss(graph, "t", MseLoss(), y).ok());
     for (const Fusion fusion : {Fusion::kNone, Fusion::kAll}) {
-      if (fusion == Fusion::kAll) ASSERT_TRUE(Fuse(graph, fusion).ok());
+      ASSERT_TRUE(Fuse(graph, fusion).ok());
       const Timetable times(graph, GradientFlow(graph), /*views_share=*/true);
       EXPECT_FALSE(times.held(v));
       EXPECT_GE(times.again(0), 0);
@@ -191,7 +191,7 @@ class Counts final : public Layer {
   std::string kind() const override { return "Counts"; }
   Result<Value> Build(Graph& graph, Value x) const override {
     LOCKSTEP_TRY(graph.AddState("count", {1}, DType::kI64, 0.0).status());
-    return Apply(graph, "inner", Tanh(), x);
+    return Apply(graph, "inner", LayerNorm(), x);
   }
 };
 
@@ -211,7 +211,7 @@ TEST(TimetableTest, WhatIsWithinALayerThatHasStatesDoesNotRunAgainAndTheReportSa
   EXPECT_FALSE(graph.nodes()[0].has_states);
   EXPECT_TRUE(graph.nodes()[1].has_states);
   EXPECT_FALSE(graph.nodes()[2].has_states);
-  const std::unique_ptr<Program> program = std::move(*Program::Make(std::move(graph), {}));
+  const std::unique_ptr<Program> program = Program::Make(std::move(graph), {}).value();
   std::vector<std::string> notes;
   for (const LayerReport& row : program->graph().report())
     notes.insert(notes.end(), row.notes.begin(), row.notes.end());
@@ -266,7 +266,7 @@ TEST(TimetableTest, WhatOperationsRememberIsComputedAgainAndTakesMemoryOnceForAl
     }
     ASSERT_TRUE(AddLoss(graph, "t", MseLoss(), v).ok());
     Context ctx({.threads = 1});
-    const std::unique_ptr<Program> program = std::move(*Program::Make(std::move(graph), {}));
+    const std::unique_ptr<Program> program = Program::Make(std::move(graph), {}).value();
     store.Allocate(ctx, /*seed=*/1, /*training=*/true);
     const PageMemory memory(ctx, program->step_bytes() + program->kept_bytes());
     std::memset(memory.data(), 0xFF, static_cast<size_t>(program->step_bytes()));

@@ -1,159 +1,175 @@
 #include "engine/ops/attention.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "engine/base/check.h"
+#include "engine/base/integers.h"
+#include "engine/kernels/attention/attention.h"
 #include "engine/kernels/attention/attention_mask.h"
+#include "engine/kernels/attention/attention_tiles.h"
+#include "engine/ops/row_tasks.h"
 
 namespace lockstep::ops {
 namespace {
 
-// One head of one sample.
-struct Head {
-  Head(const AttentionShape& s, const AttentionArgs& a, int64_t b, int64_t h)
-      : shape(s),
-        args(a),
-        q(a.q + b * s.queries * a.q_stride + h * s.head_size),
-        k(a.k + b * s.keys * a.kv_stride + h / (s.heads / s.key_heads) * s.head_size),
-        v(a.v + b * s.keys * a.kv_stride + h / (s.heads / s.key_heads) * s.head_size),
-        y(a.y + b * s.queries * a.y_stride + h * s.head_size),
-        log_sum(a.log_sum == nullptr ? nullptr : a.log_sum + (b * s.heads + h) * s.queries),
-        q_segments(a.q_segments == nullptr ? nullptr : a.q_segments + b * s.queries),
-        k_segments(a.k_segments == nullptr ? nullptr : a.k_segments + b * s.keys),
-        mask_stream(s.dropout == 0.0 ? 0
-                                     : kernels::AttentionMaskStream(a.seed, a.stream, a.step,
-                                                                    a.first_sample + b, h)),
-        threshold(kernels::AttentionMaskThreshold(s.dropout)) {}
+using kernels::AttentionHead;
+using kernels::AttentionHeadGradients;
 
-  bool Sees(int64_t i, int64_t j) const {
-    if (shape.causal && j > i + shape.causal_offset) return false;
-    return q_segments == nullptr || (q_segments[i] >= 0 && q_segments[i] == k_segments[j]);
-  }
-  double Dot(const float* a, const float* b) const {
-    double sum = 0.0;
-    for (int64_t c = 0; c < shape.head_size; ++c) {
-      sum += static_cast<double>(a[c]) * static_cast<double>(b[c]);
-    }
-    return sum;
-  }
-  double Score(int64_t i, int64_t j) const {
-    return static_cast<double>(shape.scale) * Dot(q + i * args.q_stride, k + j * args.kv_stride);
-  }
-  double Keep(int64_t i, int64_t j) const {
-    if (threshold == 0) return 1.0;
-    return kernels::AttentionDrops(args.seed, mask_stream, threshold, i, j)
-               ? 0.0
-               : 1.0 / (1.0 - shape.dropout);
-  }
-
-  const AttentionShape& shape;
-  const AttentionArgs& args;
-  const float *q, *k, *v;
-  float *y, *log_sum;
-  const int32_t *q_segments, *k_segments;
-  uint64_t mask_stream;
-  uint32_t threshold;
-};
-
-void ForwardRow(const Head& head, int64_t i, float* scores) {
-  const AttentionShape& shape = head.shape;
-  const int64_t d = shape.head_size;
-  double max = -std::numeric_limits<double>::infinity(), sum = 0.0;
-  for (int64_t j = 0; j < shape.keys; ++j) {
-    if (!head.Sees(i, j)) continue;
-    const double s = head.Score(i, j);
-    scores[j] = static_cast<float>(s);
-    if (!(s <= max)) max = s;
-  }
-  for (int64_t j = 0; j < shape.keys; ++j) {
-    if (head.Sees(i, j)) sum += std::exp(static_cast<double>(scores[j]) - max);
-  }
-  float* y = head.y + i * head.args.y_stride;
-  for (int64_t c = 0; c < d; ++c) {
-    double out = 0.0;
-    for (int64_t j = 0; j < shape.keys; ++j) {
-      if (!head.Sees(i, j)) continue;
-      out += std::exp(static_cast<double>(scores[j]) - max) / sum * head.Keep(i, j) *
-             static_cast<double>(head.v[j * head.args.kv_stride + c]);
-    }
-    y[c] = static_cast<float>(out);
-  }
-  if (head.log_sum != nullptr) head.log_sum[i] = static_cast<float>(max + std::log(sum));
+// Multiply-adds of one product over all scores that a causal mask leaves, in Context's unit.
+int64_t WorkOf(const AttentionShape& shape, int64_t batch, int64_t products) {
+  const int64_t seen = shape.causal ? CeilDiv(shape.keys, int64_t{2}) : shape.keys;
+  return batch * shape.heads * shape.queries * seen * shape.head_size * products / 8;
 }
 
-void BackwardRow(const Head& head, int64_t i, const AttentionGradients& g, int64_t q_at,
-                 int64_t kv_at) {
-  const AttentionArgs& args = head.args;
-  const int64_t d = head.shape.head_size;
-  const float* dy = g.dy + (head.y - args.y) + i * args.y_stride;
-  float* dq = g.dq + q_at + i * args.q_stride;
-  const double scale = static_cast<double>(head.shape.scale);
-  const double d_i = head.Dot(dy, head.y + i * args.y_stride);
-  for (int64_t j = 0; j < head.shape.keys; ++j) {
-    if (!head.Sees(i, j)) continue;
-    const int64_t row = j * args.kv_stride;
-    const double p = std::exp(head.Score(i, j) - static_cast<double>(head.log_sum[i]));
-    const double keep = head.Keep(i, j);
-    const double ds = p * (keep * head.Dot(dy, head.v + row) - d_i);
-    for (int64_t c = 0; c < d; ++c) {
-      dq[c] += static_cast<float>(scale * ds * static_cast<double>(head.k[row + c]));
-      g.dk[kv_at + row + c] +=
-          static_cast<float>(scale * ds * static_cast<double>(head.q[i * args.q_stride + c]));
-      g.dv[kv_at + row + c] += static_cast<float>(keep * p * static_cast<double>(dy[c]));
-    }
-  }
+AttentionHead HeadOf(const AttentionShape& shape, const AttentionArgs& args, int64_t b, int64_t h) {
+  const int64_t size = shape.head_size;
+  const int64_t at_keys =
+      b * shape.keys * args.kv_stride + h / (shape.heads / shape.key_heads) * size;
+  return {.queries = shape.queries,
+          .keys = shape.keys,
+          .head_size = size,
+          .scale = shape.scale,
+          .causal = shape.causal,
+          .causal_offset = shape.causal_offset,
+          .q = args.q + b * shape.queries * args.q_stride + h * size,
+          .q_stride = args.q_stride,
+          .k = args.k + at_keys,
+          .v = args.v + at_keys,
+          .kv_stride = args.kv_stride,
+          .q_segments = args.q_segments == nullptr ? nullptr : args.q_segments + b * shape.queries,
+          .k_segments = args.k_segments == nullptr ? nullptr : args.k_segments + b * shape.keys,
+          .y = args.y + b * shape.queries * args.y_stride + h * size,
+          .y_stride = args.y_stride,
+          .log_sum = args.log_sum == nullptr ? nullptr
+                                             : args.log_sum + (b * shape.heads + h) * shape.queries,
+          .drop_below = kernels::AttentionMaskThreshold(shape.dropout),
+          .keep_scale = static_cast<float>(1.0 / (1.0 - shape.dropout)),
+          .seed = args.seed,
+          .stream = args.stream,
+          .step = args.step,
+          .sample = args.first_sample + b,
+          .head = h};
 }
 
-void Check(const AttentionShape& shape, const AttentionArgs& args) {
-  LOCKSTEP_CHECK(shape.heads > 0 && shape.key_heads > 0 && shape.heads % shape.key_heads == 0,
+// dots: (batch, heads, queries).
+AttentionHeadGradients GradientsOf(const AttentionShape& shape, const AttentionArgs& args,
+                                   const AttentionGradients& gradients, float* dots, int64_t b,
+                                   int64_t h) {
+  const int64_t size = shape.head_size;
+  const int64_t at_keys =
+      b * shape.keys * args.kv_stride + h / (shape.heads / shape.key_heads) * size;
+  return {.dy = gradients.dy + b * shape.queries * args.y_stride + h * size,
+          .dots = dots + (b * shape.heads + h) * shape.queries,
+          .dq = gradients.dq + b * shape.queries * args.q_stride + h * size,
+          .dk = gradients.dk + at_keys,
+          .dv = gradients.dv + at_keys};
+}
+
+void Check(int threads, const AttentionShape& shape, const AttentionArgs& args,
+           std::span<float> scratch, bool backward) {
+  LOCKSTEP_CHECK(shape.key_heads > 0 && shape.heads % shape.key_heads == 0,
                  "heads that key heads do not divide");
+  LOCKSTEP_CHECK(shape.dropout >= 0.0 && shape.dropout < 1.0, "dropout outside [0, 1)");
   LOCKSTEP_CHECK((args.q_segments == nullptr) == (args.k_segments == nullptr),
                  "segments of one side only");
+  LOCKSTEP_CHECK_GE(static_cast<int64_t>(scratch.size()),
+                    AttentionScratch(threads, shape, args.batch, backward));
 }
+
+// Rows [0, rows) of `heads` heads in tasks of about kTaskWork: parts of one head each, of whole
+// units of rows.
+class Tasks {
+ public:
+  Tasks(int64_t heads, int64_t rows, int64_t unit, int64_t work, int threads)
+      : rows_(rows), unit_(unit) {
+    const int64_t units = CeilDiv(rows, unit);
+    const int64_t wanted = std::min<int64_t>(CeilDiv(work, kTaskWork), kTasksPerThread * threads);
+    parts_ = threads == 1 || heads == 0
+                 ? 1
+                 : std::clamp<int64_t>(CeilDiv(wanted, heads), 1, std::max<int64_t>(1, units));
+    count_ = heads * parts_;
+  }
+  int64_t count() const { return count_; }
+  int64_t Head(int64_t task) const { return task / parts_; }
+  // The last rows come first: with a causal mask they are most of the work.
+  IndexRange Rows(int64_t task) const {
+    return Part(rows_, parts_, parts_ - 1 - task % parts_, unit_);
+  }
+
+ private:
+  static constexpr int64_t kTaskWork = 65536;  // in Context's unit: some ten microseconds
+  static constexpr int64_t kTasksPerThread = 8;
+  int64_t rows_, unit_, parts_, count_;
+};
 
 }  // namespace
 
-int64_t AttentionScratch(int threads, const AttentionShape& shape, int64_t, bool) {
-  return threads * shape.keys;
+int64_t AttentionScratch(int threads, const AttentionShape& shape, int64_t batch, bool backward) {
+  if (!backward) return threads * kernels::AttentionForwardScratch(shape.head_size);
+  return threads * kernels::AttentionBackwardScratch(shape.head_size) +
+         batch * shape.heads * shape.queries;
 }
 
 void AttentionForward(Context& ctx, const AttentionShape& shape, const AttentionArgs& args,
                       std::span<float> scratch) {
-  Check(shape, args);
-  ctx.ForWithThread(args.batch * shape.heads,
-                    args.batch * shape.heads * shape.queries * shape.keys * shape.head_size,
-                    [&](int64_t task, int thread) {
-                      const Head head(shape, args, task / shape.heads, task % shape.heads);
-                      for (int64_t i = 0; i < shape.queries; ++i) {
-                        ForwardRow(head, i, scratch.data() + thread * shape.keys);
-                      }
-                    });
+  Check(ctx.threads(), shape, args, scratch, /*backward=*/false);
+  const int64_t each = kernels::AttentionForwardScratch(shape.head_size);
+  const int64_t work = WorkOf(shape, args.batch, 2);
+  const Tasks tasks(args.batch * shape.heads, shape.queries, kernels::kQueryPanel, work,
+                    ctx.threads());
+  ctx.ForWithThread(tasks.count(), work, [&](int64_t task, int thread) {
+    const int64_t at = tasks.Head(task);
+    const IndexRange rows = tasks.Rows(task);
+    kernels::AttentionForward(HeadOf(shape, args, at / shape.heads, at % shape.heads), rows.begin,
+                              rows.end, scratch.data() + thread * each);
+  });
 }
 
 void AttentionBackward(Context& ctx, const AttentionShape& shape, const AttentionArgs& args,
-                       const AttentionGradients& gradients, std::span<float>) {
-  Check(shape, args);
-  const int64_t group = shape.heads / shape.key_heads, d = shape.head_size;
-  ctx.For(args.batch * shape.key_heads,
-          args.batch * shape.heads * shape.queries * shape.keys * shape.head_size,
-          [&](int64_t task) {
-            const int64_t b = task / shape.key_heads, kh = task % shape.key_heads;
-            const int64_t kv_at = b * shape.keys * args.kv_stride + kh * d;
-            for (int64_t j = 0; j < shape.keys; ++j) {
-              std::fill_n(gradients.dk + kv_at + j * args.kv_stride, d, 0.0f);
-              std::fill_n(gradients.dv + kv_at + j * args.kv_stride, d, 0.0f);
-            }
-            for (int64_t h = kh * group; h < (kh + 1) * group; ++h) {
-              const Head head(shape, args, b, h);
-              const int64_t q_at = b * shape.queries * args.q_stride + h * d;
-              for (int64_t i = 0; i < shape.queries; ++i) {
-                std::fill_n(gradients.dq + q_at + i * args.q_stride, d, 0.0f);
-                BackwardRow(head, i, gradients, q_at, kv_at);
-              }
-            }
-          });
+                       const AttentionGradients& gradients, std::span<float> scratch) {
+  Check(ctx.threads(), shape, args, scratch, /*backward=*/true);
+  const int64_t each = kernels::AttentionBackwardScratch(shape.head_size);
+  float* dots = scratch.data() + ctx.threads() * each;
+  const int64_t group = shape.heads / shape.key_heads;
+  const int64_t heads = args.batch * shape.heads, key_heads = args.batch * shape.key_heads;
+  const auto head_of = [&](int64_t at) {
+    return HeadOf(shape, args, at / shape.heads, at % shape.heads);
+  };
+  const auto gradients_of = [&](int64_t at) {
+    return GradientsOf(shape, args, gradients, dots, at / shape.heads, at % shape.heads);
+  };
+  // Enough key heads to keep all threads busy to the end: five products for each.
+  if (ctx.threads() == 1 || key_heads >= 4 * ctx.threads()) {
+    ctx.ForWithThread(key_heads, WorkOf(shape, args.batch, 5), [&](int64_t task, int thread) {
+      for (int64_t g = 0; g < group; ++g) {
+        const int64_t at = task * group + g;
+        kernels::AttentionDots(head_of(at), gradients_of(at), 0, shape.queries);
+      }
+      kernels::AttentionBackwardKeys(head_of(task * group), gradients_of(task * group), group, 0,
+                                     shape.keys, /*with_dq=*/true, scratch.data() + thread * each);
+    });
+    return;
+  }
+  // Otherwise parts of heads, with seven, in the same order of additions.
+  ctx.For(heads, heads * shape.queries * shape.head_size, [&](int64_t at) {
+    kernels::AttentionDots(head_of(at), gradients_of(at), 0, shape.queries);
+  });
+  const int64_t work = WorkOf(shape, args.batch, 7);
+  const Tasks by_keys(key_heads, shape.keys, kernels::kQueryPanel, work, ctx.threads());
+  const Tasks by_queries(heads, shape.queries, kernels::kQueryPanel, work, ctx.threads());
+  ctx.ForWithThread(by_keys.count() + by_queries.count(), work, [&](int64_t task, int thread) {
+    float* mine = scratch.data() + thread * each;
+    if (task < by_keys.count()) {
+      const int64_t at = by_keys.Head(task) * group;
+      const IndexRange rows = by_keys.Rows(task);
+      kernels::AttentionBackwardKeys(head_of(at), gradients_of(at), group, rows.begin, rows.end,
+                                     /*with_dq=*/false, mine);
+      return;
+    }
+    const int64_t at = by_queries.Head(task - by_keys.count());
+    const IndexRange rows = by_queries.Rows(task - by_keys.count());
+    kernels::AttentionBackwardQueries(head_of(at), gradients_of(at), rows.begin, rows.end, mine);
+  });
 }
 
 }  // namespace lockstep::ops

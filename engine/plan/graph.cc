@@ -117,12 +117,12 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
   return outputs;
 }
 
-Status Graph::AddOutput(const std::string& name, Value value) {
+Status Graph::AddOutput(const std::string& name, Value value, bool always) {
   LOCKSTEP_CHECK(value.valid(), "an output needs a value");
   for (const Named& output : outputs_) {
     if (output.name == name) return Status::Invalid("two outputs are named " + name);
   }
-  outputs_.push_back({name, value});
+  outputs_.push_back({name, value, always});
   return Status::Ok();
 }
 
@@ -178,12 +178,26 @@ void Graph::TakeOver(int to, int from) {
   const Node& taken = nodes_[static_cast<size_t>(from)];
   taker.outputs[0] = taken.outputs[0];
   values_[static_cast<size_t>(taker.outputs[0].id)].node = to;
-  nodes_.erase(nodes_.begin() + from);
+  Erase(from);
+}
+
+void Graph::Remove(int node) {
+  for (const Value y : nodes_[static_cast<size_t>(node)].outputs) {
+    for (Named& output : outputs_) {
+      if (output.value == y) output.value = Value();
+    }
+    values_[static_cast<size_t>(y.id)].node = -1;
+  }
+  Erase(node);
+}
+
+void Graph::Erase(int node) {
+  nodes_.erase(nodes_.begin() + node);
   for (ValueInfo& value : values_) {
-    if (value.node > from) --value.node;
+    if (value.node > node) --value.node;
   }
   for (Loss& loss : losses_) {
-    if (loss.node > from) --loss.node;
+    if (loss.node > node) --loss.node;
   }
 }
 

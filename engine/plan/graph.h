@@ -74,7 +74,8 @@ class Graph {
   };
   struct Named {
     std::string name;
-    Value value;
+    Value value;  // none: this graph leaves it out
+    bool always = false;
   };
   struct Loss {
     std::string name;
@@ -116,8 +117,9 @@ class Graph {
     return outputs.front();
   }
 
-  // A value that can be read after a step. Names are distinct.
-  Status AddOutput(const std::string& name, Value value);
+  // A value that can be read after a step. Names are distinct. A training step may leave one out
+  // that only its loss needs, and that a part at a time, unless it is wanted `always`.
+  Status AddOutput(const std::string& name, Value value, bool always = false);
   // What training makes small: the sum over all losses of factor * sum / weight.
   template <std::derived_from<LossOperation> O>
   Status AddLoss(const std::string& name, O operation, std::initializer_list<Value> inputs,
@@ -195,6 +197,8 @@ class Graph {
   int Readers(Value value) const;
   // Removes node `from`, whose one output is from now on computed by node `to`.
   void TakeOver(int to, int from);
+  // Removes a node whose outputs nothing reads any more: outputs of the graph are left out.
+  void Remove(int node);
   // Puts a node, with outputs that nothing computes yet, at place `at`.
   void Insert(int at, Node node);
   // The specs of a node's inputs.
@@ -205,6 +209,7 @@ class Graph {
  private:
   Status AddLossOperation(const std::string& name, std::unique_ptr<Operation> operation,
                           std::vector<Value> inputs, double factor);
+  void Erase(int node);
   std::string FullName(const std::string& name) const {
     return path_.empty() ? name : path_ + "." + name;
   }

@@ -51,6 +51,7 @@ void Program::SetInput(size_t i, ConstTensor x) {
 
 // An output whose memory is not an input's or a parameter's is computed in the caller's memory.
 void Program::SetOutput(size_t i, Tensor y) {
+  if (!graph_.outputs()[i].value.valid()) return;
   redirected_[i] = y;
   const Home& home = value_homes_[Id(graph_.outputs()[i].value)];
   if (home.kind != Home::Kind::kBuffer) return;  // copied at the end of Forward

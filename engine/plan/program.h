@@ -88,9 +88,12 @@ class Program {
   // Parameters of whose gradients no operation reports whether they are finite.
   const std::vector<int>& unreported_parameters() const { return unreported_parameters_; }
 
-  // Outputs and gradients of inputs hold until the next step.
+  // Outputs and gradients of inputs hold until the next step; an output that is left out is empty.
   ConstTensor value(Value value) const { return values_[Id(value)]; }
-  ConstTensor output(size_t i) const { return values_[Id(graph_.outputs()[i].value)]; }
+  ConstTensor output(size_t i) const {
+    const Value output = graph_.outputs()[i].value;
+    return output.valid() ? ConstTensor(value(output)) : ConstTensor();
+  }
   ConstTensor input_gradient(size_t i) const { return gradients_[Id(graph_.inputs()[i].value)]; }
 
   // The operands of a node's Forward: for what looks at a program from outside (export).

@@ -141,7 +141,9 @@ void Program::PlaceValues() {
       if (node.inputs[k].valid()) use(node.inputs[k], At(node.declared.reads_x, k));
     }
   }
-  for (const Graph::Named& output : graph_.outputs()) lives[Id(output.value)].UsedAt(times_.end());
+  for (const Graph::Named& output : graph_.outputs()) {
+    if (output.value.valid()) lives[Id(output.value)].UsedAt(times_.end());
+  }
 
   value_homes_.assign(count, {});
   for (size_t v = 0; v < count; ++v) {

@@ -55,7 +55,9 @@ void Timetable::FindHeld(const Graph& graph, bool views_share) {
       if (from.region != node.region) held_[Id(x)] = true;
     }
   }
-  for (const Graph::Named& output : graph.outputs()) held_[Id(output.value)] = true;
+  for (const Graph::Named& output : graph.outputs()) {
+    if (output.value.valid()) held_[Id(output.value)] = true;
+  }
   if (!views_share) return;
   // Up and down chains of views: one memory.
   const auto join = [&](const Graph::Node& node) {

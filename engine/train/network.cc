@@ -139,7 +139,7 @@ Result<Graph> Network::Build(PlanOptions plan) const {
     const auto found = graph.layer_outputs().find(name);
     if (found == graph.layer_outputs().end())
       return Status::Invalid("there is no layer " + name + " whose output could be kept");
-    LOCKSTEP_TRY(graph.AddOutput(name, found->second));
+    LOCKSTEP_TRY(graph.AddOutput(name, found->second, /*always=*/true));
   }
   return graph;
 }
@@ -170,7 +170,10 @@ Status Network::BuildPrograms() {
         std::any_of(store_->infos().begin(), store_->infos().end(), [&](const ParameterInfo& info) {
           return fnmatch(pattern.c_str(), info.name.c_str(), 0) == 0;
         });
-    if (!found) return Status::Invalid("no parameter matches '" + pattern + "', to be frozen");
+    if (found) continue;
+    std::string message = "no parameter matches '" + pattern + "', to be frozen";
+    if (!store_->infos().empty()) message += "; names look like " + store_->infos().front().name;
+    return Status::Invalid(message);
   }
 
   store_->Allocate(*ctx_, options_.seed, options_.training);

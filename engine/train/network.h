@@ -127,7 +127,9 @@ class Network {
 
   // Of the last pass, until the next: the first output; an output or a layer of
   // NetworkOptions::layer_outputs by name (empty if there is none of that name); the gradient of
-  // the loss with respect to the first input.
+  // the loss with respect to the first input. In training the scores of many classes may never
+  // exist as a whole (engine/plan/rules.h): that output is empty after such a pass, unless it is
+  // among layer_outputs.
   ConstTensor output() const { return last_->output(0); }
   ConstTensor output(const std::string& name) const;
   ConstTensor input_gradient() const { return training_program_->input_gradient(0); }

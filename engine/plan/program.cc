@@ -132,11 +132,11 @@ void Program::Backward(const Step& step, std::span<const double> factors, StepOb
   for (size_t i = runs_.size(); i-- > 0;) {
     const Run& run = runs_[i];
     if (!flow_.runs(static_cast<int>(i))) continue;
-    for (const size_t again : times_.before(i)) RunForward(step, again, nullptr);
     const Graph::Node& node = graph_.nodes()[i];
     const Operands operands(run.backward, step.accumulate);
     const bool is_view = node.declared.is_view && operands.dx(0).data() == operands.dy().data();
     if (observer != nullptr) observer->Before(node.path, /*backward=*/true);
+    for (const size_t again : times_.before(i)) RunForward(step, again, nullptr);
     if (!is_view) node.operation->Backward(step, operands);
     for (const Run::Sum& sum : run.sums) {
       const Tensor& into = gradients_[static_cast<size_t>(sum.value)];

@@ -30,8 +30,8 @@ namespace lockstep {
 
 // Watches the layers of a step from outside: for timing, for statistics of activations and
 // gradients, for finding where a NaN began. Called on the thread that drives the step, once for
-// each operation, but not where it computes again what it gave before; what was fused is seen as
-// the layer that does the work.
+// each operation; what was fused is seen as the layer that does the work, and what is computed again
+// (timetable.h) as part of the Backward that it comes before.
 class StepObserver {
  public:
   virtual ~StepObserver() = default;

@@ -92,9 +92,12 @@ Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions
     const Graph::Node& node = program->graph_.nodes()[i];
     if (program->times_.again(static_cast<int>(i)) >= 0)
       program->repeated_flops_ += node.declared.flops;
-    if (program->graph_.training() && node.region >= 0 && node.has_states)
-      program->graph_.report()[node.report].notes.push_back(
-          "not computed again: it has states, which would change twice");
+    std::vector<std::string>& notes = program->graph_.report()[node.report].notes;
+    const std::string note = "not computed again: it has states, which would change twice";
+    if (program->graph_.training() && node.region >= 0 && node.has_states &&
+        std::find(notes.begin(), notes.end(), note) == notes.end()) {
+      notes.push_back(note);
+    }
   }
   program->PlaceValues();
   program->PlaceGradients();

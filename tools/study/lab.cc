@@ -160,8 +160,9 @@ Status NoiseOfOutputs(const Look& at, const Subset& data, int64_t batch, int64_t
   return Status::Ok();
 }
 
-Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Settings& varied,
-                      const Settings& overrides, int64_t seeds) {
+Result<Lab> Lab::Make(const Study& study, const Settings& overrides, int64_t seeds) {
+  const std::string name = study.FileName();
+  const Settings &fixed = study.fixed, &varied = study.varied;
   if (seeds < 1 || seeds > 1000)
     return Status::Invalid("--seeds must be between 1 and 1000, not " + std::to_string(seeds));
   Lab lab;
@@ -190,11 +191,11 @@ Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Sett
   }
   lab.settings_.insert(lab.settings_.end(), overrides.begin(), overrides.end());
   LOCKSTEP_TRY_ASSIGN(lab.recipe_, ParseRecipe("", "study " + name, lab.settings_));
-  LOCKSTEP_TRY_ASSIGN(lab.data_, LoadData(lab.recipe_));
+  LOCKSTEP_TRY_ASSIGN(lab.data_, study.load ? study.load(lab.recipe_) : LoadData(lab.recipe_));
   const Recipe::Data& data = lab.recipe_.data;
   if (lab.data_.test.empty() || lab.classes() == 0)
     return Status::Invalid("a study needs data with classes, and samples to test");
-  if (data.size > 0 && ReadsFiles(data)) {
+  if (data.size > 0 && (study.load || ReadsFiles(data))) {
     CutTo(lab.data_.train, data.size);
     CutTo(lab.data_.train_unchanged, data.size);
     CutTo(lab.data_.test, std::max<int64_t>(1, data.size / 5));

@@ -167,8 +167,7 @@ std::string Html(const FinishedStudy& ran) {
 
 Status RunOne(const Study& study, const std::string& folder, const StudyArgs& args) {
   const Clock::time_point start = Clock::now();
-  LOCKSTEP_TRY_ASSIGN(
-      Lab lab, Lab::Make(study.FileName(), study.fixed, study.varied, args.overrides, args.seeds));
+  LOCKSTEP_TRY_ASSIGN(Lab lab, Lab::Make(study, args.overrides, args.seeds));
   LOCKSTEP_TRY(CreateFolders(folder));
   Findings findings;
   LOCKSTEP_TRY(study.run(lab, findings).At("study " + study.FileName()));

@@ -55,15 +55,16 @@ struct Look {
 };
 using Watch = std::function<Status(const Look&)>;
 
+struct Study;
+
 // Where a study's networks are trained. Trials run side by side, each on one thread; what they give
 // depends on neither the number of threads nor the order.
 class Lab {
  public:
-  // `fixed` comes first, then what the user overrides; `varied` are the keys that cases set, which
-  // a user may not. Seeds are those of initial weights and shuffling: train.seed and the ones after
+  // Study::fixed comes first, then what the user overrides; Study::varied are the keys that cases set,
+  // which a user may not. Seeds are those of initial weights and shuffling: train.seed and the ones after
   // it. With data.size, data from files are cut to so many samples, and a fifth for testing.
-  static Result<Lab> Make(const std::string& name, const Settings& fixed, const Settings& varied,
-                          const Settings& overrides, int64_t seeds);
+  static Result<Lab> Make(const Study& study, const Settings& overrides, int64_t seeds);
 
   int64_t seeds() const { return seeds_; }
   const Recipe& recipe() const { return recipe_; }  // without what cases set
@@ -201,6 +202,8 @@ struct Study {
   std::string x_label;  // what Findings::Row::x is
   Settings fixed;       // the study's own settings; users may override them
   Settings varied;      // keys that the cases set
+  // Data of its own; null: those of the recipe.
+  Result<RecipeData> (*load)(const Recipe& recipe) = nullptr;
   Status (*run)(Lab& lab, Findings& findings);
 
   std::string FileName() const { return name + (cnn ? "_cnn" : ""); }

@@ -96,8 +96,10 @@ TEST_P(RegionsTest, ChangeNoBitWhereverTheyBeginAndEnd) {
       }
     }
   }
-  // Not where one value that is read outside is all that there is.
-  if (count > 3) EXPECT_GT(forgotten, 0);
+  // In small graphs every value is an output, or read outside of all regions.
+  if (c.name == "AProductPlusItsOwnInputThenRelu") {
+    EXPECT_GT(forgotten, 20);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Graphs, RegionsTest, ::testing::ValuesIn(kCases),
@@ -175,7 +177,7 @@ TEST(TimetableTest, WhatHasStatesOrWorksInItsMomentsDoesNotRunAgain) {
     }
     ASSERT_TRUE(AddLoss(graph, "t", MseLoss(), y).ok());
     for (const Fusion fusion : {Fusion::kNone, Fusion::kAll}) {
-      if (fusion == Fusion::kAll) ASSERT_TRUE(Fuse(graph, fusion).ok());
+      ASSERT_TRUE(Fuse(graph, fusion).ok());
       const Timetable times(graph, GradientFlow(graph), /*views_share=*/true);
       EXPECT_FALSE(times.held(v));
       EXPECT_GE(times.again(0), 0);
@@ -191,7 +193,7 @@ class Counts final : public Layer {
   std::string kind() const override { return "Counts"; }
   Result<Value> Build(Graph& graph, Value x) const override {
     LOCKSTEP_TRY(graph.AddState("count", {1}, DType::kI64, 0.0).status());
-    return Apply(graph, "inner", Tanh(), x);
+    return Apply(graph, "inner", LayerNorm(), x);
   }
 };
 
@@ -211,7 +213,7 @@ TEST(TimetableTest, WhatIsWithinALayerThatHasStatesDoesNotRunAgainAndTheReportSa
   EXPECT_FALSE(graph.nodes()[0].has_states);
   EXPECT_TRUE(graph.nodes()[1].has_states);
   EXPECT_FALSE(graph.nodes()[2].has_states);
-  const std::unique_ptr<Program> program = std::move(*Program::Make(std::move(graph), {}));
+  const std::unique_ptr<Program> program = Program::Make(std::move(graph), {}).value();
   std::vector<std::string> notes;
   for (const LayerReport& row : program->graph().report())
     notes.insert(notes.end(), row.notes.begin(), row.notes.end());
@@ -266,7 +268,7 @@ TEST(TimetableTest, WhatOperationsRememberIsComputedAgainAndTakesMemoryOnceForAl
     }
     ASSERT_TRUE(AddLoss(graph, "t", MseLoss(), v).ok());
     Context ctx({.threads = 1});
-    const std::unique_ptr<Program> program = std::move(*Program::Make(std::move(graph), {}));
+    const std::unique_ptr<Program> program = Program::Make(std::move(graph), {}).value();
     store.Allocate(ctx, /*seed=*/1, /*training=*/true);
     const PageMemory memory(ctx, program->step_bytes() + program->kept_bytes());
     std::memset(memory.data(), 0xFF, static_cast<size_t>(program->step_bytes()));
@@ -290,6 +292,67 @@ TEST(TimetableTest, WhatOperationsRememberIsComputedAgainAndTakesMemoryOnceForAl
   // and its y), a few gradients and the loss.
   EXPECT_LE(bytes[1], (kRegions + 2 * kSquares + 8) * kValue);
   EXPECT_GE(bytes[0], kRegions * (kSquares + 2) * kValue);
+}
+
+// ---- One output that is held and one that is not
+
+// y0 = x, which may be written over, and y1 = x x.
+class Splits final : public Operation {
+ public:
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
+                              const PlanOptions&) const override {
+    return Declaration{.outputs = {x[0], x[0]}, .reads_y = {true}, .y_may_overwrite_x = true};
+  }
+  void Forward(const Step&, const Operands& o) override {
+    for (int64_t i = 0; i < o.y().size(); ++i) {
+      const float x = o.x_f32(0)[i];
+      o.y_f32(0)[i] = x;
+      o.y_f32(1)[i] = x * x;
+    }
+  }
+  void Backward(const Step&, const Operands& o) override {
+    for (int64_t i = 0; i < o.dy().size(); ++i)
+      o.dx_f32(0)[i] = o.dy_f32(0)[i] + 2.0f * o.y_f32(0)[i] * o.dy_f32(1)[i];
+  }
+};
+
+TEST(TimetableTest, WhatIsHeldLiesNowhereWhereSomethingIsComputedAgain) {
+  std::array<std::vector<float>, 2> gradients;
+  for (const bool recomputed : {false, true}) {
+    ParameterStore store;
+    Graph graph(store, {.samples = kBatch});
+    const Value x = *graph.AddInput("x", {kBatch, kWidth}, DType::kF32, /*wants_gradient=*/true);
+    Value held, w;
+    {
+      std::unique_ptr<Graph::Recomputed> region;
+      if (recomputed) region = std::make_unique<Graph::Recomputed>(graph);
+      const Value v = *graph.Add(Sum(), {x, x});
+      const std::vector<Value> y = *graph.AddOperation(std::make_unique<Splits>(), {v});
+      held = y[0];
+      w = *graph.Add(Multiply(), {y[1], y[1]});
+    }
+    const Value sum = *graph.Add(Sum(), {w, held});
+    ASSERT_TRUE(AddLoss(graph, "t", MseLoss(), sum).ok());
+    const Timetable times(graph, GradientFlow(graph), /*views_share=*/true);
+    EXPECT_EQ(times.again(0) >= 0, recomputed);
+    EXPECT_EQ(times.again(1) >= 0, recomputed);
+    EXPECT_TRUE(times.held(held));
+    Context ctx({.threads = 1});
+    const std::unique_ptr<Program> program = Program::Make(std::move(graph), {}).value();
+    store.Allocate(ctx, /*seed=*/1, /*training=*/true);
+    const PageMemory memory(ctx, program->step_bytes() + program->kept_bytes());
+    std::memset(memory.data(), 0xFF, static_cast<size_t>(program->step_bytes()));
+    program->Place(memory.data(), memory.data() + program->step_bytes());
+    std::vector<float> numbers(kBatch * kWidth), t(numbers.size(), 0.5f);
+    for (size_t i = 0; i < numbers.size(); ++i) numbers[i] = 0.1f * static_cast<float>(i % 7);
+    program->SetInput(0, {numbers.data(), {kBatch, kWidth}});
+    program->SetInput(1, {t.data(), {kBatch, kWidth}});
+    const Step step{.ctx = ctx, .program = *program, .cut = BatchCut::Whole(kBatch, 1)};
+    program->Forward(step, /*losses=*/true);
+    program->Backward(step, std::array{1.0});
+    gradients[recomputed] = cases::FloatsOf(program->input_gradient(0));
+  }
+  EXPECT_THAT(gradients[1], ::testing::ElementsAreArray(gradients[0]));
 }
 
 }  // namespace

@@ -98,10 +98,10 @@ TEST(CheckpointedTest, MemoryGrowsWithTheBlocksInputsAndNotWithTheirInside) {
     for (const bool checkpointed : {false, true}) {
       const Network net = BindTower(ctx, blocks, checkpointed);
       bytes.push_back(net.training_program().step_bytes());
-      // The last operation of a block gives what is held: dropout, which adds. The rest runs twice.
+      // Nobody needs what the second product gives, but for dropout's mask, which needs nothing.
       const double flops = net.training_program().repeated_flops();
       const double products =
-          2.0 * kBatch * kTokens * kChannels * 4 * kChannels * 2 * blocks * checkpointed;
+          2.0 * kBatch * kTokens * kChannels * 4 * kChannels * blocks * checkpointed;
       EXPECT_GE(flops, products);
       EXPECT_LE(flops, 1.2 * products);
     }
@@ -112,7 +112,7 @@ TEST(CheckpointedTest, MemoryGrowsWithTheBlocksInputsAndNotWithTheirInside) {
   // statistics or what packing leaves over beside it.
   EXPECT_GE(bytes[2] - bytes[0], 8 * 10 * value);
   EXPECT_LE(bytes[3] - bytes[1], 8 * value * 5 / 4);
-  EXPECT_LE(bytes[3], (12 + 16) * value);
+  EXPECT_LE(bytes[3], (12 + 18) * value);
 }
 
 TEST(CheckpointedTest, ItsParametersAreNamedAsThoseOfTheBodyAndItEndsInTheSameModel) {

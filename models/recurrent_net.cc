@@ -15,16 +15,10 @@ Result<Value> RecurrentNet::Build(Graph& graph, Value x) const {
   const int64_t width = o.embedding > 0 ? o.embedding : o.hidden;
   const Embedding embedding(o.vocabulary, width, {.padded = o.padded});
   Value segments;
-  Value tied;
   if (o.vocabulary > 0) {
     if (o.padded) {
       LOCKSTEP_TRY_ASSIGN(const Places places, PlacesOf(graph, x, {.padded = true}));
       segments = places.segments;
-    }
-    if (o.tie_head) {
-      const Graph::Scope scope(graph, "embedding", embedding.kind(), &embedding);
-      LOCKSTEP_TRY(scope.status());
-      LOCKSTEP_TRY_ASSIGN(tied, embedding.Weight(graph));
     }
     LOCKSTEP_TRY_ASSIGN(x, Apply(graph, "embedding", embedding, x));
   }
@@ -44,8 +38,11 @@ Result<Value> RecurrentNet::Build(Graph& graph, Value x) const {
                  LastStep({.bidirectional = o.bidirectional, .segments = segments}), x));
   }
   LOCKSTEP_TRY_ASSIGN(x, Apply(graph, "dropout", Dropout(o.dropout), x));
-  if (!tied.valid()) return Apply(graph, "head", Linear(o.outputs), x);
-  return AddProduct(graph, x, tied);
+  if (!o.tie_head) return Apply(graph, "head", Linear(o.outputs), x);
+  LOCKSTEP_TRY_ASSIGN(const Value weight,
+                      graph.AddParameter("embedding.weight", {o.vocabulary, width}, Init{},
+                                         Decay::kYes));
+  return AddProduct(graph, x, weight);
 }
 
 }  // namespace lockstep

@@ -72,13 +72,13 @@ HWY_INLINE TileVec PowerOf(TileVec n) {
   return hn::IfThenZeroElse(hn::Lt(n, low), power);
 }
 
-// kLanes queries, from `lane` on, of a tile: scores in s.p become weights.
+// kLanes queries, from `lane` on, of a tile: scores in the first `rows` of s.p become weights.
 template <bool kDropout>
 HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
                       const ForwardScratch& s) {
   const TileTag d;
   const hn::RebindToSigned<TileTag> di;
-  const int64_t whole = tile.WholeRows(lane);
+  const int64_t whole = tile.WholeRows(lane), seen = tile.SeenRows(lane, kLanes);
   float* HWY_RESTRICT p = s.p + lane;
   const auto lowest = hn::BitCast(d, hn::Set(di, static_cast<int32_t>(0xFF800000)));
   TileVec most[4] = {lowest, lowest, lowest, lowest};
@@ -89,9 +89,9 @@ HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
     }
   }
   for (; r < whole; ++r) most[0] = hn::Max(most[0], hn::LoadU(d, p + r * kPanel));
-  for (; r < rows; ++r) {
-    const auto seen = hn::IfThenElse(SeesRow(tile, r, lane), hn::LoadU(d, p + r * kPanel), lowest);
-    most[0] = hn::Max(most[0], seen);
+  for (; r < seen; ++r) {
+    const auto score = hn::LoadU(d, p + r * kPanel);
+    most[0] = hn::Max(most[0], hn::IfThenElse(SeesRow(tile, r, lane), score, lowest));
   }
   const auto max = hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]));
 
@@ -127,10 +127,11 @@ HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
     float* at = p + r * kPanel;
     finish(weight_of(hn::LoadU(d, at)), at);
   }
-  for (; r < rows; ++r) {
+  for (; r < seen; ++r) {
     float* at = p + r * kPanel;
     finish(hn::IfThenElseZero(SeesRow(tile, r, lane), weight_of(hn::LoadU(d, at))), at);
   }
+  for (; r < rows; ++r) hn::StoreU(hn::Zero(d), d, p + r * kPanel);
   hn::StoreU(hn::MulAdd(hn::LoadU(d, s.sum + lane), factor, sum), d, s.sum + lane);
 }
 

@@ -5,7 +5,9 @@
 //
 //   operations   of each product of R rows, N outputs and K inputs: 2 R N K forward, as many for
 //                dW, and as many for dX except in the first layer that has parameters, whose dX
-//                nobody wants. Norms, activations and the loss count nothing: they can ride on the
+//                nobody wants. Attention is two products forward, of queries with keys and of
+//                weights with values, each pair of tokens that see each other counted once, and
+//                four backward. Norms, activations and the loss count nothing: they can ride on the
 //                products.
 //   bytes        of each parameter: its gradient is written once (4 bytes), and the optimizer reads
 //                and writes
@@ -39,6 +41,11 @@ struct StepCost {
   void AddProduct(int64_t rows, int64_t outputs, int64_t inputs, bool wants_dx) {
     operations += (wants_dx ? 6.0 : 4.0) * static_cast<double>(rows) *
                   static_cast<double>(outputs) * static_cast<double>(inputs);
+  }
+  // Causal, of `width` channels in all heads: each token sees itself and those before it.
+  void AddAttention(int64_t batch, int64_t length, int64_t width) {
+    const int64_t pairs = length * (length + 1) / 2;
+    operations += 12.0 * static_cast<double>(batch * pairs) * static_cast<double>(width);
   }
   void AddSgdMomentum(int64_t parameters) { bytes += 24.0 * static_cast<double>(parameters); }
   void AddAdamW(int64_t parameters) { bytes += 32.0 * static_cast<double>(parameters); }

@@ -68,6 +68,7 @@ class ActivationOperation final : public Operation {
                          .dx_may_overwrite_dy = true,
                          .flops = static_cast<double>(x[0].shape.size())};
     if (spec_.kind == ActivationKind::kRelu) declared.is_activation = kernels::Activation::kRelu;
+    if (!from_y) declared.is_curve = spec_;
     return declared;
   }
 

@@ -1,6 +1,7 @@
 // Activations, element by element (torch.nn.ReLU, ReLU6, LeakyReLU, GELU, SiLU, Sigmoid, Tanh,
 // Softplus). Formulas: engine/kernels/elementwise/activation.h. Any shape; no parameters. A ReLU
-// becomes part of the operation in front of it where that can apply it.
+// becomes part of the operation in front of it where that can apply it, and so do those whose
+// derivative is taken from x (GELU, SiLU, Softplus) behind a Linear.
 #ifndef LOCKSTEP_LAYERS_ACTIVATION_H_
 #define LOCKSTEP_LAYERS_ACTIVATION_H_
 

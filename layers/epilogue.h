@@ -1,7 +1,9 @@
 // What products and convolutions have in common beside the sums themselves: they finish each
 // element by an epilogue, whatever the rules fused into it.
-//   forward   y  = act(scale v + shift + add)      v the sums, shift the bias where none was fused
-//   backward  dz = dy where act let through,  d_add = dz,  d_bias = sum dz over the batch in shards
+//   forward   z  = scale v + shift + add,  y = act(z)    v the sums, shift the bias where none was
+//             fused; ReLU in the epilogue itself, others (curves) while a block is in cache
+//   backward  dz = dy act'(z), from y for ReLU; where whoever finishes dy can, in its place
+//             d_add = dz,  d_bias = sum dz over the batch in shards
 #ifndef LOCKSTEP_LAYERS_EPILOGUE_H_
 #define LOCKSTEP_LAYERS_EPILOGUE_H_
 
@@ -29,13 +31,18 @@ class LayerEpilogue {
   static void Declare(const Fused& fused, const PlanOptions& options, Declaration& declared) {
     const Shape y = declared.outputs[0].shape;
     declared.reads_y = {fused.activation != kernels::Activation::kNone};
+    if (fused.before_curve >= 0) {
+      declared.outputs.push_back(declared.outputs[0]);
+      declared.reads_y = {false, true};
+      declared.takes_finished_dy = true;
+    }
     declared.bias = kBias;
     if (fused.add >= 0) {
       const auto add = static_cast<size_t>(fused.add);
       declared.accumulates_dx.resize(add + 1, false);
       declared.accumulates_dx[add] = true;
       declared.passes_dy.resize(add + 1, false);
-      declared.passes_dy[add] = fused.activation == kernels::Activation::kNone;
+      declared.passes_dy[add] = fused.activation == kernels::Activation::kNone && !fused.curve;
     }
     if (fused.moments_of_y >= 0) {
       const int64_t blocks = RowGrid::MaxBlocks(y.batch(), y.rows_per_sample(), options.shards);
@@ -51,7 +58,7 @@ class LayerEpilogue {
     x_rows_ = booking.CutRows(x);
     if (!booking.options().training) return;
     shard_rows_.resize(static_cast<size_t>(booking.options().shards) + 1);
-    if (fused_.activation != kernels::Activation::kNone) dz_ = booking.Book(y.size(), Life::kCall);
+    if (MakesDz()) dz_ = booking.Book(y.size(), Life::kCall);
   }
 
   const Fused& fused() const { return fused_; }
@@ -67,11 +74,27 @@ class LayerEpilogue {
             .activation = fused_.activation};
   }
 
-  // Calls run(args) once, with args (ProductArgs, ConvArgs) told to take the moments of y, if it is
-  // to, of each finished cell of rows.
+  // Where the product goes: to y, unless Backward needs what y is a curve of.
+  float* Product(const Operands& o) const { return o.y_f32(std::max(0, fused_.before_curve)); }
+
+  // Calls run(args) once, with args (ProductArgs, ConvArgs) told what to do with each finished
+  // block: to make y a curve of it, or to take the moments of y of each cell of rows.
   template <class Args, class Run>
-  void TakingMoments(const Step& step, const Operands& o, Args args, Run&& run) const {
+  void Finishing(const Step& step, const Operands& o, Args args, Run&& run) const {
     const RowGrid& grid = rows(step);
+    if (fused_.curve) {
+      const float* z = Product(o);
+      float* y = o.y_f32();
+      const auto bend = [&](int64_t row_begin, int64_t row_end, int64_t col_begin,
+                            int64_t col_end) {
+        for (int64_t row = row_begin; row < row_end; ++row) {
+          const int64_t at = row * channels_ + col_begin;
+          kernels::ActivationForward(*fused_.curve, z + at, y + at, col_end - col_begin);
+        }
+      };
+      args.finished.emplace(bend);
+      return run(args);
+    }
     if (fused_.moments_of_y < 0 || grid.blocks() == 0) return run(args);
     double* moments = o.y(fused_.moments_of_y).as<double>();
     const float* y = o.y_f32();
@@ -99,16 +122,30 @@ class LayerEpilogue {
     args.finished.emplace(teller);
   }
 
-  // dz, which is dy itself where no activation was fused.
+  // dz, which is dy itself where no activation was fused, or where it lies there already.
   const float* MaskedGradient(const Step& step, const Operands& o) const {
-    if (fused_.activation == kernels::Activation::kNone) return o.dy_f32();
-    const float *y = o.y_f32(), *dy = o.dy_f32();
+    if (!MakesDz()) return o.dy_f32();
+    const kernels::ActivationSpec spec =
+        fused_.curve.value_or(kernels::ActivationSpec{.kind = kernels::ActivationKind::kRelu});
+    const float* saved = fused_.curve ? Product(o) : o.y_f32();
+    const float* dy = o.dy_f32();
     float* masked = step[dz_];
-    ops::ForStretches(step.ctx, o.dy().size(), 1, [&](int64_t begin, int64_t end) {
-      kernels::ActivationBackward({.kind = kernels::ActivationKind::kRelu}, y + begin, dy + begin,
-                                  masked + begin, end - begin);
-    });
+    ops::ForStretches(
+        step.ctx, o.dy().size(), fused_.curve ? 4 : 1, [&](int64_t begin, int64_t end) {
+          kernels::ActivationBackward(spec, saved + begin, dy + begin, masked + begin, end - begin);
+        });
     return masked;
+  }
+
+  // What FinishedDy does where a curve was fused: dz in the place of dy.
+  void BendFinished(const Step& step, const Operands& o, int64_t block, IndexRange columns) const {
+    const IndexRange of_block = rows(step).BlockRows(block);
+    const float* z = Product(o);
+    auto* dy = const_cast<float*>(o.dy_f32());  // which is this operation's own by now
+    for (int64_t row = of_block.begin; row < of_block.end; ++row) {
+      const int64_t at = row * channels_ + columns.begin;
+      kernels::ActivationBackward(*fused_.curve, z + at, dy + at, dy + at, columns.size());
+    }
   }
 
   // d_add, if something was added and its gradient is wanted.
@@ -146,6 +183,10 @@ class LayerEpilogue {
   }
 
  private:
+  bool MakesDz() const {
+    return fused_.activation != kernels::Activation::kNone || (fused_.curve && !fused_.finished_dy);
+  }
+
   Fused fused_;
   int64_t channels_ = 0;
   Rows rows_, x_rows_;

@@ -1,6 +1,6 @@
 // layers/linear.cc — x is seen as (R, K), y as (R, N).
 //   forward   y  = act(scale (x W^T + b) + add)    scale, add and act only where they were fused
-//   backward  dz = dy where act let through,  d_add = dz
+//   backward  dz = dy act',  d_add = dz            dy where ReLU let through
 //             dW = dz^T x,  db = sum dz            both summed over the batch in shards
 //             dx = dz W
 #include "layers/linear.h"
@@ -14,6 +14,7 @@
 #include "engine/ops/product.h"
 #include "layers/epilogue.h"
 #include "layers/rows.h"
+#include "layers/transposed_weight.h"
 
 namespace lockstep {
 namespace {
@@ -49,28 +50,6 @@ FileLayout WeightLayout(const TensorSpec& x, int64_t out) {
       .view = {out, picture[0], picture[1], picture[2]}, .order = {0, 3, 1, 2}, .file = {out, in}};
 }
 
-// W^T, kept between steps: a product reads it in place. Where a network only predicts, a single
-// sample must not wait for W to be rearranged.
-class TransposedWeight final : public Operation {
- public:
-  Result<Declaration> Declare(std::span<const TensorSpec> w, const Fused&,
-                              const PlanOptions&) const override {
-    return Declaration{.outputs = {{Shape{w[0].shape[1], w[0].shape[0]}}}, .from_parameters = true};
-  }
-  void Forward(const Step& step, const Operands& o) override {
-    const int64_t out = o.x(0).shape()[0], in = o.x(0).shape()[1];
-    const float* w = o.x_f32(0);
-    float* transposed = o.y_f32();
-    constexpr int64_t kLine = 16;
-    step.ctx.For((out + kLine - 1) / kLine, out * in, [&](int64_t line) {
-      const int64_t begin = line * kLine, end = std::min(begin + kLine, out);
-      for (int64_t k = 0; k < in; ++k) {
-        for (int64_t n = begin; n < end; ++n) transposed[k * out + n] = w[n * in + k];
-      }
-    });
-  }
-};
-
 // Inputs: x, weight (transposed or not), bias or nothing.
 class LinearOperation final : public Operation {
  public:
@@ -81,15 +60,18 @@ class LinearOperation final : public Operation {
     TensorSpec y = x[0];
     y.shape = x[0].shape.WithChannels(out_);
     y.picture = {};
-    Declaration declared{
-        .outputs = {y},
-        .reads_x = {true, true},
-        .accumulates_dx = {true, true, true},
-        .reports_dx = {false, true, true},
-        .flops =
-            2.0 * static_cast<double>(y.shape.size()) * static_cast<double>(x[0].shape.channels()),
-        .applies = {.affine = true, .add = true, .activation = true, .moments = true},
-        .can_finish_dx = true};
+    Declaration declared{.outputs = {y},
+                         .reads_x = {true, true},
+                         .accumulates_dx = {true, true, true},
+                         .reports_dx = {false, true, true},
+                         .flops = 2.0 * static_cast<double>(y.shape.size()) *
+                                  static_cast<double>(x[0].shape.channels()),
+                         .applies = {.affine = true,
+                                     .add = true,
+                                     .activation = true,
+                                     .moments = true,
+                                     .curve = true},
+                         .can_finish_dx = true};
     LayerEpilogue::Declare(fused, options, declared);
     declared.is_product = !transposed_ && fused.scale < 0 && fused.add < 0 &&
                           fused.activation == kernels::Activation::kNone;
@@ -118,12 +100,17 @@ class LinearOperation final : public Operation {
         .k = in_,
         .a = RowMajor(o.x_f32(0), in_),
         .b = transposed_ ? RowMajor(o.x_f32(1), out_) : RowMajor(o.x_f32(1), in_).Transposed(),
-        .c = o.y_f32(),
+        .c = epilogue_.Product(o),
         .c_stride = out_,
         .epilogue = epilogue_.Of(o)};
-    epilogue_.TakingMoments(step, o, args, [&](const ops::ProductArgs& all) {
+    epilogue_.Finishing(step, o, args, [&](const ops::ProductArgs& all) {
       ops::Product(step.ctx, all, {step[scratch_], static_cast<size_t>(scratch_floats_)});
     });
+  }
+
+  void FinishedDy(const Step& step, const Operands& o, int64_t block,
+                  IndexRange columns) const override {
+    epilogue_.BendFinished(step, o, block, columns);
   }
 
   void Backward(const Step& step, const Operands& o) override {
@@ -207,7 +194,8 @@ Result<Value> AddProduct(Graph& graph, Value x, Value weight, Value bias) {
     return Status::Invalid("the weight takes " + std::to_string(of_weight.channels()) +
                            " features, x has " + std::to_string(graph.shape(x).channels()));
   }
-  const bool transposed = !graph.options().keeps_training;
+  const bool transposed =
+      !graph.options().keeps_training && of_weight.size() <= kLargestTransposedWeight;
   if (transposed) {
     LOCKSTEP_TRY_ASSIGN(weight, graph.Add(TransposedWeight(), {weight}));
   }

@@ -173,6 +173,29 @@ int Main(int argc, char** argv) {
   data->footer(
       "examples:\n  lockstep data digits --rows 2\n  lockstep data clinical -o patients.csv");
 
+  TokenizeArgs tokenize_args;
+  CLI::App* tokenize = app.add_subcommand("tokenize", "texts to tokens, and tokens to texts");
+  tokenize->add_option("input", tokenize_args.inputs,
+                       "text files, or folders of .txt files; with --decode .bin or .npy files");
+  tokenize
+      ->add_option("--tokenizer", tokenize_args.tokenizer,
+                   "bytes, characters (of these texts), a tokenizer.json, a folder with that or "
+                   "with vocab.json and merges.txt, or the run folder or model of a network")
+      ->required();
+  CLI::Option* tokenized_text =
+      tokenize->add_option("--text", tokenize_args.text, "a text; with --decode numbers");
+  tokenize->add_option("-o,--output", tokenize_args.output,
+                       "NAME.bin or NAME.npy to write; with --decode a text file (else: printed)");
+  tokenize->add_flag("--decode", tokenize_args.decode, "print the text that tokens stand for");
+  tokenize->add_flag("--end-of-text", tokenize_args.end_of_text,
+                     "put the token for it behind each text");
+  tokenize->add_flag("--plain", tokenize_args.plain,
+                     "--decode: .bin files are uint16 without a header");
+  tokenize->footer(
+      "examples:\n  lockstep tokenize --tokenizer gpt2/ --text \"Hello, world!\"\n"
+      "  lockstep tokenize --tokenizer gpt2/ book.txt -o book.bin\n"
+      "  lockstep tokenize --tokenizer gpt2/ --decode book.bin");
+
   StudyArgs study_args;
   CLI::App* study = app.add_subcommand("study", "run an experiment on what batch norm does");
   study->add_option("name", study_args.name, "which one, or all; none, or list: list them");
@@ -218,6 +241,10 @@ int Main(int argc, char** argv) {
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));
+  if (tokenize->parsed()) {
+    tokenize_args.has_text = tokenized_text->count() > 0;
+    return Report(Tokenize(tokenize_args));
+  }
   if (study->parsed()) return Report(RunStudy(study_args));
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());
   return 0;

@@ -63,6 +63,8 @@ Status CheckShapes(const DatasetInfo& info) {
     return Status::Invalid("tokens need a vocabulary above 0, other samples 0; got " +
                            std::to_string(info.vocabulary));
   }
+  if (info.padded && info.x_dtype != DType::kI32)
+    return Status::Invalid("only tokens are padded, other samples cannot be");
   const auto names = static_cast<int64_t>(info.class_names.size());
   if (names != 0 && names != ClassCount(info)) {
     return Status::Invalid(std::to_string(names) + " class names do not fit the classes");
@@ -111,7 +113,7 @@ Status CheckX(const DatasetInfo& info, const InMemoryDataset::X& x) {
   if (const auto* tokens = std::get_if<std::vector<int32_t>>(&x)) {
     for (size_t i = 0; i < tokens->size(); ++i) {
       const int32_t token = (*tokens)[i];
-      if (token >= 0 && token < info.vocabulary) continue;
+      if (token >= (info.padded ? -1 : 0) && token < info.vocabulary) continue;
       return Status::Corrupt(SampleText(static_cast<int64_t>(i), info.x_shape.size()) + ": token " +
                              std::to_string(token) + " is not in 0 to " +
                              std::to_string(info.vocabulary - 1));

@@ -73,6 +73,7 @@ void Backward(Context& context, const RowGrid& grid, int64_t columns,
             .rows = rows.size(),
             .columns = columns,
             .dx = args.dx == nullptr ? nullptr : args.dx + at,
+            .accumulate_dx = args.accumulate_dx,
             .dgamma = args.dgamma == nullptr ? nullptr : partials,
             .dbeta = args.dbeta == nullptr ? nullptr : partials + columns,
             .stream = grid.rows() * columns >= kBeyondCaches});

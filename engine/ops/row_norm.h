@@ -33,7 +33,8 @@ struct RowNormBackwardArgs {
   const float* mean_low = nullptr;  // (R), likewise
   const float* inv_std = nullptr;   // (R), from forward
   const float* gamma = nullptr;     // (C), or null: ones
-  float* dx = nullptr;              // (R, C), overwritten; may be dy or x; null if not wanted
+  float* dx = nullptr;              // (R, C); may be dy or x; null if not wanted
+  bool accumulate_dx = false;       // add to dx instead of overwriting it; then it is neither
   float* dgamma = nullptr;          // (C), or null if not wanted
   float* dbeta = nullptr;           // (C), or null if not wanted; unused by RMSNorm
   bool accumulate = false;          // add to dgamma and dbeta instead of overwriting them

@@ -18,8 +18,15 @@ int64_t Rounded(int64_t bytes) {
 
 int ArenaPlan::Book(int64_t bytes, int first, int last) {
   LOCKSTEP_CHECK_LE(first, last);
-  bookings_.push_back({.bytes = Rounded(bytes), .first = first, .last = last});
+  bookings_.push_back({.bytes = Rounded(bytes), .life = {first, last}});
   return static_cast<int>(bookings_.size()) - 1;
+}
+
+void ArenaPlan::BookAgain(int buffer, int first, int last) {
+  Booking& booking = bookings_[static_cast<size_t>(buffer)];
+  LOCKSTEP_CHECK_LE(first, last);
+  LOCKSTEP_CHECK_LT(booking.life.last, first);
+  booking.again = {first, last};
 }
 
 int ArenaPlan::BookScratch(int64_t bytes, int64_t offset) {
@@ -60,7 +67,7 @@ ArenaPlan::Layout ArenaPlan::LayOut(bool share) const {
     int64_t offset = scratch_bytes;
     for (const size_t j : placed) {
       const Booking& other = bookings_[j];
-      if (share && (booking.first > other.last || other.first > booking.last)) continue;
+      if (share && !booking.Meets(other)) continue;
       if (layout.offsets[j] >= offset + booking.bytes) break;
       offset = std::max(offset, layout.offsets[j] + other.bytes);
     }

@@ -16,6 +16,8 @@ class ArenaPlan {
 
   // A buffer that is in use from time `first` to time `last`, both included. Returns its number.
   int Book(int64_t bytes, int first, int last);
+  // And once more, from `first` to `last`. What it held before is lost in between.
+  void BookAgain(int buffer, int first, int last);
   // Scratch of whatever is running: one region, the first thing in it wherever it is used, which
   // therefore stays in cache. `offset`: where in it, for several at once.
   int BookScratch(int64_t bytes, int64_t offset);
@@ -38,11 +40,19 @@ class ArenaPlan {
 
  private:
   enum class Kind { kTimed, kScratch, kForever };
+  struct Stretch {
+    int first = 0, last = -1;  // of none
+    bool Meets(const Stretch& other) const { return first <= other.last && other.first <= last; }
+  };
   struct Booking {
     Kind kind = Kind::kTimed;
     int64_t bytes = 0;
-    int first = 0, last = 0;
+    Stretch life{}, again{};
     int64_t offset = 0;  // of scratch
+    bool Meets(const Booking& other) const {
+      return life.Meets(other.life) || life.Meets(other.again) || again.Meets(other.life) ||
+             again.Meets(other.again);
+    }
   };
 
   std::vector<Booking> bookings_;

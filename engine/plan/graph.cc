@@ -38,6 +38,15 @@ Graph::Scope::~Scope() {
   graph_.open_.pop_back();
 }
 
+Graph::Recomputed::Recomputed(Graph& graph) : graph_(graph), outermost_(graph.region_ < 0) {
+  if (!outermost_) return;
+  graph.region_ = graph.regions_++;
+}
+
+Graph::Recomputed::~Recomputed() {
+  if (outermost_) graph_.region_ = -1;
+}
+
 void Graph::Scope::SetOutput(const Shape& out) { graph_.report_[report_].out = out; }
 
 Result<Value> Graph::AddInput(const std::string& name, const Shape& shape, DType dtype,
@@ -82,6 +91,7 @@ Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType
                               double initial, FileLayout layout) {
   LOCKSTEP_TRY_ASSIGN(const int id,
                       store_->AddState(FullName(name), shape, dtype, initial, std::move(layout)));
+  with_states_[open_.back()] = region_;
   return State{id};
 }
 
@@ -90,6 +100,13 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
   Node node{.operation = std::move(operation), .inputs = std::move(inputs)};
   node.path = path_;
   node.report = open_.back();
+  node.region = region_;
+  // Of a layer around it, too, if it has named them in this region: it may hand them on.
+  node.has_states = std::any_of(open_.begin(), open_.end(), [&](size_t row) {
+    const auto found = with_states_.find(row);
+    return found != with_states_.end() &&
+           (row == open_.back() || (region_ >= 0 && found->second == region_));
+  });
   LOCKSTEP_TRY_ASSIGN(node.declared,
                       node.operation->Declare(InputSpecs(node), node.fused, options_));
   const int id = static_cast<int>(nodes_.size());
@@ -100,12 +117,12 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
   return outputs;
 }
 
-Status Graph::AddOutput(const std::string& name, Value value) {
+Status Graph::AddOutput(const std::string& name, Value value, bool always) {
   LOCKSTEP_CHECK(value.valid(), "an output needs a value");
   for (const Named& output : outputs_) {
     if (output.name == name) return Status::Invalid("two outputs are named " + name);
   }
-  outputs_.push_back({name, value});
+  outputs_.push_back({name, value, always});
   return Status::Ok();
 }
 
@@ -161,12 +178,26 @@ void Graph::TakeOver(int to, int from) {
   const Node& taken = nodes_[static_cast<size_t>(from)];
   taker.outputs[0] = taken.outputs[0];
   values_[static_cast<size_t>(taker.outputs[0].id)].node = to;
-  nodes_.erase(nodes_.begin() + from);
+  Erase(from);
+}
+
+void Graph::Remove(int node) {
+  for (const Value y : nodes_[static_cast<size_t>(node)].outputs) {
+    for (Named& output : outputs_) {
+      if (output.value == y) output.value = Value();
+    }
+    values_[static_cast<size_t>(y.id)].node = -1;
+  }
+  Erase(node);
+}
+
+void Graph::Erase(int node) {
+  nodes_.erase(nodes_.begin() + node);
   for (ValueInfo& value : values_) {
-    if (value.node > from) --value.node;
+    if (value.node > node) --value.node;
   }
   for (Loss& loss : losses_) {
-    if (loss.node > from) --loss.node;
+    if (loss.node > node) --loss.node;
   }
 }
 

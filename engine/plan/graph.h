@@ -55,9 +55,11 @@ class Graph {
     std::vector<Value> inputs{}, outputs{};
     Declaration declared{};
     Fused fused{};
-    std::string path{};  // of the layer that added it
-    size_t report = 0;   // that layer's row
-    int loss = -1;       // its number among the losses
+    std::string path{};       // of the layer that added it
+    size_t report = 0;        // that layer's row
+    int loss = -1;            // its number among the losses
+    int region = -1;          // of what is computed again before Backward, see Graph::Recomputed
+    bool has_states = false;  // it is of a layer that has: then it does not run twice
   };
   struct ValueInfo {
     TensorSpec spec{};
@@ -72,7 +74,8 @@ class Graph {
   };
   struct Named {
     std::string name;
-    Value value;
+    Value value;  // none: this graph leaves it out
+    bool always = false;
   };
   struct Loss {
     std::string name;
@@ -114,8 +117,9 @@ class Graph {
     return outputs.front();
   }
 
-  // A value that can be read after a step. Names are distinct.
-  Status AddOutput(const std::string& name, Value value);
+  // A value that can be read after a step. Names are distinct. A training step may leave one out
+  // that only its loss needs, and that a part at a time, unless it is wanted `always`.
+  Status AddOutput(const std::string& name, Value value, bool always = false);
   // What training makes small: the sum over all losses of factor * sum / weight.
   template <std::derived_from<LossOperation> O>
   Status AddLoss(const std::string& name, O operation, std::initializer_list<Value> inputs,
@@ -145,6 +149,21 @@ class Graph {
     std::string outer_path_;
     Status status_;
     bool again_ = false;  // this layer was built here before
+  };
+  // While it lives, what is added is of one region: in training, what it computes for its own
+  // Backward is not held until then, but computed again from the region's inputs
+  // (torch.utils.checkpoint; see timetable.h). Less memory, more time, the same bits. Within
+  // another region it changes nothing.
+  class Recomputed {
+   public:
+    explicit Recomputed(Graph& graph);
+    ~Recomputed();
+    Recomputed(const Recomputed&) = delete;
+    Recomputed& operator=(const Recomputed&) = delete;
+
+   private:
+    Graph& graph_;
+    const bool outermost_;
   };
   const std::string& path() const { return path_; }
   // A stream of random numbers that belongs to this layer, and to this use of it.
@@ -178,6 +197,8 @@ class Graph {
   int Readers(Value value) const;
   // Removes node `from`, whose one output is from now on computed by node `to`.
   void TakeOver(int to, int from);
+  // Removes a node whose outputs nothing reads any more: outputs of the graph are left out.
+  void Remove(int node);
   // Puts a node, with outputs that nothing computes yet, at place `at`.
   void Insert(int at, Node node);
   // The specs of a node's inputs.
@@ -188,6 +209,7 @@ class Graph {
  private:
   Status AddLossOperation(const std::string& name, std::unique_ptr<Operation> operation,
                           std::vector<Value> inputs, double factor);
+  void Erase(int node);
   std::string FullName(const std::string& name) const {
     return path_.empty() ? name : path_ + "." + name;
   }
@@ -196,8 +218,10 @@ class Graph {
   PlanOptions options_;
   std::vector<std::string> frozen_;
   std::string path_;
-  int built_again_ = 0;             // open scopes of layers that were built before
-  std::vector<size_t> open_ = {0};  // rows of the report of the layers that are being built
+  int built_again_ = 0;                // open scopes of layers that were built before
+  std::vector<size_t> open_ = {0};     // rows of the report of the layers that are being built
+  int region_ = -1, regions_ = 0;      // the one that is open, and how many there have been
+  std::map<size_t, int> with_states_;  // rows of the report, and the region that was open then
   std::vector<Node> nodes_;
   std::vector<ValueInfo> values_;
   std::vector<Input> inputs_;

@@ -18,6 +18,7 @@
 #include "engine/base/check.h"
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
+#include "engine/kernels/elementwise/activation.h"
 #include "engine/kernels/elementwise/activation_kind.h"
 #include "engine/parallel/context.h"
 #include "engine/parallel/shards.h"
@@ -81,6 +82,9 @@ struct EpilogueParts {
   bool add = false;         // a tensor of y's shape
   bool activation = false;  // kernels::Activation
   bool moments = false;
+  // Any other activation, y = f(v) with v what the parts above give. In training v is a second
+  // output, which Backward reads.
+  bool curve = false;
 };
 
 // What has been fused into an operation. Numbers are places among its inputs or outputs; -1: not.
@@ -88,11 +92,13 @@ struct Fused {
   int scale = -1, shift = -1;  // inputs, (channels)
   int add = -1;                // input, of y's shape
   kernels::Activation activation = kernels::Activation::kNone;
+  std::optional<kernels::ActivationSpec> curve{};
+  int before_curve = -1;     // output: what y(0) is the curve of; -1: Backward will not follow
   int moments_of_y = -1;     // output: of y(0), in the form that who reads it declared
   int moments_of_x = -1;     // input: of x(0), taken by its producer; may be used as scratch
   int product = -1;          // of a loss: its x(0) is the x(0) of a product whose weight is the
                              // input `product` and whose bias, or nothing, is the next one
-  bool sums_of_dy = false;   // whoever finishes dy(0) calls FinishedDy
+  bool finished_dy = false;  // whoever finishes dy(0) calls FinishedDy
   bool finishes_dx = false;  // Backward calls Operands::FinishedDx for each cell of dx(0)
 };
 
@@ -119,7 +125,9 @@ struct Declaration {
 
   EpilogueParts applies{};
   std::optional<kernels::Activation> is_activation{};  // y(0) = act(x(0)), and nothing else
-  bool is_sum = false;                                 // y(0) = x(0) + x(1), and nothing else
+  // The same of other activations, whose derivative is known from x(0) and not from y(0).
+  std::optional<kernels::ActivationSpec> is_curve{};
+  bool is_sum = false;     // y(0) = x(0) + x(1), and nothing else
   bool is_affine = false;  // y(0) = scale x(0) + shift by channel: see Operation::Affine
   // y(0) = x(0) x(1)^T + x(2), x(1) (out, in), x(2) (out) or nothing; and nothing else.
   bool is_product = false;
@@ -127,9 +135,9 @@ struct Declaration {
   bool takes_product = false;
   // It could be given the moments of x(0) as a further input of this form.
   std::optional<TensorSpec> takes_moments{};
-  // In training: it sums over dy(0) before it can compute dx, and FinishedDy can do so cell by
-  // cell.
-  bool takes_sums_of_dy = false;
+  // In training: it sums over dy(0), or changes each element of it, before it can compute dx, and
+  // FinishedDy can do so cell by cell.
+  bool takes_finished_dy = false;
   // It can say when a cell of dx(0) is finished, while it is in cache.
   bool can_finish_dx = false;
   int bias = -1;               // the input that is added to y by channel, if that can be left out
@@ -296,14 +304,14 @@ class Operation {
   // only where dx(0) lies in its memory.
   virtual void Backward(const Step& step, const Operands& o) { (void)step, (void)o; }
 
-  // Where Fused::sums_of_dy: called once for each row block of the RowGrid that
+  // Where Fused::finished_dy: called once for each row block of the RowGrid that
   // Booking::CutRows(shape of y(0)) gives and, together, all columns, before Backward and while
   // these elements of dy(0) are in cache. Several threads at once, for different elements. With the
-  // operands of Backward.
+  // operands of Backward. It may write to these elements of dy(0): from here on they are its own.
   virtual void FinishedDy(const Step& step, const Operands& o, int64_t block,
                           IndexRange columns) const {
     (void)step, (void)o, (void)block, (void)columns;
-    LOCKSTEP_CHECK(false, "takes_sums_of_dy was declared, but FinishedDy is not there");
+    LOCKSTEP_CHECK(false, "takes_finished_dy was declared, but FinishedDy is not there");
   }
 
   // Where is_affine: scale and shift, (channels) each.

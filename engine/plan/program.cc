@@ -51,6 +51,7 @@ void Program::SetInput(size_t i, ConstTensor x) {
 
 // An output whose memory is not an input's or a parameter's is computed in the caller's memory.
 void Program::SetOutput(size_t i, Tensor y) {
+  if (!graph_.outputs()[i].value.valid()) return;
   redirected_[i] = y;
   const Home& home = value_homes_[Id(graph_.outputs()[i].value)];
   if (home.kind != Home::Kind::kBuffer) return;  // copied at the end of Forward
@@ -102,17 +103,20 @@ void Program::Refresh(const Step& step) {
   }
 }
 
+void Program::RunForward(const Step& step, size_t i, StepObserver* observer) {
+  const Graph::Node& node = graph_.nodes()[i];
+  const Operands operands(runs_[i].forward, false);
+  if (node.declared.is_view && operands.x(0).data() == operands.y().data()) return;
+  if (observer != nullptr) observer->Before(node.path, /*backward=*/false);
+  node.operation->Forward(step, operands);
+  if (observer != nullptr && node.loss < 0)
+    observer->After(node.path, /*backward=*/false, operands.y());
+}
+
 void Program::Forward(const Step& step, bool losses, StepObserver* observer) {
   Refresh(step);
   for (const size_t i : in_order_) {
-    const Graph::Node& node = graph_.nodes()[i];
-    if (node.loss >= 0 && !losses) continue;
-    const Operands operands(runs_[i].forward, false);
-    if (node.declared.is_view && operands.x(0).data() == operands.y().data()) continue;
-    if (observer != nullptr) observer->Before(node.path, /*backward=*/false);
-    node.operation->Forward(step, operands);
-    if (observer != nullptr && node.loss < 0)
-      observer->After(node.path, /*backward=*/false, operands.y());
+    if (graph_.nodes()[i].loss < 0 || losses) RunForward(step, i, observer);
   }
   for (size_t i = 0; i < redirected_.size(); ++i) {
     const ConstTensor y = output(i);
@@ -132,6 +136,7 @@ void Program::Backward(const Step& step, std::span<const double> factors, StepOb
     const Operands operands(run.backward, step.accumulate);
     const bool is_view = node.declared.is_view && operands.dx(0).data() == operands.dy().data();
     if (observer != nullptr) observer->Before(node.path, /*backward=*/true);
+    for (const size_t again : times_.before(i)) RunForward(step, again, nullptr);
     if (!is_view) node.operation->Backward(step, operands);
     for (const Run::Sum& sum : run.sums) {
       const Tensor& into = gradients_[static_cast<size_t>(sum.value)];

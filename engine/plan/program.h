@@ -1,12 +1,13 @@
 // A network that is ready to run: the operations of a graph in order, after fusion, each with the
 // memory it works in. This is the only place that decides lifetimes.
 //
-// Time runs forward through the operations and backward through them in reverse:
-//   Forward of operation i at time i,  Backward of it at time 2 n - 1 - i
-// A value lives from the operation that computes it to the last that reads it, forward or backward;
-// a gradient from the first that writes it to the operation whose output it belongs to. What does
-// not live at the same time shares memory (arena.h). Views and operations that may write over their
-// input keep a value where it was. The first writer of a gradient overwrites, later ones add.
+// Time runs forward through the operations and backward through them in reverse (timetable.h). A
+// value lives from the operation that computes it to the last that reads it, forward or backward;
+// one that is not held until then has two lives, in the same place: forward, and from where it is
+// computed again. A gradient lives from the first that writes it to the operation whose output it
+// belongs to. What does not live at the same time shares memory (arena.h). Views and operations
+// that may write over their input keep a value where it was. The first writer of a gradient
+// overwrites, later ones add.
 #ifndef LOCKSTEP_ENGINE_PLAN_PROGRAM_H_
 #define LOCKSTEP_ENGINE_PLAN_PROGRAM_H_
 
@@ -23,12 +24,14 @@
 #include "engine/plan/gradient_flow.h"
 #include "engine/plan/graph.h"
 #include "engine/plan/rules.h"
+#include "engine/plan/timetable.h"
 
 namespace lockstep {
 
 // Watches the layers of a step from outside: for timing, for statistics of activations and
 // gradients, for finding where a NaN began. Called on the thread that drives the step, once for
-// each operation; what was fused is seen as the layer that does the work.
+// each operation; what was fused is seen as the layer that does the work, and what is computed again
+// (timetable.h) as part of the Backward that it comes before.
 class StepObserver {
  public:
   virtual ~StepObserver() = default;
@@ -58,6 +61,9 @@ class Program {
 
   const Graph& graph() const { return graph_; }
   const std::vector<std::string>& fusions() const { return fusions_; }
+  // Of what Backward computes again because it was not held (Graph::Recomputed), at the largest
+  // batch.
+  double repeated_flops() const { return repeated_flops_; }
 
   // ---- One step, in this order. Nothing here allocates unless it fails.
 
@@ -82,9 +88,12 @@ class Program {
   // Parameters of whose gradients no operation reports whether they are finite.
   const std::vector<int>& unreported_parameters() const { return unreported_parameters_; }
 
-  // Outputs and gradients of inputs hold until the next step.
+  // Outputs and gradients of inputs hold until the next step; an output that is left out is empty.
   ConstTensor value(Value value) const { return values_[Id(value)]; }
-  ConstTensor output(size_t i) const { return values_[Id(graph_.outputs()[i].value)]; }
+  ConstTensor output(size_t i) const {
+    const Value output = graph_.outputs()[i].value;
+    return output.valid() ? ConstTensor(value(output)) : ConstTensor();
+  }
   ConstTensor input_gradient(size_t i) const { return gradients_[Id(graph_.inputs()[i].value)]; }
 
   // The operands of a node's Forward: for what looks at a program from outside (export).
@@ -125,8 +134,6 @@ class Program {
 
   static size_t Id(Value value) { return static_cast<size_t>(value.id); }
   int nodes() const { return static_cast<int>(graph_.nodes().size()); }
-  int BackwardTime(int node) const { return 2 * nodes() - 1 - node; }
-  int EndTime() const { return 2 * nodes(); }
 
   bool HasGradient(size_t value) const { return flow_.reaches({static_cast<int>(value)}); }
   bool WantsGradient(int node, size_t input) const { return flow_.wants_dx(graph_, node, input); }
@@ -134,6 +141,7 @@ class Program {
   void PlaceGradients();
   void BookOperations();
   void MakeOperands();
+  void RunForward(const Step& step, size_t node, StepObserver* observer);
   void SetShape(Tensor& tensor, const TensorSpec& spec) const;
   std::byte* Address(int buffer) const;
 
@@ -141,6 +149,8 @@ class Program {
   ProgramOptions options_;
   std::vector<std::string> fusions_;
   GradientFlow flow_;
+  Timetable times_;
+  double repeated_flops_ = 0.0;
   std::vector<Home> value_homes_, gradient_homes_;
   std::vector<int> owners_;  // by buffer: the report's row
   ArenaPlan arena_;

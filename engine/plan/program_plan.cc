@@ -44,15 +44,21 @@ class Program::NodeBooking final : public Booking {
   const Graph::Node& Node() const { return program_.graph_.nodes()[static_cast<size_t>(node_)]; }
   int BookBytes(int64_t bytes, Life life) override {
     program_.owners_.push_back(static_cast<int>(Node().report));
-    const int last = program_.flow_.runs(node_) ? program_.BackwardTime(node_) : node_;
     switch (life) {
       case Life::kCall: {
         const int buffer = program_.arena_.BookScratch(bytes, scratch_);
         scratch_ += program_.arena_.bytes(buffer);
         return buffer;
       }
-      case Life::kStep:
-        return program_.arena_.Book(bytes, node_, last);
+      case Life::kStep: {
+        const Timetable& times = program_.times_;
+        const int forward = times.forward(node_), again = times.again(node_);
+        const int last = program_.flow_.runs(node_) ? times.backward(node_) : again;
+        if (again < 0) return program_.arena_.Book(bytes, forward, std::max(forward, last));
+        const int buffer = program_.arena_.Book(bytes, forward, forward);
+        program_.arena_.BookAgain(buffer, again, last);
+        return buffer;
+      }
       case Life::kBound:
         break;
     }
@@ -81,6 +87,18 @@ Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions
     if (reads_input) program->checks_.push_back(i);
   }
   program->flow_ = GradientFlow(program->graph_);
+  program->times_ = Timetable(program->graph_, program->flow_, options.share_memory);
+  for (size_t i = 0; i < program->runs_.size(); ++i) {
+    const Graph::Node& node = program->graph_.nodes()[i];
+    if (program->times_.again(static_cast<int>(i)) >= 0)
+      program->repeated_flops_ += node.declared.flops;
+    std::vector<std::string>& notes = program->graph_.report()[node.report].notes;
+    const std::string note = "not computed again: it has states, which would change twice";
+    if (program->graph_.training() && node.region >= 0 && node.has_states &&
+        std::find(notes.begin(), notes.end(), note) == notes.end()) {
+      notes.push_back(note);
+    }
+  }
   program->PlaceValues();
   program->PlaceGradients();
   program->BookOperations();
@@ -97,25 +115,38 @@ Result<std::unique_ptr<Program>> Program::Make(Graph graph, const ProgramOptions
 void Program::PlaceValues() {
   const auto& all = graph_.nodes();
   const size_t count = graph_.value_count();
-  // When each is computed, and when it is read last.
-  std::vector<int> first(count, -1), last(count, -1);
+  // When each is computed, and when it is read last; and the same once more, where it is lost in
+  // between and computed again.
+  struct Life {
+    int first = -1, last = -1, again = -1, again_last = -1;
+    void UsedAt(int time) {
+      int& end = again >= 0 && time >= again ? again_last : last;
+      end = std::max(end, time);
+    }
+  };
+  std::vector<Life> lives(count);
   for (int i = 0; i < nodes(); ++i) {
     const Graph::Node& node = all[static_cast<size_t>(i)];
-    const bool backward = flow_.runs(i);
-    for (size_t k = 0; k < node.inputs.size(); ++k) {
-      if (!node.inputs[k].valid()) continue;
-      int& end = last[Id(node.inputs[k])];
-      end = std::max(end, backward && At(node.declared.reads_x, k) ? BackwardTime(i) : i);
-    }
+    const auto use = [&](Value v, bool backward) {
+      Life& life = lives[Id(v)];
+      life.UsedAt(times_.forward(i));
+      if (times_.again(i) >= 0) life.UsedAt(times_.again(i));
+      if (flow_.runs(i) && backward) life.UsedAt(times_.backward(i));
+    };
     for (size_t k = 0; k < node.outputs.size(); ++k) {
-      const size_t y = Id(node.outputs[k]);
-      first[y] = i;
-      last[y] = std::max(last[y], i);
-      if (backward && At(node.declared.reads_y, k)) last[y] = std::max(last[y], BackwardTime(i));
-      if (node.loss >= 0) last[y] = EndTime();
+      Life& life = lives[Id(node.outputs[k])];
+      life.first = times_.forward(i);
+      if (!times_.held(node.outputs[k])) life.again = times_.again(i);
+      if (node.loss >= 0) life.UsedAt(times_.end());
+      use(node.outputs[k], At(node.declared.reads_y, k));
+    }
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      if (node.inputs[k].valid()) use(node.inputs[k], At(node.declared.reads_x, k));
     }
   }
-  for (const Graph::Named& output : graph_.outputs()) last[Id(output.value)] = EndTime();
+  for (const Graph::Named& output : graph_.outputs()) {
+    if (output.value.valid()) lives[Id(output.value)].UsedAt(times_.end());
+  }
 
   value_homes_.assign(count, {});
   for (size_t v = 0; v < count; ++v) {
@@ -123,7 +154,7 @@ void Program::PlaceValues() {
     value_homes_[v].group = static_cast<int>(v);
     value_homes_[v].kind = info.input >= 0       ? Home::Kind::kInput
                            : info.parameter >= 0 ? Home::Kind::kParameter
-                           : first[v] >= 0       ? Home::Kind::kBuffer
+                           : lives[v].first >= 0 ? Home::Kind::kBuffer
                                                  : Home::Kind::kNone;
   }
   // Whether anything in the memory of `value` must stay as it is for the next step.
@@ -135,10 +166,13 @@ void Program::PlaceValues() {
     }
     return false;
   };
-  // Whether anything that lies in the memory of `value` is read after operation i has run forward.
+  // Whether anything that lies in the memory of `value` is read after operation i has run forward,
+  // or forward again. What is computed again must not lie where what i gives is held.
   const auto read_after = [&](size_t value, int i) {
     for (size_t v = 0; v < count; ++v) {
-      if (value_homes_[v].group == value_homes_[value].group && last[v] > i) return true;
+      if (value_homes_[v].group != value_homes_[value].group) continue;
+      if (lives[v].last > times_.forward(i) || lives[v].again_last > times_.again(i)) return true;
+      if (lives[v].again >= 0 && times_.held(all[static_cast<size_t>(i)].outputs[0])) return true;
     }
     return false;
   };
@@ -161,15 +195,19 @@ void Program::PlaceValues() {
   for (size_t g = 0; g < count; ++g) {
     if (value_homes_[g].kind != Home::Kind::kBuffer || value_homes_[g].group != static_cast<int>(g))
       continue;
-    int begin = first[g], end = last[g];
+    Life life = lives[g];
     int64_t bytes = 0;
     for (size_t v = 0; v < count; ++v) {
       if (value_homes_[v].group != static_cast<int>(g)) continue;
-      begin = std::min(begin, first[v]);
-      end = std::max(end, last[v]);
+      life.first = std::min(life.first, lives[v].first);
+      life.last = std::max(life.last, lives[v].last);
+      if (life.again < 0) life.again = lives[v].again;  // the first of a group is the first again
+      life.again_last = std::max(life.again_last, lives[v].again_last);
       bytes = std::max(bytes, BytesOf(graph_.info({static_cast<int>(v)}).spec));
     }
-    const int buffer = is_kept(g) ? arena_.BookForever(bytes) : arena_.Book(bytes, begin, end);
+    const int buffer =
+        is_kept(g) ? arena_.BookForever(bytes) : arena_.Book(bytes, life.first, life.last);
+    if (life.again >= 0) arena_.BookAgain(buffer, life.again, life.again_last);
     owners_.push_back(
         static_cast<int>(all[static_cast<size_t>(graph_.info({static_cast<int>(g)}).node)].report));
     for (size_t v = 0; v < count; ++v) {
@@ -193,7 +231,7 @@ void Program::PlaceGradients() {
     gradient_homes_[v].kind = info.parameter >= 0 ? Home::Kind::kParameter
                               : of_loss           ? Home::Kind::kInput
                                                   : Home::Kind::kBuffer;
-    last[v] = info.input >= 0 ? EndTime() : info.node >= 0 ? BackwardTime(info.node) : -1;
+    last[v] = info.input >= 0 ? times_.end() : info.node >= 0 ? times_.backward(info.node) : -1;
   }
   const auto read_after = [&](size_t value, int time) {
     for (size_t v = 0; v < count; ++v) {
@@ -209,7 +247,7 @@ void Program::PlaceGradients() {
     Run& run = runs_[static_cast<size_t>(i)];
     run.backward.accumulate.assign(node.inputs.size(), false);
     if (!flow_.runs(i)) continue;
-    const int time = BackwardTime(i);
+    const int time = times_.backward(i);
     const size_t y = Id(node.outputs[0]);
     // Where one value comes twice, only its last place is written to directly: in which order an
     // operation writes its gradients, and whether it still reads dy then, is its own affair. The
@@ -278,7 +316,7 @@ void Program::PlaceGradients() {
         gradient_homes_[g].group != static_cast<int>(g)) {
       continue;
     }
-    int begin = EndTime(), end = -1;
+    int begin = times_.end(), end = -1;
     int64_t bytes = 0;
     for (size_t v = 0; v < count; ++v) {
       if (gradient_homes_[v].kind != Home::Kind::kBuffer ||

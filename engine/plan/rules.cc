@@ -45,7 +45,8 @@ Node* OnlyProducer(Graph& graph, Value value) {
 }
 
 bool IsPlain(const Fused& fused) {
-  return fused.add < 0 && fused.activation == kernels::Activation::kNone && fused.moments_of_y < 0;
+  return fused.add < 0 && fused.activation == kernels::Activation::kNone && !fused.curve &&
+         fused.moments_of_y < 0;
 }
 
 int AddInput(Node& node, Value value) {
@@ -94,6 +95,28 @@ Status FoldNorm(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
+// ---- loss(v), v = product(x)  ->  loss(x), which computes v itself
+void FuseHead(Graph& graph, Lines& lines) {
+  for (const Graph::Loss& loss : graph.losses()) {
+    Node& taker = graph.nodes()[static_cast<size_t>(loss.node)];
+    const Value v = taker.inputs[0];
+    const int at = graph.info(v).node;
+    if (!graph.training() || !taker.declared.takes_product || at < 0) continue;
+    const Node& product = graph.nodes()[static_cast<size_t>(at)];
+    const auto& outputs = graph.outputs();
+    // Besides the loss only outputs that may be left out.
+    const auto others = std::count_if(outputs.begin(), outputs.end(), [&](const auto& output) {
+      return output.value == v && !output.always;
+    });
+    if (!product.declared.is_product || graph.Readers(v) != 1 + others) continue;
+    lines.push_back(graph.NameOf(taker) + " computes " + graph.NameOf(product) + " in chunks");
+    taker.fused.product = AddInput(taker, product.inputs[1]);
+    AddInput(taker, product.inputs.size() > 2 ? product.inputs[2] : Value());
+    taker.inputs[0] = product.inputs[0];
+    graph.Remove(at);
+  }
+}
+
 // ---- v = op(x), y = v + s  ->  y = op(x, add = s)
 Status FuseAdd(Graph& graph, Lines& lines) {
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
@@ -116,17 +139,29 @@ Status FuseAdd(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
-// ---- v = op(x), y = act(v)  ->  y = op(x, act)
+// ---- v = op(x), y = act(v)  ->  y = op(x, act); or y, v = op(x, act) where Backward needs v
 Status FuseActivation(Graph& graph, Lines& lines) {
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
-    if (!graph.nodes()[i].declared.is_activation) continue;
-    Node* producer = OnlyProducer(graph, graph.nodes()[i].inputs[0]);
-    if (producer == nullptr || !producer->declared.applies.activation ||
-        producer->fused.activation != kernels::Activation::kNone) {
+    const Declaration& act = graph.nodes()[i].declared;
+    if (!act.is_activation && !act.is_curve) continue;
+    const Value v = graph.nodes()[i].inputs[0];
+    Node* producer = OnlyProducer(graph, v);
+    if (producer == nullptr || producer->fused.activation != kernels::Activation::kNone ||
+        producer->fused.curve || producer->fused.moments_of_y >= 0) {
       continue;
     }
+    const EpilogueParts& applies = producer->declared.applies;
+    if (act.is_activation ? !applies.activation : !applies.curve) continue;
     lines.push_back(graph.NameOf(*producer) + " applies " + graph.NameOf(graph.nodes()[i]));
-    producer->fused.activation = *graph.nodes()[i].declared.is_activation;
+    if (act.is_activation) {
+      producer->fused.activation = *act.is_activation;
+    } else {
+      producer->fused.curve = act.is_curve;
+      if (graph.training()) {
+        producer->fused.before_curve = static_cast<int>(producer->outputs.size());
+        producer->outputs.push_back(v);
+      }
+    }
     graph.TakeOver(IndexOf(graph, *producer), static_cast<int>(i));
     --i;
   }
@@ -142,7 +177,7 @@ Status FuseMoments(Graph& graph, Lines& lines) {
     if (at < 0) continue;
     Node& producer = graph.nodes()[static_cast<size_t>(at)];
     if (!producer.declared.applies.moments || producer.outputs.size() != 1 ||
-        producer.fused.moments_of_y >= 0) {
+        producer.fused.moments_of_y >= 0 || producer.fused.curve) {
       continue;
     }
     lines.push_back(graph.NameOf(producer) + " takes the moments for " + graph.NameOf(norm));
@@ -155,25 +190,30 @@ Status FuseMoments(Graph& graph, Lines& lines) {
 }
 
 // ---- dx of op(y) where y = norm(x)  ->  the sums that norm's Backward begins with are taken by
-// op, which is the last to write to the gradient of y: the first that reads y
-Status FuseGradientSums(Graph& graph, Lines& lines) {
+// op, which is the last to write to the gradient of y: the first that reads y. Or y = product(x,
+// act), whose Backward begins with dy act'(v).
+Status FuseFinishedGradients(Graph& graph, Lines& lines) {
   const GradientFlow flow(graph);
   auto& nodes = graph.nodes();
   for (Node& norm : nodes) {
     const Value y = norm.outputs[0];
-    if (!norm.declared.takes_sums_of_dy || !flow.reaches(y)) continue;
+    if (!norm.declared.takes_finished_dy || !flow.reaches(y)) continue;
     const auto writes = [&](const Node& node) {
       return flow.runs(IndexOf(graph, node)) &&
              std::find(node.inputs.begin(), node.inputs.end(), y) != node.inputs.end();
     };
     const auto last = std::find_if(nodes.begin(), nodes.end(), writes);
+    // Sums are taken of what norm's Backward reads: that is there only from its region's on.
+    if (norm.region >= 0 && last != nodes.end() && last->region != norm.region) continue;
     if (last == nodes.end() || !last->declared.can_finish_dx || last->inputs[0] != y ||
         !last->declared.accumulates_dx[0] ||
         std::count(last->inputs.begin(), last->inputs.end(), y) != 1) {
       continue;
     }
-    lines.push_back(graph.NameOf(*last) + " sums its gradient for " + graph.NameOf(norm));
-    norm.fused.sums_of_dy = last->fused.finishes_dx = true;
+    lines.push_back(graph.NameOf(*last) +
+                    (norm.fused.curve ? " bends its gradient for " : " sums its gradient for ") +
+                    graph.NameOf(norm));
+    norm.fused.finished_dy = last->fused.finishes_dx = true;
   }
   return Status::Ok();
 }
@@ -204,6 +244,7 @@ Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
   if (fusion == Fusion::kNone) return lines;
   LOCKSTEP_TRY(FoldNorm(graph, lines));
   if (fusion == Fusion::kAll) {
+    FuseHead(graph, lines);
     LOCKSTEP_TRY(FuseAdd(graph, lines));
     LOCKSTEP_TRY(FuseActivation(graph, lines));
     LOCKSTEP_TRY(FuseMoments(graph, lines));
@@ -216,7 +257,7 @@ Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
     for (size_t i = 0; i < node.outputs.size(); ++i)
       LOCKSTEP_CHECK_EQ(node.declared.outputs[i].shape, graph.shape(node.outputs[i]));
   }
-  if (fusion == Fusion::kAll) LOCKSTEP_TRY(FuseGradientSums(graph, lines));
+  if (fusion == Fusion::kAll) LOCKSTEP_TRY(FuseFinishedGradients(graph, lines));
   return lines;
 }
 

@@ -30,6 +30,7 @@ struct AttentionSpec {
 class AttentionOperation final : public Operation {
  public:
   explicit AttentionOperation(const AttentionSpec& spec) : spec_(spec) {}
+  const AttentionSpec& spec() const { return spec_; }
 
   Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
                               const PlanOptions& options) const override;

@@ -119,7 +119,7 @@ class ConvOperation final : public Operation {
                              .packed = weight,
                              .to = o.y_f32(),
                              .epilogue = epilogue_.Of(o)};
-    epilogue_.TakingMoments(step, o, args, [&](const ops::ConvArgs& all) {
+    epilogue_.Finishing(step, o, args, [&](const ops::ConvArgs& all) {
       ForwardPass(direction_).run(step.ctx, shape_, all, Scratch(step));
     });
   }

@@ -3,14 +3,19 @@
 //   forward   loss_r = - (1 - a) w[t_r] logp[t_r] - (a / C) sum_c w[c] logp[c]
 //             mean   = sum_r loss_r / sum_r w[t_r]         rows that are not ignored
 //   backward  dy_rc  = scale * d loss_r / d y_rc
+// Where the scores are a product y = x W^T + b and there are many classes, the loss computes them
+// itself, a chunk of rows at a time (layers/loss/chunked_product.h). Where Backward follows, all is
+// done there: y, the loss, dy in its place, and from that dx, dW and db.
 // With probabilities t_rc, and t'_rc = (1 - a) t_rc + a / C:
 //   forward   loss_r = - sum_c w[c] t'_rc logp[c]
 //             mean   = sum_r loss_r / rows                 rows that are not all 0
 #include "layers/loss/cross_entropy.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/kernels/elementwise/softmax.h"
+#include "layers/loss/chunked_product.h"
 #include "layers/loss/loss_blocks.h"
 
 namespace lockstep {
@@ -22,10 +27,43 @@ kernels::CrossEntropyOptions KernelOptionsOf(const CrossEntropyLossOptions& opti
           .ignored_index = options.ignored_index};
 }
 
+// Scores of fewer classes are cheap to keep, and a user can then look at them.
+constexpr int64_t kFewestClassesInChunks = 2048;
+
 class SoftmaxCrossEntropy final : public BlockwiseLoss {
  public:
   SoftmaxCrossEntropy(CrossEntropyLossOptions options, int64_t classes)
-      : BlockwiseLoss(/*work=*/4), options_(std::move(options)), classes_(classes) {}
+      : BlockwiseLoss(kWork), options_(std::move(options)), classes_(classes) {}
+
+  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused& fused,
+                              const PlanOptions& options) const override {
+    LOCKSTEP_TRY_ASSIGN(Declaration declared, BlockwiseLoss::Declare(x, fused, options));
+    declared.takes_product = options.training && classes_ >= kFewestClassesInChunks;
+    if (fused.product < 0) return declared;
+    declared.reads_y = {true};
+    declared.flops = static_cast<double>(kWork * x[0].shape.rows() * classes_);
+    ChunkedProduct::Declare(x, fused, declared);
+    return declared;
+  }
+
+  void Book(std::span<const TensorSpec> x, Booking& booking) override {
+    chunked_ = booking.fused().product >= 0;
+    if (!chunked_) return BlockwiseLoss::Book(x, booking);
+    const Shape y = ChunkedProduct::ProductShape(x, booking.fused());
+    BookSums(y, x[1].shape, booking);
+    losses_ = booking.Book<double>(y.rows(), Life::kCall);
+    product_.Book(x, booking);
+  }
+
+  void Forward(const Step& step, const Operands& o) override {
+    if (!chunked_) return BlockwiseLoss::Forward(step, o);
+    if (!(step.backward_follows && product_.learns())) RunInChunks(step, o, /*backward=*/false);
+  }
+
+  void Backward(const Step& step, const Operands& o) override {
+    if (!chunked_) return BlockwiseLoss::Backward(step, o);
+    RunInChunks(step, o, /*backward=*/true);
+  }
 
   Status Check(const Step&, const Operands& o) const override {
     const std::span<const int32_t> ids = o.x(1).span<int32_t>();
@@ -47,6 +85,25 @@ class SoftmaxCrossEntropy final : public BlockwiseLoss {
   }
 
  private:
+  static constexpr int64_t kWork = 4;
+
+  void RunInChunks(const Step& step, const Operands& o, bool backward) {
+    const auto* targets = static_cast<const int32_t*>(o.x(1).data());
+    const float scale = backward ? static_cast<float>(*o.dy().as<double>()) : 0.0f;
+    double* losses = step[losses_];
+    product_.Run(step, o, backward, [&](IndexRange rows, float* y) {
+      step.ctx.For(rows.size(), kWork * rows.size() * classes_, [&](int64_t i) {
+        float* row = y + i * classes_;
+        losses[rows.begin + i] =
+            kernels::CrossEntropy(row, targets + rows.begin + i, 1, classes_,
+                                  KernelOptionsOf(options_), scale, backward ? row : nullptr);
+      });
+    });
+    *o.y().as<double>() = SumOverBlocks(step, o.x(1).size(), [&](IndexRange rows) {
+      return std::accumulate(losses + rows.begin, losses + rows.end, 0.0);
+    });
+  }
+
   double Run(const Step&, int64_t, const Block& block) const override {
     return kernels::CrossEntropy(block.y, static_cast<const int32_t*>(block.target), block.rows,
                                  classes_, KernelOptionsOf(options_), block.scale, block.dy);
@@ -54,6 +111,9 @@ class SoftmaxCrossEntropy final : public BlockwiseLoss {
 
   CrossEntropyLossOptions options_;
   int64_t classes_;
+  bool chunked_ = false;
+  ChunkedProduct product_;
+  Buffer<double> losses_;  // of rows, where they come in chunks
 };
 
 class SoftTargetCrossEntropy final : public BlockwiseLoss {

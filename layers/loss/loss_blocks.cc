@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "engine/base/integers.h"
+
 namespace lockstep {
 
 Result<Declaration> BlockwiseLoss::Declare(std::span<const TensorSpec> x, const Fused&,
@@ -15,26 +17,55 @@ Result<Declaration> BlockwiseLoss::Declare(std::span<const TensorSpec> x, const 
 }
 
 void BlockwiseLoss::Book(std::span<const TensorSpec> x, Booking& booking) {
-  const Shape& y = x[0].shape;
+  BookSums(x[0].shape, x[1].shape, booking);
+}
+
+void BlockwiseLoss::BookSums(const Shape& y, const Shape& target, Booking& booking) {
   channels_ = y.rank() == 1 ? 1 : y.channels();
-  const int64_t rows_per_sample = y.sample_size() / std::max<int64_t>(1, channels_);
-  const int64_t rows = y.batch() * rows_per_sample;
-  targets_per_row_ = rows == 0 ? 0 : x[1].shape.size() / rows;
-  rows_ = booking.CutRows(rows_per_sample);
-  sums_ = booking.Book<double>(
-      RowGrid::MaxBlocks(y.batch(), rows_per_sample, booking.options().shards), Life::kCall);
+  rows_per_sample_ = y.sample_size() / std::max<int64_t>(1, channels_);
+  const int64_t rows = y.batch() * rows_per_sample_;
+  targets_per_row_ = rows == 0 ? 0 : target.size() / rows;
+  rows_ = booking.CutRows(rows_per_sample_);
+  samples_ = booking.CutRows(1);
+  sums_ =
+      booking.Book<double>(RowGrid::MaxBlocks(y.batch(), 1, booking.options().shards), Life::kCall);
+  if (rows_per_sample_ > 1)
+    parts_ = booking.Book<double>(y.batch() * CeilDiv(rows_per_sample_, kPartRows), Life::kCall);
 }
 
 double BlockwiseLoss::SumOverBlocks(const Step& step, int64_t work,
                                     FunctionRef<double(IndexRange)> body) const {
-  const RowGrid& rows = step.rows(rows_);
+  const RowGrid& samples = step.rows(samples_);
   double* sums = step[sums_];
-  if (rows.blocks() == 0) return 0.0;
-  step.ctx.For(rows.blocks(), work,
-               [&](int64_t block) { sums[block] = body(rows.BlockRows(block)); });
+  if (samples.blocks() == 0 || rows_per_sample_ == 0) return 0.0;
+  if (rows_per_sample_ == 1) {
+    step.ctx.For(samples.blocks(), work,
+                 [&](int64_t block) { sums[block] = body(samples.BlockRows(block)); });
+  } else {
+    double* parts = step[parts_];
+    const int64_t of_sample = CeilDiv(rows_per_sample_, kPartRows);
+    const int64_t count = samples.samples() * of_sample;
+    constexpr int64_t kWorkOfTask = 8192;
+    const int64_t tasks = std::clamp<int64_t>(work / kWorkOfTask, 1, count);
+    step.ctx.For(tasks, work, [&](int64_t task) {
+      for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) {
+        const int64_t first = i / of_sample * rows_per_sample_, begin = i % of_sample * kPartRows;
+        parts[i] = body({first + begin, first + std::min(begin + kPartRows, rows_per_sample_)});
+      }
+    });
+    for (int64_t block = 0; block < samples.blocks(); ++block) {
+      const IndexRange of_block = samples.BlockRows(block);
+      sums[block] = 0.0;
+      for (int64_t s = of_block.begin; s < of_block.end; ++s) {
+        double sum = 0.0;
+        for (int64_t i = s * of_sample; i < (s + 1) * of_sample; ++i) sum += parts[i];
+        sums[block] += sum;
+      }
+    }
+  }
   const auto add = [&](int64_t into, int64_t, int64_t from, int64_t) { sums[into] += sums[from]; };
-  for (int64_t shard = 0; shard < rows.shards(); ++shard) MergeBlocks(rows, shard, add);
-  MergeShards(rows, add);
+  for (int64_t shard = 0; shard < samples.shards(); ++shard) MergeBlocks(samples, shard, add);
+  MergeShards(samples, add);
   return sums[0];
 }
 

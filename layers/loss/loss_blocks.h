@@ -1,5 +1,6 @@
-// What all losses share: a sum over the batch, taken in the row blocks of the step's cut and merged
-// by its fixed tree.
+// What all losses share: a sum over the batch, by the fixed tree of the step's cut. Samples of
+// several rows (the places of a text) are summed one by one before: rows in order, in parts of 16.
+// Rows that count for nothing add exactly 0, so to fill samples up with them changes no bit.
 #ifndef LOCKSTEP_LAYERS_LOSS_LOSS_BLOCKS_H_
 #define LOCKSTEP_LAYERS_LOSS_LOSS_BLOCKS_H_
 
@@ -38,18 +39,24 @@ class BlockwiseLoss : public LossOperation {
   // The sum of the loss over a block, and dy = scale * d sum / dy. On any thread.
   virtual double Run(const Step& step, int64_t first_row, const Block& block) const = 0;
 
-  // The sum of body(rows) over all blocks.
+  // The sum of body(rows), which adds up its rows in order, over ranges that make up the batch.
   double SumOverBlocks(const Step& step, int64_t work,
                        FunctionRef<double(IndexRange rows)> body) const;
+  // For losses that do not use Book: y, seen as (rows, channels), and the targets.
+  void BookSums(const Shape& y, const Shape& target, Booking& booking);
 
  private:
+  static constexpr int64_t kPartRows = 16;
+
   Block BlockOf(const Operands& o, IndexRange rows) const;
 
   int64_t work_;
   int64_t channels_ = 1;
   int64_t targets_per_row_ = 1;
-  Rows rows_;
-  Buffer<double> sums_;
+  int64_t rows_per_sample_ = 1;
+  Rows rows_, samples_;
+  Buffer<double> sums_;   // of blocks of samples
+  Buffer<double> parts_;  // of parts of samples, where those have several rows
 };
 
 }  // namespace lockstep

@@ -68,7 +68,7 @@ class NormOperation : public Operation {
     const int64_t blocks =
         RowGrid::MaxBlocks(x.shape.batch(), x.shape.rows_per_sample(), booking.options().shards);
     gradient_sums_ = booking.Book<double>(ops::MomentPartialsSize(blocks, channels_),
-                                          fused_.sums_of_dy ? Life::kStep : Life::kCall);
+                                          fused_.finished_dy ? Life::kStep : Life::kCall);
     gradient_means_ = booking.Book(2 * channels_, Life::kCall);
   }
 
@@ -140,7 +140,7 @@ class NormByBatch final : public NormOperation {
         RowGrid::MaxBlocks(x[0].shape.batch(), x[0].shape.rows_per_sample(), options.shards);
     declared.takes_moments =
         TensorSpec{Shape{ops::MomentPartialsSize(blocks, x[0].shape.channels())}, DType::kF64};
-    declared.takes_sums_of_dy = true;
+    declared.takes_finished_dy = true;
     declared.ignores_shift = true;
     return declared;
   }
@@ -207,7 +207,7 @@ class NormByBatch final : public NormOperation {
     const RowGrid& rows = step.rows(rows_);
     const ops::BatchNormGradientArgs args = GradientArgs(step, o, ByBatch(step));
     double* sums = step[gradient_sums_];
-    if (!fused_.sums_of_dy) ops::GradientSums(step.ctx, rows, channels_, args, sums);
+    if (!fused_.finished_dy) ops::GradientSums(step.ctx, rows, channels_, args, sums);
     ops::MergeGradientSums(step.ctx, rows, channels_, args, sums);
     if (args.training) {
       if (const double* all = Gather(step, sums); all != sums) {

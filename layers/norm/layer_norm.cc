@@ -23,7 +23,7 @@ class LayerNormOperation final : public Operation {
     return Declaration{.outputs = {x[0]},
                        .reads_x = {true, true},
                        .dx_may_overwrite_dy = true,
-                       .accumulates_dx = {false, true, true},
+                       .accumulates_dx = {true, true, true},
                        .flops = 8.0 * static_cast<double>(x[0].shape.size())};
   }
 
@@ -61,6 +61,7 @@ class LayerNormOperation final : public Operation {
                             .inv_std = step[inv_std_],
                             .gamma = o.x_f32(1),
                             .dx = o.dx_f32(0),
+                            .accumulate_dx = o.accumulate(0),
                             .dgamma = o.dx_f32(1),
                             .dbeta = o.dx_f32(2),
                             .accumulate = AddsToParameters(o),

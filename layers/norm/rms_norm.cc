@@ -22,7 +22,7 @@ class RmsNormOperation final : public Operation {
     return Declaration{.outputs = {x[0]},
                        .reads_x = {true, true},
                        .dx_may_overwrite_dy = true,
-                       .accumulates_dx = {false, true},
+                       .accumulates_dx = {true, true},
                        .flops = 8.0 * static_cast<double>(x[0].shape.size())};
   }
 
@@ -58,6 +58,7 @@ class RmsNormOperation final : public Operation {
                           .inv_std = step[inv_std_],
                           .gamma = o.x_f32(1),
                           .dx = o.dx_f32(0),
+                          .accumulate_dx = o.accumulate(0),
                           .dgamma = o.dx_f32(1),
                           .dbeta = nullptr,
                           .accumulate = o.accumulate(1),

@@ -172,6 +172,41 @@ def reduce_sum(x, axes=None, keepdims=1, noop_with_empty_axes=0):
     return x if none and noop_with_empty_axes else x.sum(axis=None if none else tuple(axes), keepdims=bool(keepdims))
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def recurrent(cell):
+    """One direction: Y (steps, 1, batch, hidden) of x (steps, batch, inputs)."""
+
+    def run_cell(x, w, r, b=None, hidden_size=0, direction=b"forward", linear_before_reset=0):
+        steps, batch, _ = x.shape
+        w, r = w[0], r[0]
+        b_in, b_hid = np.split(np.zeros(2 * w.shape[0], x.dtype) if b is None else b[0], 2)
+        state = (np.zeros((batch, r.shape[1]), x.dtype), np.zeros((batch, r.shape[1]), x.dtype))
+        y = np.zeros((steps, 1, batch, r.shape[1]), x.dtype)
+        for t in reversed(range(steps)) if direction == b"reverse" else range(steps):
+            state = cell(x[t] @ w.T + b_in, r, b_hid, state, linear_before_reset)
+            y[t, 0] = state[0]
+        return y
+
+    return run_cell
+
+
+def lstm_cell(a, r, b, state, _):
+    i, o, f, g = np.split(a + state[0] @ r.T + b, 4, axis=1)
+    c = sigmoid(f) * state[1] + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def gru_cell(a, r, b, state, linear_before_reset):
+    h = state[0]
+    (az, ar, an), (rz, rr, rn), (bz, br, bn) = np.split(a, 3, axis=1), np.split(r, 3), np.split(b, 3)
+    z, reset = sigmoid(az + h @ rz.T + bz), sigmoid(ar + h @ rr.T + br)
+    n = np.tanh(an + reset * (h @ rn.T + bn)) if linear_before_reset else np.tanh(an + (reset * h) @ rn.T + bn)
+    return (1 - z) * n + z * h, None
+
+
 # Each as https://onnx.ai/onnx/operators words it, in opset 13.
 OPERATORS = {
     "Add": lambda a, b: a + b,
@@ -186,11 +221,13 @@ OPERATORS = {
     "Erf": erf,
     "Flatten": lambda x, axis=1: x.reshape(int(np.prod(x.shape[:axis])), -1),
     "Gather": lambda x, indices, axis=0: np.take(x, indices, axis),
+    "GRU": recurrent(gru_cell),
     "Gemm": gemm,
     "GlobalAveragePool": lambda x: x.mean(axis=(2, 3), keepdims=True),
     "Greater": lambda a, b: a > b,
     "Identity": lambda x: x,
     "IsNaN": np.isnan,
+    "LSTM": recurrent(lstm_cell),
     "LeakyRelu": lambda x, alpha=0.01: np.where(x < 0, alpha * x, x),
     "MatMul": np.matmul,
     "Max": lambda *x: np.maximum.reduce(np.broadcast_arrays(*x)),
@@ -202,7 +239,7 @@ OPERATORS = {
     "Relu": lambda x: np.maximum(x, 0),
     "Reshape": reshape,
     "Resize": resize,
-    "Sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "Sigmoid": sigmoid,
     "Slice": part,
     "Softmax": softmax,
     "Softplus": lambda x: np.logaddexp(x, 0),
@@ -216,7 +253,8 @@ OPERATORS = {
 
 def run_node(node, inputs):
     attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
-    return OPERATORS[node.op_type](*inputs, **attributes)
+    y = OPERATORS[node.op_type](*inputs, **attributes)
+    return y[-1] if node.op_type in ("GRU", "LSTM") and not node.output[0] else y  # Y_h alone is asked for
 
 
 def run(model, x):
@@ -311,6 +349,8 @@ def unused_form(node):
                 (nearest and attributes.get("nearest_mode") != b"floor") or {"axes", "antialias", "exclude_outside"} & set(attributes))
     if node.op_type == "Pad":
         return len(node.input) > 3 or attributes.get("mode") == b"wrap"
+    if node.op_type in ("GRU", "LSTM"):
+        return len(node.input) > 4 or attributes.get("layout", 0) == 1
     return node.op_type == "Transpose" and "perm" not in attributes
 
 

@@ -37,6 +37,9 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
 #include "layers/swiglu.h"
 #include "models/transformer_encoder.h"
 
@@ -143,6 +146,16 @@ inline const std::vector<Model>& Models() {
       {"residual of nothing but a norm",
        {6},
        LAYERS(Linear(8), Residual(BatchNorm()), Relu(), Residual(LayerNorm()), Linear(3))},
+      {"residuals of norms and curves",
+       {11, 6},
+       LAYERS(
+           Linear(8), Residual(Sequential(LayerNorm(), Linear(8), Silu(), Linear(8))),
+           Residual(Sequential(RmsNorm(), Linear(20), Gelu(GeluApproximation::kTanh), Linear(8))),
+           LayerNorm(), Linear(3))},
+      {"curves that one product, no product, or several read",
+       {6},
+       LAYERS(Linear(9), Gelu(), Residual(Linear(9)), Silu(), BatchNorm(), Linear(5), Softplus(),
+              Tanh(), Linear(3), Gelu())},
       {"residual last",
        {6},
        LAYERS(Linear(3), Residual(Sequential(Linear(3), BatchNorm())), Relu())},
@@ -240,6 +253,10 @@ inline const std::vector<Model>& Models() {
                                .layers = 1,
                                .outputs = 3},
                    .patch = 2}))},
+      {"recurrent layers",
+       {5, 3},
+       LAYERS(Linear(4), Tanh(), Lstm(5, {.layers = 2, .bidirectional = true, .dropout = 0.2}),
+              Relu(), Residual(Gru(10)), LastStep({.bidirectional = true}), Linear(3))},
   };
   return models;
 }

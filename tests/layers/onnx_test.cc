@@ -22,6 +22,9 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
 #include "layers/sequence/embedding.h"
 #include "models/gpt.h"
 #include "tests/engine/io/temporary_folder.h"
@@ -293,6 +296,31 @@ TEST(OnnxTest, NetworksOfTokensAreExportedAsWhatTheyCompute) {
         6, 7, true);
   }
   ExpectRight(folder);
+}
+
+TEST(OnnxTest, RecurrentLayersAreExportedAsWhatTheyCompute) {
+  const TemporaryFolder folder;
+  ExportLayer(folder, "lstm", Lstm(5), {6, 3});
+  ExportLayer(folder, "lstm_without_bias", Lstm(5, {.bias = false}), {6, 3});
+  ExportLayer(folder, "lstm_both_ways", Lstm(4, {.layers = 2, .bidirectional = true}), {5, 3});
+  ExportLayer(folder, "gru", Gru(5), {6, 3});
+  ExportLayer(folder, "gru_both_ways", Gru(4, {.layers = 2, .bidirectional = true}), {5, 3});
+  ExportLayer(folder, "last_step", Sequential(Gru(5), LastStep(), Linear(2)), {6, 3});
+  ExportLayer(folder, "last_step_both_ways",
+              Sequential(Lstm(5, {.bidirectional = true}), LastStep({.bidirectional = true})),
+              {6, 3});
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, LayerNormInTheRecurrenceIsRefused) {
+  const TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net = Network::Bind(ctx, Sequential(Lstm(4, {.norm = RecurrentOptions::Norm::kLayer})),
+                              {.input = {2, 5, 3}})
+                    .value();
+  const Status status = ExportOnnx(net, folder / "m.onnx");
+  EXPECT_THAT(status.message(), HasSubstr("no layer norm in the recurrence"));
+  EXPECT_EQ(folder.files(), 0);
 }
 
 TEST(OnnxTest, NetworksAreExportedAsWhatTheyComputeHoweverTheyWereFused) {

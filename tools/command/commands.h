@@ -76,6 +76,19 @@ struct DataArgs {
 // Lists, shows or writes the built-in sets.
 Status Data(const DataArgs& args);
 
+struct TokenizeArgs {
+  std::vector<std::string> inputs{};  // text files or folders of them; to decode, files of tokens
+  std::string tokenizer{};  // bytes, characters, a tokenizer.json or its folder, a run or a model
+  std::string text{};       // instead of a file, or before them
+  bool has_text = false;
+  std::string output{};      // NAME.bin or NAME.npy; empty: standard output
+  bool decode = false;       // from tokens to text
+  bool end_of_text = false;  // a token for it behind each text
+  bool plain = false;        // decode: .bin files are uint16 without a header
+};
+// Texts to tokens and back.
+Status Tokenize(const TokenizeArgs& args);
+
 // What bash may complete behind a command.
 struct CommandWords {
   std::string name;

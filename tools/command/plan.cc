@@ -1,11 +1,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "models/recipe.h"
+#include "models/recipe_keys.h"
 #include "tools/command/commands.h"
+#include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {
@@ -52,10 +56,39 @@ void PrintFusions(const char* mode, const std::vector<std::string>& lines) {
   }
 }
 
+// What it saves and costs to compute activations again instead of holding them, whichever of both
+// the recipe does. Nothing where networks of its kind have no such choice. `flops`: of a forward
+// pass at `batch`, of which a step has `parts`.
+Status PrintRecomputation(const PlanArgs& args, const Recipe& recipe, Context& ctx,
+                          const DatasetInfo& info, int64_t batch, const Network& net, double flops,
+                          int64_t parts) {
+  const std::string key = "model.checkpoint_activations";
+  std::optional<bool> chosen;
+  VisitKeys(recipe, [&](const char* name, const auto& member, const KeyLimits&, const char*) {
+    if constexpr (std::is_same_v<decltype(member), const bool&>) {
+      if (key == name) chosen = member;
+    }
+  });
+  if (!chosen) return Status::Ok();
+  std::vector<std::string> overrides = args.overrides;
+  overrides.push_back(key + (*chosen ? "=false" : "=true"));
+  LOCKSTEP_TRY_ASSIGN(const Recipe other, LoadRecipe(args.recipe, overrides));
+  LOCKSTEP_TRY_ASSIGN(const Network changed, BuildNetwork(ctx, other, info, batch));
+  const Program &held = (*chosen ? changed : net).training_program(),
+                &again = (*chosen ? net : changed).training_program();
+  fmt::print(
+      "{:<10} {} a step ({:.0f} % more) {} in activations and scratch of {}; held they take {}\n",
+      "again", Flops(again.repeated_flops() * static_cast<double>(parts)),
+      100.0 * again.repeated_flops() / (3.0 * flops),
+      *chosen ? "result" : "(" + key + " = true) would result", Bytes(again.step_bytes()),
+      Bytes(held.step_bytes()));
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status Plan(const PlanArgs& args) {
-  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, args.overrides));
+  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args.recipe, args.overrides));
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
@@ -64,6 +97,7 @@ Status Plan(const PlanArgs& args) {
   const int64_t batch = (loader->largest_count() + parts - 1) / parts;
   Context ctx({.threads = static_cast<int>(recipe.train.threads)});
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(), batch));
+  recipe.model.weights = ModelFile(recipe.model.weights);
   LOCKSTEP_TRY(StartFromWeights(recipe, net).status());  // says so if they do not fit
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY(optimizer->Bind(ctx, net.store().ParametersToWrite()));
@@ -118,7 +152,7 @@ Status Plan(const PlanArgs& args) {
              Flops(flops * static_cast<double>(parts)),
              Flops(3.0 * flops * static_cast<double>(parts)),
              Flops(3.0 * flops * static_cast<double>(parts * loader->batches_per_epoch())));
-  return Status::Ok();
+  return PrintRecomputation(args, recipe, ctx, info, batch, net, flops, parts);
 }
 
 }  // namespace lockstep::tools

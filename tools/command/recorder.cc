@@ -70,6 +70,9 @@ Status Recorder::Attach(RunFolder run_folder, Trainer* trainer, Network* network
       EventWriter::Open(folder, {.purge_step = resume ? options_.resumed_step + 1 : -1});
   LOCKSTEP_TRY(events.status());
   events_.emplace(std::move(*events));
+  if (resume && options_.say) {
+    LOCKSTEP_TRY_ASSIGN(texts_, ReadTextSamples(folder_.samples(), options_.resumed_step));
+  }
   trainer_ = trainer;
   network_ = network;
   std::error_code ignored;
@@ -143,6 +146,7 @@ Status Recorder::Record(const EpochReport& report) {
   LOCKSTEP_TRY(log_->Append(report.epoch, report.step, values));
   rows_are_new_ = true;
   if (options_.output.histograms) LOCKSTEP_TRY(AddHistograms(report.step));
+  if (options_.say && report.validation) LOCKSTEP_TRY(AddTexts(report));
   return events_->Flush();
 }
 
@@ -158,6 +162,17 @@ Status Recorder::AddHistograms(int64_t step) {
   ActivationEvents activations(*events_, step);
   LOCKSTEP_TRY(network_->Evaluate(batch->x, batch->target, &activations).status());
   return activations.status();
+}
+
+// All of them once more: they are few, and the file is whole at any time.
+Status Recorder::AddTexts(const EpochReport& report) {
+  LOCKSTEP_TRY_ASSIGN(std::vector<TextSample> said, options_.say(*network_));
+  for (TextSample& text : said) {
+    text.epoch = report.epoch;
+    text.step = report.step;
+    texts_.push_back(std::move(text));
+  }
+  return WriteTextSamples(folder_.samples(), texts_);
 }
 
 Status Recorder::SaveAll() {

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +19,7 @@
 #include "models/recipe.h"
 #include "tools/command/live_line.h"
 #include "tools/command/run_folder.h"
+#include "tools/report/text_log.h"
 
 namespace lockstep::tools {
 
@@ -32,6 +34,10 @@ struct RecorderOptions {
   bool curve = false;                       // draw the losses after each epoch
   const std::atomic<bool>* stop = nullptr;  // set: the run is asked to stop. Borrowed
   Subset sample{};                          // activations are shown for these samples
+  // Of language models: asked after each epoch that ended with an evaluation how the network goes
+  // on now. Epoch and step need not be filled in. It leaves the network's parameters and states as
+  // they are. Null: nothing is asked.
+  std::function<Result<std::vector<TextSample>>(Network& network)> say{};
 };
 
 // Changes nothing of the run: the same bits with and without. Trainer and network are borrowed.
@@ -70,6 +76,7 @@ class Recorder final : public TrainingObserver {
   void KeepFirstError(Status status);
   Status Record(const EpochReport& report);
   Status AddHistograms(int64_t step);
+  Status AddTexts(const EpochReport& report);
   Status SyncRows();
   Status DropOldCheckpoints();
 
@@ -81,7 +88,8 @@ class Recorder final : public TrainingObserver {
   Trainer* trainer_ = nullptr;
   Network* network_ = nullptr;
   std::unique_ptr<Loader> sample_;
-  Status status_;  // the first failure
+  std::vector<TextSample> texts_;  // of the whole run
+  Status status_;                  // the first failure
   bool improved_ = false;
   bool best_is_new_ = false;   // since it was saved
   bool rows_are_new_ = false;  // since they were brought to the disk

@@ -1,6 +1,7 @@
 // What a run leaves behind:
 //   recipe.toml                  the recipe as run, with every key
 //   metrics.csv, .jsonl          a row for each epoch
+//   samples.jsonl                of language models: how they went on after each epoch
 //   events.out.tfevents.*        the same for TensorBoard; histograms on request
 //   last.safetensors             everything needed to go on
 //   step-000001200.safetensors   the same, from earlier: output.keep_checkpoints says how many
@@ -43,6 +44,7 @@ struct RunFolder {
   std::string recipe() const { return path + "/recipe.toml"; }
   std::string metrics() const { return path + "/metrics.csv"; }
   std::string metrics_jsonl() const { return path + "/metrics.jsonl"; }
+  std::string samples() const { return path + "/samples.jsonl"; }
   std::string last() const { return path + "/last.safetensors"; }
   std::string checkpoint(int64_t step) const;  // an older one
   std::string model() const { return path + "/model.safetensors"; }

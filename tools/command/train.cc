@@ -199,8 +199,9 @@ Status Train(const TrainArgs& args) {
     fmt::print("{}", PrintRecipe(Recipe{}));
     return Status::Ok();
   }
-  LOCKSTEP_TRY_ASSIGN(const Recipe recipe,
+  LOCKSTEP_TRY_ASSIGN(Recipe recipe,
                       LoadRecipe(resume ? folder.recipe() : args.recipe, overrides));
+  recipe.model.weights = ModelFile(recipe.model.weights);
   if (args.print_recipe) {
     fmt::print("{}", PrintRecipe(recipe));
     return Status::Ok();

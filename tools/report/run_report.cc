@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -17,6 +18,8 @@
 #include "tools/report/page.h"
 #include "tools/report/picture_report.h"
 #include "tools/report/roc.h"
+#include "tools/report/text_report.h"
+#include "tools/report/text_samples.h"
 
 namespace lockstep::tools {
 namespace {
@@ -61,13 +64,20 @@ const char* TitleOf(Metric metric) {
       return "Mean absolute error";
     case Metric::kR2:
       return "Coefficient of determination";
+    case Metric::kExact:
+      return "Samples that are right as a whole";
+    case Metric::kPerplexity:
+      return "Perplexity";
+    case Metric::kBitsPerByte:
+      return "Bits per byte";
   }
   return "";
 }
 
 std::string TextOf(Metric metric, double value) {
-  return metric == Metric::kAccuracy ? fmt::format("{:.2f} %", 100.0 * value)
-                                     : fmt::format("{:.4f}", value);
+  return metric == Metric::kAccuracy || metric == Metric::kExact
+             ? fmt::format("{:.2f} %", 100.0 * value)
+             : fmt::format("{:.4f}", value);
 }
 
 std::vector<std::string_view> Cells(std::string_view line) {
@@ -110,12 +120,15 @@ void AddResults(const RunReport& run, Page& page) {
   if (!run.results.empty()) {
     const auto& [split, result] = run.results.back();
     for (const Metric metric :
-         {Metric::kAccuracy, Metric::kAuc, Metric::kR2, Metric::kMae, Metric::kLoss}) {
+         {Metric::kAccuracy, Metric::kExact, Metric::kPerplexity, Metric::kBitsPerByte,
+          Metric::kAuc, Metric::kR2, Metric::kMae, Metric::kLoss}) {
       if (const auto value = ValueOf(result, metric)) {
         const std::string name = metric == Metric::kAuc ? "AUC" : NameOf(metric);
         numbers.emplace_back(Capitalized(name + ", " + split), TextOf(metric, *value));
       }
     }
+    if (IsText(run.data.train.dataset->info()))
+      numbers.emplace_back("Perplexity, " + split, fmt::format("{:.3g}", std::exp(result.loss)));
   }
   numbers.emplace_back("Epochs", Grouped(run.summary.epochs));
   numbers.emplace_back("Parameters", Grouped(run.network.parameter_count()));
@@ -125,7 +138,8 @@ void AddResults(const RunReport& run, Page& page) {
   if (!run.results.empty()) {
     Row header = {"split", "samples", "loss"};
     std::vector<Metric> metrics;
-    for (const Metric metric : {Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+    for (const Metric metric : {Metric::kAccuracy, Metric::kExact, Metric::kPerplexity,
+                                Metric::kBitsPerByte, Metric::kAuc, Metric::kMae, Metric::kR2}) {
       if (!ValueOf(run.results.back().second, metric)) continue;
       metrics.push_back(metric);
       header.push_back(metric == Metric::kAuc ? "AUC" : NameOf(metric));
@@ -191,7 +205,17 @@ Status AddCurves(const RunReport& run, Page& page) {
   loss.series.push_back(series("training", "train_loss"));
   if (has("loss")) loss.series.push_back(series("validation", "loss"));
   page.Plot(loss);
-  for (const Metric metric : {Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+  if (IsText(run.data.train.dataset->info())) {
+    loss.title = "Perplexity";
+    loss.y_label = "perplexity";
+    loss.log_y = true;
+    for (Series& one : loss.series) {
+      for (double& y : one.y) y = std::exp(y);
+    }
+    page.Plot(loss);
+  }
+  for (const Metric metric : {Metric::kAccuracy, Metric::kExact, Metric::kBitsPerByte, Metric::kAuc,
+                              Metric::kMae, Metric::kR2}) {
     if (!has(NameOf(metric))) continue;
     page.Plot({.title = std::string(TitleOf(metric)) + ", validation",
                .x_label = "epoch",
@@ -410,7 +434,9 @@ Status WriteRunReport(const RunReport& run) {
   LOCKSTEP_TRY(AddCurves(run, page));
   LOCKSTEP_TRY(AddPredictions(run, page));
   const std::string split = run.results.empty() ? "" : run.results.back().first;
-  LOCKSTEP_TRY(AddPictures(run, split, split.empty() ? Subset() : SplitNamed(run, split), page));
+  const Subset shown = split.empty() ? Subset() : SplitNamed(run, split);
+  LOCKSTEP_TRY(AddPictures(run, split, shown, page));
+  LOCKSTEP_TRY(AddTexts(run, split, shown, page));
   AddLayers(run, page);
   page.Heading("How to repeat it");
   page.Table(

@@ -91,17 +91,18 @@ class Progress {
 Result<Samples> Samples::Gather(const Dataset& dataset, std::span<const int64_t> indices) {
   const auto count = static_cast<int64_t>(indices.size());
   const DatasetInfo& info = dataset.info();
-  if (info.x_dtype != DType::kF32)
-    return Status::Invalid("a study needs samples of numbers or pixels");
+  if (info.x_dtype != DType::kF32 && info.x_dtype != DType::kI32)
+    return Status::Invalid("a study needs samples of numbers, pixels or tokens");
   Samples samples;
+  samples.x_dtype_ = info.x_dtype;
   samples.x_shape_ = dataset.XShape(count);
   samples.target_shape_ = dataset.TargetShape(count);
   samples.target_dtype_ = info.target_dtype;
-  samples.x_.resize(static_cast<size_t>(samples.x_shape_.size()));
+  samples.x_.resize(static_cast<size_t>(samples.x_shape_.size()) * SizeOf(info.x_dtype));
   samples.target_.resize(static_cast<size_t>(samples.target_shape_.size()) *
                          SizeOf(info.target_dtype));
   LOCKSTEP_TRY(
-      dataset.Gather(indices, {samples.x_.data(), samples.x_shape_},
+      dataset.Gather(indices, {samples.x_.data(), info.x_dtype, samples.x_shape_},
                      {samples.target_.data(), samples.target_dtype_, samples.target_shape_}));
   return samples;
 }
@@ -129,8 +130,39 @@ std::vector<int64_t> BesideOthers(int64_t sample, std::span<const int64_t> from,
   return indices;
 }
 
-Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Settings& varied,
-                      const Settings& overrides, int64_t seeds) {
+Status NoiseOfOutputs(const Look& at, const Subset& data, int64_t batch, int64_t count,
+                      double& noise) {
+  const auto seed = static_cast<uint64_t>(at.recipe.train.seed);
+  const std::vector<int64_t> probes = Draw(data.indices, count, seed, 1000);
+  double within = 0.0;
+  std::vector<double> means;  // of each output of each probe, over the draws
+  for (size_t p = 0; p < probes.size(); ++p) {
+    std::vector<std::vector<double>> seen;  // by draw
+    for (int64_t draw = 0; draw < count; ++draw) {
+      const std::vector<int64_t> indices =
+          BesideOthers(probes[p], data.indices, batch, seed,
+                       2000 + p * static_cast<uint64_t>(count) + static_cast<uint64_t>(draw));
+      LOCKSTEP_TRY_ASSIGN(const Samples samples, Samples::Gather(*data.dataset, indices));
+      LOCKSTEP_TRY(at.net.EvaluateInTrainingMode(samples.x(), samples.target()).status());
+      const auto y = at.net.output().Samples(0, 1).span<float>();
+      seen.emplace_back(y.begin(), y.end());
+    }
+    for (size_t i = 0; i < seen[0].size(); ++i) {
+      std::vector<double> values;
+      for (const std::vector<double>& y : seen) values.push_back(y[i]);
+      const Spread spread = SpreadOf(values);
+      within += spread.sd * spread.sd;
+      means.push_back(spread.mean);
+    }
+  }
+  noise =
+      std::sqrt(within / static_cast<double>(means.size())) / std::max(SpreadOf(means).sd, 1e-30);
+  return Status::Ok();
+}
+
+Result<Lab> Lab::Make(const Study& study, const Settings& overrides, int64_t seeds) {
+  const std::string name = study.FileName();
+  const Settings &fixed = study.fixed, &varied = study.varied;
   if (seeds < 1 || seeds > 1000)
     return Status::Invalid("--seeds must be between 1 and 1000, not " + std::to_string(seeds));
   Lab lab;
@@ -159,11 +191,11 @@ Result<Lab> Lab::Make(const std::string& name, const Settings& fixed, const Sett
   }
   lab.settings_.insert(lab.settings_.end(), overrides.begin(), overrides.end());
   LOCKSTEP_TRY_ASSIGN(lab.recipe_, ParseRecipe("", "study " + name, lab.settings_));
-  LOCKSTEP_TRY_ASSIGN(lab.data_, LoadData(lab.recipe_));
+  LOCKSTEP_TRY_ASSIGN(lab.data_, study.load ? study.load(lab.recipe_) : LoadData(lab.recipe_));
   const Recipe::Data& data = lab.recipe_.data;
   if (lab.data_.test.empty() || lab.classes() == 0)
     return Status::Invalid("a study needs data with classes, and samples to test");
-  if (data.size > 0 && ReadsFiles(data)) {
+  if (data.size > 0 && (study.load || ReadsFiles(data))) {
     CutTo(lab.data_.train, data.size);
     CutTo(lab.data_.train_unchanged, data.size);
     CutTo(lab.data_.test, std::max<int64_t>(1, data.size / 5));
@@ -212,7 +244,7 @@ Result<std::vector<std::vector<Outcome>>> Lab::Run(std::span<const Settings> cas
       const auto t = static_cast<size_t>(trial);
       const auto seeds = static_cast<size_t>(seeds_);
       try {
-        status[t] = Trial(recipes[t], train, watch, outcomes[t / seeds][t % seeds]);
+        status[t] = Trial(recipes[t], t / seeds, train, watch, outcomes[t / seeds][t % seeds]);
       } catch (const std::exception& error) {  // out of memory
         status[t] = Status::Invalid(std::string("a trial failed: ") + error.what());
       }
@@ -224,15 +256,18 @@ Result<std::vector<std::vector<Outcome>>> Lab::Run(std::span<const Settings> cas
   return outcomes;
 }
 
-Status Lab::Trial(const Recipe& recipe, bool train, const Watch& watch, Outcome& outcome) const {
+Status Lab::Trial(const Recipe& recipe, size_t which, bool train, const Watch& watch,
+                  Outcome& outcome) const {
   Context ctx({.threads = 1});
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
                       Loader::Make(data_.train.dataset, data_.train.indices, loader_options));
   const int64_t parts = recipe.train.micro_batches;
   const int64_t part = CeilDiv(loader->largest_count(), parts);
-  LOCKSTEP_TRY_ASSIGN(
-      Network net, BuildNetwork(ctx, recipe, data_.train.dataset->info(), std::max(room_, part)));
+  const int64_t samples = std::max(room_, part);
+  LOCKSTEP_TRY_ASSIGN(Network net,
+                      build_ ? build_(ctx, recipe, which, samples)
+                             : BuildNetwork(ctx, recipe, data_.train.dataset->info(), samples));
   Recorder recorder({.ctx = ctx, .net = net, .recipe = recipe, .outcome = outcome}, watch);
   if (!train) return recorder.AtEnd();
 

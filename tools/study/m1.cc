@@ -13,8 +13,7 @@ namespace {
 const std::vector<int64_t> kBatches = {2, 4, 8, 16, 32, 64, 128, 256};
 const std::vector<int64_t> kCnnBatches = {2, 4, 8, 16, 32, 64};
 constexpr int64_t kLargeBatch = 1024;  // whose mean counts as the true one
-constexpr int64_t kDraws = 20;         // batches that noise is measured on
-constexpr int64_t kProbes = 20;        // samples whose outputs are watched
+constexpr int64_t kDraws = 20;         // batches that noise is measured on, and samples
 
 // The inputs of the first norm: outputs of the first layer that has weights.
 class FirstOutputs final : public StepObserver {
@@ -79,36 +78,6 @@ Status MeasureStatistics(const Look& at, const Subset& data, int64_t batch, doub
   return Status::Ok();
 }
 
-// How much the output for one sample varies with the samples beside it, in training mode, as a
-// share of how much outputs vary between samples.
-Status MeasureOutputs(const Look& at, const Subset& data, int64_t batch, double& noise) {
-  const auto seed = static_cast<uint64_t>(at.recipe.train.seed);
-  const std::vector<int64_t> probes = Draw(data.indices, kProbes, seed, 1000);
-  double within = 0.0;
-  std::vector<double> means;  // of each output of each probe, over the draws
-  for (size_t p = 0; p < probes.size(); ++p) {
-    std::vector<std::vector<double>> seen;  // by draw
-    for (int64_t draw = 0; draw < kDraws; ++draw) {
-      const std::vector<int64_t> indices = BesideOthers(
-          probes[p], data.indices, batch, seed, 2000 + p * kDraws + static_cast<uint64_t>(draw));
-      LOCKSTEP_TRY_ASSIGN(const Samples samples, Samples::Gather(*data.dataset, indices));
-      LOCKSTEP_TRY(at.net.EvaluateInTrainingMode(samples.x(), samples.target()).status());
-      const auto y = at.net.output().Samples(0, 1).span<float>();
-      seen.emplace_back(y.begin(), y.end());
-    }
-    for (size_t i = 0; i < seen[0].size(); ++i) {
-      std::vector<double> values;
-      for (const std::vector<double>& y : seen) values.push_back(y[i]);
-      const Spread spread = SpreadOf(values);
-      within += spread.sd * spread.sd;
-      means.push_back(spread.mean);
-    }
-  }
-  noise =
-      std::sqrt(within / static_cast<double>(means.size())) / std::max(SpreadOf(means).sd, 1e-30);
-  return Status::Ok();
-}
-
 Status Run(Lab& lab, Findings& findings) {
   const bool cnn = IsCnn(lab.recipe());
   const std::vector<int64_t>& batches = cnn ? kCnnBatches : kBatches;
@@ -132,7 +101,7 @@ Status Run(Lab& lab, Findings& findings) {
         std::visit([](const auto& family) -> const std::string& { return family.norm; },
                    at.recipe.model.family);
     if (norm == "batch") LOCKSTEP_TRY(MeasureStatistics(at, lab.data().test, batch, statistics));
-    LOCKSTEP_TRY(MeasureOutputs(at, lab.data().test, batch, outputs));
+    LOCKSTEP_TRY(NoiseOfOutputs(at, lab.data().test, batch, kDraws, outputs));
     at.outcome.more = {{"statistics", {statistics}}, {"outputs", {outputs}}};
     return Status::Ok();
   };

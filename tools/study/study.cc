@@ -21,8 +21,8 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 std::vector<Study> Studies() {
-  return {StudyB1(), StudyB2(), StudyB3(),    StudyB4(), StudyB5(),   StudyM1(),
-          StudyM2(), StudyM4(), StudyB5Cnn(), StudyL4(), StudyM1Cnn()};
+  return {StudyB1(), StudyB2(), StudyB3(),    StudyB4(), StudyB5(), StudyM1(),   StudyM2(),
+          StudyM3(), StudyM4(), StudyB5Cnn(), StudyL4(), StudyLn(), StudyM1Cnn()};
 }
 
 struct FinishedStudy {
@@ -167,8 +167,7 @@ std::string Html(const FinishedStudy& ran) {
 
 Status RunOne(const Study& study, const std::string& folder, const StudyArgs& args) {
   const Clock::time_point start = Clock::now();
-  LOCKSTEP_TRY_ASSIGN(
-      Lab lab, Lab::Make(study.FileName(), study.fixed, study.varied, args.overrides, args.seeds));
+  LOCKSTEP_TRY_ASSIGN(Lab lab, Lab::Make(study, args.overrides, args.seeds));
   LOCKSTEP_TRY(CreateFolders(folder));
   Findings findings;
   LOCKSTEP_TRY(study.run(lab, findings).At("study " + study.FileName()));

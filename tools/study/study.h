@@ -55,15 +55,16 @@ struct Look {
 };
 using Watch = std::function<Status(const Look&)>;
 
+struct Study;
+
 // Where a study's networks are trained. Trials run side by side, each on one thread; what they give
 // depends on neither the number of threads nor the order.
 class Lab {
  public:
-  // `fixed` comes first, then what the user overrides; `varied` are the keys that cases set, which
-  // a user may not. Seeds are those of initial weights and shuffling: train.seed and the ones after
+  // Study::fixed comes first, then what the user overrides; Study::varied are the keys that cases set,
+  // which a user may not. Seeds are those of initial weights and shuffling: train.seed and the ones after
   // it. With data.size, data from files are cut to so many samples, and a fifth for testing.
-  static Result<Lab> Make(const std::string& name, const Settings& fixed, const Settings& varied,
-                          const Settings& overrides, int64_t seeds);
+  static Result<Lab> Make(const Study& study, const Settings& overrides, int64_t seeds);
 
   int64_t seeds() const { return seeds_; }
   const Recipe& recipe() const { return recipe_; }  // without what cases set
@@ -73,6 +74,10 @@ class Lab {
 
   // Networks are bound for at least so many samples: for a Watch with batches of its own.
   void BindFor(int64_t samples) { room_ = samples; }
+  // Networks that no recipe says: of case `which`, for batches of `samples`.
+  using Build = std::function<Result<Network>(Context& ctx, const Recipe& recipe, size_t which,
+                                              int64_t samples)>;
+  void BuildBy(Build build) { build_ = std::move(build); }
 
   // outcomes[case][seed].
   Result<std::vector<std::vector<Outcome>>> Train(std::span<const Settings> cases,
@@ -84,7 +89,8 @@ class Lab {
  private:
   Result<std::vector<std::vector<Outcome>>> Run(std::span<const Settings> cases, bool train,
                                                 const Watch& watch) const;
-  Status Trial(const Recipe& recipe, bool train, const Watch& watch, Outcome& outcome) const;
+  Status Trial(const Recipe& recipe, size_t which, bool train, const Watch& watch,
+               Outcome& outcome) const;
 
   std::string name_;
   Settings settings_;
@@ -92,21 +98,21 @@ class Lab {
   RecipeData data_;
   int64_t seeds_ = 1;
   int64_t room_ = 1;
+  Build build_;  // null: as the recipe says
 };
 
 // Samples side by side, as a network takes them.
 class Samples {
  public:
   static Result<Samples> Gather(const Dataset& dataset, std::span<const int64_t> indices);
-  ConstTensor x() const { return {x_.data(), DType::kF32, x_shape_}; }
+  ConstTensor x() const { return {x_.data(), x_dtype_, x_shape_}; }
   ConstTensor target() const { return {target_.data(), target_dtype_, target_shape_}; }
   int64_t count() const { return x_shape_.batch(); }
 
  private:
-  std::vector<float> x_;
-  std::vector<std::byte> target_;
+  std::vector<std::byte> x_, target_;
   Shape x_shape_, target_shape_;
-  DType target_dtype_ = DType::kF32;
+  DType x_dtype_ = DType::kF32, target_dtype_ = DType::kF32;
 };
 // `count` different ones of `from`, drawn by (seed, draw).
 std::vector<int64_t> Draw(std::span<const int64_t> from, int64_t count, uint64_t seed,
@@ -115,6 +121,12 @@ std::vector<int64_t> Draw(std::span<const int64_t> from, int64_t count, uint64_t
 // `sample` first, then `batch` - 1 others of `from`.
 std::vector<int64_t> BesideOthers(int64_t sample, std::span<const int64_t> from, int64_t batch,
                                   uint64_t seed, uint64_t draw);
+
+// How much the outputs for one sample vary with the samples beside it in a batch of `batch`, in
+// training mode, as a share of how much outputs vary between samples. Of `probes` samples, each
+// in as many draws.
+Status NoiseOfOutputs(const Look& at, const Subset& data, int64_t batch, int64_t probes,
+                      double& noise);
 
 struct Spread {
   double mean = 0.0, sd = 0.0, low = 0.0, high = 0.0;  // sd of the sample; smallest, largest
@@ -190,6 +202,8 @@ struct Study {
   std::string x_label;  // what Findings::Row::x is
   Settings fixed;       // the study's own settings; users may override them
   Settings varied;      // keys that the cases set
+  // Data of its own; null: those of the recipe.
+  Result<RecipeData> (*load)(const Recipe& recipe) = nullptr;
   Status (*run)(Lab& lab, Findings& findings);
 
   std::string FileName() const { return name + (cnn ? "_cnn" : ""); }
@@ -203,9 +217,11 @@ Study StudyB4();
 Study StudyB5();
 Study StudyB5Cnn();
 Study StudyL4();
+Study StudyLn();
 Study StudyM1();
 Study StudyM1Cnn();
 Study StudyM2();
+Study StudyM3();
 Study StudyM4();
 
 }  // namespace lockstep::tools

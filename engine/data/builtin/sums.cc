@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
+#include "engine/data/text/character_tokenizer.h"
 
 namespace lockstep {
 namespace {
@@ -38,17 +39,18 @@ std::vector<Operands> BothOrders(std::span<const Operands> pairs) {
   return sums;
 }
 
-Result<std::shared_ptr<const InMemoryDataset>> DatasetOf(const std::vector<std::string>& texts,
-                                                         const Vocabulary& vocabulary,
-                                                         int64_t length, const std::string& name) {
-  std::vector<int32_t> x, targets;
+Result<std::shared_ptr<const InMemoryDataset>> DatasetOf(
+    const std::vector<std::string>& texts, const std::shared_ptr<const Tokenizer>& tokenizer,
+    int64_t length, const std::string& name) {
+  std::vector<int32_t> x, targets, tokens;
   x.reserve(texts.size() * static_cast<size_t>(length));
   targets.reserve(x.capacity());
   for (std::string text : texts) {
     const auto answer = static_cast<int64_t>(text.find('=')) + 1;
     const auto end = static_cast<int64_t>(text.size());
     text.resize(static_cast<size_t>(length) + 1, '\n');
-    LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> tokens, vocabulary.Encode(text));
+    tokens.clear();
+    LOCKSTEP_TRY(tokenizer->Encode(text, tokens));
     for (int64_t t = 0; t < length; ++t) {
       const int64_t next = t + 1;
       x.push_back(tokens[static_cast<size_t>(t)]);
@@ -61,8 +63,9 @@ Result<std::shared_ptr<const InMemoryDataset>> DatasetOf(const std::vector<std::
                    .x_dtype = DType::kI32,
                    .x_shape = {length},
                    .target_shape = {length},
-                   .classes = vocabulary.size(),
-                   .vocabulary = vocabulary.size()};
+                   .classes = tokenizer->size(),
+                   .vocabulary = tokenizer->size(),
+                   .tokenizer = tokenizer};
   return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets));
 }
 
@@ -93,7 +96,7 @@ Result<SumsData> MakeSums(const SumsOptions& options) {
                 .test = nullptr,
                 .train_texts = {},
                 .test_texts = {},
-                .vocabulary = Vocabulary("0123456789+=\n")};
+                .tokenizer = MakeCharacterTokenizer("0123456789+=\n")};
   for (const Operands sum : Shuffled(BothOrders(train_part), options.seed, "sums train")) {
     data.train_texts.push_back(TextOf(sum));
   }
@@ -102,9 +105,8 @@ Result<SumsData> MakeSums(const SumsOptions& options) {
   }
   const int64_t length = 3 * options.digits + 3;
   LOCKSTEP_TRY_ASSIGN(data.train,
-                      DatasetOf(data.train_texts, data.vocabulary, length, "sums (training)"));
-  LOCKSTEP_TRY_ASSIGN(data.test,
-                      DatasetOf(data.test_texts, data.vocabulary, length, "sums (test)"));
+                      DatasetOf(data.train_texts, data.tokenizer, length, "sums (training)"));
+  LOCKSTEP_TRY_ASSIGN(data.test, DatasetOf(data.test_texts, data.tokenizer, length, "sums (test)"));
   return data;
 }
 

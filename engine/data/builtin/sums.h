@@ -12,7 +12,7 @@
 
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
-#include "engine/data/text/vocabulary.h"
+#include "engine/data/text/tokenizer.h"
 
 namespace lockstep {
 
@@ -28,7 +28,7 @@ struct SumsOptions {
 struct SumsData {
   std::shared_ptr<const InMemoryDataset> train, test;
   std::vector<std::string> train_texts, test_texts;  // "12+35=47\n", by sample
-  Vocabulary vocabulary;                             // "\n+0123456789="
+  std::shared_ptr<const Tokenizer> tokenizer;        // of characters: "\n+0123456789="
 };
 
 Result<SumsData> MakeSums(const SumsOptions& options = {});

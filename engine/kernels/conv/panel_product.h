@@ -43,10 +43,26 @@ class PanelProduct {
   //   to       (rows, columns), rows to_stride floats apart
   void Run(int64_t rows, const float* from, const float* packed, int64_t panel_stride,
            int64_t columns, int64_t to_stride, float* to) {
+    run_.to_step = to_stride;
+    RunPanels(rows, from, packed, panel_stride, columns, to);
+  }
+
+  // to = from w, or to += from w, where the rows of `from` lie further apart.
+  void RunStrided(int64_t rows, const float* from, int64_t from_stride, const float* packed,
+                  int64_t panel_stride, int64_t columns, bool accumulate, int64_t to_stride,
+                  float* to) {
+    run_.from_step = from_stride;
+    run_.accumulate = accumulate;
+    run_.to_step = to_stride;
+    RunPanels(rows, from, packed, panel_stride, columns, to);
+  }
+
+ private:
+  void RunPanels(int64_t rows, const float* from, const float* packed, int64_t panel_stride,
+                 int64_t columns, float* to) {
     run_.pixels = rows;
     run_.from = from;
     run_.panel_stride = panel_stride;
-    run_.to_step = to_stride;
     for (int64_t column = 0; column < columns; column += kConvColumns) {
       run_.packed = packed + column / kConvPanel * panel_stride;
       run_.columns = std::min(kConvColumns, columns - column);
@@ -55,7 +71,6 @@ class PanelProduct {
     }
   }
 
- private:
   static int64_t ProgramFloats(int64_t k) {
     return RoundUp(ConvChains(1, k).MostPieces() * static_cast<int64_t>(sizeof(ConvPiece) / 4), 16);
   }

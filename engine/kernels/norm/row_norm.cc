@@ -197,12 +197,15 @@ HWY_INLINE void AddToDoubles(D d, hn::Vec<D> v, double* into) {
   for (size_t lane = 0; lane < kLanes; ++lane) into[lane] += static_cast<double>(lanes[lane]);
 }
 
+// Where dx goes: past the caches or not, or to the sum that is there.
+enum class Into { kCache, kMemory, kSum };
+
 // The gradients of a tile of `rows` rows, in kVectors vectors of columns from i on: dx, and what
 // the tile adds to dgamma and dbeta, each read of x and dy serving all three. A cache line of
 // columns at a time: stores past the caches lose more than they gain when they write half lines.
 // Two lines at a time, which would share the constants of a row, took 8 % longer (8192x768,
 // AVX-512, Zen 4).
-template <bool kGamma, bool kCentred, bool kStream, int kVectors, class D>
+template <bool kGamma, bool kCentred, Into kInto, int kVectors, class D>
 HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first, int64_t rows,
                             const RowConstants* constants, int64_t i) {
   constexpr auto kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
@@ -226,7 +229,9 @@ HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first,
         if constexpr (kGamma) g = hn::Mul(g, hn::LoadU(d, args.gamma + column));
         const V from_xhat =
             kCentred ? hn::MulAdd(xhat, minus_c2, minus_c1) : hn::Mul(xhat, minus_c2);
-        Put<kStream>(d, hn::MulAdd(g, inv_std, from_xhat), args.dx + at);
+        V dx = hn::MulAdd(g, inv_std, from_xhat);
+        if constexpr (kInto == Into::kSum) dx = hn::Add(hn::LoadU(d, args.dx + at), dx);
+        Put<kInto == Into::kMemory>(d, dx, args.dx + at);
       }
     }
   }
@@ -237,7 +242,7 @@ HWY_INLINE void TileColumns(D d, const RowNormBackwardArgs& args, int64_t first,
   }
 }
 
-template <bool kGamma, bool kCentred, bool kStream>
+template <bool kGamma, bool kCentred, Into kInto>
 void BackwardRows(const RowNormBackwardArgs& args) {
   const int64_t n = args.columns;
   for (int64_t i = 0; args.dgamma != nullptr && i < n; ++i) args.dgamma[i] = 0.0;
@@ -264,35 +269,36 @@ void BackwardRows(const RowNormBackwardArgs& args) {
     for (; i + kLine <= n; i += kLine) {
       // A constant number of rows, where it can be, keeps the loop over them unrolled.
       if (HWY_LIKELY(rows == kTileRows)) {
-        TileColumns<kGamma, kCentred, kStream, kVectors>(d, args, first, kTileRows, constants, i);
+        TileColumns<kGamma, kCentred, kInto, kVectors>(d, args, first, kTileRows, constants, i);
       } else {
-        TileColumns<kGamma, kCentred, kStream, kVectors>(d, args, first, rows, constants, i);
+        TileColumns<kGamma, kCentred, kInto, kVectors>(d, args, first, rows, constants, i);
       }
     }
     for (; i < n; ++i) {
-      TileColumns<kGamma, kCentred, false, 1>(d1, args, first, rows, constants, i);
+      constexpr Into kRest = kInto == Into::kSum ? Into::kSum : Into::kCache;
+      TileColumns<kGamma, kCentred, kRest, 1>(d1, args, first, rows, constants, i);
     }
   }
 }
 
 template <bool kGamma, bool kCentred>
-void BackwardMaybeStreamed(const RowNormBackwardArgs& args) {
-  if (args.stream && args.dx != nullptr && CanStream(args.dx, args.columns)) {
-    BackwardRows<kGamma, kCentred, true>(args);
+void BackwardInto(const RowNormBackwardArgs& args) {
+  if (args.accumulate_dx) {
+    BackwardRows<kGamma, kCentred, Into::kSum>(args);
+  } else if (args.stream && args.dx != nullptr && CanStream(args.dx, args.columns)) {
+    BackwardRows<kGamma, kCentred, Into::kMemory>(args);
     hwy::FlushStream();
   } else {
-    BackwardRows<kGamma, kCentred, false>(args);
+    BackwardRows<kGamma, kCentred, Into::kCache>(args);
   }
 }
 
 void LayerNormBackwardTarget(const RowNormBackwardArgs& args) {
-  args.gamma != nullptr ? BackwardMaybeStreamed<true, true>(args)
-                        : BackwardMaybeStreamed<false, true>(args);
+  args.gamma != nullptr ? BackwardInto<true, true>(args) : BackwardInto<false, true>(args);
 }
 
 void RmsNormBackwardTarget(const RowNormBackwardArgs& args) {
-  args.gamma != nullptr ? BackwardMaybeStreamed<true, false>(args)
-                        : BackwardMaybeStreamed<false, false>(args);
+  args.gamma != nullptr ? BackwardInto<true, false>(args) : BackwardInto<false, false>(args);
 }
 
 }  // namespace

@@ -47,7 +47,8 @@ struct RowNormBackwardArgs {
   const float* gamma = nullptr;     // (C), may be null
   int64_t rows = 0;                 // R
   int64_t columns = 0;              // C, > 0
-  float* dx = nullptr;              // (R, C), overwritten; may be dy or x; null if not wanted
+  float* dx = nullptr;              // (R, C); may be dy or x; null if not wanted
+  bool accumulate_dx = false;       // add to dx instead of overwriting it; then it is neither
   double* dgamma = nullptr;         // (C), overwritten with the sums over these rows; may be null
   double* dbeta = nullptr;          // (C), likewise; unused by RMSNorm
   bool stream = false;              // write dx past the caches. Same bits.

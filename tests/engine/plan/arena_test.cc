@@ -14,7 +14,18 @@ struct Booked {
   int buffer = 0;
   int64_t bytes = 0;
   int first = 0, last = 0;
+  int again = 1, again_last = 0;  // of none
 };
+
+bool Meet(const Booked& a, const Booked& b) {
+  for (int time = 0; time < 200; ++time) {
+    const auto lives = [time](const Booked& c) {
+      return (c.first <= time && time <= c.last) || (c.again <= time && time <= c.again_last);
+    };
+    if (lives(a) && lives(b)) return true;
+  }
+  return false;
+}
 
 // Random lifetimes: two buffers that live at the same time never overlap, and all lie inside.
 TEST(ArenaTest, BuffersThatLiveTogetherNeverOverlap) {
@@ -29,10 +40,15 @@ TEST(ArenaTest, BuffersThatLiveTogetherNeverOverlap) {
       const int first = static_cast<int>(random.Below(kTimes));
       const int last = first + static_cast<int>(random.Below(kTimes));
       booked.push_back({plan.Book(bytes, first, last), bytes, first, last});
+      if (n % 3 != 0) continue;
+      Booked& twice = booked.back();
+      twice.again = last + 1 + static_cast<int>(random.Below(kTimes));
+      twice.again_last = twice.again + static_cast<int>(random.Below(kTimes));
+      plan.BookAgain(twice.buffer, twice.again, twice.again_last);
     }
     // Scratch may be in use at any time.
     for (int n = 0; n < 3; ++n) {
-      booked.push_back({plan.BookScratch(100, scratch), 100, 0, 2 * kTimes});
+      booked.push_back({plan.BookScratch(100, scratch), 100, 0, 4 * kTimes});
       scratch += plan.bytes(booked.back().buffer);
     }
     const ArenaPlan::Layout layout = plan.LayOut(/*share=*/true);
@@ -44,7 +60,7 @@ TEST(ArenaTest, BuffersThatLiveTogetherNeverOverlap) {
       EXPECT_LE(a_begin + a.bytes, layout.bytes);
       for (size_t j = 0; j < i; ++j) {
         const Booked& b = booked[j];
-        if (a.first > b.last || b.first > a.last) continue;
+        if (!Meet(a, b)) continue;
         const int64_t b_begin = layout.offsets[static_cast<size_t>(b.buffer)];
         EXPECT_TRUE(a_begin + a.bytes <= b_begin || b_begin + b.bytes <= a_begin)
             << "seed " << seed << ", buffers " << a.buffer << " and " << b.buffer;
@@ -61,6 +77,18 @@ TEST(ArenaTest, BuffersThatDoNotMeetShareMemory) {
             layout.offsets[static_cast<size_t>(second)]);
   EXPECT_EQ(layout.bytes, 640);
   EXPECT_EQ(layout.unshared_bytes, 1280);
+}
+
+TEST(ArenaTest, InBetweenItsTwoLivesABuffersMemoryIsFree) {
+  ArenaPlan plan;
+  const int twice = plan.Book(640, 0, 1), between = plan.Book(640, 2, 4);
+  plan.BookAgain(twice, 5, 6);
+  const int in_both = plan.Book(64, 4, 5);
+  const ArenaPlan::Layout layout = plan.LayOut(/*share=*/true);
+  const auto offset = [&](int buffer) { return layout.offsets[static_cast<size_t>(buffer)]; };
+  EXPECT_EQ(offset(twice), offset(between));
+  EXPECT_EQ(offset(in_both), 640);
+  EXPECT_EQ(layout.bytes, 704);
 }
 
 TEST(ArenaTest, ScratchIsOneRegionInFrontOfEverything) {

@@ -1,5 +1,5 @@
-// The rule FuseGradientSums: who finishes the gradient of a norm's output takes the sums that the
-// norm's Backward begins with. Where it is applied, and that it changes no bit: each graph is held
+// The rule FuseFinishedGradients: who finishes the gradient of a norm's output takes the sums that
+// the norm's Backward begins with; behind a fused GELU or SiLU it goes through the curve. Where it is applied, and that it changes no bit: each graph is held
 // against itself without any fusion, whose gradients graph_gradients_test.cc holds against
 // differences.
 #include <gmock/gmock.h>
@@ -27,6 +27,7 @@
 #include "layers/linear.h"
 #include "layers/loss/mse.h"
 #include "layers/norm/batch_norm.h"
+#include "layers/norm/layer_norm.h"
 #include "layers/picture/pool.h"
 #include "tests/engine/train/thread_ranks.h"
 
@@ -224,6 +225,61 @@ std::vector<Form> Forms() {
     return Finish(g, d);
   });
 
+  // ---- Curves of products.
+  add("ALinearBehindAGelu", kRows, {"c for v"}, [](Graph& g, Value x) -> Status {
+    APPLY(v, "v", kLinear, x);
+    APPLY(a, "a", Gelu(), v);
+    APPLY(c, "c", Linear(3), a);
+    return Finish(g, c);
+  });
+  add("TheFirstOfTwoLinearsBehindASilu", kRow, {"c for v"}, [](Graph& g, Value x) -> Status {
+    APPLY(v, "v", Linear(150), x);
+    APPLY(a, "a", Silu(), v);
+    APPLY(c, "c", Linear(3), a);
+    APPLY(d, "d", Linear(3), a);
+    ADD(y, Multiply(), c, d);
+    LOCKSTEP_TRY(g.AddOutput("a", a));
+    return Finish(g, y);
+  });
+  add("AFeedForwardThatIsAddedTo", kRows, {"c for v"}, [](Graph& g, Value x) -> Status {
+    APPLY(n, "n", LayerNorm(), x);
+    APPLY(v, "v", Linear(70), n);
+    APPLY(a, "a", Gelu(GeluApproximation::kTanh), v);
+    APPLY(c, "c", kLinear, a);
+    ADD(y, Sum(), x, c);
+    return Finish(g, y);
+  });
+  add("AGeluOfASum", kRow, {"c for w"}, [](Graph& g, Value x) -> Status {
+    APPLY(v, "v", kLinear, x);
+    APPLY(w, "w", kLinear, v);
+    ADD(sum, Sum(), v, w);
+    APPLY(a, "a", Gelu(), sum);
+    APPLY(c, "c", kLinear, a);
+    return Finish(g, c);
+  });
+  add("ANormBetweenCurves", kRow, {"c for n"}, [](Graph& g, Value x) -> Status {
+    APPLY(v, "v", kLinear, x);
+    APPLY(a, "a", Gelu(), v);
+    APPLY(n, "n", BatchNorm(), a);
+    APPLY(c, "c", kLinear, n);
+    APPLY(y, "y", Silu(), c);
+    return Finish(g, y);
+  });
+  add("NotALinearThatAddsTheCurveThatItReads", kRow, {}, [](Graph& g, Value x) -> Status {
+    APPLY(v, "v", kLinear, x);
+    APPLY(a, "a", Gelu(), v);
+    APPLY(c, "c", kLinear, a);
+    ADD(y, Sum(), c, a);
+    return Finish(g, y);
+  });
+  add("NotForACurveOfAValueThatOthersRead", kRow, {}, [](Graph& g, Value x) -> Status {
+    APPLY(v, "v", kLinear, x);
+    APPLY(a, "a", Gelu(), v);
+    APPLY(c, "c", kLinear, a);
+    ADD(y, Multiply(), c, v);
+    return Finish(g, y);
+  });
+
   // ---- Where it must not be.
   add("NotALossBeforeTheLinear", kRow, {}, [](Graph& g, Value x) -> Status {
     APPLY(v, "v", kLinear, x);
@@ -382,7 +438,7 @@ TEST_P(GradientSumsTest, AreTakenByWhoFinishesTheGradientAndByNobodyElse) {
     ASSERT_TRUE(net.ok()) << net.status().message();
     std::vector<std::string> sums;
     for (const std::string& line : net->training_program().fusions()) {
-      const std::string verb = " sums its gradient for ";
+      const std::string verb = " its gradient for ";  // "sums", and "bends" for curves
       const size_t at = line.find(verb);
       if (at == std::string::npos) continue;
       // Names without the kinds of layers behind them.

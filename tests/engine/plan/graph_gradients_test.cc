@@ -20,7 +20,7 @@
 #include "layers/linear.h"
 #include "layers/loss/mse.h"
 #include "layers/norm/batch_norm.h"
-#include "tests/engine/plan/graph_cases.h"
+#include "tests/engine/plan/graph_runs.h"
 
 namespace lockstep {
 namespace {
@@ -28,77 +28,9 @@ namespace {
 using cases::Case;
 using cases::kBatch;
 using cases::kCases;
-using cases::kWidth;
-
-class CaseModel final : public Model {
- public:
-  explicit CaseModel(const Case& c) : case_(c) {}
-  Status Build(Graph& graph) const override {
-    LOCKSTEP_TRY_ASSIGN(const Value x, graph.AddInput("x", {graph.batch(), kWidth}, DType::kF32,
-                                                      /*wants_gradient=*/true));
-    return case_.build(graph, x);
-  }
-
- private:
-  const Case& case_;
-};
-
-// What one step gives, by the names of inputs and parameters.
-struct Outcome {
-  double loss = 0.0;
-  std::map<std::string, std::vector<float>> inputs, gradients;
-};
-
-std::vector<float> FloatsOf(ConstTensor tensor) {
-  return {tensor.f32(), tensor.f32() + tensor.size()};
-}
-
-Outcome RunOf(const Case& c, int64_t samples, Fusion fusion, bool share_memory) {
-  Context ctx({.threads = 2});
-  Result<Network> net = Network::Bind(
-      ctx, CaseModel(c), kBatch,
-      {.seed = 5, .shards = 2, .frozen = c.frozen, .share_memory = share_memory, .fusion = fusion});
-  EXPECT_TRUE(net.ok()) << net.status().message();
-  Outcome outcome;
-  std::vector<std::vector<float>> data;
-  std::vector<ConstTensor> inputs;
-  const Graph& graph = net->training_program().graph();
-  for (const Graph::Input& input : graph.inputs()) {
-    Random random(/*seed=*/1, StreamOf(input.name));
-    const Shape shape = graph.shape(input.value).WithBatch(samples);
-    std::vector<float> values(static_cast<size_t>(graph.shape(input.value).size()));
-    for (float& v : values) v = static_cast<float>(2.0 * random.Uniform() - 1.0);
-    values.resize(static_cast<size_t>(shape.size()));
-    data.push_back(values);
-    outcome.inputs[input.name] = values;
-    inputs.emplace_back(data.back().data(), shape);
-  }
-  // Whatever is read before it is written is NaN.
-  std::fill(net->step_memory().begin(), net->step_memory().end(), std::byte{0xFF});
-  {
-    ParameterWriter write = net->Write();
-    for (size_t i = 0; i < write->infos.size(); ++i)
-      std::fill_n(write->gradient(i).f32(), write->gradient(i).size(), NAN);
-  }
-  const Result<StepResult> result = net->Gradients(inputs);
-  EXPECT_TRUE(result.ok()) << result.status().message();
-  outcome.loss = result.ok() ? result->mean() : NAN;
-  const ConstParameterSet parameters = net->parameters();
-  for (size_t i = 0; i < parameters.infos.size(); ++i) {
-    outcome.inputs[parameters.infos[i].name] = FloatsOf(parameters.value(i));
-    outcome.gradients[parameters.infos[i].name] = FloatsOf(parameters.gradient(i));
-  }
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    if (graph.inputs()[i].wants_gradient)
-      outcome.gradients[graph.inputs()[i].name] =
-          FloatsOf(net->training_program().input_gradient(i));
-  }
-  return outcome;
-}
-
-bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
-}
+using cases::Outcome;
+using cases::RunOf;
+using cases::SameBits;
 
 class GraphFormsTest : public ::testing::TestWithParam<Case> {};
 

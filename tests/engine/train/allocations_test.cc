@@ -7,6 +7,7 @@
 #include "engine/optim/sgd.h"
 #include "engine/train/trainer.h"
 #include "gtest/gtest.h"
+#include "layers/container/checkpointed.h"
 #include "layers/dropout.h"
 #include "layers/loss/bce_with_logits.h"
 #include "layers/norm/layer_norm.h"
@@ -40,19 +41,20 @@ struct HeapWatch final : TrainingObserver {
 std::unique_ptr<Rig> MakeRig(int threads, int prefetch, int64_t hidden,
                              TrainingObserver& observer) {
   // 30 batches, the last one partial.
-  return std::make_unique<Rig>(All(Quadrants(30 * 32 - 5, 16, 0.1, 41)),
-                               Sequential(Linear(hidden), BatchNorm(), Relu(), Dropout(0.2),
-                                          Linear(hidden), LayerNorm(), Gelu(), Linear(1)),
-                               BceWithLogitsLoss(),
-                               RigOptions{.threads = threads,
-                                          .shards = 2,
-                                          .loader = {.batch = 32, .seed = 1, .prefetch = prefetch}},
-                               TrainerOptions{.epochs = 1,
-                                              .schedule = CosineSchedule{},
-                                              .clip_norm = 1.0,
-                                              .micro_batches = 2,
-                                              .ema = EmaOptions{},
-                                              .observer = &observer});
+  return std::make_unique<Rig>(
+      All(Quadrants(30 * 32 - 5, 16, 0.1, 41)),
+      Sequential(Linear(hidden), BatchNorm(), Relu(), Dropout(0.2),
+                 Checkpointed(Sequential(Linear(hidden), LayerNorm(), Gelu())), Linear(1)),
+      BceWithLogitsLoss(),
+      RigOptions{.threads = threads,
+                 .shards = 2,
+                 .loader = {.batch = 32, .seed = 1, .prefetch = prefetch}},
+      TrainerOptions{.epochs = 1,
+                     .schedule = CosineSchedule{},
+                     .clip_norm = 1.0,
+                     .micro_batches = 2,
+                     .ema = EmaOptions{},
+                     .observer = &observer});
 }
 
 TEST(AllocationsTest, CountingWorks) {

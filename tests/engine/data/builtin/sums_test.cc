@@ -65,17 +65,21 @@ TEST(SumsTest, TargetsAreTheAnswerOneCharacterAhead) {
   EXPECT_EQ(info.x_shape, Shape{9});
   EXPECT_EQ(info.target_shape, Shape{9});
   EXPECT_EQ(info.classes, 13);
-  EXPECT_EQ(data.vocabulary.characters(), "\n+0123456789=");
+  EXPECT_EQ(info.tokenizer, data.tokenizer);
+  EXPECT_EQ(info.vocabulary, 13);
+  std::string characters;
+  for (int32_t token = 0; token < 13; ++token) characters += data.tokenizer->Bytes(token);
+  EXPECT_EQ(characters, "\n+0123456789=");
   for (int64_t i = 0; i < data.test->size(); ++i) {
     const std::string& text = data.test_texts[static_cast<size_t>(i)];
-    const std::string shown = data.vocabulary.Decode(data.test->StoredX(i).span<int32_t>());
+    const std::string shown = data.tokenizer->Decode(data.test->StoredX(i).span<int32_t>());
     const auto targets = data.test->StoredTarget(i).span<int32_t>();
     EXPECT_EQ(shown, (text + std::string(9, '\n')).substr(0, 9));
     std::string answer;
     for (size_t t = 0; t < targets.size(); ++t) {
       if (targets[t] == kIgnoredTarget) continue;
       const std::vector<int32_t> next = {targets[t]};
-      answer += data.vocabulary.Decode(next);
+      answer += data.tokenizer->Decode(next);
       EXPECT_EQ(text[t + 1], answer.back());
     }
     EXPECT_EQ(answer, text.substr(text.find('=') + 1));

@@ -322,6 +322,40 @@ TEST_P(RowNormTest, StoresPastTheCachesChangeNothing) {
   }
 }
 
+TEST_P(RowNormTest, GradientsAreAddedToWhatIsThere) {
+  for (const Norm& norm : kNorms) {
+    for (const int64_t columns : {1, 15, 32, 37}) {
+      const int64_t rows = 11, size = rows * columns;
+      const std::vector<float> x = Normals(size, /*seed=*/17), dy = Normals(size, /*seed=*/18);
+      const std::vector<float> gamma = Normals(columns, /*seed=*/19);
+      const std::vector<float> old = Normals(size, /*seed=*/20);
+      std::vector<float> y(x.size()), mean(11), mean_low(11), inv_std(11);
+      Forward(norm.centred, {.x = x.data(),
+                             .rows = rows,
+                             .columns = columns,
+                             .y = y.data(),
+                             .mean = mean.data(),
+                             .mean_low = mean_low.data(),
+                             .inv_std = inv_std.data()});
+      std::vector<float> alone(x.size()), added = old;
+      for (float* dx : {alone.data(), added.data()}) {
+        Backward(norm.centred, {.x = x.data(),
+                                .dy = dy.data(),
+                                .mean = mean.data(),
+                                .mean_low = mean_low.data(),
+                                .inv_std = inv_std.data(),
+                                .gamma = norm.gamma ? gamma.data() : nullptr,
+                                .rows = rows,
+                                .columns = columns,
+                                .dx = dx,
+                                .accumulate_dx = dx == added.data(),
+                                .stream = true});
+      }
+      for (size_t i = 0; i < old.size(); ++i) EXPECT_EQ(added[i], old[i] + alone[i]);
+    }
+  }
+}
+
 TEST_P(RowNormTest, NoRowsGiveZeroSums) {
   std::vector<double> dgamma(5, NAN), dbeta(5, NAN);
   LayerNormForward({.rows = 0, .columns = 5});

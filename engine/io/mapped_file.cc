@@ -1,0 +1,43 @@
+#include "engine/io/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "engine/io/file.h"
+
+namespace lockstep {
+
+Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
+  // A pipe without a writer must not block the caller before it can be refused.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return FileError(path, "open", errno);
+  struct stat info {};
+  Status status;
+  void* data = nullptr;
+  size_t size = 0;
+  if (fstat(fd, &info) != 0) {
+    status = FileError(path, "read", errno);
+  } else if (S_ISDIR(info.st_mode)) {
+    status = FileError(path, "read", EISDIR);
+  } else if (!S_ISREG(info.st_mode)) {
+    status = Status::Invalid(path + ": is not a regular file; give the path of one");
+  } else if (info.st_size > 0) {
+    size = static_cast<size_t>(info.st_size);
+    data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED) status = FileError(path, "map", errno);
+  }
+  close(fd);
+  if (!status.ok()) return status;
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(static_cast<const std::byte*>(data), size));
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+}  // namespace lockstep

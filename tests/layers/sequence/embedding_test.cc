@@ -43,11 +43,6 @@ class PlacesModel final : public Model {
   PlacesOptions options_;
 };
 
-std::vector<int32_t> Integers(ConstTensor tensor) {
-  const std::span<const int32_t> all = tensor.span<int32_t>();
-  return {all.begin(), all.end()};
-}
-
 TEST(PlacesTest, AreCountedWithinEachText) {
   Context ctx({.threads = 2});
   const std::vector<int32_t> tokens = {
@@ -88,12 +83,12 @@ std::vector<int32_t> Ids() {
   return ids;
 }
 
-struct Run {
+struct Embedded {
   std::vector<float> y, gradient, dy;
 };
 
 // Gradients of sum over ids of (embedding - target)^2 / n.
-Run RunEmbedding(int threads, int shards, bool twice = false) {
+Embedded RunEmbedding(int threads, int shards, bool twice = false) {
   Context ctx({.threads = threads});
   Network net =
       Network::Bind(
@@ -105,7 +100,7 @@ Run RunEmbedding(int threads, int shards, bool twice = false) {
   const ConstTensor x(ids.data(), {kBatch, kLength}), target(t.data(), {kBatch, kLength, kWidth});
   networks::Poison(net);
   EXPECT_TRUE(net.Gradients(x, target).ok());
-  Run run;
+  Embedded run;
   const auto y = net.output().span<float>();
   run.y.assign(y.begin(), y.end());
   for (size_t i = 0; i < t.size(); ++i)
@@ -121,9 +116,11 @@ Run RunEmbedding(int threads, int shards, bool twice = false) {
 TEST(EmbeddingTest, TheGradientOfAVectorIsTheSumOverItsIds) {
   const std::vector<int32_t> ids = Ids();
   for (const int shards : {1, 3, 16}) {
-    const Run run = RunEmbedding(1, shards);
+    const Embedded run = RunEmbedding(1, shards);
     for (size_t i = 0; i < ids.size(); ++i) {
-      if (ids[i] < 0) EXPECT_EQ(run.y[i * kWidth], 0.0f);
+      if (ids[i] < 0) {
+        EXPECT_EQ(run.y[i * kWidth], 0.0f);
+      }
     }
     for (int32_t id = 0; id < kCount; ++id) {
       for (size_t c = 0; c < kWidth; ++c) {
@@ -135,7 +132,9 @@ TEST(EmbeddingTest, TheGradientOfAVectorIsTheSumOverItsIds) {
         }
         // dy is rounded otherwise here (3 roundings), each shard once and each of 4 merges once.
         EXPECT_NEAR(run.gradient[static_cast<size_t>(id) * kWidth + c], want, 8 * 0x1p-24 * terms);
-        if (id == 2) EXPECT_EQ(run.gradient[2 * kWidth + c], 0.0f);
+        if (id == 2) {
+          EXPECT_EQ(run.gradient[2 * kWidth + c], 0.0f);
+        }
       }
     }
   }
@@ -143,13 +142,13 @@ TEST(EmbeddingTest, TheGradientOfAVectorIsTheSumOverItsIds) {
 
 TEST(EmbeddingTest, TheBitsAreTheSameForAnyNumberOfThreads) {
   for (const int shards : {1, 3, 16}) {
-    const Run one = RunEmbedding(1, shards);
+    const Embedded one = RunEmbedding(1, shards);
     for (const int threads : {2, 3, 7}) {
-      const Run many = RunEmbedding(threads, shards);
+      const Embedded many = RunEmbedding(threads, shards);
       EXPECT_EQ(many.y, one.y);
       EXPECT_EQ(many.gradient, one.gradient);
     }
-    const Run twice = RunEmbedding(3, shards, /*twice=*/true);
+    const Embedded twice = RunEmbedding(3, shards, /*twice=*/true);
     for (size_t i = 0; i < one.gradient.size(); ++i)
       EXPECT_EQ(twice.gradient[i], 2.0f * one.gradient[i]);  // exact
   }

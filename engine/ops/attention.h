@@ -9,8 +9,8 @@
 //
 // Scores are made a tile at a time and never stored: memory grows with queries + keys. Tiles of
 // which no query sees a key are skipped. A query that sees no key gets y = 0, L = -inf and gives no
-// gradient; a value that is not finite among what is seen reaches y (a score of -inf is a weight of
-// 0), and so does, as NaN, a largest score of a row beyond 2^20 in magnitude. What is not seen may
+// gradient; a value that is not finite among what is seen reaches y (a score of -inf is a weight
+// of 0), and so does, as NaN, a largest score of a row beyond 2^20 in magnitude. What is not seen may
 // hold anything, NaN too. Tiles begin where a text begins, and rescaling is by powers of two alone:
 // no bit depends on threads, on the SIMD target among those with fused multiply-add, on other
 // samples, on padding, on other texts in the row, or on how many queries are asked at once. Several heads of q may share one of k and v (Ainslie et al.,

@@ -8,12 +8,14 @@
 //   dq_i = scale sum_j ds_ij k_j,  dk_j = scale sum_i ds_ij q_i,  dv_j = sum_i m_ij p_ij dy_i
 //
 // Scores are made a tile at a time and never stored: memory grows with queries + keys. Tiles of
-// which no query sees a key are skipped. A query that sees no key gets y = 0, L = -inf and gives no
-// gradient; a value that is not finite among what is seen reaches y. Which keys a tile holds, and
-// the order in which tiles are added, follow from the shape alone: not from threads, not from the
-// SIMD target among those with fused multiply-add, not from other samples, and a tile of which
-// nothing is seen changes no bit. Several heads of q may share one of k and v (Ainslie et al.,
-// "GQA", 2023): head h uses key head h / (heads / key_heads).
+// which no query sees a key are skipped. A query that sees no key gets y = 0, L = -inf and gives
+// no gradient; a value that is not finite among what is seen reaches y (a score of -inf is a
+// weight of 0), and so does, as NaN, a largest score of a row beyond 2^20 in magnitude. What is
+// not seen may hold anything, NaN too. Tiles begin where a text begins, and rescaling is by powers
+// of two alone: no bit depends on threads, on the SIMD target among those with fused multiply-add,
+// on other samples, on padding, on other texts in the row, or on how many queries are asked at
+// once. Several heads of q may share one of k and v (Ainslie et al., "GQA", 2023): head h uses key
+// head h / (heads / key_heads).
 #ifndef LOCKSTEP_ENGINE_OPS_ATTENTION_H_
 #define LOCKSTEP_ENGINE_OPS_ATTENTION_H_
 

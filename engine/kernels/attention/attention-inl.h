@@ -40,8 +40,8 @@ class Carver {
 // The lanes that products work on for `lanes` queries.
 constexpr int64_t WorkedLanes(int64_t lanes) { return RoundUp(lanes, kNarrowPanel); }
 
-// Rows of x, times `scale`, as columns: panels (head_size, kPanel) one behind the other. Lanes beyond
-// `lanes` repeat the last.
+// Rows of x, times `scale`, as columns: panels (head_size, kPanel) one behind the other. Lanes
+// beyond `lanes` repeat the last.
 HWY_INLINE void PackLanes(const float* x, int64_t stride, int64_t lanes, int64_t head_size,
                           float scale, float* HWY_RESTRICT panels) {
   const TileTag d;

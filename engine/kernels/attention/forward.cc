@@ -28,11 +28,15 @@ constexpr float kLargestScore = 1048576.0f;
 // Below every exponent of a score that counts.
 constexpr float kNoExponent = -2097152.0f;
 
+// So many queries, as when a text is written token by token, leave most lanes of a panel idle: keys
+// and the columns of v take the lanes then. Every element is the same chain.
+constexpr int64_t kFewQueries = 8;
+
 struct ForwardScratch {
-  ForwardScratch(int64_t head_size, float* at) : padded(RoundUp(head_size, kLanes)) {
+  ForwardScratch(int64_t head_size, float* at) : padded(RoundUp(head_size, kNarrowPanel)) {
     Carver carver(at);
     q = carver.Take(head_size * kQueryPanel + kLanes);
-    k = carver.Take(kKeyTile * padded);
+    k = carver.Take(kKeyTile * padded + kLanes);
     v = carver.Take(kKeyTile * padded);
     p = carver.Take(kKeyTile * kPanel);
     keep = carver.Take(kKeyTile * kPanel);
@@ -41,6 +45,9 @@ struct ForwardScratch {
     exponent = carver.Take(kQueryPanel);
     sum = carver.Take(kQueryPanel);
     factor = carver.Take(kPanel);
+    few_q = carver.Take(kFewQueries * head_size);
+    few_s = carver.Take(kFewQueries * kKeyTile);
+    few_o = carver.Take(kFewQueries * padded);
     size = carver.used();
   }
   // That of the panel of queries from `lane` on.
@@ -60,6 +67,8 @@ struct ForwardScratch {
   float* rows;            // one of them by queries
   float *exponent, *sum;  // (kQueryPanel) n, l
   float* factor;          // (kPanel) f
+  // Of few queries, by queries: (kFewQueries, head_size) scale q, (.., kKeyTile) s, (.., padded) o.
+  float *few_q, *few_s, *few_o;
   int64_t size;
 };
 
@@ -175,6 +184,17 @@ HWY_INLINE void StoreNothing(const AttentionHead& head, int64_t begin, int64_t e
   }
 }
 
+void WeighTile(const AttentionHead& head, const MaskDraws& draws, const AttentionTile& tile,
+               int64_t rows, const ForwardScratch& s) {
+  const int64_t worked = WorkedLanes(tile.lanes);
+  if (head.drop_below != 0) {
+    FillKeep(head, draws, tile, rows, worked, kPanel, s.keep);
+    for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<true>(tile, rows, lane, s);
+  } else {
+    for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<false>(tile, rows, lane, s);
+  }
+}
+
 // A panel of up to kPanel queries and a tile of keys.
 void ForwardTile(const AttentionHead& head, const MaskDraws& draws, const AttentionTile& tile,
                  const RowsOf& k, const RowsOf& v, Ahead& ahead, const ForwardScratch& s) {
@@ -190,12 +210,7 @@ void ForwardTile(const AttentionHead& head, const MaskDraws& draws, const Attent
                              .c_stride = kPanel,
                              .ahead = &ahead},
                             rows, worked);
-  if (head.drop_below != 0) {
-    FillKeep(head, draws, tile, rows, worked, kPanel, s.keep);
-    for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<true>(tile, rows, lane, s);
-  } else {
-    for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<false>(tile, rows, lane, s);
-  }
+  WeighTile(head, draws, tile, rows, s);
   const TileProduct product = {.a = v.rows,
                                .a_step = v.stride,
                                .b = s.p,
@@ -212,6 +227,53 @@ void ForwardTile(const AttentionHead& head, const MaskDraws& draws, const Attent
   }
 }
 
+// The same for up to kFewQueries, whose sums gather in few_o.
+void FewTile(const AttentionHead& head, const MaskDraws& draws, const AttentionTile& tile,
+             const RowsOf& k, const RowsOf& v, const ForwardScratch& s) {
+  const TileTag d;
+  const int64_t size = head.head_size, rows = tile.SeenRows(0, tile.lanes);
+  if (rows == 0) return;
+  PackLanes(k.rows, k.stride, rows, size, 1.0f, s.k);
+  for (int64_t r = 0; r < rows; r += kPanel) {
+    Multiply<RowsOfA::kApart>({.a = s.few_q,
+                               .a_row = size,
+                               .b = s.k + r * size,
+                               .b_step = kPanel,
+                               .depth = size,
+                               .c = s.few_s + r,
+                               .c_stride = kKeyTile},
+                              tile.lanes, kPanel);
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t l = 0; l < WorkedLanes(tile.lanes); l += kLanes) {
+      hn::StoreU(hn::Set(d, s.few_s[r]), d, s.p + r * kPanel + l);
+    }
+    for (int64_t l = 1; l < tile.lanes; ++l) s.p[r * kPanel + l] = s.few_s[l * kKeyTile + r];
+  }
+  WeighTile(head, draws, tile, rows, s);
+  const RowsOf columns =
+      s.padded == size ? v : PackRows(v.rows, v.stride, rows, size, s.padded, s.v);
+  for (int64_t l = 0; l < tile.lanes; ++l) {
+    float* o = s.few_o + l * s.padded;
+    for (int64_t c = 0; c < s.padded; c += kLanes) {  // exact: a power of two
+      hn::StoreU(hn::Mul(hn::LoadU(d, o + c), hn::Set(d, s.factor[l])), d, o + c);
+    }
+  }
+  const auto add = [&](int64_t first, int64_t count, int64_t depth) {
+    Multiply<RowsOfA::kAdjacent>({.a = s.p + first,
+                                  .a_step = kPanel,
+                                  .b = columns.rows,
+                                  .b_step = columns.stride,
+                                  .depth = depth,
+                                  .c = s.few_o + first * s.padded,
+                                  .c_stride = s.padded,
+                                  .accumulate = true},
+                                 count, s.padded);
+  };
+  if (tile.WholeRows(0) == rows) return add(0, tile.lanes, rows);
+  for (int64_t l = 0; l < tile.lanes; ++l) add(l, 1, tile.SeenRows(l, 1));
+}
+
 // Up to kQueryPanel queries of one text.
 void ForwardPanels(const AttentionHead& head, const MaskDraws& draws, int64_t query, int64_t lanes,
                    int32_t text, const ForwardScratch& s) {
@@ -219,7 +281,17 @@ void ForwardPanels(const AttentionHead& head, const MaskDraws& draws, int64_t qu
   std::fill_n(s.exponent, kQueryPanel, kNoExponent);
   std::fill_n(s.sum, kQueryPanel, 0.0f);
   std::fill_n(s.o, size * RoundUp(lanes, kPanel), 0.0f);
-  PackLanes(head.q + query * head.q_stride, head.q_stride, lanes, size, head.scale, s.q);
+  const float* q = head.q + query * head.q_stride;
+  if (lanes <= kFewQueries) {
+    std::fill_n(s.few_o, kFewQueries * s.padded, 0.0f);
+    for (int64_t l = 0; l < lanes; ++l) {
+      for (int64_t c = 0; c < size; ++c) {
+        s.few_q[l * size + c] = q[l * head.q_stride + c] * head.scale;
+      }
+    }
+  } else {
+    PackLanes(q, head.q_stride, lanes, size, head.scale, s.q);
+  }
   const int64_t end = head.causal
                           ? std::clamp<int64_t>(query + lanes + head.causal_offset, 0, head.keys)
                           : head.keys;
@@ -240,6 +312,10 @@ void ForwardPanels(const AttentionHead& head, const MaskDraws& draws, int64_t qu
     ahead.soon.Add(head.v + next * stride, stride, next_rows, size);
     RowsOf k = {head.k + keys.begin() * stride, stride};
     RowsOf v = {head.v + keys.begin() * stride, stride};
+    if (lanes <= kFewQueries) {
+      FewTile(head, draws, TileOf(head, query, lanes, keys.begin(), keys.size()), k, v, s);
+      continue;
+    }
     if (lanes > kPanel) {  // they will be read more than once
       k = PackRows(k.rows, stride, keys.size(), size, s.padded, s.k);
       v = PackRows(v.rows, stride, keys.size(), size, s.padded, s.v);
@@ -249,6 +325,9 @@ void ForwardPanels(const AttentionHead& head, const MaskDraws& draws, int64_t qu
                                         keys.begin(), keys.size());
       ForwardTile(head, draws, tile, k, v, ahead, s.From(size, lane));
     }
+  }
+  for (int64_t l = 0; lanes <= kFewQueries && l < lanes; ++l) {
+    for (int64_t c = 0; c < size; ++c) s.o[c * kPanel + l] = s.few_o[l * s.padded + c];
   }
   for (int64_t lane = 0; lane < lanes; lane += kPanel) {
     StorePanel(head, query + lane, std::min<int64_t>(kPanel, lanes - lane), s.From(size, lane));

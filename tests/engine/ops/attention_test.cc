@@ -319,7 +319,7 @@ TEST_P(AttentionTest, LargeScoresOfEitherSignKeepTheirDifferences) {
     const AttentionResult r = RunAttention(c, data, 1);
     const size_t top = sign > 0.0f ? 299 : 0;
     for (size_t i = 0; i < 3; ++i) {
-      // The weight is one times a power of two only nearly: it, 1 / l and their product are rounded.
+      // The weight is a power of two only nearly: it, 1 / l and their product are rounded.
       const auto v = static_cast<double>(data.v[top]);
       const double score = static_cast<double>(data.q[0]) * static_cast<double>(data.k[top]);
       ExpectNear("y", i, static_cast<double>(r.y[i]), v, 3.0 * kUnit * std::abs(v));

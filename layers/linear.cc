@@ -74,7 +74,8 @@ class LinearOperation final : public Operation {
                          .can_finish_dx = true};
     LayerEpilogue::Declare(fused, options, declared);
     declared.is_product = !transposed_ && fused.scale < 0 && fused.add < 0 &&
-                          fused.activation == kernels::Activation::kNone;
+                          fused.activation == kernels::Activation::kNone && !fused.curve &&
+                          fused.moments_of_y < 0;
     return declared;
   }
 

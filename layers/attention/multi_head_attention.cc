@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <string>
 
 #include "engine/ops/elementwise.h"
 #include "layers/attention/attention_operation.h"
@@ -80,6 +81,12 @@ Result<Value> MultiHeadAttention::Build(Graph& graph, Value x) const {
                            std::to_string(values_.rotary.table->head_size()) + ", not of " +
                            std::to_string(head_size));
   }
+
+  // What no shape tells.
+  std::string trait = "heads=" + std::to_string(heads);
+  if (options_.causal) trait += " causal";
+  if (turns) trait += " theta=" + std::to_string(values_.rotary.table->theta());
+  graph.SetTrait("attention", trait);
 
   const int64_t rows = (heads + 2 * key_heads) * head_size;
   const auto uniform = [](double fan) { return Init::Uniform(static_cast<float>(std::sqrt(fan))); };

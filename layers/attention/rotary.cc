@@ -102,7 +102,7 @@ class RotaryOperation final : public Operation {
 }  // namespace
 
 RotaryTable::RotaryTable(int64_t positions, int64_t head_size, double theta)
-    : positions_(positions), head_size_(head_size) {
+    : positions_(positions), head_size_(head_size), theta_(theta) {
   const int64_t half = head_size / 2;
   values_.resize(static_cast<size_t>(positions * head_size));
   for (int64_t i = 0; i < half; ++i) {

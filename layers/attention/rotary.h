@@ -21,11 +21,13 @@ class RotaryTable {
 
   int64_t positions() const { return positions_; }
   int64_t head_size() const { return head_size_; }
+  double theta() const { return theta_; }
   const float* cos(int64_t position) const { return values_.data() + position * head_size_; }
   const float* sin(int64_t position) const { return cos(position) + head_size_ / 2; }
 
  private:
   int64_t positions_, head_size_;
+  double theta_;
   std::vector<float> values_;  // (positions, 2, head_size / 2)
 };
 

@@ -14,6 +14,25 @@
 #include "layers/swiglu.h"
 
 namespace lockstep {
+namespace {
+
+const char* NameOf(TransformerBlockOptions::Activation activation) {
+  switch (activation) {
+    case TransformerBlockOptions::Activation::kGelu:
+      return "gelu";
+    case TransformerBlockOptions::Activation::kGeluTanh:
+      return "gelu_tanh";
+    case TransformerBlockOptions::Activation::kRelu:
+      return "relu";
+    case TransformerBlockOptions::Activation::kSilu:
+      return "silu";
+    case TransformerBlockOptions::Activation::kSwiGlu:
+      return "swiglu";
+  }
+  LOCKSTEP_CHECK(false, "every activation has a name");
+}
+
+}  // namespace
 
 Result<Value> ApplyTransformerNorm(Graph& graph, const std::string& name,
                                    TransformerBlockOptions::Norm norm, double eps, Value x) {
@@ -98,6 +117,9 @@ Result<Value> TransformerBlock::Build(Graph& graph, Value x) const {
     return Status::Invalid("a position-wise network of width " +
                            std::to_string(options_.feed_forward) + " holds nothing");
   }
+  // What no shape tells.
+  graph.SetTrait("transformer_block", std::string(options_.norm_first ? "norm_first " : "") +
+                                          NameOf(options_.activation));
   int number = 0;
   LOCKSTEP_TRY_ASSIGN(x, WithShortcut(graph, ++number, x, [&](Value y) {
                         AttentionValues own{.segments = values_.segments, .rotary = values_.rotary};

@@ -1,9 +1,7 @@
 // Transformers on several ranks and in parts of batches.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
-#include <memory>
 #include <vector>
 
 #include "engine/train/checkpointing.h"
@@ -16,27 +14,6 @@ namespace lockstep::toy {
 namespace {
 
 constexpr int64_t kLength = 6, kTokens = 7;
-
-class TextData final : public Dataset {
- public:
-  TextData(DatasetInfo info, std::vector<int32_t> x, std::vector<int32_t> targets)
-      : Dataset(std::move(info)), x_(std::move(x)), targets_(std::move(targets)) {}
-
- private:
-  Status Read(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t) const override {
-    const auto copy = [&](const std::vector<int32_t>& all, const Shape& shape, Tensor to) {
-      for (size_t i = 0; !to.empty() && i < indices.size(); ++i) {
-        std::copy_n(all.begin() + indices[i] * shape.size(), shape.size(),
-                    to.as<int32_t>() + static_cast<int64_t>(i) * shape.size());
-      }
-    };
-    copy(x_, info().x_shape, x);
-    copy(targets_, info().target_shape, target);
-    return Status::Ok();
-  }
-
-  std::vector<int32_t> x_, targets_;
-};
 
 // Texts of which each token is the sum of the two before; short ones are padded.
 DatasetPtr Texts(int64_t samples, bool per_position) {
@@ -54,17 +31,18 @@ DatasetPtr Texts(int64_t samples, bool per_position) {
     }
     if (!per_position) targets.push_back(text[static_cast<size_t>(length)]);
   }
-  return std::make_shared<TextData>(
-      DatasetInfo{.name = "texts",
-                  .size = samples,
-                  .x_dtype = DType::kI32,
-                  .x_shape = {kLength},
-                  .task = Task::kClasses,
-                  .target_shape = per_position ? Shape{kLength} : Shape{},
-                  .classes = kTokens,
-                  .vocabulary = kTokens,
-                  .padded = true},
-      std::move(x), std::move(targets));
+  auto made = InMemoryDataset::Make({.name = "texts",
+                                     .size = samples,
+                                     .x_dtype = DType::kI32,
+                                     .x_shape = {kLength},
+                                     .task = Task::kClasses,
+                                     .target_shape = per_position ? Shape{kLength} : Shape{},
+                                     .classes = kTokens,
+                                     .vocabulary = kTokens,
+                                     .padded = true},
+                                    std::move(x), std::move(targets));
+  EXPECT_TRUE(made.ok()) << made.status().message();
+  return *made;
 }
 
 struct Outcome {

@@ -40,8 +40,8 @@ Result<Value> RecurrentNet::Build(Graph& graph, Value x) const {
   }
   if (!o.every_step) {
     LOCKSTEP_TRY_ASSIGN(
-        x, Apply(graph, "last",
-                 LastStep({.bidirectional = o.bidirectional, .segments = segments}), x));
+        x, Apply(graph, "last", LastStep({.bidirectional = o.bidirectional, .segments = segments}),
+                 x));
   }
   LOCKSTEP_TRY_ASSIGN(x, Apply(graph, "dropout", Dropout(o.dropout), x));
   if (!tied.valid()) return Apply(graph, "head", Linear(o.outputs), x);

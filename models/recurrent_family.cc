@@ -28,11 +28,10 @@ Result<std::unique_ptr<Layer>> RecurrentFamily::Build(const DatasetInfo& samples
   LOCKSTEP_TRY_ASSIGN(options.norm, Chosen("model.norm", kNorms, norm));
   if (options.norm == RecurrentOptions::Norm::kBatch) {
     return Status::Invalid(
-        "model.norm = \"batch\": batch norm in the recurrence mixes the samples of a batch at every "
-        "step, and has no statistics for steps later than any in training; give \"layer\"");
+        "model.norm = \"batch\": batch norm in the recurrence mixes the samples of a batch at "
+        "every step, and has no statistics for steps later than any in training; give \"layer\"");
   }
-  const bool language_model =
-      tokens && options.every_step && samples.classes == samples.vocabulary;
+  const bool language_model = tokens && options.every_step && samples.classes == samples.vocabulary;
   if (language_model && bidirectional) {
     return Status::Invalid(
         "model.bidirectional: a language model that reads from the end sees what it is to say");

@@ -34,8 +34,8 @@ Result<Value> RecurrentNet::Build(Graph& graph, Value x) const {
   }
   if (!o.every_step) {
     LOCKSTEP_TRY_ASSIGN(
-        x, Apply(graph, "last",
-                 LastStep({.bidirectional = o.bidirectional, .segments = segments}), x));
+        x, Apply(graph, "last", LastStep({.bidirectional = o.bidirectional, .segments = segments}),
+                 x));
   }
   LOCKSTEP_TRY_ASSIGN(x, Apply(graph, "dropout", Dropout(o.dropout), x));
   if (!o.tie_head) return Apply(graph, "head", Linear(o.outputs), x);

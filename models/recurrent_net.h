@@ -25,8 +25,8 @@ struct RecurrentNetOptions {
   int64_t outputs = 1;
 };
 
-// x -> y (B, T, outputs) where every_step, else (B, outputs), of the state behind the last step that
-// is no padding (LastStep). Parameters as those of Embedding "embedding", Lstm or Gru "rnn" and
+// x -> y (B, T, outputs) where every_step, else (B, outputs), of the state behind the last step but
+// for padding (LastStep). Parameters as those of Embedding "embedding", Lstm or Gru "rnn" and
 // Linear "head".
 class RecurrentNet final : public Layer {
  public:

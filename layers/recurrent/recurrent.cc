@@ -1,4 +1,4 @@
-// layers/recurrent/recurrent.cc — of each layer, each direction is one operation; what they compute
+// layers/recurrent/recurrent.cc — of each layer, each direction is one operation: what they compute
 // stands in recurrent_operation.cc.
 #include "layers/recurrent/recurrent.h"
 

@@ -1,20 +1,17 @@
 // Lstm and Gru against the same in double, gradients by complex step; a text has the same bits
-// whatever is beside it; the numbers PyTorch gives (tests/golden/make_recurrent.py).
+// whatever is beside it.
 #include "tests/reference/recurrent.h"
 // After targets.h.
+#include <gtest/gtest.h>
 #include <hwy/highway.h>
 #include <hwy/tests/test_util-inl.h>
-
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <complex>
 #include <cstdint>
-#include <fstream>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -25,12 +22,11 @@
 #include "layers/linear.h"
 #include "layers/loss/mse.h"
 #include "layers/recurrent/gru.h"
-#include "layers/recurrent/last_step.h"
 #include "layers/recurrent/lstm.h"
 #include "tests/engine/kernels/fused.h"
 #include "tests/engine/ops/same_bits.h"
 #include "tests/engine/train/count_heap.h"
-#include "tests/layers/layer_runner.h"
+#include "tests/layers/recurrent/nets.h"
 
 namespace lockstep {
 namespace {
@@ -38,54 +34,13 @@ namespace {
 using ::testing::HasSubstr;
 using testing::LayerRunner;
 using testing::Mode;
+using testing::Net;
+using testing::NetLayer;
+using testing::Numbers;
+using testing::NumbersOf;
 using testing::Values;
 using Complex = std::complex<double>;
 using Norm = RecurrentOptions::Norm;
-
-// Segments that a test gives: those of as many samples as x has.
-class GivenSegments final : public Operation {
- public:
-  explicit GivenSegments(std::vector<int32_t> segments) : segments_(std::move(segments)) {}
-  Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
-                              const PlanOptions&) const override {
-    return Declaration{
-        .outputs = {{Shape{x[0].shape[0], x[0].shape[1]}, DType::kI32, /*batched=*/true}}};
-  }
-  void Forward(const Step&, const Operands& o) override {
-    std::copy_n(segments_.begin(), o.y().size(), o.y().as<int32_t>());
-  }
-
- private:
-  std::vector<int32_t> segments_;
-};
-
-struct Net {
-  bool lstm = true;
-  int64_t hidden = 5;
-  RecurrentOptions options{};
-  std::vector<int32_t> segments{};  // (B, T), or empty
-  bool last_step = false;
-};
-
-class NetLayer final : public Layer {
- public:
-  explicit NetLayer(Net net) : net_(std::move(net)) {}
-  std::string kind() const override { return "Net"; }
-  Result<Value> Build(Graph& graph, Value x) const override {
-    RecurrentOptions options = net_.options;
-    if (!net_.segments.empty()) {
-      LOCKSTEP_TRY_ASSIGN(options.segments, graph.Add(GivenSegments(net_.segments), {x}));
-    }
-    LOCKSTEP_TRY_ASSIGN(const Value y, net_.lstm ? Lstm(net_.hidden, options).Build(graph, x)
-                                                 : Gru(net_.hidden, options).Build(graph, x));
-    if (!net_.last_step) return y;
-    return LastStep({.bidirectional = options.bidirectional, .segments = options.segments})
-        .Build(graph, y);
-  }
-
- private:
-  Net net_;
-};
 
 std::unique_ptr<LayerRunner> Bound(const Net& net, const Shape& in, int threads = 1,
                                    int shards = 1) {
@@ -101,24 +56,6 @@ std::unique_ptr<LayerRunner> Bound(const Net& net, const Shape& in, int threads 
     for (size_t i = 0; i < to.size(); ++i) to[i] = 0.6f * values[i] + (gamma ? 1.0f : 0.0f);
   }
   return runner;
-}
-
-struct Numbers {
-  std::vector<float> y, dx;
-  std::map<std::string, std::vector<float>> gradients;
-};
-
-Numbers NumbersOf(LayerRunner& runner, std::span<const float> x, const Shape& in,
-                  std::span<const float> dy) {
-  Numbers numbers;
-  numbers.y = runner.Forward(x, in);
-  numbers.dx = runner.Backward(x, in, dy);
-  numbers.dx.resize(static_cast<size_t>(in.size()));
-  for (const ParameterInfo& info : runner.store().infos()) {
-    const std::span<float> gradient = runner.gradient(info.name);
-    numbers.gradients[info.name] = {gradient.begin(), gradient.end()};
-  }
-  return numbers;
 }
 
 // The same of a whole batch in one direction, with every parameter as a leaf.
@@ -294,11 +231,10 @@ TEST(RecurrentTest, AStepTakesNothingFromTheHeap) {
     for (const Norm norm : {Norm::kNone, Norm::kLayer}) {
       Context ctx({.threads = threads});
       const RecurrentOptions options{.layers = 2, .dropout = 0.1, .norm = norm};
-      Network net = Network::Bind(ctx,
-                                  Sequential(Lstm(48, options), Gru(48, options), LastStep(),
-                                             Linear(1)),
-                                  MseLoss(), {.input = {8, 9, 16}, .shards = 2})
-                        .value();
+      Network net =
+          Network::Bind(ctx, Sequential(Lstm(48, options), Gru(48, options), LastStep(), Linear(1)),
+                        MseLoss(), {.input = {8, 9, 16}, .shards = 2})
+              .value();
       AdamW adam({.lr = 1e-3});
       const std::vector<float> x = Values(1, 8 * 9 * 16), t = Values(2, 8);
       const auto step = [&] {
@@ -495,57 +431,6 @@ TEST(RecurrentTest, OfATextThatGoesOnThereIsNoReverse) {
   const auto y = Apply(graph, "rnn", Lstm(5, {.bidirectional = true}), x);
   ASSERT_FALSE(y.ok());
   EXPECT_THAT(y.status().message(), HasSubstr("bidirectional"));
-}
-
-// ---- PyTorch's numbers.
-
-using Json = nlohmann::ordered_json;
-
-// The promise is 1e-5 relative to the largest value of a tensor.
-void ExpectClose(std::span<const float> got, const Json& want, const std::string& what) {
-  ASSERT_EQ(got.size(), want.size()) << what;
-  double largest = 0.0;
-  for (const auto& v : want) largest = std::max(largest, std::abs(v.get<double>()));
-  for (size_t i = 0; i < got.size(); ++i) {
-    const double error = std::abs(static_cast<double>(got[i]) - want[i].get<double>());
-    EXPECT_TRUE(error <= 1e-5 * largest + 1e-7)
-        << what << "[" << i << "]: " << got[i] << " against " << want[i].get<double>();
-  }
-}
-
-TEST(RecurrentTest, ForwardAndBackwardArePyTorchs) {
-  std::ifstream file(LOCKSTEP_SOURCE_DIR "/tests/golden/recurrent.json");
-  const Json golden = Json::parse(file);
-  EXPECT_GE(golden.at("cases").size(), 12u);
-  for (const auto& [name, want] : golden.at("cases").items()) {
-    SCOPED_TRACE(name);
-    const auto dims = want.at("shape").get<std::vector<int64_t>>();
-    const Shape in{std::span<const int64_t>(dims)};
-    const Net net{.lstm = want.at("cell") == "lstm",
-                  .hidden = want.at("hidden").get<int64_t>(),
-                  .options = {.layers = want.at("layers").get<int64_t>(),
-                              .bidirectional = want.at("bidirectional").get<bool>(),
-                              .bias = want.at("bias").get<bool>(),
-                              .norm = want.at("norm") == "layer" ? Norm::kLayer : Norm::kNone},
-                  .segments = want.at("segments").get<std::vector<int32_t>>()};
-    LayerRunner runner(std::make_unique<NetLayer>(net), in);
-    ASSERT_TRUE(runner.status().ok()) << runner.status().message();
-    ASSERT_EQ(runner.store().infos().size(), want.at("parameters").size());
-    uint32_t stream = 99;
-    for (const auto& [parameter, shape] : want.at("parameters").items()) {
-      const std::span<float> to = runner.value(parameter);
-      const std::vector<float> values = Values(++stream, static_cast<int64_t>(to.size()));
-      const bool gamma = parameter.starts_with("norm") && parameter.ends_with(".weight");
-      ASSERT_FALSE(to.empty()) << parameter;
-      for (size_t i = 0; i < to.size(); ++i) to[i] = 0.5f * values[i] + (gamma ? 1.0f : 0.0f);
-    }
-    const std::vector<float> x = Values(1, in.size()), dy = Values(2, runner.out().size());
-    const Numbers got = NumbersOf(runner, x, in, dy);
-    ExpectClose(got.y, want.at("y"), "y");
-    ExpectClose(got.dx, want.at("dx"), "dx");
-    for (const auto& [parameter, gradient] : want.at("gradients").items())
-      ExpectClose(got.gradients.at(parameter), gradient, parameter);
-  }
 }
 
 }  // namespace

@@ -195,6 +195,11 @@ TEST_F(RecipeText, SumsHaveATestSetOfTheirOwn) {
       data->train.indices.size() + data->validation.indices.size() + data->test.indices.size(),
       100u);
   EXPECT_NE(data->test.dataset, data->train.dataset);
+  // A family without an embedding would take the numbers of tokens for measurements.
+  Context ctx({.threads = 1});
+  EXPECT_THAT(
+      BuildNetwork(ctx, Made({"data.kind=sums", "model.kind=mlp"}), info, 4).status().message(),
+      HasSubstr("the samples are tokens"));
 }
 
 }  // namespace

@@ -3,6 +3,11 @@
 namespace lockstep {
 
 Result<std::unique_ptr<Layer>> MlpFamily::Build(const DatasetInfo& samples) const {
+  if (samples.x_dtype != DType::kF32) {
+    return Status::Invalid(
+        "model.kind = \"mlp\" takes numbers, but the samples are tokens; choose a model.kind that "
+        "embeds them, or another data.kind");
+  }
   MlpOptions options{.hidden = hidden,
                      .outputs = OutputsOf(samples),
                      .batch_norm = {.eps = eps},

@@ -98,7 +98,9 @@ TEST_F(RecipeText, AModelBringsItsTokenizer) {
 }
 
 TEST_F(RecipeText, TokenizersAreChosenAndChecked) {
-  Spill("a.txt", "abababababababababab");
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "ab";
+  Spill("a.txt", text);
   Spill("tokenizer.json",
         R"({"pre_tokenizer": {"type": "ByteLevel"}, "model": {"type": "BPE",
             "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})");
@@ -193,6 +195,11 @@ TEST_F(RecipeText, SumsHaveATestSetOfTheirOwn) {
       data->train.indices.size() + data->validation.indices.size() + data->test.indices.size(),
       100u);
   EXPECT_NE(data->test.dataset, data->train.dataset);
+  // A family without an embedding would take the numbers of tokens for measurements.
+  Context ctx({.threads = 1});
+  EXPECT_THAT(
+      BuildNetwork(ctx, Made({"data.kind=sums", "model.kind=mlp"}), info, 4).status().message(),
+      HasSubstr("the samples are tokens"));
 }
 
 }  // namespace

@@ -101,6 +101,31 @@ TEST(DatasetTest, TokensAndTheirTargetsAreSequences) {
   EXPECT_FALSE(ClassLabels(*dataset).ok());
 }
 
+// -1 stands for padding where there may be some, and for nothing elsewhere.
+TEST(DatasetTest, OnlyPaddedTokensMayBeMinusOne) {
+  DatasetInfo info{.name = "toy",
+                   .size = 1,
+                   .x_dtype = DType::kI32,
+                   .x_shape = {3},
+                   .target_shape = {3},
+                   .classes = 5,
+                   .vocabulary = 5};
+  const std::vector<int32_t> x = {4, 0, -1}, targets = {0, 1, kIgnoredTarget};
+  const auto error = [&] { return InMemoryDataset::Make(info, x, targets).status().message(); };
+  EXPECT_THAT(error(), HasSubstr("token -1 is not in 0 to 4"));
+  info.padded = true;
+  EXPECT_EQ(error(), "");
+  EXPECT_THAT(
+      InMemoryDataset::Make(info, std::vector<int32_t>{4, 0, -2}, targets).status().message(),
+      HasSubstr("token -2"));
+  DatasetInfo floats = ClassInfo(1, {3});
+  floats.padded = true;
+  EXPECT_THAT(InMemoryDataset::Make(floats, std::vector<float>(3), std::vector<int32_t>{0})
+                  .status()
+                  .message(),
+              HasSubstr("only tokens are padded"));
+}
+
 TEST(DatasetTest, ViewsShowOneSampleAsItIsStored) {
   const auto dataset =
       InMemoryDataset::Make(ClassInfo(2, {2, 1, 1}), std::vector<uint8_t>{1, 2, 3, 4},

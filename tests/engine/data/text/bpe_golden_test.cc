@@ -1,6 +1,7 @@
 // Tokens of GPT-2's encoder against those that tests/golden/make_bpe.py gives.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>

@@ -65,7 +65,8 @@ TEST(Recipe, AnUnknownKeyOfTheModelNamesTheFamilyThatLacksIt) {
             "r.toml:2: unknown key \"model.hiden\" of model.kind = \"mlp\"; did you mean "
             "model.hidden?");
   EXPECT_EQ(ErrorOf("[model]\nkind = \"nlp\"\n"),
-            "r.toml:2: model.kind: does not know \"nlp\"; choose one of mlp, cnn");
+            "r.toml:2: model.kind: does not know \"nlp\"; choose one of mlp, cnn, "
+            "transformer, recurrent");
   EXPECT_EQ(ErrorOf("[model]\nkind = 3.5\n"), "r.toml:2: model.kind: must be a string");
   EXPECT_EQ(ErrorOf("model = 3\n"), "r.toml:1: unknown key \"model\"; did you mean model.eps?");
 }
@@ -74,12 +75,16 @@ TEST(Recipe, AnUnknownKeyOfTheModelNamesTheFamilyThatLacksIt) {
 // program that fills in something else is told so instead of getting some default.
 TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
   Context ctx({.threads = 1});
-  const auto build = [&](const Recipe& recipe) -> Status {
+  const auto build = [&](Recipe recipe) -> Status {
     // Small pictures in, three classes or one number out; no data are read.
     const Objective* objective =
         ObjectiveNamed(recipe.data.task == "auto" ? "classes" : recipe.data.task);
     if (objective == nullptr) return LoadData(recipe).status();
     DatasetInfo info{.x_shape = {8, 8, 3}};
+    const std::string family = KindOf(recipe.model.family);
+    if (family == "recurrent") info.x_shape = {8, 3};  // a series instead
+    if (family == "transformer")
+      std::get<TransformerFamily>(recipe.model.family).architecture = "vit";
     const bool binary = recipe.loss.kind == "bce" || objective->task == Task::kBinary;
     const bool numbers = recipe.loss.kind == "mse" || recipe.loss.kind == "huber";
     SetTargets(binary    ? Task::kBinary

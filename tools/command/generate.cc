@@ -44,10 +44,14 @@ Status Generate(const GenerateArgs& args) {
   const std::string path = ModelFile(args.model);
   LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, args.overrides));
   const std::shared_ptr<const Tokenizer>& tokenizer = model.samples.tokenizer;
-  if (tokenizer == nullptr || model.samples.classes != model.samples.vocabulary ||
+  if (model.samples.vocabulary == 0 || model.samples.classes != model.samples.vocabulary ||
       model.samples.target_shape.rank() != 1) {
     return Status::Invalid(path + " is no language model: it was not trained to say what comes " +
                            "next in a text");
+  }
+  if (tokenizer == nullptr) {
+    return Status::Invalid(path + " has no tokenizer: it was trained on tokens alone, so nobody " +
+                           "knows what text they stand for");
   }
   LOCKSTEP_TRY_ASSIGN(const std::string text, PromptOf(args));
   std::vector<int32_t> prompt;

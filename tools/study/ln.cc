@@ -249,8 +249,7 @@ Status CompareNorms(Lab& lab, Findings& findings) {
   const bool differs = std::all_of(of(gap, 1).begin(), of(gap, 1).end(), off);
   findings.Expect(SpreadOf(of(gap, 0)).high < 1e-5 && differs,
                   "training and evaluation mode are one with layer norm; with batch norm they give "
-                  "other losses "
-                  "on the same samples",
+                  "other losses on the same samples",
                   "evaluation's is higher by " + Number(of(gap, 0)) + " and " + Number(of(gap, 1)));
   findings.Remark("Right characters: " + Percent(of("characters right", 0)) + " with layer norm, " +
                   Percent(of("characters right", 1)) + " with batch norm, " +
@@ -377,7 +376,7 @@ Study StudyLn() {
               "three or two learning rates (0.001, 0.003, 0.01); the one with the least training "
               "loss counts. Gradients are those of the last weight of each block before training.",
           .x_label = "learning rate, or number of blocks",
-          .fixed = {"data.size=9000", "optimizer.kind=adamw", "optimizer.weight_decay=0",
+          .fixed = {"data.size=7000", "optimizer.kind=adamw", "optimizer.weight_decay=0",
                     "train.epochs=2", "train.batch=32", "train.last_batch=drop"},
           .varied = {"data.kind", "data.path", "optimizer.learning_rate"},
           .load = Sums,

@@ -14,16 +14,8 @@
 #include "engine/base/random.h"
 #include "engine/optim/adam.h"
 #include "engine/train/network.h"
-#include "layers/activation.h"
-#include "layers/arithmetic.h"
-#include "layers/attention/multi_head_attention.h"
-#include "layers/container/residual.h"
-#include "layers/container/sequential.h"
-#include "layers/linear.h"
 #include "layers/loss/cross_entropy.h"
-#include "layers/norm/layer_norm.h"
-#include "layers/sequence/embedding.h"
-#include "layers/sequence/places.h"
+#include "models/gpt.h"
 
 namespace lockstep {
 namespace {
@@ -31,71 +23,26 @@ namespace {
 struct Workload {
   const char* name;
   int64_t batch, length;
-  int64_t layers, heads, width, vocabulary, context;
+  GptOptions model;
 };
 
 const Workload kWorkloads[] = {
-    {"gpt_nano_b12t64", 12, 64, 4, 4, 128, 65, 64},
-    {"gpt_mini_b8t256", 8, 256, 6, 6, 384, 65, 256},
-    {"gpt2_124m_b4t64", 4, 64, 12, 12, 768, 50304, 1024},
-};
-
-class GptModel final : public Model {
- public:
-  explicit GptModel(const Workload& work) : work_(work) {}
-  Status Build(Graph& graph) const override {
-    const float sd = 0.02f;
-    LOCKSTEP_TRY_ASSIGN(const Value tokens,
-                        graph.AddInput("tokens", {graph.batch(), work_.length}, DType::kI32));
-    const Embedding embedding(work_.vocabulary, work_.width, {.init_sd = sd, .padded = false});
-    LOCKSTEP_TRY_ASSIGN(const Value of_tokens, Apply(graph, "wte", embedding, tokens));
-    LOCKSTEP_TRY_ASSIGN(const Places places, PlacesOf(graph, tokens));
-    LOCKSTEP_TRY_ASSIGN(const Value of_places,
-                        Apply(graph, "wpe", PositionEmbedding(work_.context, work_.width, sd),
-                              places.positions));
-    LOCKSTEP_TRY_ASSIGN(Value x, graph.Add(Sum(), {of_tokens, of_places}));
-    const auto linear = [&](int64_t out) {
-      return Linear(out, {.init = LinearOptions::WeightInit::kNormal, .init_scale = sd});
-    };
-    for (int64_t i = 0; i < work_.layers; ++i) {
-      const Residual attention(Sequential(
-          LayerNorm(), MultiHeadAttention({.heads = work_.heads,
-                                           .causal = true,
-                                           .init_sd = sd,
-                                           .out_init_sd = sd})));
-      const Residual feed_forward(
-          Sequential(LayerNorm(), linear(4 * work_.width), Gelu(GeluApproximation::kTanh),
-                     linear(work_.width)));
-      const std::string name = "h" + std::to_string(i);
-      LOCKSTEP_TRY_ASSIGN(x, Apply(graph, name + "a", attention, x));
-      LOCKSTEP_TRY_ASSIGN(x, Apply(graph, name + "f", feed_forward, x));
-    }
-    LOCKSTEP_TRY_ASSIGN(x, Apply(graph, "ln_f", LayerNorm(), x));
-    Value weight;
-    {
-      Graph::Scope scope(graph, "wte", "head", &embedding);
-      LOCKSTEP_TRY_ASSIGN(weight, embedding.Weight(graph));
-    }
-    LOCKSTEP_TRY_ASSIGN(const Value y, AddProduct(graph, x, weight));
-    LOCKSTEP_TRY(graph.AddOutput("y", y));
-    return AddLoss(graph, "target", CrossEntropyLoss(), y);
-  }
-
- private:
-  const Workload& work_;
+    {"gpt_nano_b12t64", 12, 64, GptNano()},
+    {"gpt_mini_b8t256", 8, 256, GptMini()},
+    {"gpt2_124m_b4t64", 4, 64, {.vocabulary = 50304}},
 };
 
 bench::StepCost CostOf(const Workload& work, int64_t parameters) {
   bench::StepCost cost;
-  const int64_t rows = work.batch * work.length, width = work.width;
-  for (int64_t i = 0; i < work.layers; ++i) {
+  const int64_t rows = work.batch * work.length, width = work.model.width;
+  for (int64_t i = 0; i < work.model.layers; ++i) {
     cost.AddProduct(rows, 3 * width, width, /*wants_dx=*/true);
     cost.AddAttention(work.batch, work.length, width);
     cost.AddProduct(rows, width, width, /*wants_dx=*/true);
     cost.AddProduct(rows, 4 * width, width, /*wants_dx=*/true);
     cost.AddProduct(rows, width, 4 * width, /*wants_dx=*/true);
   }
-  cost.AddProduct(rows, work.vocabulary, width, /*wants_dx=*/true);
+  cost.AddProduct(rows, work.model.vocabulary, width, /*wants_dx=*/true);
   cost.AddAdamW(parameters);
   return cost;
 }
@@ -104,13 +51,14 @@ void Train(benchmark::State& state, const Workload& work, int threads, bench::Fl
   Context ctx({.threads = threads});
   AdamW adam({.lr = 1e-4, .weight_decay = 0.01, .decay_all = true, .groups = {}});
   Result<Network> net =
-      Network::Bind(ctx, std::make_unique<GptModel>(work), work.batch, NetworkOptions{});
+      Network::Bind(ctx, Gpt(work.model), CrossEntropyLoss(),
+                    {.input = {work.batch, work.length}, .input_dtype = DType::kI32});
   if (!net.ok()) return state.SkipWithError(net.status().message().c_str());
 
   Random random(1, StreamOf("bench"));
   std::vector<int32_t> tokens, targets;
   for (int64_t i = 0; i < work.batch * work.length; ++i) {
-    const auto vocabulary = static_cast<uint64_t>(work.vocabulary);
+    const auto vocabulary = static_cast<uint64_t>(work.model.vocabulary);
     tokens.push_back(static_cast<int32_t>(random.Below(vocabulary)));
     targets.push_back(static_cast<int32_t>(random.Below(vocabulary)));
   }

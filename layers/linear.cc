@@ -71,7 +71,7 @@ class LinearOperation final : public Operation {
                                      .activation = true,
                                      .moments = true,
                                      .curve = true},
-                                          .can_finish_dx = true};
+                         .can_finish_dx = true};
     LayerEpilogue::Declare(fused, options, declared);
     declared.is_product = !transposed_ && fused.scale < 0 && fused.add < 0 &&
                           fused.activation == kernels::Activation::kNone;
@@ -194,7 +194,8 @@ Result<Value> AddProduct(Graph& graph, Value x, Value weight, Value bias) {
     return Status::Invalid("the weight takes " + std::to_string(of_weight.channels()) +
                            " features, x has " + std::to_string(graph.shape(x).channels()));
   }
-  const bool transposed = !graph.options().keeps_training;
+  const bool transposed =
+      !graph.options().keeps_training && of_weight.size() <= kLargestTransposedWeight;
   if (transposed) {
     LOCKSTEP_TRY_ASSIGN(weight, graph.Add(TransposedWeight(), {weight}));
   }

@@ -54,6 +54,15 @@ struct Recipe {
     std::string bad = "error";
     int64_t cache_mb = 256;
     int64_t prefetch = -1;
+    std::string tokenizer = "auto";
+    std::string tokenizer_path{};
+    int64_t context = 128;
+    int64_t windows = 0;
+    int64_t vocabulary = 0;
+    std::string text = "0";
+    int64_t horizon = 1;
+    std::string group{};
+    int64_t digits = 2;
   } data;
   struct Augment {
     std::string crop = "centre";
@@ -154,9 +163,11 @@ struct RecipeData {
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each
 };
-// `standardizer` replaces the one measured on the training samples: a trained model brings its own.
+// `standardizer` replaces the one measured on the training samples, `tokenizer` the one that the
+// recipe says: a trained model brings its own.
 Result<RecipeData> LoadData(const Recipe& recipe,
-                            std::optional<Standardizer> standardizer = std::nullopt);
+                            std::optional<Standardizer> standardizer = std::nullopt,
+                            std::shared_ptr<const Tokenizer> tokenizer = nullptr);
 
 // The network for samples as `info` describes them, bound for `batch` samples at a time.
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,

@@ -2,12 +2,16 @@
 #include <algorithm>
 
 #include "engine/data/builtin/digits.h"
+#include "engine/data/builtin/sums.h"
 #include "engine/data/image/idx.h"
 #include "engine/data/image/npy_pictures.h"
+#include "engine/data/series/series.h"
+#include "engine/data/series/series_dataset.h"
 #include "engine/data/split.h"
 #include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
+#include "models/recipe_text.h"
 
 namespace lockstep {
 namespace {
@@ -17,8 +21,13 @@ struct Sources {
   std::shared_ptr<const Dataset> train, test;
   std::optional<ClinicalData> clinical{};
   bool tabular = true;
+  std::optional<Splits> splits{};  // of train; else as SplitOf says
+  std::vector<std::string> remarks{};
   std::optional<PictureSources> pictures{};  // instead of all that
+  std::optional<RecipeData> ready{};         // instead of all that
 };
+// A trained model's, or null.
+using SavedTokenizer = std::shared_ptr<const Tokenizer>;
 
 Result<Sources> Clinical(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
@@ -112,7 +121,7 @@ Result<CsvOptions> CsvOptionsOf(const Recipe::Data& data) {
   CsvOptions options{.delimiter = data.delimiter.front(),
                      .label = CsvColumnFrom(data.label),
                      .positive = data.positive};
-  LOCKSTEP_TRY_ASSIGN(options.header, Chosen("data.header", kHeaders, data.header));
+  LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
   LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
   LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
   for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
@@ -134,9 +143,80 @@ Result<Sources> Csv(const Recipe& recipe) {
   return sources;
 }
 
+Result<SeriesOptions> SeriesOptionsOf(const Recipe::Data& data) {
+  SeriesOptions options{.delimiter = data.delimiter.front(),
+                        .target = CsvColumnFrom(data.label),
+                        .positive = data.positive};
+  LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
+  if (data.task != kAuto) {
+    LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
+  }
+  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Missing missing,
+                      Chosen("data.missing", kMissing, data.missing));
+  if (missing == CsvOptions::Missing::kDropRow) {
+    return Status::Invalid(
+        "data.missing = \"drop\" would tear a series: with data.kind = \"series\" it is error or "
+        "mean");
+  }
+  options.allow_missing = missing == CsvOptions::Missing::kMean;
+  if (!data.group.empty()) options.group = CsvColumnFrom(data.group);
+  for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
+  return options;
+}
+
+Result<Sources> SeriesOf(const Recipe& recipe) {
+  const Recipe::Data& data = recipe.data;
+  LOCKSTEP_TRY_ASSIGN(const SeriesOptions options, SeriesOptionsOf(data));
+  LOCKSTEP_TRY_ASSIGN(Series series, Under("data.path", LoadSeries(data.path, options)));
+  const std::vector<std::string> classes = series.classes;
+  const bool has_test = !data.test_path.empty();
+  LOCKSTEP_TRY_ASSIGN(SeriesData made,
+                      MakeSeriesData(std::move(series), {.context = data.context,
+                                                         .horizon = data.horizon,
+                                                         .validation = data.validation,
+                                                         .test = has_test ? 0.0 : data.test}));
+  Sources sources{.train = made.dataset, .test = nullptr, .splits = std::move(made.splits)};
+  if (made.short_groups > 0) {
+    sources.remarks.push_back(data.path + ": " + std::to_string(made.short_groups) +
+                              " groups are too short for a window of data.context = " +
+                              std::to_string(data.context) + " to train on");
+  }
+  if (!has_test) return sources;
+  LOCKSTEP_TRY_ASSIGN(Series test, Under("data.test_path", LoadSeries(data.test_path, options)));
+  if (test.features != sources.train->info().x_shape[1] || test.classes != classes)
+    return Status::Invalid(data.test_path + " has other columns or labels than " + data.path);
+  LOCKSTEP_TRY_ASSIGN(
+      SeriesData tested,
+      MakeSeriesData(std::move(test), {.context = data.context, .horizon = data.horizon}));
+  sources.test = std::move(tested.dataset);
+  return sources;
+}
+
+Result<Sources> Sums(const Recipe& recipe) {
+  LOCKSTEP_TRY_ASSIGN(const SumsData sums,
+                      MakeSums({.seed = static_cast<uint64_t>(recipe.data.seed),
+                                .digits = static_cast<int>(recipe.data.digits)}));
+  return Sources{.train = sums.train, .test = sums.test, .tabular = false};
+}
+
+template <Result<RecipeData> (*kRead)(const Recipe&, SavedTokenizer)>
+Result<Sources> Ready(const Recipe& recipe, SavedTokenizer tokenizer) {
+  LOCKSTEP_TRY_ASSIGN(RecipeData data, kRead(recipe, std::move(tokenizer)));
+  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data)};
+}
+
+Result<Sources> TextTableOf(const Recipe& recipe, SavedTokenizer tokenizer) {
+  LOCKSTEP_TRY_ASSIGN(TextTables tables, TextTableSources(recipe, std::move(tokenizer)));
+  return Sources{.train = std::move(tables.train),
+                 .test = std::move(tables.test),
+                 .tabular = false,
+                 .remarks = std::move(tables.remarks)};
+}
+
 struct DataKind {
   Result<Sources> (*load)(const Recipe& recipe);
   bool reads_files;
+  Result<Sources> (*load_text)(const Recipe& recipe, SavedTokenizer tokenizer) = nullptr;
 };
 constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"digits", {Digits, false}},
@@ -144,7 +224,12 @@ constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"mnist", {Mnist, true}},
                                            {"npy", {Npy, true}},
                                            {"cifar10", {Pictures<Cifar10Sources>, true}},
-                                           {"images", {Pictures<FolderSources>, true}}};
+                                           {"images", {Pictures<FolderSources>, true}},
+                                           {"text", {nullptr, true, Ready<TextData>}},
+                                           {"tokens", {nullptr, true, Ready<TokenData>}},
+                                           {"text_table", {nullptr, true, TextTableOf}},
+                                           {"series", {SeriesOf, true}},
+                                           {"sums", {Sums, false}}};
 
 Share ShareOf(double fraction) {
   return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
@@ -158,7 +243,9 @@ SplitOptions SplitOptionsOf(const Recipe::Data& data, bool has_test) {
 
 Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
   const SplitOptions options = SplitOptionsOf(data, has_test);
-  if (ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
+  const bool sequences = dataset.info().task == Task::kClasses &&
+                         dataset.info().target_shape.rank() > 0;  // without a class each
+  if (sequences || ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
   LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
   return StratifiedSplit(classes, options);
 }
@@ -179,9 +266,16 @@ bool ReadsFiles(const Recipe::Data& data) {
   return kind.ok() && kind->reads_files;
 }
 
-Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> standardizer) {
+Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data) {
+  return Chosen("data.header", kHeaders, data.header);
+}
+
+Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> standardizer,
+                            std::shared_ptr<const Tokenizer> tokenizer) {
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
-  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load(recipe));
+  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_text != nullptr
+                                           ? kind.load_text(recipe, std::move(tokenizer))
+                                           : kind.load(recipe));
   if (sources.pictures) {
     const PictureSources& pictures = *sources.pictures;
     SplitOptions options = SplitOptionsOf(recipe.data, pictures.test != nullptr);
@@ -195,8 +289,13 @@ Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> st
         "data.kind = \"" +
         recipe.data.kind + "\" has none of; leave them out");
   }
-  LOCKSTEP_TRY_ASSIGN(Splits splits, SplitOf(*sources.train, recipe.data, sources.test != nullptr));
-  RecipeData data;
+  if (sources.ready) return std::move(*sources.ready);
+  if (!sources.splits) {
+    LOCKSTEP_TRY_ASSIGN(sources.splits,
+                        SplitOf(*sources.train, recipe.data, sources.test != nullptr));
+  }
+  Splits& splits = *sources.splits;
+  RecipeData data{.train = {}, .validation = {}, .test = {}, .remarks = sources.remarks};
   if (sources.clinical && !splits.test.empty()) {
     LOCKSTEP_TRY_ASSIGN(data.best_test, BestPossibleScores(*sources.clinical, splits.test));
   }

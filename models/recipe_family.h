@@ -17,10 +17,12 @@
 
 #include "models/cnn_family.h"
 #include "models/mlp_family.h"
+#include "models/recurrent_family.h"
+#include "models/transformer_family.h"
 
 namespace lockstep {
 
-using Family = std::variant<MlpFamily, CnnFamily>;
+using Family = std::variant<MlpFamily, CnnFamily, TransformerFamily, RecurrentFamily>;
 
 inline const char* KindOf(const Family& family) {
   return std::visit([](const auto& one) { return one.kKind; }, family);

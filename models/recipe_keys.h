@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/data/table/csv.h"
 #include "models/recipe.h"
 
 namespace lockstep {
@@ -19,6 +20,7 @@ KeyLimits PictureFits();     // recipe_pictures.cc
 KeyLimits PictureCrops();    // recipe_pictures.cc
 KeyLimits PictureEdges();    // recipe_pictures.cc
 KeyLimits BadKinds();        // recipe_pictures.cc
+KeyLimits TokenizerKinds();  // recipe_text.cc
 KeyLimits LossKinds();       // recipe_build.cc
 KeyLimits OptimizerKinds();  // recipe_build.cc
 KeyLimits ScheduleKinds();   // recipe_build.cc
@@ -32,6 +34,9 @@ Result<T> Under(const std::string& key, Result<T> result) {
   return result.status().At(key);
 }
 
+// What data.header says.
+Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+
 // How many threads the run may use.
 int CoresOf(const Recipe& recipe);  // recipe_build.cc
 
@@ -42,31 +47,47 @@ std::vector<std::string> AllRecipeKeys();
 // table, in the order a reader wants them.
 template <class R, class Visit>
 void VisitKeys(R& r, Visit&& visit) {
-  visit("data.kind", r.data.kind, DataKinds(),
-        "clinical and digits are made by code; csv reads data.path; mnist reads the four IDX files "
-        "in the folder data.path, cifar10 the binary ones; images reads pictures from its "
-        "subfolders, one for each class; npy reads pictures and labels from two files");
-  visit("data.path", r.data.path, KeyLimits{},
-        "file (csv, npy) or folder (mnist, cifar10, images); relative to where the program runs");
-  visit("data.test_path", r.data.test_path, KeyLimits{},
-        "csv, images: a file or folder of its own for testing, instead of data.test");
+  visit(
+      "data.kind", r.data.kind, DataKinds(),
+      "clinical and digits are made by code; csv reads data.path; mnist reads the four IDX files "
+      "in the folder data.path, cifar10 the binary ones; images reads pictures from its "
+      "subfolders, one for each class; npy reads pictures and labels from two files; text reads a "
+      "text file, tokens a file of numbers, both to tell what comes next; text_table reads a csv "
+      "file of documents and labels, series one whose rows follow each other in time; sums are "
+      "made by code");
+  visit(
+      "data.path", r.data.path, KeyLimits{},
+      "file (csv, npy, text, tokens, text_table, series) or folder (mnist, cifar10, images; text: "
+      "of .txt files); relative to where the program runs");
+  visit(
+      "data.test_path", r.data.test_path, KeyLimits{},
+      "csv, images, texts, series: a file or folder of its own for testing, instead of data.test");
   visit("data.label_path", r.data.label_path, KeyLimits{}, "npy: the file of labels");
   visit("data.label", r.data.label, KeyLimits{},
-        "csv: the column to predict, by name or number from 0 (-1: the last)");
-  visit("data.ignore", r.data.ignore, KeyLimits{}, "csv: columns to leave out, by name or number");
-  visit("data.header", r.data.header, CsvHeaders(), "csv: whether the first row holds names");
-  visit("data.delimiter", r.data.delimiter, KeyLimits{}, "csv: one character between columns");
-  visit("data.task", r.data.task, CsvTasks(), "csv: what the label is (auto: binary)");
+        "csv, text_table, series: the column to predict, by name or number from 0 (-1: the last)");
+  visit("data.ignore", r.data.ignore, KeyLimits{},
+        "csv, series: columns to leave out, by name or number");
+  visit("data.header", r.data.header, CsvHeaders(),
+        "csv, text_table, series: whether the first row holds names; tokens: no is for a .bin file "
+        "of uint16 without a header");
+  visit("data.delimiter", r.data.delimiter, KeyLimits{},
+        "csv, text_table, series: one character between columns");
+  visit("data.task", r.data.task, CsvTasks(),
+        "csv, text_table, series: what the label is (auto: binary; text_table: classes; series: "
+        "regression, the value data.horizon rows on)");
   visit("data.positive", r.data.positive, KeyLimits{},
-        "csv, binary: the label that counts as 1 (empty: the one that sorts last)");
-  visit("data.missing", r.data.missing, CsvMissing(), "csv: what to do about an empty cell");
+        "binary: the label that counts as 1 (empty: the one that sorts last)");
+  visit("data.missing", r.data.missing, CsvMissing(),
+        "csv, series: what to do about an empty cell");
   visit("data.size", r.data.size, AtLeast(0),
         "clinical, digits: samples to make (0: 8000 patients; 10000 digits and 2000 to test)");
-  visit("data.seed", r.data.seed, AtLeast(0), "clinical, digits: seed of the samples");
+  visit("data.seed", r.data.seed, AtLeast(0), "clinical, digits, sums: seed of the samples");
   visit("data.validation", r.data.validation, Between(0, 0.9),
-        "share of the samples held back to validate");
-  visit("data.test", r.data.test, Between(0, 0.9),
-        "share of the samples held back to test, where there is no test set");
+        "share of the samples held back to validate; of a text or series what is before data.test");
+  visit(
+      "data.test", r.data.test, Between(0, 0.9),
+      "share of the samples held back to test, where there is no test set; of a text or series the "
+      "end");
   visit("data.split_seed", r.data.split_seed, AtLeast(0), "seed of the split");
   visit("data.standardize", r.data.standardize, KeyLimits{},
         "features to mean 0 and deviation 1, measured on the training samples");
@@ -94,6 +115,24 @@ void VisitKeys(R& r, Visit&& visit) {
         "images: decoded pictures that are kept in memory");
   visit("data.prefetch", r.data.prefetch, Between(-1, 1024),
         "batches prepared ahead by a thread of the loader (-1: 2 for images, else none)");
+  visit("data.tokenizer", r.data.tokenizer, TokenizerKinds(),
+        "texts: what a token is (auto: bpe where there is data.tokenizer_path, else characters; "
+        "tokens: none)");
+  visit("data.tokenizer_path", r.data.tokenizer_path, KeyLimits{},
+        "bpe: tokenizer.json, or a folder with it or with vocab.json and merges.txt; plain or .gz");
+  visit("data.context", r.data.context, Between(1, 1 << 24),
+        "texts: tokens that the network sees at once, series: rows");
+  visit("data.windows", r.data.windows, AtLeast(0),
+        "text, tokens: windows in an epoch, at places drawn anew (0: as many as fit side by side)");
+  visit("data.vocabulary", r.data.vocabulary, Between(0, 2147483647),
+        "tokens: how many different ones there are (0: as many as the tokenizer has)");
+  visit("data.text", r.data.text, KeyLimits{},
+        "text_table: the column of documents, by name or number from 0");
+  visit("data.horizon", r.data.horizon, Between(1, 1 << 24),
+        "series, regression: how many rows behind the window the value to predict is");
+  visit("data.group", r.data.group, KeyLimits{},
+        "series: a column, by name or number; rows that are alike there are a series of their own");
+  visit("data.digits", r.data.digits, Between(1, 3), "sums: of each operand");
 
   visit("augment.crop", r.augment.crop, PictureCrops(),
         "training pictures: which part is cut out; random_resized takes a part of any size");

@@ -113,6 +113,37 @@ int Main(int argc, char** argv) {
       "examples:\n  lockstep predict runs/clinical patients.csv -o risks.csv\n"
       "  lockstep predict runs/pets cat.jpg holiday/ --top 3");
 
+  GenerateArgs generate_args;
+  CLI::App* generate = app.add_subcommand("generate", "go on with a text, by a language model");
+  generate->add_option("model", generate_args.model, "run folder or model file")->required();
+  generate->add_option("overrides", generate_args.overrides,
+                       "key=value: replaces a key of the model's recipe, as in train.threads=2");
+  CLI::Option* prompt =
+      generate->add_option("--prompt", generate_args.prompt, "the text to go on with");
+  generate
+      ->add_option("--prompt-file", generate_args.prompt_file,
+                   "a file with that text (without either: standard input)")
+      ->excludes(prompt);
+  generate->add_option("--tokens", generate_args.tokens, "how many tokens at most (200)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
+  CLI::Option* temperature =
+      generate->add_option("--temperature", generate_args.temperature,
+                           "below 1 the likely is likelier still, above 1 less so; 0: --greedy");
+  generate->add_flag("--greedy", generate_args.greedy, "always the likeliest token")
+      ->excludes(temperature);
+  generate->add_option("--top-k", generate_args.top_k,
+                       "of the k likeliest tokens only (0: of all)");
+  generate->add_option("--top-p", generate_args.top_p,
+                       "of the fewest tokens only that together have this probability (1: of all)");
+  generate->add_option("--repetition-penalty", generate_args.repetition_penalty,
+                       "above 1 tokens that the text already has are less likely (1: as they are)");
+  generate->add_option("--seed", generate_args.seed, "the same seed, the same text (1)")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
+  generate->footer(
+      "Only what follows the text is printed. Bytes that are no UTF-8 come out as they are.\n"
+      "examples:\n  lockstep generate runs/shakespeare --prompt ROMEO: --temperature 0.8\n"
+      "  lockstep generate gpt2.safetensors --prompt-file story.txt --top-k 40 --tokens 500");
+
   ExportArgs export_args;
   CLI::App* exports = app.add_subcommand("export", "write a model for other programs");
   exports->add_option("model", export_args.model, "run folder or checkpoint file")->required();
@@ -129,21 +160,25 @@ int Main(int argc, char** argv) {
 
   ImportArgs import_args;
   CLI::App* imports = app.add_subcommand("import", "make a model of weights from another program");
+  imports->validate_positionals();
+  std::vector<std::string> import_files;
   imports
-      ->add_option("recipe", import_args.recipe,
-                   "recipe file (TOML): the network and the data it was trained on, which say how "
-                   "features are read and standardised")
-      ->required();
-  imports
-      ->add_option("weights", import_args.weights,
-                   "safetensors file with the names and shapes that PyTorch gives them")
-      ->required();
-  imports->add_option("output", import_args.output, "model file to write")->required();
+      ->add_option("files", import_files,
+                   "RECIPE WEIGHTS OUTPUT: the recipe (TOML) of the network and of the data it was "
+                   "trained on, which say how features are read and standardised; a safetensors "
+                   "file with the names and shapes that PyTorch gives them; the model file to "
+                   "write. Of GPT-2's weights, by the names that Hugging Face gives them, WEIGHTS "
+                   "OUTPUT is enough; a tokenizer.json, or vocab.json and merges.txt, beside them "
+                   "becomes the model's tokenizer")
+      ->required()
+      ->expected(2, 3)
+      ->check(CLI::Validator(NotAnOverride, "", ""));
   imports->add_option("overrides", import_args.overrides,
                       "key=value: replaces a key of the recipe, as in data.standardize=false");
   imports->footer(
       "examples:\n  lockstep import models/recipes/wdbc.toml theirs.safetensors "
       "model.safetensors\n"
+      "  lockstep import gpt2/model.safetensors gpt2.safetensors\n"
       "  lockstep train models/recipes/wdbc.toml model.weights=theirs.safetensors   (trains on)");
 
   std::string inspected;
@@ -172,6 +207,29 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   data->footer(
       "examples:\n  lockstep data digits --rows 2\n  lockstep data clinical -o patients.csv");
+
+  TokenizeArgs tokenize_args;
+  CLI::App* tokenize = app.add_subcommand("tokenize", "texts to tokens, and tokens to texts");
+  tokenize->add_option("input", tokenize_args.inputs,
+                       "text files, or folders of .txt files; with --decode .bin or .npy files");
+  tokenize
+      ->add_option("--tokenizer", tokenize_args.tokenizer,
+                   "bytes, characters (of these texts), a tokenizer.json, a folder with that or "
+                   "with vocab.json and merges.txt, or the run folder or model of a network")
+      ->required();
+  CLI::Option* tokenized_text =
+      tokenize->add_option("--text", tokenize_args.text, "a text; with --decode numbers");
+  tokenize->add_option("-o,--output", tokenize_args.output,
+                       "NAME.bin or NAME.npy to write; with --decode a text file (else: printed)");
+  tokenize->add_flag("--decode", tokenize_args.decode, "print the text that tokens stand for");
+  tokenize->add_flag("--end-of-text", tokenize_args.end_of_text,
+                     "put the token for it behind each text");
+  tokenize->add_flag("--plain", tokenize_args.plain,
+                     "--decode: .bin files are uint16 without a header");
+  tokenize->footer(
+      "examples:\n  lockstep tokenize --tokenizer gpt2/ --text \"Hello, world!\"\n"
+      "  lockstep tokenize --tokenizer gpt2/ book.txt -o book.bin\n"
+      "  lockstep tokenize --tokenizer gpt2/ --decode book.bin");
 
   StudyArgs study_args;
   CLI::App* study = app.add_subcommand("study", "run an experiment on what batch norm does");
@@ -213,11 +271,22 @@ int Main(int argc, char** argv) {
   if (train->parsed()) return Report(Train(train_args));
   if (eval->parsed()) return Report(Eval(eval_args));
   if (predict->parsed()) return Report(Predict(predict_args));
+  generate_args.has_prompt = prompt->count() > 0;
+  if (generate->parsed()) return Report(Generate(generate_args));
   if (exports->parsed()) return Report(Export(export_args));
-  if (imports->parsed()) return Report(Import(import_args));
+  if (imports->parsed()) {
+    import_args.output = import_files.back();
+    import_args.weights = import_files[import_files.size() - 2];
+    if (import_files.size() == 3) import_args.recipe = import_files.front();
+    return Report(Import(import_args));
+  }
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));
+  if (tokenize->parsed()) {
+    tokenize_args.has_text = tokenized_text->count() > 0;
+    return Report(Tokenize(tokenize_args));
+  }
   if (study->parsed()) return Report(RunStudy(study_args));
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());
   return 0;

@@ -64,18 +64,18 @@ ProtobufMessage TensorOf(const OnnxGraph::Constant& constant) {
   return message;
 }
 
-ProtobufMessage ValueOf(const OnnxGraph::Value& value) {
+ProtobufMessage ValueOf(const OnnxGraph::Value& value, uint64_t type) {
   ProtobufMessage shape;
   shape.Message(1, ProtobufMessage().Bytes(2, "batch"));
   for (const int64_t extent : value.shape.dims().subspan(1))
     shape.Message(1, ProtobufMessage().Varint(1, static_cast<uint64_t>(extent)));
-  const ProtobufMessage tensor = ProtobufMessage().Varint(1, kFloat).Message(2, shape);
+  const ProtobufMessage tensor = ProtobufMessage().Varint(1, type).Message(2, shape);
   return ProtobufMessage().Bytes(1, value.name).Message(2, ProtobufMessage().Message(1, tensor));
 }
 
 }  // namespace
 
-Status WriteOnnx(const std::string& path, const OnnxGraph& graph) {
+Status WriteOnnx(const std::string& path, const OnnxGraph& graph, bool takes_integers) {
   int64_t bytes = 0;
   for (const OnnxGraph::Constant& constant : graph.constants()) bytes += constant.shape.size() * 4;
   constexpr int64_t kRest = 1 << 20;  // more than nodes and names take
@@ -87,7 +87,8 @@ Status WriteOnnx(const std::string& path, const OnnxGraph& graph) {
   for (const OnnxGraph::Node& node : graph.nodes()) body.Message(1, NodeOf(node));
   body.Bytes(2, "lockstep");
   for (const OnnxGraph::Constant& constant : graph.constants()) body.Message(5, TensorOf(constant));
-  body.Message(11, ValueOf(graph.input())).Message(12, ValueOf(graph.output()));
+  body.Message(11, ValueOf(graph.input(), takes_integers ? kInt64 : kFloat));
+  body.Message(12, ValueOf(graph.output(), kFloat));
   ProtobufMessage model;
   model.Varint(1, kIrVersion).Bytes(2, "lockstep").Message(7, body);
   model.Message(8, ProtobufMessage().Varint(2, kOnnxOpset));

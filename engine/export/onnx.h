@@ -15,7 +15,8 @@ inline constexpr int kOnnxOpset = 13;
 
 // Atomic; the same graph gives the same bytes. One input and one output, both fp32, whose first
 // extent is named "batch". An error if it would exceed 2 GiB, the most that such a file may have.
-Status WriteOnnx(const std::string& path, const OnnxGraph& graph);
+// `takes_integers`: the input is of integers of 64 bits.
+Status WriteOnnx(const std::string& path, const OnnxGraph& graph, bool takes_integers = false);
 
 }  // namespace lockstep
 

@@ -86,13 +86,15 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
     const auto from = samples.indices.begin() + begin;
     mine.insert(mine.end(), from, from + std::min(batch, size - begin));
   }
-  std::unique_ptr<Evaluator> evaluator(new Evaluator(network, options.communicator,
-                                                     {.task = samples.dataset->info().task,
-                                                      .columns = network.output_shape().channels(),
-                                                      .samples = size,
-                                                      .batch = batch,
-                                                      .rank = rank,
-                                                      .ranks = ranks}));
+  std::unique_ptr<Evaluator> evaluator(
+      new Evaluator(network, options.communicator,
+                    {.task = samples.dataset->info().task,
+                     .columns = network.output_shape().channels(),
+                     .samples = size,
+                     .batch = batch,
+                     .rank = rank,
+                     .ranks = ranks,
+                     .token_bytes = TokenBytes(samples.dataset->info())}));
   if (!mine.empty()) {
     LOCKSTEP_TRY_ASSIGN(evaluator->loader_,
                         Loader::Make(std::move(samples.dataset), std::move(mine),

@@ -84,7 +84,8 @@ Status ExportOnnx(Network& network, const std::string& path, const ExportOptions
   }
   value.shape = value.shape.WithBatch(1);
   LOCKSTEP_TRY(AddOperations(*program, step, value, graph));
-  return WriteOnnx(path, graph);
+  const Value x = program->graph().inputs()[0].value;
+  return WriteOnnx(path, graph, program->graph().spec(x).dtype == DType::kI32);
 }
 
 }  // namespace lockstep

@@ -21,8 +21,8 @@ struct ExportOptions {
   bool missing = false;
 };
 
-// What the network computes in evaluation mode, as an ONNX model with input "x" and output "y" of
-// any batch; parameters keep their names. Atomic. An error names a layer that cannot be exported.
+// What the network computes in evaluation mode, as an ONNX model with input "x" (tokens as integers
+// of 64 bits) and output "y" of any batch; parameters keep their names. Atomic. An error names a layer that cannot be exported.
 Status ExportOnnx(Network& network, const std::string& path, const ExportOptions& options = {});
 
 }  // namespace lockstep

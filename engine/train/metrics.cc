@@ -9,13 +9,15 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 #include "engine/data/objective.h"
+#include "engine/data/text/tokenizer.h"
 
 namespace lockstep {
 namespace {
 
 // The places of a slot.
 constexpr size_t kLossSum = 0, kLossWeight = 1, kPredictions = 2, kFailed = 3, kAbsoluteError = 4;
-constexpr size_t kSlotHead = 5;
+constexpr size_t kExact = 5, kSequences = 6, kBytes = 7;  // of sequences
+constexpr size_t kSlotHead = 8;
 // For each column of a regression: mean and sum of squared deviations of the targets, sum of
 // squared errors.
 constexpr size_t kColumnMean = 0, kColumnM2 = 1, kColumnErrors = 2;
@@ -47,6 +49,12 @@ const char* NameOf(Metric metric) {
       return "mae";
     case Metric::kR2:
       return "r2";
+    case Metric::kExact:
+      return "exact";
+    case Metric::kPerplexity:
+      return "perplexity";
+    case Metric::kBitsPerByte:
+      return "bits_per_byte";
   }
   return "?";
 }
@@ -60,7 +68,10 @@ Result<Metric> MetricFromName(std::string_view name) {
   return Status::Invalid("there is no metric '" + std::string(name) + "'; choose one of " + names);
 }
 
-bool LargerIsBetter(Metric metric) { return metric != Metric::kLoss && metric != Metric::kMae; }
+bool LargerIsBetter(Metric metric) {
+  return metric != Metric::kLoss && metric != Metric::kMae && metric != Metric::kPerplexity &&
+         metric != Metric::kBitsPerByte;
+}
 
 std::optional<double> ValueOf(const EvaluationResult& result, Metric metric) {
   switch (metric) {
@@ -74,8 +85,48 @@ std::optional<double> ValueOf(const EvaluationResult& result, Metric metric) {
       return result.mae;
     case Metric::kR2:
       return result.r2;
+    case Metric::kExact:
+      return result.exact;
+    case Metric::kPerplexity:
+      return result.perplexity;
+    case Metric::kBitsPerByte:
+      return result.bits_per_byte;
   }
   return std::nullopt;
+}
+
+bool HasMetric(const DatasetInfo& info, Metric metric) {
+  switch (metric) {
+    case Metric::kExact:
+    case Metric::kPerplexity:
+      return info.task == Task::kClasses && info.target_dtype == DType::kI32 &&
+             info.target_shape.rank() > 0;
+    case Metric::kBitsPerByte:
+      return !TokenBytes(info).empty();
+    default:
+      return HasMetric(ObjectiveOf(info.task), NameOf(metric));
+  }
+}
+
+std::string MetricsText(const DatasetInfo& info) {
+  std::vector<std::string> names;
+  for (const Metric metric : kMetrics) {
+    if (HasMetric(info, metric)) names.emplace_back(NameOf(metric));
+  }
+  std::string text;
+  for (size_t i = 0; i < names.size(); ++i)
+    text += (i == 0 ? "" : i + 1 < names.size() ? ", " : " or ") + names[i];
+  return text;
+}
+
+std::vector<int32_t> TokenBytes(const DatasetInfo& info) {
+  std::vector<int32_t> bytes;
+  if (info.tokenizer == nullptr || !HasMetric(info, Metric::kPerplexity) ||
+      info.classes != info.vocabulary || info.tokenizer->size() < info.classes)
+    return bytes;
+  for (int32_t token = 0; token < info.classes; ++token)
+    bytes.push_back(static_cast<int32_t>(info.tokenizer->Bytes(token).size()));
+  return bytes;
 }
 
 // Goes through the scores in rising order, equal ones together: each positive wins against every
@@ -105,6 +156,9 @@ MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
   LOCKSTEP_CHECK(plan.samples > 0 && plan.batch > 0 && plan.columns > 0, "nothing to evaluate");
   LOCKSTEP_CHECK(plan.rank >= 0 && plan.rank < plan.ranks, "rank");
   batches_ = CeilDiv(plan.samples, plan.batch);
+  LOCKSTEP_CHECK(
+      plan.token_bytes.empty() || static_cast<int64_t>(plan.token_bytes.size()) <= plan.columns,
+      "more tokens than the network tells apart");
   const Reading reading = ObjectiveOf(plan.task).reading;
   slot_size_ = static_cast<int64_t>(kSlotHead) +
                (reading == Reading::kValues ? plan.columns * static_cast<int64_t>(kColumnSlot) : 0);
@@ -182,8 +236,16 @@ Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t
   LOCKSTEP_CHECK_EQ(static_cast<size_t>(target.size()), probabilities ? rows * classes : rows);
   const bool matrix = counts_.size() == classes * classes;
   const int64_t rows_per_sample = y.shape().rows_per_sample();
-  int64_t predictions = 0;
+  const bool sequences = y.shape().rank() > 2;
+  int64_t predictions = 0, exact = 0, counted = 0, bytes = 0;
+  int64_t right = 0, here = 0;  // of the sample at hand
+  const auto end_sample = [&] {
+    counted += here > 0 ? 1 : 0;
+    exact += here > 0 && right == here ? 1 : 0;
+    right = here = 0;
+  };
   for (size_t row = 0; row < rows; ++row) {
+    if (static_cast<int64_t>(row) % rows_per_sample == 0) end_sample();
     const float* output = outputs.data() + row * classes;
     size_t predicted = 0;
     bool finite = true;
@@ -203,9 +265,17 @@ Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t
     const auto truth = static_cast<size_t>(id);
     LOCKSTEP_CHECK_LT(truth, classes);
     ++predictions;
+    ++here;
+    right += truth == predicted ? 1 : 0;
+    if (truth < plan_.token_bytes.size()) bytes += plan_.token_bytes[truth];
     ++counts_[matrix ? truth * classes + predicted : (truth == predicted ? 0u : 1u)];
   }
+  end_sample();
   slot[kPredictions] = static_cast<double>(predictions);
+  if (!sequences) return Status::Ok();
+  slot[kExact] = static_cast<double>(exact);
+  slot[kSequences] = static_cast<double>(counted);
+  slot[kBytes] = static_cast<double>(bytes);
   return Status::Ok();
 }
 
@@ -255,16 +325,24 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
   }
 
   EvaluationResult result{.samples = plan_.samples};
-  double sum = 0.0, weight = 0.0, predictions = 0.0;
+  double sum = 0.0, weight = 0.0, predictions = 0.0, exact = 0.0, sequences = 0.0, bytes = 0.0;
   for (int64_t batch = 0; batch < batches_; ++batch) {
     const std::span<const double> slot = SlotOf(batch);
     sum += slot[kLossSum];
     weight += slot[kLossWeight];
     predictions += slot[kPredictions];
+    exact += slot[kExact];
+    sequences += slot[kSequences];
+    bytes += slot[kBytes];
   }
   result.predictions = static_cast<int64_t>(predictions);
   if (predictions == 0.0) return Status::Invalid("no target of the evaluation counts");
   result.loss = sum / weight;
+  if (sequences > 0.0) {
+    result.exact = exact / sequences;
+    result.perplexity = std::exp(result.loss);
+    if (bytes > 0.0) result.bits_per_byte = result.loss * predictions / (std::log(2.0) * bytes);
+  }
   const Reading reading = ObjectiveOf(plan_.task).reading;
   if (reading == Reading::kValues) {
     MergeRegression(result);

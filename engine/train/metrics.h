@@ -4,12 +4,19 @@
 //   classes      the predicted class is the first of the largest outputs
 //   auc          P(score of a positive > score of a negative) + P(equal) / 2
 //   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
+// Of sequences, whose classes are those of their positions:
+//   accuracy     the share of the positions that count, of all samples together
+//   exact        the share of samples with every position right that counts, of those that have one
+//   perplexity   e^loss, the loss being the mean cross entropy of the positions that count
+//   bits per byte   loss * positions / (ln 2 * bytes that their targets stand for): for tokens,
+//                and the same whatever the tokenizer
 #ifndef LOCKSTEP_ENGINE_TRAIN_METRICS_H_
 #define LOCKSTEP_ENGINE_TRAIN_METRICS_H_
 
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,11 +33,14 @@ struct EvaluationResult {
   int64_t predictions = 0;  // that count: samples, or positions of sequences that are not ignored,
                             // or numbers in a regression
   double loss = 0.0;        // the mean over everything that was evaluated
-  std::optional<double> accuracy{};  // binary and classes
-  std::optional<double> auc{};       // binary, where there are samples of both classes
-  std::optional<double> mae{};       // regression: mean absolute error
-  std::optional<double> r2{};        // regression, where the targets of every column vary
-  int64_t classes = 0;               // 2 for binary, 0 for a regression
+  std::optional<double> accuracy{};       // binary and classes
+  std::optional<double> auc{};            // binary, where there are samples of both classes
+  std::optional<double> mae{};            // regression: mean absolute error
+  std::optional<double> r2{};             // regression, where the targets of every column vary
+  std::optional<double> exact{};          // sequences of classes
+  std::optional<double> perplexity{};     // likewise
+  std::optional<double> bits_per_byte{};  // of tokens whose bytes are known
+  int64_t classes = 0;                    // 2 for binary, 0 for a regression
   // confusion[truth * classes + predicted]: how often. Empty for regressions and for more than
   // kMaxConfusionClasses classes.
   std::vector<int64_t> confusion{};
@@ -38,17 +48,27 @@ struct EvaluationResult {
 
 inline constexpr int64_t kMaxConfusionClasses = 1000;
 
-enum class Metric { kLoss, kAccuracy, kAuc, kMae, kR2 };
-inline constexpr Metric kMetrics[] = {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae,
-                                      Metric::kR2};
+enum class Metric { kLoss, kAccuracy, kAuc, kMae, kR2, kExact, kPerplexity, kBitsPerByte };
+inline constexpr Metric kMetrics[] = {Metric::kLoss,       Metric::kAccuracy,   Metric::kAuc,
+                                      Metric::kMae,        Metric::kR2,         Metric::kExact,
+                                      Metric::kPerplexity, Metric::kBitsPerByte};
 
-const char* NameOf(Metric metric);  // "loss", "accuracy", "auc", "mae", "r2"
+// "loss", "accuracy", "auc", "mae", "r2", "exact", "perplexity", "bits_per_byte"
+const char* NameOf(Metric metric);
 // The error lists the names there are.
 Result<Metric> MetricFromName(std::string_view name);
-// Whether larger is better: not for kLoss and kMae.
+// Whether larger is better: not for kLoss, kMae, kPerplexity and kBitsPerByte.
 bool LargerIsBetter(Metric metric);
 // The value of one metric; empty where the result does not have it.
 std::optional<double> ValueOf(const EvaluationResult& result, Metric metric);
+
+// Whether there is this metric of such samples, and the names of all there are: "loss or accuracy".
+bool HasMetric(const DatasetInfo& info, Metric metric);
+std::string MetricsText(const DatasetInfo& info);
+
+// The bytes of each class where samples are sequences of tokens and classes are the tokens that
+// come next; else empty.
+std::vector<int32_t> TokenBytes(const DatasetInfo& info);
 
 // The area under the ROC curve, exactly (pairs are counted, ties by half); empty unless there are
 // positives and negatives. labels[i] > 0.5 is a positive. Scores must not be NaN.
@@ -66,6 +86,7 @@ class MetricsAccumulator {
     int64_t batch = 1;    // samples in each batch but the last
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
+    std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.
   explicit MetricsAccumulator(const Plan& plan);

@@ -21,12 +21,13 @@ class LayerModel final : public Model {
       : layers_(layers), loss_(loss), options_(options) {}
 
   Status Build(Graph& graph) const override {
-    const Shape shape = options_.input.WithBatch(graph.batch());
+    const bool goes_on = graph.options().cache_tokens > 0;
+    const Shape shape = goes_on ? Shape{graph.batch(), 1} : options_.input.WithBatch(graph.batch());
     LOCKSTEP_TRY_ASSIGN(const Value x,
                         graph.AddInput("x", shape, options_.input_dtype, options_.input_gradient));
     LOCKSTEP_TRY_ASSIGN(const Value y, Apply(graph, "", layers_, x));
     LOCKSTEP_TRY(graph.AddOutput("y", y));
-    return loss_ == nullptr ? Status::Ok() : AddLoss(graph, "target", *loss_, y);
+    return loss_ == nullptr || goes_on ? Status::Ok() : AddLoss(graph, "target", *loss_, y);
   }
 
  private:
@@ -205,6 +206,20 @@ Result<std::unique_ptr<Program>> Network::BuildForExport(Fusion fusion, PageMemo
                       Build({.training = false, .keeps_training = true, .samples = 1}));
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program,
                       Program::Make(std::move(graph), {.fusion = fusion}));
+  memory = PageMemory(*ctx_, program->step_bytes() + program->kept_bytes());
+  program->Place(memory.data(), memory.data() + program->step_bytes());
+  return program;
+}
+
+Result<std::unique_ptr<Program>> Network::BuildForText(int64_t tokens_at_once, int64_t most_tokens,
+                                                       PageMemory& memory) const {
+  LOCKSTEP_TRY_ASSIGN(Graph graph, Build({.training = false,
+                                          .keeps_training = false,
+                                          .threads = ctx_->threads(),
+                                          .samples = tokens_at_once,
+                                          .cache_tokens = most_tokens}));
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program,
+                      Program::Make(std::move(graph), {.fusion = options_.fusion}));
   memory = PageMemory(*ctx_, program->step_bytes() + program->kept_bytes());
   program->Place(memory.data(), memory.data() + program->step_bytes());
   return program;

@@ -171,6 +171,10 @@ class Network {
 
   // The graph of the model for evaluation, built anew for one sample: for export.
   Result<std::unique_ptr<Program>> BuildForExport(Fusion fusion, PageMemory& memory) const;
+  // The same for a text that goes on: up to `tokens_at_once` tokens (n, 1) a step, of `most_tokens`
+  // in all (PlanOptions::cache_tokens). A model of layers only, or one that adds such an input.
+  Result<std::unique_ptr<Program>> BuildForText(int64_t tokens_at_once, int64_t most_tokens,
+                                                PageMemory& memory) const;
 
  private:
   friend class TrainingStep;
@@ -199,11 +203,11 @@ class Network {
   PageMemory arena_;         // memory of a step, then what each program keeps
   int64_t step_bytes_ = 0;
   Shape input_, output_;
-  std::vector<size_t> feature_inputs_;  // those that are no targets
+  std::vector<size_t> feature_inputs_;            // those that are no targets
   std::vector<double> sums_, weights_, factors_;  // by loss
-  int64_t admitted_ = -1;               // samples that evaluation was last asked about
-  uint64_t steps_ = 0;                  // of TrainStep
-  std::unique_ptr<TrainingStep> step_;  // of TrainStep
+  int64_t admitted_ = -1;                         // samples that evaluation was last asked about
+  uint64_t steps_ = 0;                            // of TrainStep
+  std::unique_ptr<TrainingStep> step_;            // of TrainStep
 };
 
 }  // namespace lockstep

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/data/objective.h"
+#include "engine/data/text/tokenizer.h"
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
@@ -16,7 +19,8 @@ namespace {
 
 constexpr char kTask[] = "data.task", kInput[] = "data.input", kTarget[] = "data.target";
 constexpr char kOutputs[] = "data.outputs", kFeatures[] = "data.features";
-constexpr char kClasses[] = "data.classes";
+constexpr char kClasses[] = "data.classes", kVocabulary[] = "data.vocabulary";
+constexpr char kPadded[] = "data.padded", kTokenizer[] = "data.tokenizer";
 // More is a damaged or hostile file: a network for it could not be made anyway.
 constexpr int64_t kMostValues = int64_t{1} << 28;
 constexpr int64_t kMostClasses = int64_t{1} << 24;
@@ -101,17 +105,39 @@ Result<std::vector<std::string>> NamesFrom(const Metadata& metadata, const std::
   return names;
 }
 
+// Of samples that are tokens.
+Status ReadTokens(const Metadata& metadata, DatasetInfo& samples) {
+  LOCKSTEP_TRY_ASSIGN(const std::string vocabulary, Find(metadata, kVocabulary));
+  LOCKSTEP_TRY_ASSIGN(samples.vocabulary, NumberFrom(kVocabulary, vocabulary, kMostValues));
+  samples.x_dtype = DType::kI32;
+  if (const auto padded = metadata.find(kPadded); padded != metadata.end()) {
+    if (padded->second != "1") return Damaged(kPadded, padded->second, "1");
+    samples.padded = true;
+  }
+  const auto tokenizer = metadata.find(kTokenizer);
+  if (tokenizer == metadata.end()) return Status::Ok();
+  Result<std::shared_ptr<const Tokenizer>> read = TokenizerFrom(tokenizer->second);
+  if (!read.ok()) return read.status().At("metadata " + Quoted(kTokenizer));
+  samples.tokenizer = std::move(read).value();
+  if (samples.tokenizer->size() <= samples.vocabulary) return Status::Ok();
+  return Damaged(kVocabulary, vocabulary, "at least the tokens of the tokenizer beside it");
+}
+
 }  // namespace
 
 Metadata MetadataOf(const DatasetInfo& samples) {
   Metadata metadata = {{kTask, ObjectiveOf(samples.task).name}};
-  if (samples.x_dtype != DType::kF32) return metadata;
   metadata[kInput] = TextOf(samples.x_shape);
   metadata[kTarget] = TextOf(samples.target_shape);
   if (samples.task == Task::kClasses) metadata[kOutputs] = std::to_string(samples.classes);
   // Features are found again by name: better by place than by a name that was changed.
   if (!samples.feature_names.empty() && AllUtf8(samples.feature_names))
     metadata[kFeatures] = ListOf(samples.feature_names);
+  if (samples.x_dtype == DType::kI32) {
+    metadata[kVocabulary] = std::to_string(samples.vocabulary);
+    if (samples.padded) metadata[kPadded] = "1";
+    if (samples.tokenizer != nullptr) metadata[kTokenizer] = samples.tokenizer->Description();
+  }
   if (!samples.class_names.empty()) metadata[kClasses] = ListOf(samples.class_names);
   return metadata;
 }
@@ -130,6 +156,7 @@ Result<DatasetInfo> DatasetInfoFrom(const Metadata& metadata) {
     LOCKSTEP_TRY_ASSIGN(const std::string outputs, Find(metadata, kOutputs));
     LOCKSTEP_TRY_ASSIGN(samples.classes, NumberFrom(kOutputs, outputs, kMostClasses));
   }
+  if (metadata.contains(kVocabulary)) LOCKSTEP_TRY(ReadTokens(metadata, samples));
   LOCKSTEP_TRY_ASSIGN(samples.feature_names,
                       NamesFrom(metadata, kFeatures, samples.x_shape.channels()));
   LOCKSTEP_TRY_ASSIGN(samples.class_names, NamesFrom(metadata, kClasses, ClassCount(samples)));

@@ -7,6 +7,9 @@
 //   "data.outputs"   classes: how many
 //   "data.features"  names of the features, a JSON list; left out where they are not known
 //   "data.classes"   names of the classes, a JSON list; left out where they are not known
+//   "data.vocabulary"  tokens: how many there are; left out where samples are floats
+//   "data.padded"      "1": tokens may be -1 where a text is over; else left out
+//   "data.tokenizer"   Tokenizer::Description(); left out where there is none
 #ifndef LOCKSTEP_ENGINE_TRAIN_SAMPLE_DESCRIPTION_H_
 #define LOCKSTEP_ENGINE_TRAIN_SAMPLE_DESCRIPTION_H_
 
@@ -16,7 +19,6 @@
 
 namespace lockstep {
 
-// Samples of floats only: of others (tokens) the task alone.
 Metadata MetadataOf(const DatasetInfo& samples);
 
 // Untrusted input: extents and counts are in range, lists are as long as they must be. `size` and

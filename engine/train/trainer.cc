@@ -77,10 +77,10 @@ Status Trainer::CheckOptions() const {
 
 Status Trainer::CheckMonitor() const {
   LOCKSTEP_CHECK(options_.validation.dataset != nullptr, "validation indices without a dataset");
-  const Objective& objective = ObjectiveOf(options_.validation.dataset->info().task);
-  if (HasMetric(objective, NameOf(options_.monitor))) return Status::Ok();
+  const DatasetInfo& info = options_.validation.dataset->info();
+  if (HasMetric(info, options_.monitor)) return Status::Ok();
   return Status::Invalid(std::string("there is no ") + NameOf(options_.monitor) +
-                         " of this task to monitor; choose " + MetricsText(objective));
+                         " of this task to monitor; choose " + MetricsText(info));
 }
 
 Status Trainer::CheckBatch() const {

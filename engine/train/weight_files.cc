@@ -343,6 +343,14 @@ Status ImportWeights(const std::string& path, Network& network) {
   return Import(path, network, /*new_task=*/false).status();
 }
 
+Status ImportTensors(std::span<const StoredTensor> tensors, Network& network) {
+  const std::vector<Wanted> wanted = WantedBy(network);
+  LOCKSTEP_TRY(CheckOrders(wanted));
+  LOCKSTEP_TRY(CopyAll(tensors, wanted, /*spared=*/""));
+  network.store().Changed();
+  return Status::Ok();
+}
+
 Result<std::string> ImportForNewTask(const std::string& path, Network& network) {
   LOCKSTEP_TRY_ASSIGN(const SafetensorsHeader header, ReadSafetensorsHeader(path));
   if (header.metadata.contains(std::string(kChecksumKey))) return LoadForNewTask(path, network);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/base/status.h"
+#include "engine/io/stored_tensor.h"
 #include "engine/plan/parameters.h"
 #include "engine/train/network.h"
 
@@ -28,6 +29,9 @@ Status ExportWeights(const std::string& path, const Network& network);
 // stored as any number; num_batches_tracked, which PyTorch did not always keep, may be missing and
 // is 0 then. An error names the first that differs, and then nothing is changed.
 Status ImportWeights(const std::string& path, Network& network);
+
+// The same of tensors in memory, with the names that the network has.
+Status ImportTensors(std::span<const StoredTensor> tensors, Network& network);
 
 // To begin a new task with: a file as ImportWeights takes it, or a model of Lockstep's as LoadModel
 // does. Where only the last layer has another number of outputs in the file, that layer stays as

@@ -119,8 +119,9 @@ Result<Value> MultiHeadAttention::Build(Graph& graph, Value x) const {
 
   Graph::Scope scope(graph, "out_proj", "Linear", this, shape);
   LOCKSTEP_TRY(scope.status());
-  const Init out_init = options_.out_init_sd > 0.0f ? Init::Normal(options_.out_init_sd)
-                                                    : uniform(1.0 / static_cast<double>(width));
+  const float out_sd = options_.out_init_sd > 0.0f ? options_.out_init_sd : options_.init_sd;
+  const Init out_init =
+      out_sd > 0.0f ? Init::Normal(out_sd) : uniform(1.0 / static_cast<double>(width));
   LOCKSTEP_TRY_ASSIGN(const Value out_weight,
                       graph.AddParameter("weight", {width, width}, out_init, Decay::kYes));
   Value out_bias;

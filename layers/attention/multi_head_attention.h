@@ -18,8 +18,8 @@ struct MultiHeadAttentionOptions {
   bool causal = false;    // no token sees a later one
   double dropout = 0.0;   // of the weights of attention
   bool bias = true;
-  // Deviation of the normal distributions that weights begin from, of the projection to the output
-  // apart. 0: as PyTorch's, uniform. Biases begin at 0.
+  // Deviation of the normal distributions that weights begin from; 0: as PyTorch's, uniform. Of
+  // the projection to the output apart; 0: as the others. Biases begin at 0.
   float init_sd = 0.0f, out_init_sd = 0.0f;
 };
 

@@ -156,7 +156,7 @@ class EmbeddingOperation final : public Operation {
                                   std::span<const OnnxGraph::Value> x) const override {
     const Shape shape = o.y().shape().WithBatch(x[0].shape.batch());
     if (!may_be_padding_) return graph.Add("Gather", {x[1], x[0]}, shape);
-    const OnnxGraph::Value ids = graph.Add("Cast", {x[0]}, {{"to", int64_t{7}}});
+    const OnnxGraph::Value& ids = x[0];
     const OnnxGraph::Value zero = graph.AddIntegers("zero", {}, {0});
     const OnnxGraph::Value padding = graph.AddIntegers("padding", {}, {kPaddingToken});
     const OnnxGraph::Value valid = graph.Add("Greater", {ids, padding});
@@ -198,17 +198,14 @@ class EmbeddingOperation final : public Operation {
 
 }  // namespace
 
-Result<Value> Embedding::Weight(Graph& graph) const {
+Result<Value> Embedding::Build(Graph& graph, Value ids) const {
   if (count_ < 1 || width_ < 1) {
     return Status::Invalid("needs at least one vector of at least one number, not " +
                            std::to_string(count_) + " of " + std::to_string(width_));
   }
-  return graph.AddParameter("weight", {count_, width_}, Init::Normal(options_.init_sd),
-                            Decay::kYes);
-}
-
-Result<Value> Embedding::Build(Graph& graph, Value ids) const {
-  LOCKSTEP_TRY_ASSIGN(const Value weight, Weight(graph));
+  LOCKSTEP_TRY_ASSIGN(
+      const Value weight,
+      graph.AddParameter("weight", {count_, width_}, Init::Normal(options_.init_sd), Decay::kYes));
   return graph.Add(EmbeddingOperation(options_.padded), {ids, weight});
 }
 

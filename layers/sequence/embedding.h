@@ -15,7 +15,9 @@ struct EmbeddingOptions {
 };
 
 // ids i32 (B, ...) -> y (B, ..., width). Parameter: weight (count, width). An id that is not in
-// [0, count) is an error, found before anything is computed.
+// [0, count) is an error, found before anything is computed. Whoever names the weight again, by
+// Graph::AddParameter("NAME.weight", {count, width}, ...), is given the same value: a head that is
+// tied to the embedding is AddProduct with it.
 class Embedding final : public Layer {
  public:
   Embedding(int64_t count, int64_t width, EmbeddingOptions options = {})
@@ -23,10 +25,6 @@ class Embedding final : public Layer {
 
   std::string kind() const override { return "Embedding"; }
   Result<Value> Build(Graph& graph, Value ids) const override;
-
-  // The weight alone, for whoever reads it elsewhere as well: as the weight of the product that
-  // gives scores of tokens (AddProduct), say. In the scope that the layer is built in.
-  Result<Value> Weight(Graph& graph) const;
 
  private:
   int64_t count_, width_;

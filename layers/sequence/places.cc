@@ -17,9 +17,27 @@ Status CheckTokens(const TensorSpec& tokens) {
                          std::string(NameOf(tokens.dtype)) + " " + tokens.shape.ToString());
 }
 
-// ONNX's integers are of 64 bits.
-OnnxGraph::Value Wide(OnnxGraph& graph, const OnnxGraph::Value& x) {
-  return graph.Add("Cast", {x}, {{"to", int64_t{7}}});
+// In ONNX tokens and places are integers of 64 bits.
+OnnxGraph::Value Integer(OnnxGraph& graph, const std::string& name, int64_t value) {
+  return graph.AddIntegers(name, {}, {value});
+}
+
+// 1 where `condition`, else 0.
+OnnxGraph::Value Counted(OnnxGraph& graph, const OnnxGraph::Value& condition) {
+  return graph.Add("Where", {condition, Integer(graph, "one", 1), Integer(graph, "zero", 0)},
+                   condition.shape);
+}
+
+// Of numbers n (B, T, T), or (B, 1, T): the sum over all i < t of n_ti.
+OnnxGraph::Value SumOfEarlier(OnnxGraph& graph, const OnnxGraph::Value& n) {
+  const int64_t length = n.shape.channels();
+  std::vector<int64_t> earlier(static_cast<size_t>(length * length), 0);
+  for (int64_t t = 0; t < length; ++t) std::fill_n(earlier.begin() + t * length, t, 1);
+  const OnnxGraph::Value kept =
+      graph.Add("Mul", {n, graph.AddIntegers("earlier", {length, length}, std::move(earlier))},
+                {1, length, length});
+  return graph.Add("ReduceSum", {kept, graph.AddIntegers("axes", {1}, {2})}, {1, length},
+                   {{"keepdims", int64_t{0}}});
 }
 
 // Input: tokens.
@@ -48,18 +66,15 @@ class SegmentsOperation final : public Operation {
 
   Result<OnnxGraph::Value> Export(const Step&, const Operands&, OnnxGraph& graph,
                                   std::span<const OnnxGraph::Value> x) const override {
-    const OnnxGraph::Value tokens = Wide(graph, x[0]);
-    const OnnxGraph::Value padding = graph.AddIntegers("padding", {}, {kPaddingToken});
-    const OnnxGraph::Value valid = Wide(graph, graph.Add("Greater", {tokens, padding}));
-    const OnnxGraph::Value one = graph.AddIntegers("one", {}, {1});
-    if (options_.separator < 0) return graph.Add("Sub", {valid, one});
-    const OnnxGraph::Value separator = graph.AddIntegers("separator", {}, {options_.separator});
-    const OnnxGraph::Value ends = Wide(graph, graph.Add("Equal", {tokens, separator}));
-    const OnnxGraph::Value text =
-        graph.Add("CumSum", {ends, one}, ends.shape, {{"exclusive", int64_t{1}}});
-    // (text + 1) valid - 1
-    const OnnxGraph::Value counted = graph.Add("Mul", {graph.Add("Add", {text, one}), valid});
-    return graph.Add("Sub", {counted, one});
+    const OnnxGraph::Value valid =
+        graph.Add("Greater", {x[0], Integer(graph, "padding", kPaddingToken)});
+    OnnxGraph::Value text = Integer(graph, "text", 0);
+    if (options_.separator >= 0) {
+      const OnnxGraph::Value ends = Counted(
+          graph, graph.Add("Equal", {x[0], Integer(graph, "separator", options_.separator)}));
+      text = SumOfEarlier(graph, graph.Reshape(ends, {1, 1, ends.shape[1]}));
+    }
+    return graph.Add("Where", {valid, text, Integer(graph, "none", -1)}, x[0].shape);
   }
 
  private:
@@ -118,24 +133,12 @@ class PositionsOperation final : public Operation {
       for (int64_t t = 0; t < length; ++t) positions[static_cast<size_t>(t)] = t;
       return graph.AddIntegers("positions", {1, length}, std::move(positions));
     }
-    // Counts pairs of one text by a product with a row of ones: earlier (T, T) is 1 below the
-    // diagonal.
-    std::vector<float> earlier(static_cast<size_t>(length * length), 0.0f);
-    for (int64_t t = 0; t < length; ++t) std::fill_n(earlier.begin() + t * length, t, 1.0f);
     const OnnxGraph::Value one_text = graph.Add(
         "Equal", {graph.Reshape(x[1], {1, length, 1}), graph.Reshape(x[1], {1, 1, length})},
         {1, length, length});
-    const OnnxGraph::Value pairs =
-        graph.Add("Mul", {graph.Add("Cast", {one_text}, {{"to", int64_t{1}}}),
-                          graph.AddConstant("earlier", {length, length}, std::move(earlier))});
-    const OnnxGraph::Value ones = graph.AddConstant(
-        "ones", {length, 1}, std::vector<float>(static_cast<size_t>(length), 1.0f));
-    const OnnxGraph::Value count =
-        graph.Reshape(graph.Add("MatMul", {pairs, ones}, {1, length, 1}), {1, length});
-    const OnnxGraph::Value padding = graph.AddIntegers("padding", {}, {-1});
-    const OnnxGraph::Value valid = graph.Add("Greater", {x[1], padding});
-    return graph.Add("Where", {valid, Wide(graph, count), graph.AddIntegers("zero", {}, {0})},
-                     x[1].shape);
+    const OnnxGraph::Value count = SumOfEarlier(graph, Counted(graph, one_text));
+    const OnnxGraph::Value valid = graph.Add("Greater", {x[1], Integer(graph, "padding", -1)});
+    return graph.Add("Where", {valid, count, Integer(graph, "none", 0)}, x[1].shape);
   }
 
  private:

@@ -20,6 +20,7 @@
 #include "engine/train/network.h"
 #include "gtest/gtest.h"
 #include "layers/activation.h"
+#include "layers/attention/transformer_block.h"
 #include "layers/container/residual.h"
 #include "layers/container/sequential.h"
 #include "layers/conv/conv.h"
@@ -36,6 +37,11 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
+#include "layers/swiglu.h"
+#include "models/transformer_encoder.h"
 
 namespace lockstep::networks {
 
@@ -47,6 +53,20 @@ inline std::vector<float> Normals(int64_t count, uint64_t seed) {
 }
 
 #define LAYERS(...) [] { return Sequential(__VA_ARGS__); }
+
+// A decoder that attends to a memory made of its own input.
+class OwnMemory final : public Layer {
+ public:
+  explicit OwnMemory(TransformerBlockOptions options) : options_(options) {}
+  std::string kind() const override { return "OwnMemory"; }
+  Result<Value> Build(Graph& graph, Value x) const override {
+    LOCKSTEP_TRY_ASSIGN(const Value memory, Apply(graph, "memory", Linear(options_.width), x));
+    return Apply(graph, "block", TransformerBlock(options_, {.memory = memory}), x);
+  }
+
+ private:
+  TransformerBlockOptions options_;
+};
 
 struct Model {
   const char* name;
@@ -187,6 +207,56 @@ inline const std::vector<Model>& Models() {
               Residual(Sequential(AvgPool2d(2), Upsample({.scale_factor = 2.0}))), ZeroPad2d(1),
               Residual(AvgPool2d(3, {.stride = 1, .padding = 1}), Linear(4)), Flatten(),
               Linear(3))},
+      {"attention", {5, 6}, LAYERS(MultiHeadAttention({.heads = 2}), Linear(3))},
+      {"causal attention with shared keys and dropout",
+       {5, 6},
+       LAYERS(Linear(8),
+              MultiHeadAttention({.heads = 4, .key_heads = 2, .causal = true, .dropout = 0.2}),
+              Linear(3))},
+      {"blocks with norms in front and behind",
+       {4, 6},
+       LAYERS(TransformerBlock({.width = 6, .heads = 2, .feed_forward = 9, .dropout = 0.1}),
+              TransformerBlock({.width = 6,
+                                .heads = 3,
+                                .feed_forward = 7,
+                                .norm_first = false,
+                                .activation = TransformerBlockOptions::Activation::kRelu}),
+              Linear(3))},
+      {"gates",
+       {4, 6},
+       LAYERS(Linear(10), SwiGlu(),
+              TransformerBlock({.width = 5,
+                                .heads = 1,
+                                .feed_forward = 6,
+                                .norm = TransformerBlockOptions::Norm::kRms,
+                                .activation = TransformerBlockOptions::Activation::kSwiGlu,
+                                .bias = false}),
+              Linear(3))},
+      {"attention to a memory",
+       {4, 6},
+       LAYERS(OwnMemory({.width = 6, .heads = 2, .feed_forward = 9, .causal = true}), Linear(3))},
+      {"a series with a class token",
+       {5, 3},
+       LAYERS(TransformerEncoder({.encoder = {.block = {.width = 6, .heads = 2, .feed_forward = 9},
+                                              .layers = 2,
+                                              .outputs = 3,
+                                              .pool = EncoderOptions::Pool::kClassToken}}))},
+      {"a series with rotary positions",
+       {5, 3},
+       LAYERS(TransformerEncoder({.encoder = {.block = {.width = 8, .heads = 2, .feed_forward = 9},
+                                              .layers = 1,
+                                              .outputs = 3,
+                                              .positions = EncoderOptions::Positions::kRotary}}))},
+      {"patches of pictures",
+       {4, 6, 2},
+       LAYERS(Vit({.encoder = {.block = {.width = 6, .heads = 2, .feed_forward = 9},
+                               .layers = 1,
+                               .outputs = 3},
+                   .patch = 2}))},
+      {"recurrent layers",
+       {5, 3},
+       LAYERS(Linear(4), Tanh(), Lstm(5, {.layers = 2, .bidirectional = true, .dropout = 0.2}),
+              Relu(), Residual(Gru(10)), LastStep({.bidirectional = true}), Linear(3))},
   };
   return models;
 }

@@ -22,6 +22,11 @@
 #include "layers/picture/pad.h"
 #include "layers/picture/pool.h"
 #include "layers/picture/upsample.h"
+#include "layers/recurrent/gru.h"
+#include "layers/recurrent/last_step.h"
+#include "layers/recurrent/lstm.h"
+#include "layers/sequence/embedding.h"
+#include "models/gpt.h"
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/layers/layer_runner.h"
 #include "tests/layers/network_models.h"
@@ -233,6 +238,89 @@ TEST(OnnxTest, PoolingResizingAndPaddingAreExportedAsWhatTheyCompute) {
   add("reflection_pad_cut", ReflectionPad2d({-1, 2, 1, -2}));
   add("replication_pad", ReplicationPad2d({1, 5, 4, 0}));
   ExpectRight(folder);
+}
+
+// Tokens (kBatch, length) below `vocabulary`; `padded`: behind, in front, and a row of nothing else.
+template <class L>
+void ExportTokens(const TemporaryFolder& folder, const std::string& name, L layers, int64_t length,
+                  int32_t vocabulary, bool padded) {
+  SCOPED_TRACE(name);
+  const Shape input{kBatch, length};
+  Context ctx({.threads = 1});
+  Result<Network> net = Network::Bind(ctx, std::move(layers),
+                                      {.input = input, .input_dtype = DType::kI32, .seed = 5});
+  ASSERT_TRUE(net.ok()) << net.status().message();
+  std::vector<int32_t> x;
+  for (int32_t i = 0; i < input.size(); ++i) {
+    const int64_t row = i / length, t = i % length;
+    const bool padding = row == 0 || (row == 1 && t < 2) || (row == 2 && t + 3 > length);
+    x.push_back(padded && padding ? -1 : (i * i + 3 * i) % vocabulary);
+  }
+  ASSERT_TRUE(WriteNpy(folder / (name + ".x.npy"), {x.data(), input}).ok());
+  std::vector<float> y(static_cast<size_t>(net->output_shape().size()));
+  const Status predicted = net->Predict({x.data(), input}, {y.data(), net->output_shape()});
+  ASSERT_TRUE(predicted.ok()) << predicted.message();
+  ASSERT_TRUE(WriteNpy(folder / (name + ".y.npy"), {y.data(), net->output_shape()}).ok());
+  const Status written = ExportOnnx(*net, folder / (name + ".onnx"));
+  ASSERT_TRUE(written.ok()) << written.message();
+}
+
+TEST(OnnxTest, NetworksOfTokensAreExportedAsWhatTheyCompute) {
+  const TemporaryFolder folder;
+  ExportTokens(folder, "embedding", Embedding(7, 4, {.padded = false}), 5, 7, false);
+  ExportTokens(folder, "embedding_padded", Embedding(7, 4), 5, 7, true);
+  const GptOptions gpt{
+      .vocabulary = 7, .context = 8, .layers = 2, .heads = 4, .key_heads = 2, .width = 16};
+  ExportTokens(folder, "gpt", Gpt(gpt), 6, 7, false);
+  GptOptions llama = gpt;
+  llama.norm = TransformerBlockOptions::Norm::kRms;
+  llama.activation = TransformerBlockOptions::Activation::kSwiGlu;
+  llama.positions = GptOptions::Positions::kRotary;
+  llama.bias = llama.tie_head = false;
+  ExportTokens(folder, "gpt_rotary", Gpt(llama), 6, 7, false);
+  for (GptOptions options : {gpt, llama}) {
+    options.places = {.padded = true, .separator = 3};
+    ExportTokens(folder, options.bias ? "gpt_packed" : "gpt_rotary_packed", Gpt(options), 6, 7,
+                 true);
+  }
+  for (const bool class_token : {false, true}) {
+    ExportTokens(
+        folder, class_token ? "encoder_class_token" : "encoder_mean",
+        TransformerEncoder({.encoder = {.block = {.width = 8, .heads = 2, .feed_forward = 12},
+                                        .layers = 1,
+                                        .outputs = 3,
+                                        .pool = class_token ? EncoderOptions::Pool::kClassToken
+                                                            : EncoderOptions::Pool::kMean},
+                            .vocabulary = 7,
+                            .padded = true}),
+        6, 7, true);
+  }
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, RecurrentLayersAreExportedAsWhatTheyCompute) {
+  const TemporaryFolder folder;
+  ExportLayer(folder, "lstm", Lstm(5), {6, 3});
+  ExportLayer(folder, "lstm_without_bias", Lstm(5, {.bias = false}), {6, 3});
+  ExportLayer(folder, "lstm_both_ways", Lstm(4, {.layers = 2, .bidirectional = true}), {5, 3});
+  ExportLayer(folder, "gru", Gru(5), {6, 3});
+  ExportLayer(folder, "gru_both_ways", Gru(4, {.layers = 2, .bidirectional = true}), {5, 3});
+  ExportLayer(folder, "last_step", Sequential(Gru(5), LastStep(), Linear(2)), {6, 3});
+  ExportLayer(folder, "last_step_both_ways",
+              Sequential(Lstm(5, {.bidirectional = true}), LastStep({.bidirectional = true})),
+              {6, 3});
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, LayerNormInTheRecurrenceIsRefused) {
+  const TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net = Network::Bind(ctx, Sequential(Lstm(4, {.norm = RecurrentOptions::Norm::kLayer})),
+                              {.input = {2, 5, 3}})
+                    .value();
+  const Status status = ExportOnnx(net, folder / "m.onnx");
+  EXPECT_THAT(status.message(), HasSubstr("no layer norm in the recurrence"));
+  EXPECT_EQ(folder.files(), 0);
 }
 
 TEST(OnnxTest, NetworksAreExportedAsWhatTheyComputeHoweverTheyWereFused) {

@@ -118,6 +118,7 @@ TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
     const bool pictures = key.starts_with("augment.") || key == "data.fit" || key == "data.bad";
     if (key.starts_with("data.") && key != "data.kind") filled.data.kind = "csv";
     if (pictures) filled.data.kind = "images";
+    if (key == "data.tokenizer") filled.data.kind = "text";
     const bool loads = pictures || key.starts_with("data.");
     const Status wrong = loads ? LoadData(filled).status() : build(filled);
     EXPECT_NE(wrong.message().find("nonsense"), std::string::npos)

@@ -38,6 +38,23 @@ struct PredictArgs {
 };
 Status Predict(const PredictArgs& args);
 
+struct GenerateArgs {
+  std::string model{};                   // a run folder or a model file
+  std::vector<std::string> overrides{};  // key=value: other threads, for instance
+  bool has_prompt = false;
+  std::string prompt{};       // the text that is gone on with, where has_prompt
+  std::string prompt_file{};  // else this file's; else standard input, unless that is a terminal
+  int64_t tokens = 200;       // at most
+  double temperature = 1.0;
+  bool greedy = false;  // temperature 0
+  int64_t top_k = 0;
+  double top_p = 1.0;
+  double repetition_penalty = 1.0;
+  int64_t seed = 1;
+};
+// Prints how a language model goes on with a text.
+Status Generate(const GenerateArgs& args);
+
 struct ExportArgs {
   std::string model{};       // a run folder or a checkpoint file
   std::string output{};      // NAME.onnx or NAME.safetensors
@@ -48,7 +65,9 @@ struct ExportArgs {
 Status Export(const ExportArgs& args);
 
 struct ImportArgs {
-  std::string recipe{};                  // says what network the weights are of, and its data
+  // Says what network the weights are of, and its data. Empty for GPT-2's weights, which say it
+  // themselves, beside which their tokenizer may be.
+  std::string recipe{};
   std::string weights{};                 // a safetensors file
   std::string output{};                  // the model file
   std::vector<std::string> overrides{};  // key=value
@@ -75,6 +94,19 @@ struct DataArgs {
 };
 // Lists, shows or writes the built-in sets.
 Status Data(const DataArgs& args);
+
+struct TokenizeArgs {
+  std::vector<std::string> inputs{};  // text files or folders of them; to decode, files of tokens
+  std::string tokenizer{};  // bytes, characters, a tokenizer.json or its folder, a run or a model
+  std::string text{};       // instead of a file, or before them
+  bool has_text = false;
+  std::string output{};      // NAME.bin or NAME.npy; empty: standard output
+  bool decode = false;       // from tokens to text
+  bool end_of_text = false;  // a token for it behind each text
+  bool plain = false;        // decode: .bin files are uint16 without a header
+};
+// Texts to tokens and back.
+Status Tokenize(const TokenizeArgs& args);
 
 // What bash may complete behind a command.
 struct CommandWords {

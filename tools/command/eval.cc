@@ -36,7 +36,8 @@ void PrintConfusion(const EvaluationResult& result, const std::vector<std::strin
 
 // The samples that --split says, of the recipe's data.
 Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(model.recipe, model.standardizer));
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data,
+                      LoadData(model.recipe, model.standardizer, model.samples.tokenizer));
   const Subset& subset = split == "train"        ? data.train_unchanged
                          : split == "validation" ? data.validation
                                                  : data.test;

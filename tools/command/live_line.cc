@@ -175,6 +175,9 @@ void LiveLine::End() {
 std::string Describe(const EvaluationResult& result) {
   std::string text = "loss " + LossText(result.loss);
   if (result.accuracy) text += fmt::format("  accuracy {:.2f} %", *result.accuracy * 100.0);
+  if (result.exact) text += fmt::format("  exact {:.2f} %", *result.exact * 100.0);
+  if (result.perplexity) text += fmt::format("  perplexity {:.4g}", *result.perplexity);
+  if (result.bits_per_byte) text += fmt::format("  bits per byte {:.4f}", *result.bits_per_byte);
   if (result.auc) text += fmt::format("  AUC {:.4f}", *result.auc);
   if (result.mae) text += fmt::format("  mean absolute error {:.4g}", *result.mae);
   if (result.r2) text += fmt::format("  R2 {:.4f}", *result.r2);

@@ -93,8 +93,8 @@ Status CheckSameData(const RunFolder& folder, const RecipeData& data, const Chec
     const auto saved = last.meta.find(key);
     if (saved == last.meta.end() || saved->second == now) continue;
     return Status::Invalid(folder.path + ": the data are not those the run began with: " + key +
-                           " of " + info.name + " is " + now + ", it was " + saved->second +
-                           "; put that back, or start a new run");
+                           " of " + info.name + " is " + Quoted(now) + ", it was " +
+                           Quoted(saved->second) + "; put that back, or start a new run");
   }
   LOCKSTEP_TRY_ASSIGN(const std::optional<Standardizer> standardizer, ReadStandardizer(last));
   if (standardizer && data.standardizer &&

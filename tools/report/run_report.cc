@@ -64,13 +64,20 @@ const char* TitleOf(Metric metric) {
       return "Mean absolute error";
     case Metric::kR2:
       return "Coefficient of determination";
+    case Metric::kExact:
+      return "Samples that are right as a whole";
+    case Metric::kPerplexity:
+      return "Perplexity";
+    case Metric::kBitsPerByte:
+      return "Bits per byte";
   }
   return "";
 }
 
 std::string TextOf(Metric metric, double value) {
-  return metric == Metric::kAccuracy ? fmt::format("{:.2f} %", 100.0 * value)
-                                     : fmt::format("{:.4f}", value);
+  return metric == Metric::kAccuracy || metric == Metric::kExact
+             ? fmt::format("{:.2f} %", 100.0 * value)
+             : fmt::format("{:.4f}", value);
 }
 
 std::vector<std::string_view> Cells(std::string_view line) {
@@ -113,7 +120,8 @@ void AddResults(const RunReport& run, Page& page) {
   if (!run.results.empty()) {
     const auto& [split, result] = run.results.back();
     for (const Metric metric :
-         {Metric::kAccuracy, Metric::kAuc, Metric::kR2, Metric::kMae, Metric::kLoss}) {
+         {Metric::kAccuracy, Metric::kExact, Metric::kPerplexity, Metric::kBitsPerByte,
+          Metric::kAuc, Metric::kR2, Metric::kMae, Metric::kLoss}) {
       if (const auto value = ValueOf(result, metric)) {
         const std::string name = metric == Metric::kAuc ? "AUC" : NameOf(metric);
         numbers.emplace_back(Capitalized(name + ", " + split), TextOf(metric, *value));
@@ -130,7 +138,8 @@ void AddResults(const RunReport& run, Page& page) {
   if (!run.results.empty()) {
     Row header = {"split", "samples", "loss"};
     std::vector<Metric> metrics;
-    for (const Metric metric : {Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+    for (const Metric metric : {Metric::kAccuracy, Metric::kExact, Metric::kPerplexity,
+                                Metric::kBitsPerByte, Metric::kAuc, Metric::kMae, Metric::kR2}) {
       if (!ValueOf(run.results.back().second, metric)) continue;
       metrics.push_back(metric);
       header.push_back(metric == Metric::kAuc ? "AUC" : NameOf(metric));
@@ -205,7 +214,8 @@ Status AddCurves(const RunReport& run, Page& page) {
     }
     page.Plot(loss);
   }
-  for (const Metric metric : {Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+  for (const Metric metric : {Metric::kAccuracy, Metric::kExact, Metric::kBitsPerByte, Metric::kAuc,
+                              Metric::kMae, Metric::kR2}) {
     if (!has(NameOf(metric))) continue;
     page.Plot({.title = std::string(TitleOf(metric)) + ", validation",
                .x_label = "epoch",

@@ -21,8 +21,8 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 std::vector<Study> Studies() {
-  return {StudyB1(), StudyB2(), StudyB3(),    StudyB4(), StudyB5(), StudyM1(),
-          StudyM2(), StudyM4(), StudyB5Cnn(), StudyL4(), StudyLn(), StudyM1Cnn()};
+  return {StudyB1(), StudyB2(), StudyB3(),    StudyB4(), StudyB5(), StudyM1(),   StudyM2(),
+          StudyM3(), StudyM4(), StudyB5Cnn(), StudyL4(), StudyLn(), StudyM1Cnn()};
 }
 
 struct FinishedStudy {

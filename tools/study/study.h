@@ -221,6 +221,7 @@ Study StudyLn();
 Study StudyM1();
 Study StudyM1Cnn();
 Study StudyM2();
+Study StudyM3();
 Study StudyM4();
 
 }  // namespace lockstep::tools

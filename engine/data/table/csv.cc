@@ -1,64 +1,14 @@
 #include "engine/data/table/csv.h"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <functional>
-#include <map>
 #include <utility>
 
 #include "engine/data/table/csv_cell.h"
+#include "engine/data/table/csv_labels.h"
 #include "engine/data/table/csv_reader.h"
 
 namespace lockstep {
 namespace {
-
-constexpr size_t kMostClasses = size_t{1} << 16;
-
-// Label texts, numbered as they come; SortedClasses gives them their final order.
-class Labels {
- public:
-  // The provisional number of a label; -1: there are too many.
-  int32_t Add(std::string_view text) {
-    const auto found = numbers_.find(text);
-    if (found != numbers_.end()) return found->second;
-    if (numbers_.size() == kMostClasses) return -1;
-    const auto number = static_cast<int32_t>(numbers_.size());
-    numbers_.emplace(text, number);
-    return number;
-  }
-  size_t size() const { return numbers_.size(); }
-
-  // The texts in order: as numbers if all are numbers, else as bytes.
-  std::vector<std::string> Sorted() const {
-    std::vector<std::pair<double, std::string>> keyed;
-    bool numeric = true;
-    for (const auto& [text, number] : numbers_) {
-      const CsvCell cell = ReadCsvCell(text, {});
-      numeric = numeric && cell.kind == CsvCell::kNumber;
-      keyed.emplace_back(numeric ? cell.value : 0.0, text);
-    }
-    if (!numeric) {
-      for (auto& [key, text] : keyed) key = 0.0;
-    }
-    std::sort(keyed.begin(), keyed.end());
-    std::vector<std::string> sorted;
-    for (auto& [key, text] : keyed) sorted.push_back(std::move(text));
-    return sorted;
-  }
-
-  // provisional number -> place in `order`.
-  std::vector<int32_t> Places(const std::vector<std::string>& order) const {
-    std::vector<int32_t> places(numbers_.size());
-    for (size_t i = 0; i < order.size(); ++i) {
-      places[static_cast<size_t>(numbers_.find(order[i])->second)] = static_cast<int32_t>(i);
-    }
-    return places;
-  }
-
- private:
-  std::map<std::string, int32_t, std::less<>> numbers_;
-};
 
 class Parser {
  public:
@@ -70,12 +20,13 @@ class Parser {
  private:
   Status ReadFirstRow();
   Result<bool> FirstRowIsHeader() const;
-  Result<size_t> Find(const CsvColumn& column, const std::string& role) const;
+  Result<size_t> Find(const CsvColumn& column, const std::string& role) const {
+    return FindCsvColumn(name_, column, role, columns_, has_header_ ? &header_ : nullptr);
+  }
   Status FindColumns();
   Status AddRow();
   Status AddLabel(std::string_view text);
   Result<CsvData> Finish();
-  Result<std::vector<std::string>> OrderedClasses() const;
 
   std::string Place(size_t column) const;
   Status Fail(const std::string& what) const { return Status::Corrupt(name_ + ": " + what); }
@@ -96,7 +47,7 @@ class Parser {
 
   std::vector<float> row_;  // of AddRow
   std::vector<float> x_;
-  Labels labels_;
+  CsvLabels labels_;
   std::vector<int32_t> classes_;  // provisional
   std::vector<float> values_;
   int64_t row_count_ = 0;
@@ -169,37 +120,6 @@ Result<bool> Parser::FirstRowIsHeader() const {
   return any_text;
 }
 
-Result<size_t> Parser::Find(const CsvColumn& column, const std::string& role) const {
-  if (const auto* number = std::get_if<int64_t>(&column)) {
-    const auto count = static_cast<int64_t>(columns_);
-    const int64_t index = *number < 0 && *number >= -count ? *number + count : *number;
-    if (index >= 0 && index < count) return static_cast<size_t>(index);
-    return Fail("the " + role + " column " + std::to_string(*number) +
-                " does not exist: there are " + std::to_string(count) +
-                " columns, numbered from 0 (or from the end, -1 is the last); check the delimiter "
-                "too");
-  }
-  const std::string& wanted = std::get<std::string>(column);
-  if (!has_header_) {
-    return Fail("the " + role + " column is given by its name " + ShownText(wanted) +
-                ", but the file has no header; give its number, from 0");
-  }
-  const auto found = std::find(header_.begin(), header_.end(), wanted);
-  if (found == header_.end()) {
-    std::string names;
-    for (size_t i = 0; i < header_.size() && i < 8; ++i) {
-      names += (i == 0 ? "" : ", ") + ShownText(header_[i]);
-    }
-    if (header_.size() > 8) names += ", ...";
-    return Fail("the header has no " + role + " column " + ShownText(wanted) + "; it has " + names);
-  }
-  if (std::find(found + 1, header_.end(), wanted) != header_.end()) {
-    return Fail("the header has more than one column " + ShownText(wanted) +
-                "; give the number of the one meant, from 0");
-  }
-  return static_cast<size_t>(found - header_.begin());
-}
-
 Status Parser::FindColumns() {
   LOCKSTEP_TRY_ASSIGN(label_, Find(options_.label, "label"));
   std::vector<bool> is_feature(columns_, true);
@@ -264,32 +184,12 @@ Status Parser::AddLabel(std::string_view text) {
   }
   const int32_t number = labels_.Add(text);
   if (number < 0) {
-    return FailAt(label_, "more than " + std::to_string(kMostClasses) +
+    return FailAt(label_, "more than " + std::to_string(CsvLabels::kMost) +
                               " different labels; is another column the label, or the task a "
                               "regression?");
   }
   classes_.push_back(number);
   return Status::Ok();
-}
-
-Result<std::vector<std::string>> Parser::OrderedClasses() const {
-  std::vector<std::string> order = labels_.Sorted();
-  if (order.size() == 1) {
-    return Fail("every row has the same label " + ShownText(order[0]) +
-                "; there must be at least two classes");
-  }
-  if (options_.task != Task::kBinary) return order;
-  if (order.size() != 2) {
-    return Fail("a binary task needs two labels, the file has " + std::to_string(order.size()) +
-                ": " + ShownText(order[0]) + ", " + ShownText(order[1]) + ", " +
-                ShownText(order[2]) + (order.size() > 3 ? ", ..." : ""));
-  }
-  if (options_.positive == order[0]) std::swap(order[0], order[1]);
-  if (!options_.positive.empty() && options_.positive != order[1]) {
-    return Fail("no row has the positive label " + ShownText(options_.positive) +
-                "; the labels are " + ShownText(order[0]) + " and " + ShownText(order[1]));
-  }
-  return order;
 }
 
 Result<CsvData> Parser::Finish() {
@@ -306,7 +206,8 @@ Result<CsvData> Parser::Finish() {
   }
   InMemoryDataset::Targets targets;
   if (options_.task != Task::kRegression) {
-    LOCKSTEP_TRY_ASSIGN(info.class_names, OrderedClasses());
+    LOCKSTEP_TRY_ASSIGN(info.class_names,
+                        labels_.Ordered(name_, options_.task == Task::kBinary, options_.positive));
     const std::vector<int32_t> places = labels_.Places(info.class_names);
     for (int32_t& number : classes_) number = places[static_cast<size_t>(number)];
   }
@@ -347,14 +248,6 @@ Result<CsvData> Parse(std::unique_ptr<ByteSource> source, const std::string& nam
 }
 
 }  // namespace
-
-CsvColumn CsvColumnFrom(const std::string& text) {
-  int64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error == std::errc() && rest == end) return number;
-  return text;
-}
 
 Result<CsvData> LoadCsv(const std::string& path, const CsvOptions& options) {
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<ByteSource> source, OpenFile(path));

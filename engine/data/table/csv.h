@@ -9,18 +9,13 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
+#include "engine/data/table/csv_column.h"
 
 namespace lockstep {
-
-// A column by its number from 0 (negative: from the end, -1 is the last) or by its header name.
-using CsvColumn = std::variant<int64_t, std::string>;
-// As settings spell it: a whole number is a number, anything else a name.
-CsvColumn CsvColumnFrom(const std::string& text);
 
 struct CsvOptions {
   char delimiter = ',';

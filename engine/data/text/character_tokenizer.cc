@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "engine/base/check.h"
 #include "engine/data/byte_source.h"
@@ -26,14 +27,15 @@ Key FirstKey(std::string_view text) {
 class CharacterTokenizer final : public Tokenizer {
  public:
   explicit CharacterTokenizer(std::string_view text) {
-    std::vector<bool> used(kPoints + 256);
+    std::vector<uint64_t> used((kPoints + 256) / 64);  // a bit for each
     for (size_t i = 0; i < text.size();) {
       const Key key = FirstKey(text.substr(i));
-      used[static_cast<size_t>(key.value)] = true;
+      used[static_cast<size_t>(key.value / 64)] |= uint64_t{1} << (key.value % 64);
       i += key.size;
     }
-    for (int32_t key = 0; key < kPoints + 256; ++key) {
-      if (used[static_cast<size_t>(key)]) keys_.push_back(key);
+    for (size_t word = 0; word < used.size(); ++word) {
+      for (uint64_t bits = used[word]; bits != 0; bits &= bits - 1)
+        keys_.push_back(static_cast<int32_t>(64 * word) + std::countr_zero(bits));
     }
     tokens_of_ascii_.fill(-1);
     ends_.assign(keys_.size(), 0);

@@ -1,7 +1,7 @@
 // Files of tokens, one number after the other.
 //
-//   .bin   256 int32, then the tokens: 20240520, 1, count, 0, ... and uint16; or 20240801, 7, count,
-//          0, ... and uint32 (llm.c, dev/data/data_common.py)
+//   .bin   256 int32, then the tokens: 20240520, 1, count, 0, ... and uint16; or 20240801, 7,
+//          count, 0, ... and uint32 (llm.c, dev/data/data_common.py)
 //   .bin   uint16 alone (nanoGPT, data/*/prepare.py), where that is asked for
 //   .npy   an array of one dimension, uint16, uint32, int32 or int64
 #ifndef LOCKSTEP_ENGINE_DATA_TEXT_TOKEN_FILE_H_

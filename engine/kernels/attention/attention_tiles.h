@@ -11,7 +11,10 @@ namespace lockstep::kernels {
 // these are added up in order. And queries in a panel of backward, where sums over queries are made
 // in the same way.
 inline constexpr int64_t kKeyTile = 128;
-inline constexpr int64_t kQueryPanel = 64;
+inline constexpr int64_t kQueryPanel = 128;
+// From one row of a tile of backward to the next: no power of two, so that rows do not want the
+// same lines of the L1 cache.
+inline constexpr int64_t kLaneStride = kQueryPanel + 16;
 
 // The pieces of rows [begin, end), at most `most` rows each: none crosses from one text into the
 // next, and rows of padding are in none.

@@ -33,9 +33,11 @@ struct BackwardScratch {
     dy = carver.Take(head_size * kQueryPanel + kLanes);
     q_rows = carver.Take(kQueryPanel * padded);
     dy_rows = carver.Take(kQueryPanel * padded);
-    p = carver.Take(kKeyTile * kQueryPanel);
-    ds = carver.Take(kKeyTile * kQueryPanel);
-    keep = carver.Take(kKeyTile * kQueryPanel);
+    k = carver.Take(kKeyTile * padded);
+    v = carver.Take(kKeyTile * padded);
+    p = carver.Take(kKeyTile * kLaneStride);
+    ds = carver.Take(kKeyTile * kLaneStride);
+    keep = carver.Take(kKeyTile * kLaneStride);
     dq = carver.Take(head_size * kQueryPanel);
     dq_rows = carver.Take(kQueryPanel * head_size + kLanes);
     dk = carver.Take(kKeyTile * padded);
@@ -46,59 +48,57 @@ struct BackwardScratch {
   }
   int64_t padded;           // head_size, to whole vectors
   float *q, *dy;            // (head_size, kQueryPanel): scale Q, dY
-  float *q_rows, *dy_rows;  // (kQueryPanel, padded), where head_size is not
-  float *p, *ds, *keep;     // (kKeyTile, kQueryPanel)
+  float *q_rows, *dy_rows;  // (kQueryPanel, padded)
+  float *k, *v;             // (kKeyTile, padded)
+  float *p, *ds, *keep;     // (kKeyTile, kLaneStride)
   float *dq, *dq_rows;      // of one tile: (head_size, kQueryPanel), and by queries
   float *dk, *dv;           // of one tile: (kKeyTile, padded)
   float *log_sum, *dots;    // (kQueryPanel)
   int64_t size;
 };
 
-// Rows of Q and dY as the products for dK and dV read them.
-struct RowPanel {
-  const float* rows;
-  int64_t stride;
-};
-
 // The part of a panel that does not depend on the keys.
 struct Panel {
   int64_t query, lanes;
   int32_t text;
-  RowPanel q, dy;
+  RowsOf q, dy;
 };
-
-HWY_INLINE RowPanel PadRows(const float* x, int64_t stride, int64_t lanes, int64_t head_size,
-                            int64_t padded, float* HWY_RESTRICT to) {
-  if (padded == head_size) return {x, stride};
-  for (int64_t l = 0; l < lanes; ++l) {
-    std::copy_n(x + l * stride, head_size, to + l * padded);
-    std::fill_n(to + l * padded + head_size, padded - head_size, 0.0f);
-  }
-  return {to, padded};
-}
 
 Panel PackPanelOf(const AttentionHead& head, const AttentionHeadGradients& gradients,
                   const TextPieces& piece, bool with_rows, const BackwardScratch& s) {
   const int64_t query = piece.begin(), lanes = piece.size(), size = head.head_size;
   const float* q = head.q + query * head.q_stride;
   const float* dy = gradients.dy + query * head.y_stride;
-  PackLanes(q, head.q_stride, lanes, size, kQueryPanel, head.scale, s.q);
-  PackLanes(dy, head.y_stride, lanes, size, kQueryPanel, 1.0f, s.dy);
+  PackLanes(q, head.q_stride, lanes, size, head.scale, s.q);
+  PackLanes(dy, head.y_stride, lanes, size, 1.0f, s.dy);
   for (int64_t l = 0; l < kQueryPanel; ++l) {
     s.log_sum[l] = head.log_sum[query + std::min(l, lanes - 1)];
     s.dots[l] = gradients.dots[query + std::min(l, lanes - 1)];
   }
   if (!with_rows) return {query, lanes, piece.text(), {}, {}};
-  return {query, lanes, piece.text(), PadRows(q, head.q_stride, lanes, size, s.padded, s.q_rows),
-          PadRows(dy, head.y_stride, lanes, size, s.padded, s.dy_rows)};
+  return {query, lanes, piece.text(), PackRows(q, head.q_stride, lanes, size, s.padded, s.q_rows),
+          PackRows(dy, head.y_stride, lanes, size, s.padded, s.dy_rows)};
 }
 
-// kLanes queries, from `lane` on, of a tile: s and dp become m p and ds.
+struct KeyTile {
+  int64_t key, rows;
+  RowsOf k, v;
+};
+
+HWY_INLINE KeyTile PackKeys(const AttentionHead& head, const TextPieces& piece,
+                            const BackwardScratch& s) {
+  const int64_t at = piece.begin() * head.kv_stride;
+  return {piece.begin(), piece.size(),
+          PackRows(head.k + at, head.kv_stride, piece.size(), head.head_size, s.padded, s.k),
+          PackRows(head.v + at, head.kv_stride, piece.size(), head.head_size, s.padded, s.v)};
+}
+
+// kLanes queries, from `lane` on, of a tile: s and dp of its first `rows` become m p and ds.
 template <bool kDropout>
 HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
                       const BackwardScratch& s) {
   const TileTag d;
-  const int64_t whole = std::min(rows, tile.WholeRows(lane));
+  const int64_t whole = tile.WholeRows(lane), seen = tile.SeenRows(lane, kLanes);
   const auto log_sum = hn::LoadU(d, s.log_sum + lane), dots = hn::LoadU(d, s.dots + lane);
   const auto weigh = [&](int64_t at, TileVec& p, TileVec& ds) HWY_ATTR {
     p = ExpOfNonPositive(d, hn::Sub(hn::LoadU(d, s.p + at), log_sum));
@@ -114,24 +114,29 @@ HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
   TileVec p, ds;
   int64_t r = 0;
   for (; r < whole; ++r) {
-    const int64_t at = r * kQueryPanel + lane;
+    const int64_t at = r * kLaneStride + lane;
     weigh(at, p, ds);
     hn::StoreU(p, d, s.p + at);
     hn::StoreU(ds, d, s.ds + at);
   }
-  for (; r < rows; ++r) {
-    const int64_t at = r * kQueryPanel + lane;
-    const auto seen = SeesRow(tile, r, lane);
+  for (; r < seen; ++r) {
+    const int64_t at = r * kLaneStride + lane;
+    const auto sees = SeesRow(tile, r, lane);
     weigh(at, p, ds);
-    hn::StoreU(hn::IfThenElseZero(seen, p), d, s.p + at);
-    hn::StoreU(hn::IfThenElseZero(seen, ds), d, s.ds + at);
+    hn::StoreU(hn::IfThenElseZero(sees, p), d, s.p + at);
+    hn::StoreU(hn::IfThenElseZero(sees, ds), d, s.ds + at);
+  }
+  for (; r < rows; ++r) {
+    hn::StoreU(hn::Zero(d), d, s.p + r * kLaneStride + lane);
+    hn::StoreU(hn::Zero(d), d, s.ds + r * kLaneStride + lane);
   }
 }
 
 // C (rows of the tile, head_size) += W^T X, W of p or ds, X rows of Q or dY. Rows are side by side
-// in kQueryPanel lanes, and no lane before the first that sees a row adds anything to it.
+// in lanes, and no lane before the first that sees a row adds anything to it.
 HWY_INLINE void AddRows(const AttentionTile& tile, int64_t rows, const float* weights,
-                        const RowPanel& x, int64_t head_size, int64_t padded, float* c) {
+                        const RowsOf& x, int64_t head_size, int64_t padded, Ahead& ahead,
+                        float* c) {
   const TileProduct product = {.a = weights,
                                .a_step = 1,
                                .b = x.rows,
@@ -139,70 +144,69 @@ HWY_INLINE void AddRows(const AttentionTile& tile, int64_t rows, const float* we
                                .depth = tile.lanes,
                                .c = c,
                                .c_stride = padded,
-                               .accumulate = true};
+                               .accumulate = true,
+                               .ahead = &ahead};
   if (tile.WholeRows(0) == rows || AllFinite(x.rows, x.stride, tile.lanes, head_size)) {
     Multiply<RowsOfA::kPanel>(product, rows, padded, [&](int64_t r) { return tile.FirstLane(r); });
     return;
   }
   for (int64_t r = 0; r < rows; ++r) {  // what is not finite must not meet a zero
     TileProduct row = product;
-    row.a += r * kQueryPanel;
+    row.a += r * kLaneStride;
     row.c += r * padded;
     Multiply<RowsOfA::kPanel>(row, 1, padded, [&](int64_t) { return tile.FirstLane(r); });
   }
 }
 
-// dq rows of the panel += scale (this tile's part).
+// dq rows of the panel += scale (this tile's part). fresh: they hold nothing yet.
 HWY_INLINE void AddToQueries(const AttentionHead& head, const AttentionHeadGradients& gradients,
-                             const Panel& panel, const BackwardScratch& s) {
+                             const Panel& panel, bool fresh, const BackwardScratch& s) {
   const int64_t size = head.head_size;
   PackTransposed(s.dq, kQueryPanel, size, panel.lanes, size, s.dq_rows);
   for (int64_t l = 0; l < panel.lanes; ++l) {
     float* HWY_RESTRICT dq = gradients.dq + (panel.query + l) * head.q_stride;
     const float* HWY_RESTRICT part = s.dq_rows + l * size;
     ForEachVector(size, [&](auto d, int64_t c) HWY_ATTR {
-      const auto scale = hn::Set(d, head.scale);
-      hn::StoreU(hn::MulAdd(scale, hn::LoadU(d, part + c), hn::LoadU(d, dq + c)), d, dq + c);
+      const auto before = fresh ? hn::Zero(d) : hn::LoadU(d, dq + c);
+      const auto sum = hn::MulAdd(hn::Set(d, head.scale), hn::LoadU(d, part + c), before);
+      hn::StoreU(sum, d, dq + c);
     });
   }
 }
 
-struct MaskDraws {
-  explicit MaskDraws(const AttentionHead& head)
-      : stream(head.drop_below == 0 ? 0
-                                    : AttentionMaskStream(head.seed, head.stream, head.step,
-                                                          head.sample, head.head)),
-        keys(head.seed) {}
-  uint64_t stream;
-  PhiloxKeys keys;
+// What is made of a tile.
+struct Wanted {
+  bool keys;      // dk and dv
+  bool queries;   // dq
+  bool fresh_dq;  // which holds nothing yet
 };
 
 void BackwardTile(const AttentionHead& head, const AttentionHeadGradients& gradients,
-                  const MaskDraws& draws, const Panel& panel, int64_t key, int64_t tile_rows,
-                  bool with_keys, bool with_queries, const BackwardScratch& s) {
-  const AttentionTile tile = TileOf(head, panel.query, panel.lanes, key, tile_rows);
+                  const MaskDraws& draws, const Panel& panel, const KeyTile& keys,
+                  const Wanted& wanted, Ahead& ahead, const BackwardScratch& s) {
+  const AttentionTile tile = TileOf(head, panel.query, panel.lanes, keys.key, keys.rows);
   const int64_t size = head.head_size, worked = WorkedLanes(panel.lanes);
   const int64_t rows = tile.SeenRows(0, tile.lanes);
-  if (rows == 0) return;
-  const float* k = head.k + key * head.kv_stride;
-  const float* v = head.v + key * head.kv_stride;
+  const RowsOf &k = keys.k, &v = keys.v;
   if (head.drop_below != 0) {
-    FillKeep(head, draws.stream, draws.keys, tile, rows, worked, kQueryPanel, s.keep);
+    FillKeep(head, draws, tile, rows, worked, kLaneStride, s.keep);
   }
   for (int64_t lane = 0; lane < worked; lane += kPanel) {
     const int64_t lanes = std::min<int64_t>(kPanel, worked - lane);
     const int64_t seen = tile.SeenRows(lane, lanes);
     if (seen > 0) {
-      TileProduct product = {.a = k,
-                             .a_row = head.kv_stride,
-                             .b = s.q + lane,
-                             .b_step = kQueryPanel,
+      TileProduct product = {.a = k.rows,
+                             .a_row = k.stride,
+                             .b = s.q + lane * size,
+                             .b_step = kPanel,
                              .depth = size,
                              .c = s.p + lane,
-                             .c_stride = kQueryPanel};
+                             .c_stride = kLaneStride,
+                             .ahead = &ahead};
       Multiply<RowsOfA::kApart>(product, seen, lanes);
-      product.a = v;
-      product.b = s.dy + lane;
+      product.a = v.rows;
+      product.a_row = v.stride;
+      product.b = s.dy + lane * size;
       product.c = s.ds + lane;
       Multiply<RowsOfA::kApart>(product, seen, lanes);
       for (int64_t l = lane; l < lane + lanes; l += kLanes) {
@@ -211,40 +215,73 @@ void BackwardTile(const AttentionHead& head, const AttentionHeadGradients& gradi
     }
     // Rows that only later lanes see, in the tiles of registers that reach across.
     for (int64_t r = seen; r < std::min<int64_t>(rows, seen + kRows); ++r) {
-      std::fill_n(s.p + r * kQueryPanel + lane, lanes, 0.0f);
-      std::fill_n(s.ds + r * kQueryPanel + lane, lanes, 0.0f);
+      std::fill_n(s.p + r * kLaneStride + lane, lanes, 0.0f);
+      std::fill_n(s.ds + r * kLaneStride + lane, lanes, 0.0f);
     }
-    if (!with_queries) continue;
-    const TileProduct product = {.a = k,
-                                 .a_step = head.kv_stride,
+    if (!wanted.queries) continue;
+    const TileProduct product = {.a = k.rows,
+                                 .a_step = k.stride,
                                  .b = s.ds + lane,
-                                 .b_step = kQueryPanel,
+                                 .b_step = kLaneStride,
                                  .depth = seen,
                                  .c = s.dq + lane,
-                                 .c_stride = kQueryPanel};
+                                 .c_stride = kQueryPanel,
+                                 .ahead = &ahead};
     const int64_t whole = std::min(seen, tile.WholeRows(lane));
-    if (AllFinite(k + whole * head.kv_stride, head.kv_stride, seen - whole, size)) {
+    if (AllFinite(k.rows + whole * k.stride, k.stride, seen - whole, size)) {
       Multiply<RowsOfA::kAdjacent>(product, size, lanes);
     } else {
       MultiplySeen(product, size, lanes, tile.reach + lane);
     }
   }
-  if (with_queries) AddToQueries(head, gradients, panel, s);
-  if (with_keys) {
-    AddRows(tile, rows, s.p, panel.dy, size, s.padded, s.dv);
-    AddRows(tile, rows, s.ds, panel.q, size, s.padded, s.dk);
+  if (wanted.queries) AddToQueries(head, gradients, panel, wanted.fresh_dq, s);
+  if (wanted.keys) {
+    AddRows(tile, rows, s.p, panel.dy, size, s.padded, ahead, s.dv);
+    AddRows(tile, rows, s.ds, panel.q, size, s.padded, ahead, s.dk);
   }
+}
+
+// D of up to kVirtualLanes rows: sums of virtual lanes as in SumRow, folded for all rows at once.
+// (One row at a time took a twelfth of forward and backward of short rows.)
+HWY_INLINE void DotsOfRows(const float* dy, const float* y, int64_t stride, int64_t rows,
+                           int64_t size, float* HWY_RESTRICT dots) {
+  const hn::CappedTag<float, kVirtualLanes> d;
+  constexpr auto kStep = static_cast<int64_t>(hn::MaxLanes(decltype(d)()));
+  HWY_ALIGN float lanes[kVirtualLanes * kVirtualLanes];
+  HWY_ALIGN float turned[(kVirtualLanes + 1) * kVirtualLanes];
+  const int64_t whole = size / kVirtualLanes * kVirtualLanes;
+  for (int64_t r = 0; r < rows; ++r, dy += stride, y += stride) {
+    float* HWY_RESTRICT row = lanes + r * kVirtualLanes;
+    for (int64_t j = 0; j < kVirtualLanes; j += kStep) {
+      auto sum = hn::Zero(d);
+      for (int64_t c = j; c < whole; c += kVirtualLanes) {
+        sum = hn::MulAdd(hn::LoadU(d, dy + c), hn::LoadU(d, y + c), sum);
+      }
+      hn::Store(sum, d, row + j);
+    }
+    const hn::CappedTag<float, 1> d1;
+    for (int64_t c = whole; c < size; ++c) {
+      float* lane = row + (c - whole);
+      hn::StoreU(hn::MulAdd(hn::LoadU(d1, dy + c), hn::LoadU(d1, y + c), hn::LoadU(d1, lane)), d1,
+                 lane);
+    }
+  }
+  PackTransposed(lanes, kVirtualLanes, rows, kVirtualLanes, kVirtualLanes, turned);
+  for (int64_t half = kVirtualLanes / 2; half > 0; half /= 2) {
+    for (int64_t j = 0; j < half * kVirtualLanes; j += kStep) {
+      const auto sum =
+          hn::Add(hn::Load(d, turned + j), hn::Load(d, turned + half * kVirtualLanes + j));
+      hn::Store(sum, d, turned + j);
+    }
+  }
+  std::copy_n(turned, rows, dots);
 }
 
 void DotsOf(const AttentionHead& head, const AttentionHeadGradients& gradients, int64_t begin,
             int64_t end) {
-  for (int64_t i = begin; i < end; ++i) {
-    const float* dy = gradients.dy + i * head.y_stride;
-    const float* y = head.y + i * head.y_stride;
-    const auto sums = SumRow<1>(head.head_size, [&](auto d, int64_t c, auto* sum) HWY_ATTR {
-      sum[0] = hn::MulAdd(hn::LoadU(d, dy + c), hn::LoadU(d, y + c), sum[0]);
-    });
-    gradients.dots[i] = static_cast<float>(sums[0]);
+  for (int64_t i = begin; i < end; i += kVirtualLanes) {
+    DotsOfRows(gradients.dy + i * head.y_stride, head.y + i * head.y_stride, head.y_stride,
+               std::min<int64_t>(kVirtualLanes, end - i), head.head_size, gradients.dots + i);
   }
 }
 
@@ -256,15 +293,57 @@ void BackwardQueriesOf(const AttentionHead& head, const AttentionHeadGradients& 
                        int64_t begin, int64_t end, float* scratch) {
   const BackwardScratch s(head.head_size, scratch);
   const MaskDraws draws(head);
+  Ahead ahead;
   ClearRows(gradients.dq, head.q_stride, begin, end, head.head_size);
   for (TextPieces queries(head.q_segments, begin, end, kQueryPanel); queries.Next();) {
     const Panel panel = PackPanelOf(head, gradients, queries, /*with_rows=*/false, s);
     for (TextPieces keys(head.k_segments, 0, head.keys, kKeyTile); keys.Next();) {
       if (keys.text() != panel.text) continue;
-      BackwardTile(head, gradients, draws, panel, keys.begin(), keys.size(), /*with_keys=*/false,
-                   /*with_queries=*/true, s);
+      if (!TileOf(head, panel.query, panel.lanes, keys.begin(), keys.size()).any()) continue;
+      const int64_t next = keys.begin() + keys.size();
+      const int64_t next_rows = std::min(kKeyTile, head.keys - next), stride = head.kv_stride;
+      ahead.soon.Clear();
+      ahead.soon.Add(head.k + next * stride, stride, next_rows, head.head_size);
+      ahead.soon.Add(head.v + next * stride, stride, next_rows, head.head_size);
+      BackwardTile(head, gradients, draws, panel, PackKeys(head, keys, s),
+                   {.keys = false, .queries = true, .fresh_dq = false}, ahead, s);
     }
   }
+}
+
+// The panel that comes next, or the keys.
+HWY_INLINE void FetchNext(const AttentionHead& head, const AttentionHeadGradients& gradients,
+                          int64_t query, int64_t key, Ahead& ahead) {
+  const int64_t size = head.head_size;
+  ahead.soon.Clear();
+  if (query < head.queries) {
+    const int64_t rows = std::min(kQueryPanel, head.queries - query);
+    ahead.soon.Add(head.q + query * head.q_stride, head.q_stride, rows, size);
+    ahead.soon.Add(gradients.dy + query * head.y_stride, head.y_stride, rows, size);
+    ahead.soon.Add(gradients.dq + query * head.q_stride, head.q_stride, rows, size);
+  } else {
+    const int64_t at = key * head.kv_stride, rows = std::min(kKeyTile, head.keys - key);
+    ahead.soon.Add(head.k + at, head.kv_stride, rows, size);
+    ahead.soon.Add(head.v + at, head.kv_stride, rows, size);
+  }
+}
+
+// Where the results of these keys go, and what the next heads of these rows need: they are likely
+// to come next.
+HWY_INLINE void FetchLater(const AttentionHead& head, const AttentionHeadGradients& gradients,
+                           int64_t group, const TextPieces& keys, Ahead& ahead) {
+  const int64_t size = head.head_size, at = keys.begin() * head.kv_stride;
+  ahead.later.Clear();
+  ahead.later.Add(gradients.dk + at, head.kv_stride, keys.size(), size);
+  ahead.later.Add(gradients.dv + at, head.kv_stride, keys.size(), size);
+  ahead.later.Add(head.k + at + size, head.kv_stride, keys.size(), size);
+  ahead.later.Add(head.v + at + size, head.kv_stride, keys.size(), size);
+  if (keys.begin() + keys.size() > head.queries) return;
+  const int64_t heads = group * size;
+  const int64_t y_at = keys.begin() * head.y_stride + heads;
+  ahead.later.Add(head.y + y_at, head.y_stride, keys.size(), heads);
+  ahead.later.Add(gradients.dy + y_at, head.y_stride, keys.size(), heads);
+  ahead.later.Add(head.q + keys.begin() * head.q_stride + heads, head.q_stride, keys.size(), heads);
 }
 
 void BackwardKeysOf(const AttentionHead& first, const AttentionHeadGradients& first_gradients,
@@ -281,10 +360,13 @@ void BackwardKeysOf(const AttentionHead& first, const AttentionHeadGradients& fi
     gradients.dots = first_gradients.dots + g * first.queries;
     gradients.dq = first_gradients.dq + g * size;
   };
-  for (int64_t g = 0; with_dq && g < group; ++g) {
+  // Of one text, all queries that see any key see the first one, and find dq fresh there.
+  const bool one_text = head.k_segments == nullptr && head.keys > 0;
+  for (int64_t g = 0; with_dq && !one_text && g < group; ++g) {
     take_head(g);
     ClearRows(gradients.dq, head.q_stride, 0, head.queries, size);
   }
+  Ahead ahead;
   int64_t done = begin;
   const auto clear_to = [&](int64_t row) {
     ClearRows(gradients.dk, head.kv_stride, done, row, size);
@@ -295,17 +377,25 @@ void BackwardKeysOf(const AttentionHead& first, const AttentionHeadGradients& fi
     done = keys.begin() + keys.size();
     std::fill_n(s.dk, keys.size() * s.padded, 0.0f);
     std::fill_n(s.dv, keys.size() * s.padded, 0.0f);
+    const KeyTile tile = PackKeys(head, keys, s);
+    FetchLater(first, first_gradients, group, keys, ahead);
     for (int64_t g = 0; g < group; ++g) {
       take_head(g);
       const MaskDraws draws(head);
+      const bool fresh_dq = with_dq && one_text && keys.begin() == 0;
       for (TextPieces queries(head.q_segments, 0, head.queries, kQueryPanel); queries.Next();) {
         if (queries.text() != keys.text()) continue;
         if (!TileOf(head, queries.begin(), queries.size(), keys.begin(), keys.size()).any()) {
+          if (fresh_dq) {
+            ClearRows(gradients.dq, head.q_stride, queries.begin(),
+                      queries.begin() + queries.size(), size);
+          }
           continue;
         }
         const Panel panel = PackPanelOf(head, gradients, queries, /*with_rows=*/true, s);
-        BackwardTile(head, gradients, draws, panel, keys.begin(), keys.size(), /*with_keys=*/true,
-                     with_dq, s);
+        FetchNext(head, gradients, queries.begin() + queries.size(), done, ahead);
+        BackwardTile(head, gradients, draws, panel, tile,
+                     {.keys = true, .queries = with_dq, .fresh_dq = fresh_dq}, ahead, s);
       }
     }
     for (int64_t r = 0; r < keys.size(); ++r) {

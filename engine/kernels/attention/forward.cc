@@ -29,26 +29,37 @@ constexpr float kLargestScore = 1048576.0f;
 constexpr float kNoExponent = -2097152.0f;
 
 struct ForwardScratch {
-  ForwardScratch(int64_t head_size, float* at) {
+  ForwardScratch(int64_t head_size, float* at) : padded(RoundUp(head_size, kLanes)) {
     Carver carver(at);
-    q = carver.Take(head_size * kPanel + kLanes);
+    q = carver.Take(head_size * kQueryPanel + kLanes);
+    k = carver.Take(kKeyTile * padded);
+    v = carver.Take(kKeyTile * padded);
     p = carver.Take(kKeyTile * kPanel);
     keep = carver.Take(kKeyTile * kPanel);
-    o = carver.Take(head_size * kPanel);
+    o = carver.Take(head_size * kQueryPanel);
     rows = carver.Take(head_size * kPanel + kLanes);
-    exponent = carver.Take(kPanel);
-    sum = carver.Take(kPanel);
+    exponent = carver.Take(kQueryPanel);
+    sum = carver.Take(kQueryPanel);
     factor = carver.Take(kPanel);
     size = carver.used();
   }
-  float* q;         // (head_size, kPanel)
-  float* p;         // (kKeyTile, kPanel)
-  float* keep;      // likewise
-  float* o;         // (head_size, kPanel)
-  float* rows;      // o by queries
-  float* exponent;  // (kPanel) n, and so on
-  float* sum;
-  float* factor;
+  // That of the panel of queries from `lane` on.
+  ForwardScratch From(int64_t head_size, int64_t lane) const {
+    ForwardScratch panel = *this;
+    panel.q += lane * head_size;
+    panel.o += lane * head_size;
+    panel.exponent += lane;
+    panel.sum += lane;
+    return panel;
+  }
+  int64_t padded;         // head_size, to whole vectors
+  float* q;               // panels (head_size, kPanel): scale Q
+  float *k, *v;           // (kKeyTile, padded)
+  float *p, *keep;        // (kKeyTile, kPanel)
+  float* o;               // panels (head_size, kPanel)
+  float* rows;            // one of them by queries
+  float *exponent, *sum;  // (kQueryPanel) n, l
+  float* factor;          // (kPanel) f
   int64_t size;
 };
 
@@ -61,13 +72,13 @@ HWY_INLINE TileVec PowerOf(TileVec n) {
   return hn::IfThenZeroElse(hn::Lt(n, low), power);
 }
 
-// kLanes queries, from `lane` on, of a tile: scores in s.p become weights.
+// kLanes queries, from `lane` on, of a tile: scores in the first `rows` of s.p become weights.
 template <bool kDropout>
 HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
                       const ForwardScratch& s) {
   const TileTag d;
   const hn::RebindToSigned<TileTag> di;
-  const int64_t whole = tile.WholeRows(lane);
+  const int64_t whole = tile.WholeRows(lane), seen = tile.SeenRows(lane, kLanes);
   float* HWY_RESTRICT p = s.p + lane;
   const auto lowest = hn::BitCast(d, hn::Set(di, static_cast<int32_t>(0xFF800000)));
   TileVec most[4] = {lowest, lowest, lowest, lowest};
@@ -78,9 +89,9 @@ HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
     }
   }
   for (; r < whole; ++r) most[0] = hn::Max(most[0], hn::LoadU(d, p + r * kPanel));
-  for (; r < rows; ++r) {
-    const auto seen = hn::IfThenElse(SeesRow(tile, r, lane), hn::LoadU(d, p + r * kPanel), lowest);
-    most[0] = hn::Max(most[0], seen);
+  for (; r < seen; ++r) {
+    const auto score = hn::LoadU(d, p + r * kPanel);
+    most[0] = hn::Max(most[0], hn::IfThenElse(SeesRow(tile, r, lane), score, lowest));
   }
   const auto max = hn::Max(hn::Max(most[0], most[1]), hn::Max(most[2], most[3]));
 
@@ -116,10 +127,11 @@ HWY_INLINE void Weigh(const AttentionTile& tile, int64_t rows, int64_t lane,
     float* at = p + r * kPanel;
     finish(weight_of(hn::LoadU(d, at)), at);
   }
-  for (; r < rows; ++r) {
+  for (; r < seen; ++r) {
     float* at = p + r * kPanel;
     finish(hn::IfThenElseZero(SeesRow(tile, r, lane), weight_of(hn::LoadU(d, at))), at);
   }
+  for (; r < rows; ++r) hn::StoreU(hn::Zero(d), d, p + r * kPanel);
   hn::StoreU(hn::MulAdd(hn::LoadU(d, s.sum + lane), factor, sum), d, s.sum + lane);
 }
 
@@ -163,66 +175,94 @@ HWY_INLINE void StoreNothing(const AttentionHead& head, int64_t begin, int64_t e
   }
 }
 
-void ForwardPanel(const AttentionHead& head, int64_t query, int64_t lanes, int32_t text,
-                  uint64_t mask_stream, const PhiloxKeys& mask_keys, const ForwardScratch& s) {
-  const int64_t size = head.head_size, worked = WorkedLanes(lanes);
-  std::fill_n(s.exponent, kPanel, kNoExponent);
-  std::fill_n(s.sum, kPanel, 0.0f);
-  std::fill_n(s.o, size * kPanel, 0.0f);
-  PackLanes(head.q + query * head.q_stride, head.q_stride, lanes, size, kPanel, head.scale, s.q);
+// A panel of up to kPanel queries and a tile of keys.
+void ForwardTile(const AttentionHead& head, const MaskDraws& draws, const AttentionTile& tile,
+                 const RowsOf& k, const RowsOf& v, Ahead& ahead, const ForwardScratch& s) {
+  const int64_t size = head.head_size, worked = WorkedLanes(tile.lanes);
+  const int64_t rows = tile.SeenRows(0, tile.lanes), whole = tile.WholeRows(0);
+  if (rows == 0) return;
+  Multiply<RowsOfA::kApart>({.a = k.rows,
+                             .a_row = k.stride,
+                             .b = s.q,
+                             .b_step = kPanel,
+                             .depth = size,
+                             .c = s.p,
+                             .c_stride = kPanel,
+                             .ahead = &ahead},
+                            rows, worked);
+  if (head.drop_below != 0) {
+    FillKeep(head, draws, tile, rows, worked, kPanel, s.keep);
+    for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<true>(tile, rows, lane, s);
+  } else {
+    for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<false>(tile, rows, lane, s);
+  }
+  const TileProduct product = {.a = v.rows,
+                               .a_step = v.stride,
+                               .b = s.p,
+                               .b_step = kPanel,
+                               .depth = rows,
+                               .c = s.o,
+                               .c_stride = kPanel,
+                               .factor = s.factor,
+                               .ahead = &ahead};
+  if (AllFinite(v.rows + whole * v.stride, v.stride, rows - whole, size)) {
+    Multiply<RowsOfA::kAdjacent>(product, size, worked);
+  } else {
+    MultiplySeen(product, size, worked, tile.reach);
+  }
+}
+
+// Up to kQueryPanel queries of one text.
+void ForwardPanels(const AttentionHead& head, const MaskDraws& draws, int64_t query, int64_t lanes,
+                   int32_t text, const ForwardScratch& s) {
+  const int64_t size = head.head_size, stride = head.kv_stride;
+  std::fill_n(s.exponent, kQueryPanel, kNoExponent);
+  std::fill_n(s.sum, kQueryPanel, 0.0f);
+  std::fill_n(s.o, size * RoundUp(lanes, kPanel), 0.0f);
+  PackLanes(head.q + query * head.q_stride, head.q_stride, lanes, size, head.scale, s.q);
   const int64_t end = head.causal
                           ? std::clamp<int64_t>(query + lanes + head.causal_offset, 0, head.keys)
                           : head.keys;
+  // Where the results go, and what the next head of these rows needs: it is likely to come next.
+  Ahead ahead;
+  ahead.later.Add(head.y + query * head.y_stride, head.y_stride, lanes, size);
+  ahead.later.Add(head.q + query * head.q_stride + size, head.q_stride, lanes, size);
+  if (query < head.keys) {
+    const int64_t at = query * stride + size, rows = std::min(lanes, head.keys - query);
+    ahead.later.Add(head.k + at, stride, rows, size);
+    ahead.later.Add(head.v + at, stride, rows, size);
+  }
   for (TextPieces keys(head.k_segments, 0, end, kKeyTile); keys.Next();) {
     if (keys.text() != text) continue;
-    const AttentionTile tile = TileOf(head, query, lanes, keys.begin(), keys.size());
-    const int64_t rows = tile.SeenRows(0, lanes), whole = tile.WholeRows(0);
-    if (rows == 0) continue;
-    const float* k = head.k + tile.key * head.kv_stride;
-    const float* v = head.v + tile.key * head.kv_stride;
-    Multiply<RowsOfA::kApart>({.a = k,
-                               .a_row = head.kv_stride,
-                               .b = s.q,
-                               .b_step = kPanel,
-                               .depth = size,
-                               .c = s.p,
-                               .c_stride = kPanel},
-                              rows, worked);
-    if (head.drop_below != 0) {
-      FillKeep(head, mask_stream, mask_keys, tile, rows, worked, kPanel, s.keep);
-      for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<true>(tile, rows, lane, s);
-    } else {
-      for (int64_t lane = 0; lane < worked; lane += kLanes) Weigh<false>(tile, rows, lane, s);
+    const int64_t next = keys.begin() + keys.size(), next_rows = std::min(kKeyTile, end - next);
+    ahead.soon.Clear();
+    ahead.soon.Add(head.k + next * stride, stride, next_rows, size);
+    ahead.soon.Add(head.v + next * stride, stride, next_rows, size);
+    RowsOf k = {head.k + keys.begin() * stride, stride};
+    RowsOf v = {head.v + keys.begin() * stride, stride};
+    if (lanes > kPanel) {  // they will be read more than once
+      k = PackRows(k.rows, stride, keys.size(), size, s.padded, s.k);
+      v = PackRows(v.rows, stride, keys.size(), size, s.padded, s.v);
     }
-    const TileProduct product = {.a = v,
-                                 .a_step = head.kv_stride,
-                                 .b = s.p,
-                                 .b_step = kPanel,
-                                 .depth = rows,
-                                 .c = s.o,
-                                 .c_stride = kPanel,
-                                 .factor = s.factor};
-    if (AllFinite(v + whole * head.kv_stride, head.kv_stride, rows - whole, size)) {
-      Multiply<RowsOfA::kAdjacent>(product, size, worked);
-    } else {
-      MultiplySeen(product, size, worked, tile.reach);
+    for (int64_t lane = 0; lane < lanes; lane += kPanel) {
+      const AttentionTile tile = TileOf(head, query + lane, std::min<int64_t>(kPanel, lanes - lane),
+                                        keys.begin(), keys.size());
+      ForwardTile(head, draws, tile, k, v, ahead, s.From(size, lane));
     }
   }
-  StorePanel(head, query, lanes, s);
+  for (int64_t lane = 0; lane < lanes; lane += kPanel) {
+    StorePanel(head, query + lane, std::min<int64_t>(kPanel, lanes - lane), s.From(size, lane));
+  }
 }
 
 void ForwardOf(const AttentionHead& head, int64_t begin, int64_t end, float* scratch) {
   const ForwardScratch s(head.head_size, scratch);
-  const PhiloxKeys mask_keys(head.seed);
-  const uint64_t mask_stream =
-      head.drop_below == 0
-          ? 0
-          : AttentionMaskStream(head.seed, head.stream, head.step, head.sample, head.head);
+  const MaskDraws draws(head);
   int64_t done = begin;
-  for (TextPieces queries(head.q_segments, begin, end, kPanel); queries.Next();) {
+  for (TextPieces queries(head.q_segments, begin, end, kQueryPanel); queries.Next();) {
     StoreNothing(head, done, queries.begin());
     done = queries.begin() + queries.size();
-    ForwardPanel(head, queries.begin(), queries.size(), queries.text(), mask_stream, mask_keys, s);
+    ForwardPanels(head, draws, queries.begin(), queries.size(), queries.text(), s);
   }
   StoreNothing(head, done, end);
 }

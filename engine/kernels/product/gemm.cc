@@ -17,6 +17,7 @@
 
 #include "engine/kernels/product/gemm-inl.h"
 #include "engine/kernels/product/gemm_pack-inl.h"
+#include "engine/kernels/product/gemm_row-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace lockstep::kernels::HWY_NAMESPACE {
@@ -305,6 +306,7 @@ void DotOf(const GemmArgs& args) {
 void GemmOf(const GemmArgs& args, bool one_column, float* scratch) {
   if (args.m == 0 || args.n == 0) return;
   if (args.m == 1 && args.n == 1) return DotOf(args);
+  if (!one_column && IsRow(args)) return RowOf(args);
   BlockProduct(args, one_column, scratch).Run();
 }
 

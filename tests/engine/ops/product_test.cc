@@ -82,6 +82,8 @@ const std::vector<Problem>& Problems() {
       {.m = 300, .n = 70, .k = 65, .transposed = false},
       {.m = 270, .n = 530, .k = 300, .transposed = true},
       {.m = 1, .n = 700, .k = 260, .transposed = true},
+      {.m = 1, .n = 1312, .k = 1303, .transposed = true},
+      {.m = 1, .n = 64, .k = 27, .transposed = true},
       {.m = 700, .n = 1, .k = 260, .transposed = false},
       {.m = 65, .n = 140, .k = 270, .transposed = true, .segments = {0, 30, 100, 101, 200, 270}},
       {.m = 1, .n = 1, .k = 1537},

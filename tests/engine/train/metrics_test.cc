@@ -61,13 +61,16 @@ TEST(AucTest, NeedsBothClasses) {
 }
 
 TEST(MetricTest, NamesGoBothWays) {
-  for (const Metric metric :
-       {Metric::kLoss, Metric::kAccuracy, Metric::kAuc, Metric::kMae, Metric::kR2}) {
+  for (const Metric metric : kMetrics) {
     EXPECT_EQ(*MetricFromName(NameOf(metric)), metric);
   }
-  EXPECT_THAT(MetricFromName("f1").status().message(), HasSubstr("loss, accuracy, auc, mae, r2"));
+  EXPECT_THAT(MetricFromName("f1").status().message(),
+              HasSubstr("loss, accuracy, auc, mae, r2, exact, perplexity, bits_per_byte"));
   EXPECT_FALSE(LargerIsBetter(Metric::kLoss));
+  EXPECT_FALSE(LargerIsBetter(Metric::kPerplexity));
+  EXPECT_FALSE(LargerIsBetter(Metric::kBitsPerByte));
   EXPECT_TRUE(LargerIsBetter(Metric::kAuc));
+  EXPECT_TRUE(LargerIsBetter(Metric::kExact));
 }
 
 template <class T>
@@ -111,6 +114,53 @@ TEST(MetricsAccumulatorTest, ClassesTakeTheFirstLargestAndLeaveIgnoredTargetsOut
   EXPECT_EQ(result.classes, 3);
   EXPECT_THAT(result.confusion, ElementsAre(0, 0, 0, 0, 1, 0, 1, 0, 1));
   EXPECT_FALSE(result.auc);
+}
+
+// Tokens 0, 1, 2 stand for 1, 2 and 5 bytes.
+TEST(MetricsAccumulatorTest, SequencesAreExactWhereAllThatCountsIsRight) {
+  MetricsAccumulator metrics(
+      {.task = Task::kClasses, .columns = 3, .samples = 4, .batch = 3, .token_bytes = {1, 2, 5}});
+  SingleProcess alone;
+  // Predicted: 1 0 | 2 2 | 0 0 | 1 1
+  const std::vector<float> y = {0,      1, 0, 1, 0, 0, /**/ 0, 0, 1, 0, 0, 1,
+                                /**/ 1, 0, 0, 1, 0, 0, /**/ 0, 1, 0, 0, 1, 0};
+  const std::vector<int32_t> t = {1,
+                                  kIgnoredTarget,
+                                  /**/ 2,
+                                  1,
+                                  /**/ kIgnoredTarget,
+                                  kIgnoredTarget,
+                                  /**/ 1,
+                                  1};
+  for (int round = 0; round < 2; ++round) {
+    metrics.Reset();
+    ASSERT_TRUE(
+        metrics.Add(View(y, {4, 2, 3}).Samples(0, 3), View(t, {4, 2}).Samples(0, 3), {3.0, 3})
+            .ok());
+    ASSERT_TRUE(
+        metrics.Add(View(y, {4, 2, 3}).Samples(3, 4), View(t, {4, 2}).Samples(3, 4), {1.5, 2})
+            .ok());
+    const EvaluationResult result = metrics.Finish(alone).value();
+    EXPECT_EQ(result.predictions, 5);
+    EXPECT_EQ(result.accuracy, 4.0 / 5.0);
+    EXPECT_EQ(result.exact, 2.0 / 3.0);  // nothing of the third counts
+    EXPECT_EQ(result.loss, 0.9);
+    EXPECT_EQ(result.perplexity, std::exp(0.9));
+    EXPECT_EQ(result.bits_per_byte, 4.5 / (std::log(2.0) * (2 + 5 + 2 + 2 + 2)));
+  }
+}
+
+TEST(MetricTest, SequencesHaveMetricsThatSingleClassesHaveNot) {
+  DatasetInfo one{.task = Task::kClasses, .classes = 3};
+  EXPECT_EQ(MetricsText(one), "loss or accuracy");
+  EXPECT_FALSE(HasMetric(one, Metric::kPerplexity));
+  DatasetInfo many = one;
+  many.target_shape = {5};
+  EXPECT_EQ(MetricsText(many), "loss, accuracy, exact or perplexity");
+  EXPECT_FALSE(HasMetric(many, Metric::kBitsPerByte));  // nobody says what tokens stand for
+  DatasetInfo soft = many;
+  soft.target_dtype = DType::kF32;  // probabilities of classes
+  EXPECT_EQ(MetricsText(soft), "loss or accuracy");
 }
 
 TEST(MetricsAccumulatorTest, ManyClassesAreCountedWithoutAMatrix) {

@@ -55,8 +55,8 @@ TEST_P(StudyTest, LeavesAPageATableAndAVerdictThatFollowsFromTheChecks) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, StudyTest,
-                         testing::Values("b1", "b2", "b3", "b4", "b5", "l4", "ln", "m1", "m2", "m4",
-                                         "b5_cnn", "m1_cnn"),
+                         testing::Values("b1", "b2", "b3", "b4", "b5", "l4", "ln", "m1", "m2", "m3",
+                                         "m4", "b5_cnn", "m1_cnn"),
                          [](const auto& info) { return std::string(info.param); });
 
 using Studies = StudyTest;
@@ -73,8 +73,8 @@ TEST_F(Studies, GiveTheSameResultsOnAnyNumberOfThreads) {
 TEST_F(Studies, AreListedWithTheirClaims) {
   const Ran ran = Run("");
   EXPECT_EQ(ran.code, 0);
-  for (const std::string name :
-       {"b1", "b2", "b3", "b4", "b5", "l4", "ln", "m1", "m2", "m4", "all", "b5 --cnn", "m1 --cnn"})
+  for (const std::string name : {"b1", "b2", "b3", "b4", "b5", "l4", "ln", "m1", "m2", "m3", "m4",
+                                 "all", "b5 --cnn", "m1 --cnn"})
     EXPECT_THAT("\n" + ran.out, HasSubstr("\n" + name + " "));
   EXPECT_EQ(Run("list").out, ran.out);
 }

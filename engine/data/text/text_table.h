@@ -1,0 +1,59 @@
+// Tables of documents with a label: CSV files as in engine/data/table/csv.h, of which one column is
+// text.
+#ifndef LOCKSTEP_ENGINE_DATA_TEXT_TEXT_TABLE_H_
+#define LOCKSTEP_ENGINE_DATA_TEXT_TEXT_TABLE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/data/dataset.h"
+#include "engine/data/table/csv.h"
+#include "engine/data/text/tokenizer.h"
+
+namespace lockstep {
+
+struct TextTableOptions {
+  char delimiter = ',';
+  // kAuto: the first row is a header if a column is given by its name.
+  CsvOptions::Header header = CsvOptions::Header::kAuto;
+  CsvColumn text = int64_t{0};
+  CsvColumn label = int64_t{-1};
+  bool binary = false;                   // two labels, target f32 {1}; else class numbers, i32 {}
+  std::string positive = {};             // binary: the label that is 1; empty: the one sorted last
+  int64_t max_bytes = int64_t{8} << 30;  // of text, after decompression
+};
+
+struct TextTable {
+  std::string name;                      // of the file, for messages
+  std::vector<std::string> documents{};  // in the file's order, none of them empty
+  std::vector<int32_t> labels{};         // one for each: a place in `classes`
+  std::vector<std::string> classes{};    // names, sorted as csv.h says
+  bool binary = false;
+  // Rows without text, which are left out, and the line of the first of them.
+  int64_t empty = 0, first_empty_line = 0;
+};
+
+// Errors name the file, the line and what to do: rows of another width, a label that is missing,
+// one label alone, no document that is not empty.
+Result<TextTable> LoadTextTable(const std::string& path, const TextTableOptions& options = {});
+// The same from memory; `name` stands for the file in messages.
+Result<TextTable> ParseTextTable(std::string_view text, const std::string& name,
+                                 const TextTableOptions& options = {});
+
+struct TextTableData {
+  std::shared_ptr<const InMemoryDataset> dataset;
+  int64_t cut = 0;  // documents with more than `context` tokens, of which the rest is left out
+};
+// Samples x i32 {context}: the tokens of a document, cut behind `context` of them, or filled up
+// with kPaddingToken (-1) on the right. Errors: context < 1, what the tokenizer does not know (with
+// the document's number).
+Result<TextTableData> TokenizeTable(const TextTable& table,
+                                    std::shared_ptr<const Tokenizer> tokenizer, int64_t context);
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_DATA_TEXT_TEXT_TABLE_H_

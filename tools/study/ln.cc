@@ -11,7 +11,6 @@
 #include <cmath>
 #include <memory>
 
-#include "engine/data/builtin/sums.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
 #include "layers/attention/multi_head_attention.h"
@@ -134,17 +133,6 @@ Lab::Build BuildOf(const Lab& lab, std::vector<Net> nets) {
                           .seed = static_cast<uint64_t>(recipe.train.seed),
                           .shards = static_cast<int>(recipe.train.shards)});
   };
-}
-
-// Sums of two numbers of two digits, as characters.
-Result<RecipeData> Sums(const Recipe& recipe) {
-  LOCKSTEP_TRY_ASSIGN(const SumsData sums,
-                      MakeSums({.seed = static_cast<uint64_t>(recipe.data.split_seed)}));
-  const Subset train{sums.train, AllIndices(sums.train->size())};
-  return RecipeData{.train = train,
-                    .validation = {},
-                    .test = {sums.test, AllIndices(sums.test->size())},
-                    .train_unchanged = train};
 }
 
 Result<Samples> BatchOf(const Look& at, const Subset& data, uint64_t draw) {
@@ -376,10 +364,10 @@ Study StudyLn() {
               "three or two learning rates (0.001, 0.003, 0.01); the one with the least training "
               "loss counts. Gradients are those of the last weight of each block before training.",
           .x_label = "learning rate, or number of blocks",
-          .fixed = {"data.size=7000", "optimizer.kind=adamw", "optimizer.weight_decay=0",
-                    "train.epochs=2", "train.batch=32", "train.last_batch=drop"},
-          .varied = {"data.kind", "data.path", "optimizer.learning_rate"},
-          .load = Sums,
+          .fixed = {"data.kind=sums", "data.size=7000", "data.validation=0", "optimizer.kind=adamw",
+                    "optimizer.weight_decay=0", "train.epochs=2", "train.batch=32",
+                    "train.last_batch=drop"},
+          .varied = {"optimizer.learning_rate"},
           .run = Run};
 }
 

@@ -54,6 +54,7 @@ Result<Value> Gpt::Build(Graph& graph, Value tokens) const {
       .dropout = o.dropout,
       .attention_dropout = o.attention_dropout,
       .bias = o.bias,
+      .recomputed = o.recomputed,
       .init_sd = kInitSd,
       .residual_init_sd = kInitSd / std::sqrt(2.0f * static_cast<float>(o.layers))};
   const AttentionValues values{.segments = places.segments, .rotary = rotary};

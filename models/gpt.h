@@ -35,8 +35,9 @@ struct GptOptions {
   double dropout = 0.0;
   double attention_dropout = 0.0;
   bool bias = true;
-  bool tie_head = true;    // the head's weight is the embedding's
-  PlacesOptions places{};  // whether texts are padded, or several in a row
+  bool recomputed = false;  // see TransformerBlockOptions
+  bool tie_head = true;     // the head's weight is the embedding's
+  PlacesOptions places{};   // whether texts are padded, or several in a row
 };
 
 // tokens i32 (B, T), T at most the context -> scores (B, T, vocabulary) of the tokens that come

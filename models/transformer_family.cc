@@ -50,6 +50,7 @@ Result<std::unique_ptr<Layer>> BuildGpt(const TransformerFamily& family,
       .dropout = block.dropout,
       .attention_dropout = block.attention_dropout,
       .bias = block.bias,
+      .recomputed = block.recomputed,
       .tie_head = family.tie_head,
       .places = {.padded = samples.padded}}));
 }
@@ -129,7 +130,8 @@ Result<std::unique_ptr<Layer>> TransformerFamily::Build(const DatasetInfo& sampl
                                 .norm_first = norm_first,
                                 .dropout = dropout,
                                 .attention_dropout = attention_dropout,
-                                .bias = bias};
+                                .bias = bias,
+                                .recomputed = checkpoint_activations};
   LOCKSTEP_TRY_ASSIGN(block.norm, Chosen("model.norm", kNorms, norm));
   LOCKSTEP_TRY_ASSIGN(block.activation, Chosen("model.activation", kActivations, activation));
   return build(*this, block, samples);

@@ -33,6 +33,7 @@ struct TransformerFamily {
   double dropout = 0.0;
   double attention_dropout = 0.0;
   bool bias = true;
+  bool checkpoint_activations = false;
   bool tie_head = true;
   std::string pool = "mean";
   int64_t patch = 4;
@@ -81,6 +82,9 @@ struct TransformerFamily {
     visit("model.attention_dropout", m.attention_dropout, Between(0, 0.999),
           "probability of dropping a weight of attention");
     visit("model.bias", m.bias, KeyLimits{}, "whether products have a bias");
+    visit("model.checkpoint_activations", m.checkpoint_activations, KeyLimits{},
+          "training computes what is within a block again instead of holding it: less memory, more "
+          "time, the same bits");
     visit("model.tie_head", m.tie_head, KeyLimits{},
           "gpt: the last product's weight is the embedding's");
     visit("model.pool", m.pool, OneOf(kPools),

@@ -5,6 +5,8 @@
 //   network(x) = linear2(dropout(activation(linear1(x))))
 #include "layers/attention/transformer_block.h"
 
+#include <optional>
+
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
 #include "layers/dropout.h"
@@ -120,6 +122,8 @@ Result<Value> TransformerBlock::Build(Graph& graph, Value x) const {
   // What no shape tells.
   graph.SetTrait("transformer_block", std::string(options_.norm_first ? "norm_first " : "") +
                                           NameOf(options_.activation));
+  std::optional<Graph::Recomputed> region;
+  if (options_.recomputed) region.emplace(graph);
   int number = 0;
   LOCKSTEP_TRY_ASSIGN(x, WithShortcut(graph, ++number, x, [&](Value y) {
                         AttentionValues own{.segments = values_.segments, .rotary = values_.rotary};

@@ -31,6 +31,9 @@ struct TransformerBlockOptions {
   double dropout = 0.0;            // of what is added to the shortcuts, and behind the activation
   double attention_dropout = 0.0;  // of the weights of attention
   bool bias = true;                // of products; LayerNorm has its own
+  // What a block computes for its own backward pass is computed again, not held: see
+  // Graph::Recomputed. Less memory, more time, the same bits.
+  bool recomputed = false;
   // Deviation of the normal distributions that weights begin from, of those that end a shortcut's
   // side apart; biases begin at 0 then. 0: as PyTorch's.
   float init_sd = 0.0f, residual_init_sd = 0.0f;

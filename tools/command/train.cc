@@ -17,6 +17,7 @@
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "tools/command/commands.h"
+#include "tools/command/goes_on.h"
 #include "tools/command/interrupts.h"
 #include "tools/command/live_line.h"
 #include "tools/command/recorder.h"
@@ -199,8 +200,7 @@ Status Train(const TrainArgs& args) {
     fmt::print("{}", PrintRecipe(Recipe{}));
     return Status::Ok();
   }
-  LOCKSTEP_TRY_ASSIGN(Recipe recipe,
-                      LoadRecipe(resume ? folder.recipe() : args.recipe, overrides));
+  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(resume ? folder.recipe() : args.recipe, overrides));
   recipe.model.weights = ModelFile(recipe.model.weights);
   if (args.print_recipe) {
     fmt::print("{}", PrintRecipe(recipe));
@@ -270,6 +270,7 @@ Status Train(const TrainArgs& args) {
   Subset sample = data.validation.empty() ? data.train : data.validation;
   sample.indices.resize(
       std::min(sample.indices.size(), static_cast<size_t>(net.input_shape().batch())));
+  auto say = GoesOn(net, data.validation);
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Recorder> recorder,
                       Recorder::Make({.output = recipe.output,
                                       .epochs = recipe.train.epochs,
@@ -278,7 +279,8 @@ Status Train(const TrainArgs& args) {
                                       .resumed_step = resume ? resumed_step : -1,
                                       .curve = args.curve,
                                       .stop = &CatchInterrupts::Requested(),
-                                      .sample = std::move(sample)}));
+                                      .sample = std::move(sample),
+                                      .say = std::move(say)}));
   options.observer = recorder.get();
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
                       Trainer::Make(net, *optimizer, *loader, std::move(options)));

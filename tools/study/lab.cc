@@ -191,11 +191,11 @@ Result<Lab> Lab::Make(const Study& study, const Settings& overrides, int64_t see
   }
   lab.settings_.insert(lab.settings_.end(), overrides.begin(), overrides.end());
   LOCKSTEP_TRY_ASSIGN(lab.recipe_, ParseRecipe("", "study " + name, lab.settings_));
-  LOCKSTEP_TRY_ASSIGN(lab.data_, study.load ? study.load(lab.recipe_) : LoadData(lab.recipe_));
+  LOCKSTEP_TRY_ASSIGN(lab.data_, LoadData(lab.recipe_));
   const Recipe::Data& data = lab.recipe_.data;
   if (lab.data_.test.empty() || lab.classes() == 0)
     return Status::Invalid("a study needs data with classes, and samples to test");
-  if (data.size > 0 && (study.load || ReadsFiles(data))) {
+  if (data.size > 0 && (data.kind == "sums" || ReadsFiles(data))) {
     CutTo(lab.data_.train, data.size);
     CutTo(lab.data_.train_unchanged, data.size);
     CutTo(lab.data_.test, std::max<int64_t>(1, data.size / 5));

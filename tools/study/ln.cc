@@ -11,7 +11,6 @@
 #include <cmath>
 #include <memory>
 
-#include "engine/data/builtin/sums.h"
 #include "layers/activation.h"
 #include "layers/arithmetic.h"
 #include "layers/attention/multi_head_attention.h"
@@ -27,9 +26,14 @@ namespace lockstep::tools {
 namespace {
 
 constexpr int64_t kWidth = 32, kHeads = 4;
-const std::vector<double> kRates = {1e-3, 3e-3, 1e-2};
+const std::vector<double> kRates = {1e-3, 3e-3, 1e-2};  // of the norms
+const std::vector<double> kDeepRates = {1e-3, 3e-3};    // of their places
 const std::vector<int64_t> kDepths = {2, 6, 12};
 constexpr int64_t kProbes = 8;  // samples, and batches, that noise is measured on
+
+// As Xiong and others begin; vectors of tokens and places small beside what blocks add, as GPT-2's.
+const LinearOptions kXavier{.init = LinearOptions::WeightInit::kXavierUniform};
+constexpr float kEmbeddingSd = 0.02f;
 
 enum class Norm { kNone, kBatch, kLayer };
 enum class Place { kBefore, kBehind };
@@ -58,9 +62,9 @@ class Mlp final : public Layer {
  public:
   std::string kind() const override { return "Mlp"; }
   Result<Value> Build(Graph& graph, Value x) const override {
-    LOCKSTEP_TRY_ASSIGN(Value h, Apply(graph, "in", Linear(4 * kWidth), x));
+    LOCKSTEP_TRY_ASSIGN(Value h, Apply(graph, "in", Linear(4 * kWidth, kXavier), x));
     LOCKSTEP_TRY_ASSIGN(h, Apply(graph, "gelu", Gelu(), h));
-    return Apply(graph, "out", Linear(kWidth), h);
+    return Apply(graph, "out", Linear(kWidth, kXavier), h);
   }
 };
 
@@ -91,19 +95,19 @@ class Block final : public Layer {
 };
 
 // Gives the scores of each next character.
-class Transformer final : public Model {
+class Transformer final : public Layer {
  public:
   Transformer(const Net& net, const DatasetInfo& data)
       : net_(net), length_(data.x_shape[0]), characters_(data.vocabulary) {}
-  Status Build(Graph& graph) const override {
-    LOCKSTEP_TRY_ASSIGN(const Value tokens,
-                        graph.AddInput("x", {graph.batch(), length_}, DType::kI32));
+  std::string kind() const override { return "Transformer"; }
+  Result<Value> Build(Graph& graph, Value tokens) const override {
     LOCKSTEP_TRY_ASSIGN(const Places places, PlacesOf(graph, tokens));
-    LOCKSTEP_TRY_ASSIGN(const Value token,
-                        Apply(graph, "token", Embedding(characters_, kWidth), tokens));
     LOCKSTEP_TRY_ASSIGN(
-        const Value position,
-        Apply(graph, "position", PositionEmbedding(length_, kWidth), places.positions));
+        const Value token,
+        Apply(graph, "token", Embedding(characters_, kWidth, {.init_sd = kEmbeddingSd}), tokens));
+    LOCKSTEP_TRY_ASSIGN(const Value position,
+                        Apply(graph, "position", PositionEmbedding(length_, kWidth, kEmbeddingSd),
+                              places.positions));
     LOCKSTEP_TRY_ASSIGN(Value x, graph.Add(Sum(), {token, position}));
     for (int64_t i = 0; i < net_.blocks; ++i) {
       LOCKSTEP_TRY_ASSIGN(x, Apply(graph, fmt::format("block{}", i), Block(net_), x));
@@ -111,9 +115,7 @@ class Transformer final : public Model {
     if (net_.place == Place::kBefore) {
       LOCKSTEP_TRY_ASSIGN(x, AddNorm(graph, "norm", net_.norm, x));
     }
-    LOCKSTEP_TRY_ASSIGN(const Value y, Apply(graph, "head", Linear(characters_), x));
-    LOCKSTEP_TRY(graph.AddOutput("y", y));
-    return AddLoss(graph, "target", CrossEntropyLoss(), y);
+    return Apply(graph, "head", Linear(characters_), x);
   }
 
  private:
@@ -125,21 +127,12 @@ Lab::Build BuildOf(const Lab& lab, std::vector<Net> nets) {
   return [&lab, nets = std::move(nets)](Context& ctx, const Recipe& recipe, size_t which,
                                         int64_t samples) {
     const DatasetInfo& info = lab.data().train.dataset->info();
-    return Network::Bind(ctx, Transformer(nets[which], info), samples,
-                         {.seed = static_cast<uint64_t>(recipe.train.seed),
+    return Network::Bind(ctx, Transformer(nets[which], info), CrossEntropyLoss(),
+                         {.input = {samples, info.x_shape[0]},
+                          .input_dtype = DType::kI32,
+                          .seed = static_cast<uint64_t>(recipe.train.seed),
                           .shards = static_cast<int>(recipe.train.shards)});
   };
-}
-
-// Sums of two numbers of two digits, as characters.
-Result<RecipeData> Sums(const Recipe& recipe) {
-  LOCKSTEP_TRY_ASSIGN(const SumsData sums,
-                      MakeSums({.seed = static_cast<uint64_t>(recipe.data.split_seed)}));
-  const Subset train{sums.train, AllIndices(sums.train->size())};
-  return RecipeData{.train = train,
-                    .validation = {},
-                    .test = {sums.test, AllIndices(sums.test->size())},
-                    .train_unchanged = train};
 }
 
 Result<Samples> BatchOf(const Look& at, const Subset& data, uint64_t draw) {
@@ -240,11 +233,12 @@ Status CompareNorms(Lab& lab, Findings& findings) {
                   "batch norm they do",
                   "they change by at most " + Number(SpreadOf(of("noise of outputs", 0)).high) +
                       " of their deviation, and by " + Number(of("noise of outputs", 1)));
-  findings.Expect(
-      SpreadOf(of(gap, 0)).high < 1e-5 && ClearlyPositive(of(gap, 1)),
-      "training and evaluation mode are one with layer norm; with batch norm evaluation has a "
-      "higher loss on the same samples",
-      Number(of(gap, 0)) + " and " + Number(of(gap, 1)) + " more");
+  const auto off = [](double one) { return std::abs(one) > 1e-3; };
+  const bool differs = std::all_of(of(gap, 1).begin(), of(gap, 1).end(), off);
+  findings.Expect(SpreadOf(of(gap, 0)).high < 1e-5 && differs,
+                  "training and evaluation mode are one with layer norm; with batch norm they give "
+                  "other losses on the same samples",
+                  "evaluation's is higher by " + Number(of(gap, 0)) + " and " + Number(of(gap, 1)));
   findings.Remark("Right characters: " + Percent(of("characters right", 0)) + " with layer norm, " +
                   Percent(of("characters right", 1)) + " with batch norm, " +
                   Percent(of("characters right", 2)) + " with none.");
@@ -260,7 +254,7 @@ Status ComparePlaces(Lab& lab, Findings& findings) {
   std::vector<Settings> cases;
   for (const auto& [arm, place] : arms) {
     for (const int64_t depth : kDepths) {
-      for (const double rate : kRates) {
+      for (const double rate : kDeepRates) {
         nets.push_back({.place = place, .blocks = depth});
         cases.push_back({fmt::format("optimizer.learning_rate={}", rate)});
       }
@@ -269,7 +263,7 @@ Status ComparePlaces(Lab& lab, Findings& findings) {
   lab.BuildBy(BuildOf(lab, nets));
   LOCKSTEP_TRY_ASSIGN(const auto outcomes, lab.Train(cases));
   std::vector<Net> begun;
-  for (size_t c = 0; c < nets.size(); c += kRates.size()) begun.push_back(nets[c]);
+  for (size_t c = 0; c < nets.size(); c += kDeepRates.size()) begun.push_back(nets[c]);
   lab.BuildBy(BuildOf(lab, begun));
   LOCKSTEP_TRY_ASSIGN(
       const auto gradients,
@@ -283,16 +277,16 @@ Status ComparePlaces(Lab& lab, Findings& findings) {
                     share = "gradient of the first block, as a share of the last";
   for (size_t a = 0; a < arms.size(); ++a) {
     for (size_t d = 0; d < kDepths.size(); ++d) {
-      const size_t which = a * kDepths.size() + d, first = which * kRates.size();
-      const size_t best = LearnedBest(outcomes, first, first + kRates.size());
+      const size_t which = a * kDepths.size() + d, first = which * kDeepRates.size();
+      const size_t best = LearnedBest(outcomes, first, first + kDeepRates.size());
       const auto depth = static_cast<double>(kDepths[d]);
       findings.Add("test loss by depth", arms[a].first, depth, outcomes[best],
                    [](const Outcome& o) { return o.test_loss; });
       findings.Add("characters right by depth", arms[a].first, depth, outcomes[best],
                    [](const Outcome& o) { return o.test_accuracy; });
-      findings.Add(
-          "best learning rate by depth", arms[a].first, depth,
-          std::vector<double>(static_cast<size_t>(lab.seeds()), kRates[best % kRates.size()]));
+      findings.Add("best learning rate by depth", arms[a].first, depth,
+                   std::vector<double>(static_cast<size_t>(lab.seeds()),
+                                       kDeepRates[best % kDeepRates.size()]));
       findings.Add(last, arms[a].first, depth, gradients[which],
                    [](const Outcome& o) { return o.more.at("gradients").back(); });
       findings.Add(share, arms[a].first, depth, gradients[which], [](const Outcome& o) {
@@ -367,13 +361,13 @@ Study StudyLn() {
               "\"12+35=\", character by character, by Adam without a warm-up. Of two blocks: with "
               "layer norm, batch norm (over all tokens of a batch) and no norm. Of 2, 6 and 12 "
               "blocks: with layer norm before each half of a block, and behind its sum. Each with "
-              "three learning rates (0.001, 0.003, 0.01); the one with the least training loss "
-              "counts. Gradients are those of the last weight of each block before training.",
+              "three or two learning rates (0.001, 0.003, 0.01); the one with the least training "
+              "loss counts. Gradients are those of the last weight of each block before training.",
           .x_label = "learning rate, or number of blocks",
-          .fixed = {"data.size=9000", "optimizer.kind=adamw", "optimizer.weight_decay=0",
-                    "train.epochs=4", "train.batch=64", "train.last_batch=drop"},
-          .varied = {"data.kind", "data.path", "optimizer.learning_rate"},
-          .load = Sums,
+          .fixed = {"data.kind=sums", "data.size=7000", "data.validation=0", "optimizer.kind=adamw",
+                    "optimizer.weight_decay=0", "train.epochs=2", "train.batch=32",
+                    "train.last_batch=drop"},
+          .varied = {"optimizer.learning_rate"},
           .run = Run};
 }
 

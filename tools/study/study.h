@@ -63,7 +63,7 @@ class Lab {
  public:
   // Study::fixed comes first, then what the user overrides; Study::varied are the keys that cases set,
   // which a user may not. Seeds are those of initial weights and shuffling: train.seed and the ones after
-  // it. With data.size, data from files are cut to so many samples, and a fifth for testing.
+  // it. With data.size, sums and data from files are cut to so many samples, and a fifth for testing.
   static Result<Lab> Make(const Study& study, const Settings& overrides, int64_t seeds);
 
   int64_t seeds() const { return seeds_; }
@@ -202,8 +202,6 @@ struct Study {
   std::string x_label;  // what Findings::Row::x is
   Settings fixed;       // the study's own settings; users may override them
   Settings varied;      // keys that the cases set
-  // Data of its own; null: those of the recipe.
-  Result<RecipeData> (*load)(const Recipe& recipe) = nullptr;
   Status (*run)(Lab& lab, Findings& findings);
 
   std::string FileName() const { return name + (cnn ? "_cnn" : ""); }

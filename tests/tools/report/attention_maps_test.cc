@@ -107,7 +107,9 @@ TEST(AttentionMaps, AreTheWeightsThatGiveTheNetworksOutput) {
         for (int64_t s = 0; s < kTokens; ++s) {
           const double weight = map.weights[static_cast<size_t>(t * kTokens + s)];
           sum += weight;
-          if (form.options.causal && s > t) EXPECT_EQ(weight, 0.0);
+          if (form.options.causal && s > t) {
+            EXPECT_EQ(weight, 0.0);
+          }
           for (int64_t d = 0; d < size; ++d) {
             const int64_t v = (heads + key_heads + h / (heads / key_heads)) * size + d;
             seen[static_cast<size_t>(t * kWidth + h * size + d)] +=

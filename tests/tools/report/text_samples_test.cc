@@ -80,7 +80,7 @@ TEST(TextSamples, AreTheWorstAndTheBestByLoss) {
                                    "abc_",
                                    "....",
                                },                   // nothing counts
-                               {"abc_", ".cc."}});  // half as well, behind it
+                               {"abc_", ".bb."}});  // all wrong
   ASSERT_TRUE(IsText(subset.dataset->info()));
   const auto seen = LookAtTexts(net, subset, {.shown = 2});
   ASSERT_TRUE(seen.ok()) << seen.status().message();
@@ -94,9 +94,9 @@ TEST(TextSamples, AreTheWorstAndTheBestByLoss) {
   EXPECT_NEAR(seen->best[0].loss, right, 1e-12);
   EXPECT_EQ(seen->best[0].index, 0);
   EXPECT_EQ(seen->worst[0].given, "ab");
-  EXPECT_EQ(seen->worst[0].truth, "cc");
+  EXPECT_EQ(seen->worst[0].truth, "bb");
   EXPECT_EQ(seen->worst[0].said, "cd");
-  EXPECT_NEAR(seen->worst[0].loss, right + 1.5, 1e-12);
+  EXPECT_NEAR(seen->worst[0].loss, right + 3.0, 1e-12);
   EXPECT_EQ(seen->worst[1].said, "de");
   const auto few = LookAtTexts(net, subset, {.tokens = 2 * kTokens});
   ASSERT_TRUE(few.ok());

@@ -39,6 +39,7 @@ Result<Generator> Generator::Make(Network& network, const GeneratorOptions& opti
   Generator generator(network, options, std::move(sampler));
   generator.vocabulary_ = vocabulary;
   generator.options_.chunk = std::min(options.chunk, options.context);
+  if (options.slides) generator.recent_.resize(static_cast<size_t>(options.context));
   LOCKSTEP_TRY_ASSIGN(generator.program_, network.BuildForText(generator.options_.chunk,
                                                                options.context, generator.memory_));
   return generator;
@@ -60,6 +61,7 @@ Status Generator::Start(std::span<const int32_t> prompt) {
   }
   sampler_.Reset();
   seen_ = length_ = 0;
+  unseen_ = false;
   ended_ = TextEnd::kNot;
   while (seen_ < count) {
     const int64_t now = std::min(options_.chunk, count - seen_);
@@ -84,8 +86,21 @@ Status Generator::See(std::span<const int32_t> tokens) {
                   .first_token = seen_};
   LOCKSTEP_TRY(program_->Check(step, /*losses=*/false));
   program_->Forward(step, /*losses=*/false);
+  if (options_.slides) std::copy(tokens.begin(), tokens.end(), recent_.begin() + seen_);
   seen_ += count;
   last_run_ = count;
+  return Status::Ok();
+}
+
+// The newest half of what the network has seen becomes all that it has seen.
+Status Generator::Slide() {
+  const int64_t kept = seen_ / 2;
+  std::copy(recent_.begin() + (seen_ - kept), recent_.begin() + seen_, recent_.begin());
+  seen_ = 0;
+  while (seen_ < kept) {
+    LOCKSTEP_TRY(
+        See({recent_.data() + seen_, static_cast<size_t>(std::min(options_.chunk, kept - seen_))}));
+  }
   return Status::Ok();
 }
 
@@ -97,12 +112,14 @@ std::span<const float> Generator::scores() const {
 Result<std::optional<int32_t>> Generator::Next() {
   LOCKSTEP_CHECK(length_ > 0, "Start comes before Next");
   if (ended_ != TextEnd::kNot) return std::optional<int32_t>();
-  if (seen_ < length_) {
-    if (seen_ == options_.context) {
+  if (unseen_) {
+    if (seen_ == options_.context && !options_.slides) {
       ended_ = TextEnd::kContext;
       return std::optional<int32_t>();
     }
+    if (seen_ == options_.context) LOCKSTEP_TRY(Slide());
     LOCKSTEP_TRY(See({&last_, 1}));
+    unseen_ = false;
   }
   LOCKSTEP_TRY_ASSIGN(const int32_t token, sampler_.Draw(scores(), length_));
   if (token == options_.end_of_text) {
@@ -111,6 +128,7 @@ Result<std::optional<int32_t>> Generator::Next() {
   }
   sampler_.Saw(token);
   last_ = token;
+  unseen_ = true;
   ++length_;
   return std::optional<int32_t>(token);
 }

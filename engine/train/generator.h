@@ -29,9 +29,11 @@ namespace lockstep {
 
 struct GeneratorOptions {
   SamplerOptions sampling{};
-  // The most tokens the model may see at once. A text ends where it would have to see more: it does
-  // not slide on, which would give every token another place and be computed anew each time.
+  // The most tokens the model may see at once. A text ends where it would have to see more; or, if
+  // it is to slide on, the model forgets all but the newest half of them, which it sees anew as a
+  // beginning, and goes on from there.
   int64_t context = 0;
+  bool slides = false;
   int32_t end_of_text = -1;  // the token that ends a text, which Next does not give; -1: none
   int64_t chunk = 64;        // tokens of a prompt that are computed together
 };
@@ -65,6 +67,7 @@ class Generator {
   Generator(Network& network, const GeneratorOptions& options, Sampler sampler)
       : network_(&network), options_(options), sampler_(std::move(sampler)) {}
   Status See(std::span<const int32_t> tokens);
+  Status Slide();
 
   Network* network_;
   GeneratorOptions options_;
@@ -72,8 +75,10 @@ class Generator {
   PageMemory memory_;
   std::unique_ptr<Program> program_;
   int64_t vocabulary_ = 0;
-  int64_t seen_ = 0;    // tokens that the network has seen
-  int64_t length_ = 0;  // tokens of the text: one more where `last_` is still to be seen
+  std::vector<int32_t> recent_;  // what the network has seen, the oldest first
+  int64_t seen_ = 0;             // how many that are
+  int64_t length_ = 0;           // tokens of the text
+  bool unseen_ = false;          // the network has not seen its last one yet
   int32_t last_ = 0;
   int64_t last_run_ = 0;  // tokens of the last run
   TextEnd ended_ = TextEnd::kNot;

@@ -331,8 +331,9 @@ Result<StepResult> Network::Gradients(ConstTensor x, ConstTensor target,
 // Goes through the layers once more and looks at what each gives: only ever done when a step is
 // about to fail, which undoes what it does to states.
 Status Network::ExplainNonFinite(const Step& step, double loss) {
-  const std::string what =
-      "the loss is " + std::to_string(loss) + " at step " + std::to_string(step.index);
+  // A NaN has a sign, which says nothing.
+  const std::string value = std::isnan(loss) ? "nan" : std::to_string(loss);
+  const std::string what = "the loss is " + value + " at step " + std::to_string(step.index);
   Program& program = *training_program_;
   for (const Graph::Input& input : program.graph().inputs()) {
     const TensorSpec& spec = program.graph().spec(input.value);

@@ -2,10 +2,12 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "engine/data/text/text_file.h"
@@ -60,13 +62,18 @@ Status Generate(const GenerateArgs& args) {
   Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
   Result<Network> network = BuildNetwork(ctx, model, /*batch=*/1);
   if (!network.ok()) return network.status().At(path);
+  // A recurrent network keeps one state, however long the text.
+  const int64_t context = std::holds_alternative<RecurrentFamily>(model.recipe.model.family)
+                              ? std::numeric_limits<int32_t>::max()
+                              : model.samples.x_shape[0];
   Result<Generator> made =
       Generator::Make(*network, {.sampling = {.temperature = args.greedy ? 0.0 : args.temperature,
                                               .top_k = args.top_k,
                                               .top_p = args.top_p,
                                               .repetition_penalty = args.repetition_penalty,
                                               .seed = static_cast<uint64_t>(args.seed)},
-                                 .context = model.samples.x_shape[0],
+                                 .context = context,
+                                 .slides = context == model.samples.x_shape[0],
                                  .end_of_text = tokenizer->end_of_text()});
   if (!made.ok()) return made.status().At(path);
   Generator& generator = *made;
@@ -96,10 +103,6 @@ Status Generate(const GenerateArgs& args) {
   LOCKSTEP_TRY(say());
   if (CatchInterrupts::Requested())
     return Status(Code::kInterrupted, fmt::format("stopped after {} tokens", count));
-  if (generator.ended() == TextEnd::kContext && count < args.tokens) {
-    std::fprintf(stderr, "lockstep: the text ends after %s tokens: the model sees at most %s\n",
-                 std::to_string(count).c_str(), std::to_string(model.samples.x_shape[0]).c_str());
-  }
   return Status::Ok();
 }
 

@@ -131,6 +131,38 @@ TEST(GeneratorTest, ATextIsTheSameForAnyChunkAndThreadsAndAfterAnother) {
   }
 }
 
+// Where the context is full, the newest half of it is what the model then sees: scores are those of
+// a pass over just that.
+TEST(GeneratorTest, ATextThatSlidesGoesOnFromItsNewestHalf) {
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, Tiny());
+  std::vector<int32_t> first;
+  for (const int64_t chunk : {1, 7, 64}) {
+    Generator generator =
+        Make(net, {.sampling = {.seed = 2}, .context = kContext, .slides = true, .chunk = chunk});
+    std::vector<int32_t> text = RandomTokens(5, 4);
+    ASSERT_TRUE(generator.Start(text).ok());
+    size_t begin = 0;
+    while (text.size() < 3 * kContext) {
+      // What Next lets the model see: the whole text, unless that is more than it can.
+      if (text.size() - begin > kContext) begin = text.size() - 1 - kContext / 2;
+      const Result<std::optional<int32_t>> token = generator.Next();
+      ASSERT_TRUE(token.ok() && *token) << token.status().message();
+      const std::vector<int32_t> seen(text.begin() + static_cast<ptrdiff_t>(begin), text.end());
+      const std::vector<float> whole = WholePass(net, seen);
+      ASSERT_EQ(
+          std::memcmp(generator.scores().data(), whole.data() + (seen.size() - 1) * kVocabulary,
+                      kVocabulary * sizeof(float)),
+          0)
+          << text.size();
+      text.push_back(**token);
+    }
+    EXPECT_EQ(generator.ended(), TextEnd::kNot);
+    if (first.empty()) first = text;
+    EXPECT_EQ(text, first) << chunk;
+  }
+}
+
 TEST(GeneratorTest, ATextEndsWhereTheModelWouldHaveToSeeMoreThanItCan) {
   Context ctx({.threads = 1});
   Network net = Bind(ctx, Tiny());

@@ -89,7 +89,8 @@ TEST(TransformerTest, AClassifierDoesNotSeePadding) {
         {3, 1, 4, 1, 5, -1, -1, -1, -1, -1, -1, 3, 1, 4, 1, 5, -1, -1, -1, -1, -1, -1, -1, -1}, 8);
     for (size_t i = 0; i < 3; ++i) {
       EXPECT_NEAR(all[i], alone[i], 1e-6);
-      EXPECT_EQ(all[i], all[3 + i]);
+      // The same but for the order of sums: keys stand elsewhere in their tiles.
+      EXPECT_NEAR(all[3 + i], all[i], 1e-6);
       EXPECT_TRUE(std::isfinite(all[6 + i]));
     }
   }
@@ -252,7 +253,7 @@ TEST(TransformerTest, AGptLearnsATextByHeart) {
   double loss = 0.0;
   for (int step = 0; step < 150; ++step)
     loss = net.TrainStep({x.data(), {2, 12}}, {target.data(), {2, 12}}, adam).value();
-  EXPECT_LT(loss, 0.05);
+  EXPECT_LT(loss, 0.07);  // both begin alike, so the first guess costs ln 2 / 12 = 0.058
 }
 
 // ---- Recipes

@@ -356,8 +356,16 @@ Status Network::ExplainNonFinite(const Step& step, double loss) {
                                "or clip the gradients");
     }
   }
+  const auto& outputs = program.graph().outputs();
+  const bool left_out = std::any_of(outputs.begin(), outputs.end(), [](const Graph::Named& output) {
+    return !output.value.valid();
+  });
   return Status::NonFinite(
-      what + ", but every layer's output is finite: look at the targets and their weights");
+      what + ", but every layer's output is finite" +
+      (left_out ? " up to the scores that the loss computes itself: lower the learning rate or "
+                  "clip the gradients, or "
+                : ": ") +
+      "look at the targets and their weights");
 }
 
 Result<double> Network::TrainStep(std::span<const ConstTensor> inputs, Optimizer& optimizer) {

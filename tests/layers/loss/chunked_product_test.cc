@@ -121,10 +121,8 @@ TEST(ChunkedProductTest, SeveralChunksGiveTheSameBits) {
     Case c{.samples = 6, .length = 99, .width = 2, .classes = 66000, .shards = shards};
     EXPECT_GT(c.samples * c.length * c.classes, 2 * ChunkedProduct::kChunkFloats);
     const Gradients apart = GradientsOf(c, Fusion::kNone, /*twice=*/true);
-    const Gradients chunks = GradientsOf(c, Fusion::kAll, /*twice=*/true);
-    ExpectSameBits(chunks, apart);
-    c.threads = 2;
-    ExpectSameBits(GradientsOf(c, Fusion::kAll, /*twice=*/true), chunks);
+    c.threads = shards == 1 ? 1 : 2;
+    ExpectSameBits(GradientsOf(c, Fusion::kAll, /*twice=*/true), apart);
   }
 }
 
@@ -289,7 +287,7 @@ TEST(ChunkedProductTest, FailuresAreNamedAndChangeNothing) {
   x[7] = NAN;
   refused("the input already holds values that are not finite");
   x[7] = 3e38f;
-  refused("the loss is nan");
+  refused("is finite up to the scores that the loss computes itself");
 }
 
 }  // namespace

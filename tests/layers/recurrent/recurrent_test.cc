@@ -1,10 +1,8 @@
 // Lstm and Gru against the same in double, gradients by complex step; a text has the same bits
 // whatever is beside it.
 #include "tests/reference/recurrent.h"
-// After targets.h.
+
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
-#include <hwy/tests/test_util-inl.h>
 
 #include <algorithm>
 #include <cmath>
@@ -27,6 +25,9 @@
 #include "tests/engine/ops/same_bits.h"
 #include "tests/engine/train/count_heap.h"
 #include "tests/layers/recurrent/nets.h"
+// After targets.h.
+#include <hwy/highway.h>
+#include <hwy/tests/test_util-inl.h>
 
 namespace lockstep {
 namespace {

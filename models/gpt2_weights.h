@@ -1,5 +1,5 @@
-// GPT-2's weights as Hugging Face's transformers keep them ("model.safetensors" of openai-community/
-// gpt2 and all that were trained on from it), for a Gpt of models/gpt.h:
+// GPT-2's weights as Hugging Face's transformers keep them ("model.safetensors" of
+// openai-community/gpt2 and of all that was trained on from it), for a Gpt of models/gpt.h:
 //
 //   theirs                                     ours
 //   wte.weight, wpe.weight, ln_f.*             the same

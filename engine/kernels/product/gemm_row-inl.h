@@ -47,8 +47,8 @@ inline constexpr bool kTurnsRows = false;
 #else
 inline constexpr bool kTurnsRows = true;
 
-// Four floats of each of kLanes columns, `stride` apart from `from` on: block q of the result is of
-// column 4 * q + i.
+// Four floats, from `offset` on, of each column that `fourth` holds, which are every fourth one:
+// block q of the result is of fourth[q].
 HWY_INLINE TileVec QuadsOf(const float* const* fourth, int64_t offset) {
   const hn::CappedTag<float, 4> d4;
 #if HWY_MAX_BYTES == 64

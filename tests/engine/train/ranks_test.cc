@@ -186,6 +186,54 @@ TEST(RanksTest, PartsOfABatchOnSeveralRanksEndInTheSameBits) {
   }
 }
 
+// Sequences of five positions, of which a sample counts none to all: ranks and parts of a batch hold
+// very different numbers of them. A mean of their means would be far off; even the bits agree.
+Subset Sequences(int64_t count, uint64_t seed) {
+  constexpr int64_t kLength = 5, kFeatures = 6;
+  Random random(seed, StreamOf("sequences"));
+  std::vector<float> x(static_cast<size_t>(count * kLength * kFeatures));
+  for (float& v : x) v = static_cast<float>(random.Normal());
+  std::vector<int32_t> targets;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t counted = random.Below(kLength + 1);
+    for (int64_t t = 0; t < kLength; ++t) {
+      targets.push_back(static_cast<uint64_t>(t) < counted ? static_cast<int32_t>(random.Below(4))
+                                                           : kIgnoredTarget);
+    }
+  }
+  DatasetInfo info{.name = "sequences",
+                   .size = count,
+                   .x_shape = {kLength, kFeatures},
+                   .target_shape = {kLength},
+                   .classes = 4};
+  return All(InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets)).value());
+}
+
+TEST(RanksTest, SequencesAreDividedByThePositionsThatCountInTheWholeBatch) {
+  Job job{.train = Sequences(103, 1),
+          .validation = Sequences(50, 2),
+          .layers = [] { return Sequential(Linear(16), LayerNorm(), Gelu(), Linear(4)); },
+          .shards = 16};
+  const Outcome alone = Train(1, job)[0];
+  ASSERT_TRUE(alone.status.ok()) << alone.status.message();
+  const EvaluationResult& measured = alone.history.back().validation.value();
+  ASSERT_TRUE(measured.exact && measured.perplexity);
+  EXPECT_EQ(*measured.perplexity, std::exp(measured.loss));
+  for (const int ranks : {1, 2, 4}) {
+    for (const int64_t parts : {1, 2, 4}) {
+      job.micro_batches = parts;
+      for (const Outcome& outcome : Train(ranks, job)) {
+        ASSERT_TRUE(outcome.status.ok()) << outcome.status.message();
+        EXPECT_EQ(outcome.hash, alone.hash) << ranks << " ranks, " << parts << " parts";
+        const EvaluationResult& result = outcome.history.back().validation.value();
+        EXPECT_EQ(result.loss, measured.loss);
+        EXPECT_EQ(result.exact, measured.exact);
+        EXPECT_EQ(result.predictions, measured.predictions);
+      }
+    }
+  }
+}
+
 // Convolutions of every kind: direct, Winograd's, depthwise, 1x1 and transposed, where whole lines
 // of pictures are finished for the norms.
 TEST(RanksTest, ConvolutionsEndInTheSameBitsOnAnyRanksAndInAnyParts) {

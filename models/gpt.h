@@ -35,7 +35,9 @@ struct GptOptions {
   double dropout = 0.0;
   double attention_dropout = 0.0;
   bool bias = true;
-  bool tie_head = true;    // the head's weight is the embedding's
+  // The head's weight is the embedding's. Its gradient is then a sum of two on each rank, so that
+  // the last bits of a run depend on the number of ranks.
+  bool tie_head = true;
   PlacesOptions places{};  // whether texts are padded, or several in a row
 };
 

@@ -139,8 +139,8 @@ class RecallNet final : public Model {
 // ---- The task
 
 // Numbers and marks. One number of the first half is marked, which is to be recalled behind the
-// last step. (No zeros stand in front of shorter ones: a layer norm of nothing but zeros has a slope
-// of 1 / sqrt(eps), and over ten such steps gradients overflow.)
+// last step. (No zeros stand in front of shorter ones: a layer norm of nothing but zeros has a
+// slope of 1 / sqrt(eps), and over ten such steps gradients overflow.)
 struct Sequences {
   Sequences(int64_t count, int64_t steps, uint64_t seed, uint64_t draw)
       : count(count),

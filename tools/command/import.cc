@@ -38,6 +38,7 @@ Status ImportGpt2(const ImportArgs& args, const SafetensorsHeader& header) {
   }
   Recipe ours;
   ours.data.kind = "text";
+  ours.data.path = "text.txt";  // what it learned from is not there: eval takes data.path=...
   ours.data.context = shapes->context;
   ours.model.family = TransformerFamily{.architecture = "gpt",
                                         .layers = shapes->layers,

@@ -147,6 +147,7 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
   for (const int64_t d : info.x_shape.dims()) input.push_back(d);
   return Network::Bind(ctx, std::move(layers), std::move(loss),
                        {.input = Shape(std::span<const int64_t>(input)),
+                        .input_dtype = info.x_dtype,
                         .seed = static_cast<uint64_t>(recipe.train.seed),
                         .shards = static_cast<int>(recipe.train.shards),
                         .training = training,

@@ -211,7 +211,8 @@ Result<Value> AddProduct(Graph& graph, Value x, Value weight, Value bias) {
     return Status::Invalid("the weight takes " + std::to_string(of_weight.channels()) +
                            " features, x has " + std::to_string(graph.shape(x).channels()));
   }
-  const bool transposed = !graph.options().keeps_training;
+  const bool transposed =
+      !graph.options().keeps_training && of_weight.size() <= kLargestTransposed;
   if (transposed) {
     LOCKSTEP_TRY_ASSIGN(weight, graph.Add(TransposedWeight(), {weight}));
   }

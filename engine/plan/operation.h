@@ -298,7 +298,8 @@ class Operation {
   }
 
   // Overwrites every y. States go to step.state(): in training to a copy that counts only when the
-  // whole step succeeds.
+  // whole step succeeds. It may run once more before Backward, on the same inputs and to the same
+  // results (Graph::Recomputed), but not where its layer has states.
   virtual void Forward(const Step& step, const Operands& o) = 0;
   // Writes every dx that is not empty. After Forward on the same inputs. dy may be used as scratch
   // only where dx(0) lies in its memory.

@@ -76,12 +76,11 @@ Status PrintRecomputation(const PlanArgs& args, const Recipe& recipe, Context& c
   LOCKSTEP_TRY_ASSIGN(const Network changed, BuildNetwork(ctx, other, info, batch));
   const Program &held = (*chosen ? changed : net).training_program(),
                 &again = (*chosen ? net : changed).training_program();
-  fmt::print(
-      "{:<10} {} a step ({:.0f} % more) {} in activations and scratch of {}; held they take {}\n",
-      "again", Flops(again.repeated_flops() * static_cast<double>(parts)),
-      100.0 * again.repeated_flops() / (3.0 * flops),
-      *chosen ? "result" : "(" + key + " = true) would result", Bytes(again.step_bytes()),
-      Bytes(held.step_bytes()));
+  fmt::print("{:<10} {} a step, {:.0f} % more, {}: activations and scratch {} instead of {}\n",
+             "again", Flops(again.repeated_flops() * static_cast<double>(parts)),
+             100.0 * again.repeated_flops() / (3.0 * flops),
+             *chosen ? "as " + key + " is true" : "if " + key + " were true",
+             Bytes(again.step_bytes()), Bytes(held.step_bytes()));
   return Status::Ok();
 }
 

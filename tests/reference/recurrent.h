@@ -13,11 +13,12 @@ namespace lockstep::reference {
 
 template <class T>
 struct RecurrentWeights {
-  std::vector<T> ih, hh;                       // (G H, C), (G H, H)
-  std::vector<T> bias_ih, bias_hh;             // (G H), or empty
-  std::vector<T> norm_ih_gamma, norm_ih_beta;  // (G H); empty without layer norm, as all of these
-  std::vector<T> norm_hh_gamma, norm_hh_beta;  // (G H)
-  std::vector<T> norm_cell_gamma, norm_cell_beta;  // (H), of an LSTM
+  std::vector<T> ih{}, hh{};            // (G H, C), (G H, H)
+  std::vector<T> bias_ih{}, bias_hh{};  // (G H), or empty
+  std::vector<T> norm_ih_gamma{},
+      norm_ih_beta{};  // (G H); empty without layer norm, as all of these
+  std::vector<T> norm_hh_gamma{}, norm_hh_beta{};      // (G H)
+  std::vector<T> norm_cell_gamma{}, norm_cell_beta{};  // (H), of an LSTM
 };
 
 template <class T>

@@ -150,6 +150,7 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                         .input_dtype = info.x_dtype,
                         .seed = static_cast<uint64_t>(recipe.train.seed),
                         .shards = static_cast<int>(recipe.train.shards),
+                        .parts = recipe.train.micro_batches,
                         .training = training,
                         .frozen = recipe.model.freeze});
 }

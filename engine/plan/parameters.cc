@@ -7,6 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 #include "engine/base/random.h"
+#include "engine/ops/elementwise.h"
 
 namespace lockstep {
 namespace {
@@ -103,7 +104,7 @@ void ParameterStore::Allocate(Context& ctx, uint64_t seed, bool training) {
   parameter_memory_ = PageMemory(ctx, floats_ * 4);
   states_memory_ = PageMemory(ctx, state_bytes_);
   if (training) {
-    gradient_memory_ = PageMemory(ctx, floats_ * 4);
+    gradient_memory_ = PageMemory(ctx, (floats_ + further_floats_) * 4);
     staged_memory_ = PageMemory(ctx, state_bytes_);
   }
   auto* values = reinterpret_cast<float*>(parameter_memory_.data());
@@ -117,6 +118,30 @@ ParameterSet ParameterStore::ParametersToWrite() const {
   return {.infos = infos_,
           .values = {reinterpret_cast<float*>(parameter_memory_.data()), size},
           .gradients = {gradients, gradients == nullptr ? 0 : size}};
+}
+
+int ParameterStore::AddFurtherGradient(int parameter) {
+  further_.push_back({parameter, further_floats_});
+  further_floats_ += RoundUp(infos_[static_cast<size_t>(parameter)].shape.size(), kLineFloats);
+  return static_cast<int>(further_.size()) - 1;
+}
+
+Tensor ParameterStore::further_gradient(int number) const {
+  const Further& further = further_[static_cast<size_t>(number)];
+  return {all_gradients().data() + floats_ + further.offset,
+          infos_[static_cast<size_t>(further.parameter)].shape};
+}
+
+void ParameterStore::AddFurtherGradients(Context& ctx) {
+  for (size_t i = 0; i < further_.size(); ++i) {
+    const Tensor from = further_gradient(static_cast<int>(i));
+    const Tensor to = ParametersToWrite().gradient(static_cast<size_t>(further_[i].parameter));
+    ops::CopyOrAdd(ctx, from.f32(), from.size(), /*accumulate=*/true, to.f32());
+  }
+}
+
+void ParameterStore::ClearFurtherGradients() {
+  std::fill(all_gradients().begin() + floats_, all_gradients().end(), 0.0f);
 }
 
 void ParameterStore::StageStates() {

@@ -108,6 +108,8 @@ class ParameterStore {
                            bool frozen, FileLayout layout = {});
   Result<int> AddState(const std::string& name, const Shape& shape, DType dtype, double initial,
                        FileLayout layout = {});
+  // A further gradient of a parameter that several operations read: see further_gradient.
+  int AddFurtherGradient(int parameter);
 
   // Makes the memory: parameters as their Init says for `seed`, states at their initial values.
   // Gradients only where `training`.
@@ -128,6 +130,19 @@ class ParameterStore {
   void Changed() { ++version_; }
   uint64_t version() const { return version_; }
 
+  // Where ranks or parts of a batch are added up, what each operation gives to the gradient of a
+  // shared parameter is added up by itself: A = tree(A_r), B = tree(B_r), and last A + B. It would
+  // be another sum with another number of ranks to begin with A_r + B_r. Only the first to write
+  // has its place among the gradients of ParameterSet; the others stand behind them until
+  // AddFurtherGradients, which is called once all is added up.
+  Tensor further_gradient(int number) const;
+  std::span<float> all_gradients() const {
+    return {reinterpret_cast<float*>(gradient_memory_.data()),
+            static_cast<size_t>(gradient_bytes() / 4)};
+  }
+  void AddFurtherGradients(Context& ctx);
+  void ClearFurtherGradients();
+
   // A training step writes its states into a copy, which becomes the network's only when the step
   // has succeeded.
   void StageStates();   // copy = states
@@ -138,7 +153,9 @@ class ParameterStore {
 
   // Bytes held.
   int64_t parameter_bytes() const { return floats_ * 4; }
-  int64_t gradient_bytes() const { return gradient_memory_.data() == nullptr ? 0 : floats_ * 4; }
+  int64_t gradient_bytes() const {
+    return gradient_memory_.data() == nullptr ? 0 : (floats_ + further_floats_) * 4;
+  }
 
  private:
   Tensor StateIn(const PageMemory& memory, size_t i) const {
@@ -147,7 +164,12 @@ class ParameterStore {
 
   std::vector<ParameterInfo> infos_;
   std::vector<StateInfo> states_;
-  int64_t floats_ = 0;
+  struct Further {
+    int parameter = -1;
+    int64_t offset = 0;  // behind the gradients of all parameters
+  };
+  std::vector<Further> further_;
+  int64_t floats_ = 0, further_floats_ = 0;
   int64_t state_bytes_ = 0;
   PageMemory parameter_memory_, gradient_memory_, states_memory_, staged_memory_;
   uint64_t version_ = 1;

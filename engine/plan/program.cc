@@ -139,9 +139,8 @@ void Program::Backward(const Step& step, std::span<const double> factors, StepOb
     for (const size_t again : times_.before(i)) RunForward(step, again, nullptr);
     if (!is_view) node.operation->Backward(step, operands);
     for (const Run::Sum& sum : run.sums) {
-      const Tensor& into = gradients_[static_cast<size_t>(sum.value)];
-      ops::CopyOrAdd(step.ctx, sum.from.f32(), into.size(), !sum.first || step.accumulate,
-                     into.f32());
+      ops::CopyOrAdd(step.ctx, sum.from.f32(), sum.into->size(), !sum.first || step.accumulate,
+                     sum.into->f32());
     }
     if (observer != nullptr)
       observer->After(node.path, /*backward=*/true, node.loss < 0 ? operands.dx(0) : Tensor());

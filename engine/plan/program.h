@@ -87,6 +87,9 @@ class Program {
 
   // Parameters of whose gradients no operation reports whether they are finite.
   const std::vector<int>& unreported_parameters() const { return unreported_parameters_; }
+  // Shared parameters to whose gradient several operations add in one place: sums over ranks or
+  // parts of a batch would be others. None where PlanOptions says that there are such.
+  const std::vector<int>& merged_parameters() const { return merged_parameters_; }
 
   // Outputs and gradients of inputs hold until the next step; an output that is left out is empty.
   ConstTensor value(Value value) const { return values_[Id(value)]; }
@@ -114,12 +117,19 @@ class Program {
     Operands::Arrays forward, backward;
     struct Sum {  // a gradient that the operation cannot add to: it writes `from`, the plan adds
       Tensor from;
+      const Tensor* into = nullptr;
       int value = -1;
       bool first = false;  // nothing is there yet, unless gradients of parameters are accumulated
     };
     std::vector<Sum> sums;
     std::vector<int> sum_inputs, sum_buffers;  // of each: which input, and where `from` lies
-    std::vector<int> final_parameters;         // whose last writer it is
+    struct Further {  // a gradient of a shared parameter that is added up by itself
+      int input = -1;
+      int number = -1;  // in the store
+      Tensor gradient{};
+    };
+    std::vector<Further> further;
+    std::vector<int> final_parameters;  // whose last writer it is
   };
   // Where a value or a gradient lies.
   struct Home {
@@ -163,7 +173,7 @@ class Program {
   std::vector<std::byte*> buffers_;
   std::vector<Tensor> values_, gradients_;  // by value
   std::vector<double> loss_seeds_;
-  std::vector<int> unreported_parameters_;
+  std::vector<int> unreported_parameters_, merged_parameters_;
   std::vector<Run> runs_;  // by node
   // What a step goes through: all but what is derived from parameters; and those that read an
   // input, which they may check.

@@ -268,6 +268,8 @@ void Program::PlaceGradients() {
       gradient_homes_[Id(node.inputs[k])] = gradient_homes_[y];
       first[Id(node.inputs[k])] = time;
     };
+    // Whether ranks or parts are added up: see ParameterStore::further_gradient.
+    const bool by_itself = graph_.options().ranks > 1 || graph_.options().parts > 1;
     std::vector<char> taken(node.inputs.size(), false);
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       const bool passes = At(node.declared.passes_dy, k) || (k == 0 && node.declared.is_view);
@@ -281,10 +283,20 @@ void Program::PlaceGradients() {
       const bool is_first = first[x] < 0;
       const bool is_parameter = gradient_homes_[x].kind == Home::Kind::kParameter;
       if (is_first) first[x] = time;
+      const bool starts = is_first || (is_parameter && by_itself);
+      if (!is_first && is_parameter) {
+        const int parameter = graph_.info(node.inputs[k]).parameter;
+        if (by_itself) {
+          run.further.push_back(
+              {static_cast<int>(k), graph_.store().AddFurtherGradient(parameter)});
+        } else {
+          merged_parameters_.push_back(parameter);
+        }
+      }
       if (At(node.declared.accumulates_dx, k) && !comes_again(k)) {
-        run.backward.accumulate[k] = !is_first;
+        run.backward.accumulate[k] = !starts;
       } else if (!is_first || is_parameter) {
-        run.sums.push_back({.from = {}, .value = static_cast<int>(x), .first = is_first});
+        run.sums.push_back({.from = {}, .value = static_cast<int>(x), .first = starts});
         run.sum_inputs.push_back(static_cast<int>(k));
         run.sum_buffers.push_back(arena_.Book(BytesOf(graph_.spec(node.inputs[k])), time, time));
         owners_.push_back(static_cast<int>(node.report));
@@ -305,7 +317,10 @@ void Program::PlaceGradients() {
       done[x] = true;
       const bool direct = std::find(run.sum_inputs.begin(), run.sum_inputs.end(),
                                     static_cast<int>(k)) == run.sum_inputs.end();
-      if (!(At(node.declared.reports_dx, k) && direct) && !unreported[x]) {
+      const bool whole = std::none_of(run.further.begin(), run.further.end(), [&](const auto& one) {
+        return one.input == static_cast<int>(k);
+      });
+      if (!(At(node.declared.reports_dx, k) && direct && whole) && !unreported[x]) {
         unreported[x] = true;
         unreported_parameters_.push_back(parameter);
       }
@@ -418,11 +433,18 @@ void Program::MakeOperands() {
       run.backward.taker = graph_.nodes()[taker].operation.get();
       run.backward.taker_arrays = &runs_[taker].backward;
     }
+    for (Run::Further& further : run.further) {
+      further.gradient = graph_.store().further_gradient(further.number);
+      run.backward.dx[static_cast<size_t>(further.input)] = &further.gradient;
+    }
     for (size_t s = 0; s < run.sums.size(); ++s) {
       Run::Sum& sum = run.sums[s];
+      // Its own place, if that is not taken for the sum of all.
+      const Tensor*& dx = run.backward.dx[static_cast<size_t>(run.sum_inputs[s])];
+      sum.into = dx;
       const TensorSpec& spec = graph_.info({sum.value}).spec;
       sum.from = Tensor(Address(run.sum_buffers[s]), spec.dtype, spec.shape);
-      run.backward.dx[static_cast<size_t>(run.sum_inputs[s])] = &sum.from;
+      dx = &sum.from;
     }
   }
 }

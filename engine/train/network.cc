@@ -154,6 +154,7 @@ Status Network::BuildPrograms() {
                    .threads = ctx_->threads(),
                    .shards = options_.shards / ranks,
                    .ranks = ranks,
+                   .parts = options_.parts,
                    .samples = options_.input.batch()};
   if (options_.training) {
     LOCKSTEP_TRY_ASSIGN(Graph graph, Build(plan));
@@ -164,6 +165,7 @@ Status Network::BuildPrograms() {
   plan.training = false;
   plan.shards = options_.shards;
   plan.ranks = 1;
+  plan.parts = 1;
   LOCKSTEP_TRY_ASSIGN(Graph graph, Build(plan));
   LOCKSTEP_TRY_ASSIGN(evaluation_program_, Program::Make(std::move(graph), program));
   for (const std::string& pattern : options_.frozen) {
@@ -312,8 +314,10 @@ Result<StepResult> Network::Gradients(std::span<const ConstTensor> inputs,
     factors_[i] = program.graph().losses()[i].factor * options.gradient_scale / divisor;
   }
   step.backward_follows = true;
+  if (options.accumulate) store_->ClearFurtherGradients();
   program.Forward(step, /*losses=*/true, options.observer);
   program.Backward(step, factors_, options.observer);
+  store_->AddFurtherGradients(*ctx_);
   for (size_t i = 0; i < sums_.size(); ++i) sums_[i] = program.LossSum(i);
   const StepResult result{.loss = Together(program, sums_, weights_)};
   // A part of a batch may hold nothing that counts: its sum and its weight are then 0.

@@ -37,6 +37,9 @@ struct NetworkOptions {
   // Fixed ranges that the global batch is summed in: part of what decides a run's bits. With
   // several ranks each holds shards / ranks of them, which must be a power of two.
   int shards = 1;
+  // The most parts that batches will be computed in, TrainingStepOptions::parts. Only a network in
+  // which several operations share a parameter must know, to add up what each gives it by itself.
+  int64_t parts = 1;
   bool training = true;  // false: Predict and Evaluate only, and less memory
   // The processes that share each global batch; null: this one alone. Borrowed.
   Communicator* communicator = nullptr;

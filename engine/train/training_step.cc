@@ -37,6 +37,15 @@ Result<std::unique_ptr<TrainingStep>> TrainingStep::Make(Network& network,
                            " ranks: parts must be a power of two, and at most the " +
                            std::to_string(network.shards() / step->ranks()) + " shards of a rank");
   }
+  const std::vector<int>& merged = network.training_program().merged_parameters();
+  if (step->regular_ && options.parts > 1 && !merged.empty()) {
+    return Status::Invalid(
+        "several operations share " +
+        network.store().infos()[static_cast<size_t>(merged.front())].name +
+        ", so a network that computes a batch in parts is to be bound with their number: "
+        "NetworkOptions::parts = " +
+        std::to_string(options.parts));
+  }
   return step;
 }
 
@@ -60,7 +69,7 @@ TrainingStep::TrainingStep(Network& network, const TrainingStepOptions& options)
   record_.resize(losses + 2);
   records_.resize(record_.size() * static_cast<size_t>(ranks()));
   for (int64_t waiting = 2; waiting < options.parts; waiting *= 2)
-    older_.emplace_back(network.context(), network.store().floats() * 4);
+    older_.emplace_back(network.context(), network.store().gradient_bytes());
 }
 
 int64_t TrainingStep::largest_batch() const { return network_.batch() * options_.parts; }
@@ -177,7 +186,7 @@ Status TrainingStep::Exchange(const Status& mine, bool wish, std::span<double> n
 // first, and pairs wait for each other.
 void TrainingStep::MergeOlderParts(size_t part) {
   if (part % 2 == 0) return;
-  const std::span<float> gradients = network_.store().ParametersToWrite().gradients;
+  const std::span<float> gradients = network_.store().all_gradients();
   for (size_t done = (part + 1) / 2; done % 2 == 0; done /= 2) {
     const auto* waited = reinterpret_cast<const float*>(older_[--waiting_].data());
     ForFlatBlocks(network_.context(), static_cast<int64_t>(gradients.size()), 3,
@@ -272,7 +281,8 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   report.loss = Network::Together(program, sums_, weights_);
 
   const ParameterSet parameters = net.store().ParametersToWrite();
-  if (communicator_ != nullptr) LOCKSTEP_TRY(communicator_->AllReduce(parameters.gradients));
+  if (communicator_ != nullptr) LOCKSTEP_TRY(communicator_->AllReduce(net.store().all_gradients()));
+  net.store().AddFurtherGradients(net.context());
   double scale = 1.0;
   LOCKSTEP_TRY_ASSIGN(const double norm, CheckGradients(parameters));
   if (options_.clip_norm > 0.0) {

@@ -87,7 +87,7 @@ run(${CMAKE_COMMAND} -S ${work}/outside_examples -B ${work}/outside_examples/bui
 run(${CMAKE_COMMAND} --build ${work}/outside_examples/build)
 foreach(example ${examples})
   cmake_path(GET example STEM name)
-  run(${work}/outside_examples/build/${name})
+  run(${work}/outside_examples/build/${name} WORKING_DIRECTORY ${work}/outside_examples)
 endforeach()
 
 # With pkg-config.

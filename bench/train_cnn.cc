@@ -4,14 +4,12 @@
 // as the product that it is, taps in the padding included.
 #include <benchmark/benchmark.h>
 
-#include <chrono>
-#include <cmath>
+#include <array>
 #include <cstdint>
-#include <memory>
-#include <string>
+#include <span>
 #include <vector>
 
-#include "bench/floor.h"
+#include "bench/train_steps.h"
 #include "engine/base/random.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/network.h"
@@ -79,42 +77,12 @@ void Train(benchmark::State& state, const Workload& work, int threads, bench::Fl
     c = static_cast<int32_t>(random.Below(static_cast<uint64_t>(work.classes)));
   const ConstTensor input(x.data(), shape), target(classes.data(), {work.batch});
 
-  // A step that does not learn is not worth timing: these few must bring the loss on this one batch
-  // down.
-  const Result<double> first = net->TrainStep(input, target, optimizer);
-  if (!first.ok()) return state.SkipWithError(first.status().message().c_str());
-  constexpr int kSteps = 5;
-  for (int i = 1; i <= kSteps; ++i) {
-    const Result<double> now = net->TrainStep(input, target, optimizer);
-    if (!now.ok() || !std::isfinite(*now)) return state.SkipWithError("the loss is not finite");
-    if (i == kSteps && !(*now < *first)) return state.SkipWithError("the loss does not fall");
-  }
-  const bench::StepCost cost = CostOf(work, net->parameter_count());
-  floors.Of(cost, threads);  // measures, if nobody has: not right behind the steps
-  const auto start = std::chrono::steady_clock::now();
-  for (auto _ : state) {
-    Result<double> loss_now = net->TrainStep(input, target, optimizer);
-    benchmark::DoNotOptimize(loss_now);
-  }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  state.SetItemsProcessed(state.iterations() * work.batch);
-  floors.Report(state, cost, threads, taken.count());
+  bench::TimeSteps(state, *net, std::array{input, target}, optimizer,
+                   CostOf(work, net->parameter_count()), work.batch, threads, floors);
 }
 
-const bool kRegistered = [] {
-  const auto floors = std::make_shared<bench::Floors>();
-  for (const Workload& work : kWorkloads) {
-    for (const int threads : {1, 2}) {
-      const std::string name =
-          std::string("train/") + work.name + "/fp32/threads:" + std::to_string(threads);
-      benchmark::RegisterBenchmark(
-          name.c_str(), [=](benchmark::State& state) { Train(state, work, threads, *floors); })
-          ->UseRealTime()
-          ->Unit(benchmark::kMillisecond);
-    }
-  }
-  return true;
-}();
+const bool kRegistered =
+    bench::RegisterTraining(std::span<const Workload>(kWorkloads), benchmark::kMillisecond, Train);
 
 }  // namespace
 }  // namespace lockstep

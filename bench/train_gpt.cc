@@ -3,14 +3,11 @@
 // floor_ms and of_floor say what the machine's own limits allow (bench/floor.h).
 #include <benchmark/benchmark.h>
 
-#include <chrono>
-#include <cmath>
 #include <cstdint>
-#include <memory>
-#include <string>
+#include <span>
 #include <vector>
 
-#include "bench/floor.h"
+#include "bench/train_steps.h"
 #include "engine/base/random.h"
 #include "engine/optim/adam.h"
 #include "engine/train/network.h"
@@ -65,41 +62,12 @@ void Train(benchmark::State& state, const Workload& work, int threads, bench::Fl
   const std::vector<ConstTensor> inputs{ConstTensor(tokens.data(), {work.batch, work.length}),
                                         ConstTensor(targets.data(), {work.batch, work.length})};
 
-  // A step that does not learn is not worth timing: these few must bring the loss on this one batch
-  // down.
-  const Result<double> first = net->TrainStep(inputs, adam);
-  if (!first.ok()) return state.SkipWithError(first.status().message().c_str());
-  for (int i = 0; i < 5; ++i) {
-    const Result<double> now = net->TrainStep(inputs, adam);
-    if (!now.ok() || !std::isfinite(*now)) return state.SkipWithError("the loss is not finite");
-    if (i == 4 && !(*now < *first)) return state.SkipWithError("the loss does not fall");
-  }
-  const bench::StepCost cost = CostOf(work, net->parameter_count());
-  floors.Of(cost, threads);  // measures, if nobody has: not right behind the steps
-  const auto start = std::chrono::steady_clock::now();
-  for (auto _ : state) {
-    Result<double> loss_now = net->TrainStep(inputs, adam);
-    benchmark::DoNotOptimize(loss_now);
-  }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  state.SetItemsProcessed(state.iterations() * work.batch * work.length);
-  floors.Report(state, cost, threads, taken.count());
+  bench::TimeSteps(state, *net, inputs, adam, CostOf(work, net->parameter_count()),
+                   work.batch * work.length, threads, floors);
 }
 
-const bool kRegistered = [] {
-  const auto floors = std::make_shared<bench::Floors>();
-  for (const Workload& work : kWorkloads) {
-    for (const int threads : {1, 2}) {
-      const std::string name =
-          std::string("train/") + work.name + "/fp32/threads:" + std::to_string(threads);
-      benchmark::RegisterBenchmark(
-          name.c_str(), [=](benchmark::State& state) { Train(state, work, threads, *floors); })
-          ->UseRealTime()
-          ->Unit(benchmark::kMillisecond);
-    }
-  }
-  return true;
-}();
+const bool kRegistered =
+    bench::RegisterTraining(std::span<const Workload>(kWorkloads), benchmark::kMillisecond, Train);
 
 }  // namespace
 }  // namespace lockstep

@@ -3,14 +3,13 @@
 // say what the machine's own limits allow (bench/floor.h).
 #include <benchmark/benchmark.h>
 
-#include <chrono>
-#include <cmath>
+#include <array>
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <span>
 #include <vector>
 
-#include "bench/floor.h"
+#include "bench/train_steps.h"
 #include "engine/base/random.h"
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
@@ -86,42 +85,12 @@ void Train(benchmark::State& state, const Workload& work, int threads, bench::Fl
   const ConstTensor target = binary ? ConstTensor(values.data(), {work.batch, 1})
                                     : ConstTensor(classes.data(), {work.batch});
 
-  // A step that does not learn is not worth timing: these few must bring the loss on this one batch
-  // down.
-  const Result<double> first = net->TrainStep(input, target, *optimizer);
-  if (!first.ok()) return state.SkipWithError(first.status().message().c_str());
-  for (int i = 0; i < 10; ++i) {
-    const Result<double> now = net->TrainStep(input, target, *optimizer);
-    if (!now.ok() || !std::isfinite(*now)) return state.SkipWithError("the loss is not finite");
-    if (i == 9 && !(*now < *first)) return state.SkipWithError("the loss does not fall");
-  }
-  const bench::StepCost cost = CostOf(work, net->parameter_count());
-  floors.Of(cost,
-            threads);  // measures, if nobody has: not right behind the steps, on a hot machine
-  const auto start = std::chrono::steady_clock::now();
-  for (auto _ : state) {
-    Result<double> loss_now = net->TrainStep(input, target, *optimizer);
-    benchmark::DoNotOptimize(loss_now);
-  }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  state.SetItemsProcessed(state.iterations() * work.batch);
-  floors.Report(state, cost, threads, taken.count());
+  bench::TimeSteps(state, *net, std::array{input, target}, *optimizer,
+                   CostOf(work, net->parameter_count()), work.batch, threads, floors);
 }
 
-const bool kRegistered = [] {
-  const auto floors = std::make_shared<bench::Floors>();
-  for (const Workload& work : kWorkloads) {
-    for (const int threads : {1, 2}) {
-      const std::string name =
-          std::string("train/") + work.name + "/fp32/threads:" + std::to_string(threads);
-      benchmark::RegisterBenchmark(
-          name.c_str(), [=](benchmark::State& state) { Train(state, work, threads, *floors); })
-          ->UseRealTime()
-          ->Unit(benchmark::kMicrosecond);
-    }
-  }
-  return true;
-}();
+const bool kRegistered =
+    bench::RegisterTraining(std::span<const Workload>(kWorkloads), benchmark::kMicrosecond, Train);
 
 }  // namespace
 }  // namespace lockstep

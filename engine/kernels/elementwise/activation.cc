@@ -151,8 +151,8 @@ struct SoftplusFunction {
 };
 
 // A streamed array is far away, and each vector of it takes so many instructions that the machine
-// sees no more than a few lines ahead by itself: these are fetched 4 KB ahead. (Sapphire Rapids, one
-// core, GELU of 100 MB: 20.3 ms; so fetched 16.5; and written past the caches 13.1.)
+// sees no more than a few lines ahead by itself: these are fetched 4 KB ahead. (Sapphire Rapids,
+// one core, GELU of 100 MB: 20.3 ms; so fetched 16.5; and written past the caches 13.1.)
 constexpr int64_t kAhead = 1024;
 HWY_INLINE void PrefetchAhead(const float* from) { __builtin_prefetch(from + kAhead, 0, 2); }
 

@@ -57,8 +57,8 @@ constexpr bool BackwardTakesOutput(const ActivationSpec& spec) {
   }
 }
 
-// Where whole arrays of at least this many floats are walked through, `stream` pays: they are beyond
-// the caches, so what is written goes past them. The bits are the same either way.
+// Where whole arrays of at least this many floats are walked through, `stream` pays: they are
+// beyond the caches, so what is written goes past them. The bits are the same either way.
 inline constexpr int64_t kStreamedFloats = int64_t{1} << 24;
 
 // y (n) from x (n). y may be x; otherwise they do not overlap.

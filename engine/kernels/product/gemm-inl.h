@@ -57,9 +57,9 @@ inline constexpr int kLanes = HWY_LANES(float);
 // within 3 % (large products) and AVX-512 is 3 to 10 % faster on small ones. kDepth 392 or 512
 // there: within 2 % either way.
 //
-// Sapphire Rapids (whole 512-bit units, 48 KB of L1) reaches 0.94 of its peak rate with K = 256, but
-// 0.80 to 0.84 with K of 1024 and more: packing A and B is 8 % there, the rest is the loop over k
-// and the sums between visits. Tried there and not better: B or A fetched into L1 in the loop, C a
+// Sapphire Rapids (whole 512-bit units, 48 KB of L1) reaches 0.94 of its peak rate with K = 256,
+// but 0.80 to 0.84 with K of 1024 and more: packing A and B is 8 % there, the rest is the loop over
+// k and the sums between visits. Tried there and not better: B or A fetched into L1 in the loop, C a
 // line with each k as `partial` is, kDepth 512 or 1024, blocks of 512 x 512 or x 256.
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3  // and the sets beyond it: lower is better
 inline constexpr int kRows = 14, kVecs = 2, kDirectRows = 8;

@@ -91,8 +91,8 @@ TEST_P(ActivationTest, BackwardMatchesComplexStep) {
   }
 }
 
-// Streamed or not, the bits are the same, and nothing beyond the ends is written: at the beginning of
-// a cache line, where the stores go past the caches, and off it, where they cannot.
+// Streamed or not, the bits are the same, and nothing beyond the ends is written: at the beginning
+// of a cache line, where the stores go past the caches, and off it, where they cannot.
 TEST_P(ActivationTest, StreamedGivesTheSameBits) {
   constexpr size_t kLine = 16, kRoom = 256;
   for (const ActivationSpec& spec : kAll) {

@@ -59,8 +59,8 @@ inline constexpr int kLanes = HWY_LANES(float);
 //
 // Sapphire Rapids (whole 512-bit units, 48 KB of L1) reaches 0.94 of its peak rate with K = 256,
 // but 0.80 to 0.84 with K of 1024 and more: packing A and B is 8 % there, the rest is the loop over
-// k and the sums between visits. Tried there and not better: B or A fetched into L1 in the loop, C a
-// line with each k as `partial` is, kDepth 512 or 1024, blocks of 512 x 512 or x 256.
+// k and the sums between visits. Tried there and not better: B or A fetched into L1 in the loop, C
+// a line with each k as `partial` is, kDepth 512 or 1024, blocks of 512 x 512 or x 256.
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3  // and the sets beyond it: lower is better
 inline constexpr int kRows = 14, kVecs = 2, kDirectRows = 8;
 #elif HWY_TARGET == HWY_AVX2
@@ -297,7 +297,7 @@ HWY_NOINLINE void Tile(const TileArgs& args) {
   }
   // The slots that the first chain reads, or the one it writes. A large tile fetches them a line
   // with each k, over and over: all at once, they fill the buffers for misses and the loop waits
-  // (Sapphire Rapids, whose L3 cache is far away: 2 to 4 % of products with K of 1024 and more).
+  // (Sapphire Rapids, whose L3 cache is far away: 1 to 3 % of products with K of 1024 and more).
   constexpr bool kSpread = kTileRows * kTileVecs > 16;
   const float* ahead = b;
   int64_t ahead_mask = 0;

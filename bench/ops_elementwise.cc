@@ -23,19 +23,20 @@ using bench::Floats;
 
 struct Gelu {
   static constexpr int64_t kSize = int64_t{8192} * 3072;
+  static constexpr bool kStream = kSize >= kernels::kStreamedFloats;  // as the layer does
   static constexpr kernels::ActivationSpec kSpec = {.kind = kernels::ActivationKind::kGelu};
 
   explicit Gelu(int threads) : context({.threads = threads}) { x.FillRandom(1), dy.FillRandom(2); }
 
   void Forward() {
     ops::ForStretches(context, kSize, 4, [&](int64_t begin, int64_t end) {
-      kernels::ActivationForward(kSpec, x.get() + begin, y.get() + begin, end - begin);
+      kernels::ActivationForward(kSpec, x.get() + begin, y.get() + begin, end - begin, kStream);
     });
   }
   void Backward() {
     ops::ForStretches(context, kSize, 4, [&](int64_t begin, int64_t end) {
       kernels::ActivationBackward(kSpec, x.get() + begin, dy.get() + begin, dx.get() + begin,
-                                  end - begin);
+                                  end - begin, kStream);
     });
   }
 

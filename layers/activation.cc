@@ -75,8 +75,9 @@ class ActivationOperation final : public Operation {
   void Forward(const Step& step, const Operands& o) override {
     const float* x = o.x_f32(0);
     float* y = o.y_f32();
+    const bool stream = o.y().size() >= kernels::kStreamedFloats;
     ops::ForStretches(step.ctx, o.y().size(), Work(spec_.kind), [&](int64_t begin, int64_t end) {
-      kernels::ActivationForward(spec_, x + begin, y + begin, end - begin);
+      kernels::ActivationForward(spec_, x + begin, y + begin, end - begin, stream);
     });
   }
 
@@ -84,8 +85,10 @@ class ActivationOperation final : public Operation {
     const float* saved = kernels::BackwardTakesOutput(spec_) ? o.y_f32() : o.x_f32(0);
     const float* dy = o.dy_f32();
     float* dx = o.dx_f32(0);
+    const bool stream = o.dy().size() >= kernels::kStreamedFloats;
     ops::ForStretches(step.ctx, o.dy().size(), Work(spec_.kind), [&](int64_t begin, int64_t end) {
-      kernels::ActivationBackward(spec_, saved + begin, dy + begin, dx + begin, end - begin);
+      kernels::ActivationBackward(spec_, saved + begin, dy + begin, dx + begin, end - begin,
+                                  stream);
     });
   }
 

@@ -57,13 +57,18 @@ constexpr bool BackwardTakesOutput(const ActivationSpec& spec) {
   }
 }
 
+// Where whole arrays of at least this many floats are walked through, `stream` pays: they are
+// beyond the caches, so what is written goes past them. The bits are the same either way.
+inline constexpr int64_t kStreamedFloats = int64_t{1} << 24;
+
 // y (n) from x (n). y may be x; otherwise they do not overlap.
-void ActivationForward(const ActivationSpec& spec, const float* x, float* y, int64_t n);
+void ActivationForward(const ActivationSpec& spec, const float* x, float* y, int64_t n,
+                       bool stream = false);
 
 // dx (n) from dy (n) and `saved` (n): y if BackwardTakesOutput(spec), otherwise x. dx may be dy or
 // `saved`.
 void ActivationBackward(const ActivationSpec& spec, const float* saved, const float* dy, float* dx,
-                        int64_t n);
+                        int64_t n, bool stream = false);
 
 }  // namespace lockstep::kernels
 

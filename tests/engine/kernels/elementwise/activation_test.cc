@@ -91,6 +91,30 @@ TEST_P(ActivationTest, BackwardMatchesComplexStep) {
   }
 }
 
+// Streamed or not, the bits are the same, and nothing beyond the ends is written: at the beginning
+// of a cache line, where the stores go past the caches, and off it, where they cannot.
+TEST_P(ActivationTest, StreamedGivesTheSameBits) {
+  constexpr size_t kLine = 16, kRoom = 256;
+  for (const ActivationSpec& spec : kAll) {
+    SCOPED_TRACE(Name(spec));
+    const std::vector<float> x = Normals(kRoom, 4), dy = Normals(kRoom, 5);
+    for (const size_t n : {1, 15, 16, 33, 131}) {
+      for (const size_t off : {0, 1}) {
+        std::vector<float> room(kRoom, 7.0f), want(kRoom, 7.0f);
+        const size_t past = reinterpret_cast<uintptr_t>(room.data()) / sizeof(float) % kLine;
+        const size_t at = kLine - past + off;
+        const auto count = static_cast<int64_t>(n);
+        ActivationForward(spec, x.data(), want.data() + at, count);
+        ActivationForward(spec, x.data(), room.data() + at, count, /*stream=*/true);
+        EXPECT_EQ(Bits(room), Bits(want));
+        ActivationBackward(spec, x.data(), dy.data(), want.data() + at, count);
+        ActivationBackward(spec, x.data(), dy.data(), room.data() + at, count, /*stream=*/true);
+        EXPECT_EQ(Bits(room), Bits(want));
+      }
+    }
+  }
+}
+
 TEST_P(ActivationTest, AnyLengthInPlaceAndNothingBeyondTheEnds) {
   for (const ActivationSpec& spec : kAll) {
     SCOPED_TRACE(Name(spec));

@@ -218,4 +218,18 @@ Result<TextTables> TextTableSources(const Recipe& recipe, MaybeTokenizer tokeniz
   return tables;
 }
 
+Result<std::shared_ptr<const Dataset>> DocumentsToPredict(const Recipe& recipe,
+                                                          const DatasetInfo& samples,
+                                                          const std::string& path) {
+  if (samples.tokenizer == nullptr)
+    return Status::Invalid("the model has no tokenizer, it cannot read texts");
+  LOCKSTEP_TRY_ASSIGN(TextTableOptions options, TableOptionsOf(recipe.data));
+  options.unlabelled = true;
+  LOCKSTEP_TRY_ASSIGN(TextTable table, LoadTextTable(path, options));
+  table.classes = samples.class_names;
+  LOCKSTEP_TRY_ASSIGN(TextTableData data,
+                      TokenizeTable(table, samples.tokenizer, samples.x_shape[0]));
+  return std::shared_ptr<const Dataset>(std::move(data.dataset));
+}
+
 }  // namespace lockstep

@@ -88,10 +88,11 @@ Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows) {
   }
   const auto check = [&](const std::vector<int64_t>& part, double share, const char* what) {
     if (!part.empty() || share == 0.0) return Status::Ok();
-    return Status::Invalid(name + ": a window needs " + std::to_string(ahead + 1) +
-                           " moments, and none fits into those to " + what + ", a share of " +
-                           std::to_string(share) + " of " + std::to_string(longest) +
-                           " at most: take a longer series, or a shorter data.context");
+    return Status::Invalid(
+        name + ": a window needs " + std::to_string(ahead + 1) +
+        " moments, and none fits into those to " + what + ", a share of " + std::to_string(share) +
+        " of " + std::to_string(longest) +
+        " at most: take a longer series, or a shorter data.context or data.horizon");
   };
   LOCKSTEP_TRY(check(data.splits.train, 1.0 - windows.validation - windows.test, "train"));
   LOCKSTEP_TRY(check(data.splits.validation, windows.validation, "validate"));

@@ -56,7 +56,7 @@ Result<MaybeTokenizer> TokenizerOf(const Recipe::Data& data, MaybeTokenizer give
     case TokenizerKind::kCharacters:
       break;
   }
-  LOCKSTEP_TRY_ASSIGN(MaybeTokenizer characters, MakeCharacterTokenizer(all_text()));
+  const MaybeTokenizer characters = MakeCharacterTokenizer(all_text());
   if (characters->size() > 1) return characters;
   return Status::Invalid(data.path +
                          ": all of the text is one character, there is nothing to learn from it");

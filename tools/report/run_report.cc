@@ -10,9 +10,9 @@
 #include <map>
 #include <string_view>
 
+#include "engine/data/text/tokenizer.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
-#include "engine/io/text.h"
 #include "engine/train/checkpointing.h"
 #include "tools/command/machine.h"
 #include "tools/report/layer_probe.h"

@@ -143,6 +143,7 @@ void AddResults(const RunReport& run, Page& page) {
       if (!ValueOf(run.results.back().second, metric)) continue;
       metrics.push_back(metric);
       header.push_back(metric == Metric::kAuc ? "AUC" : NameOf(metric));
+      std::replace(header.back().begin(), header.back().end(), '_', ' ');
     }
     std::vector<Row> rows;
     for (const auto& [split, result] : run.results) {

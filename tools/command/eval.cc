@@ -46,8 +46,8 @@ Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
   return subset;
 }
 
-// The network knows classes and features by number: a folder that was renamed can change places with
-// another, and a table can have its columns in another order.
+// The network knows classes and features by number: a folder that was renamed can change places
+// with another, and a table can have its columns in another order.
 Status CheckNames(const SavedModel& model, const DatasetInfo& info) {
   const auto check = [&](const char* what, const std::vector<std::string>& names,
                          const std::vector<std::string>& here, const char* mend) {

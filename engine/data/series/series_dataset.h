@@ -35,8 +35,8 @@ struct SeriesData {
 // are, features are to be standardised.
 Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows);
 
-// All windows of `context` moments to predict from, of rows that follow each other: what is told may
-// lie behind the end. `x`: (rows, features) in the file's order; `groups`: of each row, or empty.
+// All windows of `context` moments to predict from, of rows that follow each other: what is told
+// may lie behind the end. `x`: (rows, features) in the file's order; `groups`: of each row, or empty.
 struct SeriesToPredict {
   std::shared_ptr<const Dataset> dataset;
   std::vector<int64_t> rows;  // of each sample's last moment, ascending, from 0

@@ -35,10 +35,13 @@ Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batc
 CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model) {
   const Recipe::Data& data = model.recipe.data;
   CsvFeatureOptions options{.delimiter = data.delimiter.front(),
-                            .count = model.samples.x_shape.size(),
+                            .count = model.samples.x_shape.channels(),
                             .names = model.samples.feature_names,
                             .allow_missing = data.missing == "mean" && model.standardizer};
-  if (data.kind == "csv") {
+  const bool series = data.kind == "series";
+  options.label_is_feature = series && model.samples.task == Task::kRegression;
+  if (series && !data.group.empty()) options.group = CsvColumnFrom(data.group);
+  if (data.kind == "csv" || series) {
     options.label = CsvColumnFrom(data.label);
     for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   }

@@ -56,7 +56,10 @@ Result<MaybeTokenizer> TokenizerOf(const Recipe::Data& data, MaybeTokenizer give
     case TokenizerKind::kCharacters:
       break;
   }
-  return MakeCharacterTokenizer(all_text());
+  const MaybeTokenizer characters = MakeCharacterTokenizer(all_text());
+  if (characters->size() > 1) return characters;
+  return Status::Invalid(data.path +
+                         ": all of the text is one character, there is nothing to learn from it");
 }
 
 using Streams = std::shared_ptr<const TokenStream>;
@@ -216,6 +219,20 @@ Result<TextTables> TextTableSources(const Recipe& recipe, MaybeTokenizer tokeniz
     return Status::Invalid(data.test_path + " has other labels than " + data.path);
   LOCKSTEP_TRY_ASSIGN(tables.test, Tokenized(test, tokenizer, data.context, tables.remarks));
   return tables;
+}
+
+Result<std::shared_ptr<const Dataset>> DocumentsToPredict(const Recipe& recipe,
+                                                          const DatasetInfo& samples,
+                                                          const std::string& path) {
+  if (samples.tokenizer == nullptr)
+    return Status::Invalid("the model has no tokenizer, it cannot read texts");
+  LOCKSTEP_TRY_ASSIGN(TextTableOptions options, TableOptionsOf(recipe.data));
+  options.unlabelled = true;
+  LOCKSTEP_TRY_ASSIGN(TextTable table, LoadTextTable(path, options));
+  table.classes = samples.class_names;
+  LOCKSTEP_TRY_ASSIGN(TextTableData data,
+                      TokenizeTable(table, samples.tokenizer, samples.x_shape[0]));
+  return std::shared_ptr<const Dataset>(std::move(data.dataset));
 }
 
 }  // namespace lockstep

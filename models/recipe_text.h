@@ -28,6 +28,12 @@ struct TextTables {
 Result<TextTables> TextTableSources(const Recipe& recipe,
                                     std::shared_ptr<const Tokenizer> tokenizer);
 
+// Documents to predict for, a row each, with the tokenizer, the classes and the length that
+// `samples` of the trained model have; the column of labels is not needed.
+Result<std::shared_ptr<const Dataset>> DocumentsToPredict(const Recipe& recipe,
+                                                          const DatasetInfo& samples,
+                                                          const std::string& path);
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_MODELS_RECIPE_TEXT_H_

@@ -46,6 +46,32 @@ Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
   return subset;
 }
 
+// The network knows classes and features by number: a folder that was renamed can change places
+// with another, and a table can have its columns in another order.
+Status CheckNames(const SavedModel& model, const DatasetInfo& info) {
+  const auto check = [&](const char* what, const std::vector<std::string>& names,
+                         const std::vector<std::string>& here, const char* mend) {
+    const std::string& kind = model.recipe.data.kind;
+    const bool tables = kind == "text_table" || kind == "series" || kind == "csv";
+    if (!tables && kind != "images") return Status::Ok();
+    if (tables && !names.empty() && !here.empty() && names.size() != here.size()) {
+      return Status::Invalid(fmt::format("{}: the number of {}{} is {}, the model knows {}: {}",
+                                         info.name, what, *what == 'c' ? "es" : "s", here.size(),
+                                         names.size(), mend));
+    }
+    for (size_t c = 0; c < std::min(names.size(), here.size()); ++c) {
+      if (names[c] == here[c] || !IsUtf8(here[c])) continue;
+      return Status::Invalid(fmt::format("{}: {} {} is {}, to the model it is {}: {}", info.name,
+                                         what, c, Quoted(here[c]), Quoted(names[c]), mend));
+    }
+    return Status::Ok();
+  };
+  LOCKSTEP_TRY(check("class", model.samples.class_names, info.class_names,
+                     "name the classes as when it was trained"));
+  return check("feature", model.samples.feature_names, info.feature_names,
+               "order the columns as when it was trained");
+}
+
 }  // namespace
 
 Status Eval(const EvalArgs& args) {
@@ -61,15 +87,7 @@ Status Eval(const EvalArgs& args) {
 
   Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
   const DatasetInfo& info = subset.dataset->info();
-  // The network knows classes by number: a folder that was renamed can change places with another.
-  const std::vector<std::string>& names = model.samples.class_names;
-  const size_t named = model.recipe.data.kind == "images" ? info.class_names.size() : 0;
-  for (size_t c = 0; c < std::min(names.size(), named); ++c) {
-    if (names[c] == info.class_names[c] || !IsUtf8(info.class_names[c])) continue;
-    return Status::Invalid(info.name + ": class " + std::to_string(c) + " is " +
-                           Quoted(info.class_names[c]) + ", to the model it is " +
-                           Quoted(names[c]) + ": name the classes as when it was trained");
-  }
+  LOCKSTEP_TRY(CheckNames(model, info));
   const int64_t batch = PredictionBatch(model, static_cast<int64_t>(subset.indices.size()));
   LOCKSTEP_TRY_ASSIGN(Network net,
                       BuildNetwork(ctx, model.recipe, info, batch, /*training=*/false));

@@ -45,7 +45,7 @@ Status Export(const ExportArgs& args) {
                fmt::join(network->output_shape().dims().subspan(1), ", "));
     if (model.standardizer && !args.standardize)
       fmt::print("; x is to be standardised as in training (or see --standardize)");
-    if (network->input_shape().rank() > 2) {
+    if (network->input_shape().rank() == 4) {
       fmt::print("; x is (byte / 255 - {}) / {}", model.recipe.data.pixel_mean,
                  model.recipe.data.pixel_sd);
     }

@@ -190,7 +190,9 @@ bool TakesPictures(const SavedModel& model) { return model.samples.x_shape.rank(
 
 int64_t PredictionBatch(const SavedModel& model, int64_t samples) {
   constexpr int64_t kRows = 1024;
-  return std::min(samples, TakesPictures(model) ? model.recipe.train.batch : kRows);
+  const DatasetInfo& info = model.samples;
+  const bool flat = info.x_shape.rank() == 1 && info.x_dtype == DType::kF32;  // rows of a table
+  return std::min(samples, flat ? kRows : model.recipe.train.batch);
 }
 
 PictureFiles::PictureFiles(std::vector<std::string> paths, int64_t channels)

@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "engine/data/loader.h"
+#include "engine/data/series/series_dataset.h"
 #include "engine/io/file.h"
 #include "engine/train/predictor.h"
 #include "models/recipe_saved.h"
+#include "models/recipe_text.h"
 #include "tools/command/commands.h"
 #include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
@@ -29,10 +31,10 @@ std::string CsvField(const std::string& text, char delimiter) {
 //   kOneOf      class, the probability of each class
 //   kValues     the value, or values
 // With `top`: class, its probability, the next likely class, its probability, ...
-// Files have their name in front.
+// Files have their name in front, windows of a series the row that they end with, from 1.
 class Writer {
  public:
-  Writer(const SavedModel& model, int64_t columns, int64_t top, bool files)
+  Writer(const SavedModel& model, int64_t columns, int64_t top, const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
         delimiter_(model.recipe.data.delimiter.front()) {
     const std::vector<std::string>& names = model.samples.class_names;
@@ -41,7 +43,7 @@ class Writer {
           CsvField(names.empty() ? std::to_string(c) : names[static_cast<size_t>(c)], delimiter_));
     }
     top_ = std::min(static_cast<size_t>(top), names_.size());
-    if (files) Field("picture");
+    if (*first != '\0') Field(first);
     if (reading_ == Reading::kValues) {
       for (int64_t c = 0; c < columns; ++c)
         Field(columns == 1 ? "value" : "value " + std::to_string(c));
@@ -59,8 +61,8 @@ class Writer {
     EndLine();
   }
 
-  void Add(std::span<const float> y, const std::string& file = "") {
-    if (!file.empty()) Field(CsvField(file, delimiter_));
+  void Add(std::span<const float> y, const std::string& first = "") {
+    if (!first.empty()) Field(CsvField(first, delimiter_));
     if (top_ > 0) {
       AddTop(y);
     } else {
@@ -107,6 +109,7 @@ class Writer {
 struct Samples {
   std::shared_ptr<const Dataset> dataset;
   std::shared_ptr<const PictureFiles> files;  // null for a table or an IDX file
+  std::vector<int64_t> rows{};                // of a series, where each window ends
 };
 
 Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
@@ -116,8 +119,22 @@ Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
       return Status::Invalid(args.inputs[1] +
                              ": this model takes one table at a time, not several files");
     }
+    const std::string& kind = model.recipe.data.kind;
+    if (kind == "text_table") {
+      LOCKSTEP_TRY_ASSIGN(samples.dataset,
+                          DocumentsToPredict(model.recipe, model.samples, args.inputs[0]));
+      return samples;
+    }
     LOCKSTEP_TRY_ASSIGN(CsvFeatures table,
                         LoadCsvFeatures(args.inputs[0], CsvFeatureOptionsOf(model)));
+    if (kind == "series") {
+      const Shape& x = model.samples.x_shape;
+      LOCKSTEP_TRY_ASSIGN(SeriesToPredict series,
+                          MakeSeriesToPredict(args.inputs[0], x[0], x[1], table.x, table.groups));
+      samples.dataset = std::move(series.dataset);
+      samples.rows = std::move(series.rows);
+      return samples;
+    }
     DatasetInfo info{.name = args.inputs[0],
                      .size = static_cast<int64_t>(table.x.size()) / model.samples.x_shape.size(),
                      .x_shape = model.samples.x_shape,
@@ -150,6 +167,9 @@ Status Predict(const PredictArgs& args) {
   LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, args.overrides));
   if (args.top > 0 && ObjectiveOf(model.samples.task).reading == Reading::kValues)
     return Status::Invalid("--top is for models that tell classes apart, this one gives values");
+  if (model.samples.target_shape.rank() > 0 && model.samples.x_dtype == DType::kI32 &&
+      model.samples.task == Task::kClasses)
+    return Status::Invalid(path + ": a model of language goes on with a text: use generate");
   LOCKSTEP_TRY_ASSIGN(const Samples samples, OpenSamples(args, model));
   const int64_t rows = samples.dataset->size();
   const int64_t batch = PredictionBatch(model, rows);
@@ -170,7 +190,8 @@ Status Predict(const PredictArgs& args) {
   const int64_t columns = network.output_shape().sample_size();
   std::vector<float> y(static_cast<size_t>(batch * columns));
   const int64_t top = args.top >= 0 ? args.top : samples.files != nullptr ? 1 : 0;
-  Writer writer(model, columns, top, samples.files != nullptr);
+  const bool by_row = !samples.rows.empty();
+  Writer writer(model, columns, top, samples.files != nullptr ? "picture" : by_row ? "row" : "");
   int64_t bad = 0;
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* const part, loader->Next());
@@ -181,7 +202,8 @@ Status Predict(const PredictArgs& args) {
       const auto said =
           std::span(y).subspan(static_cast<size_t>(i * columns), static_cast<size_t>(columns));
       if (samples.files == nullptr) {
-        writer.Add(said);
+        const auto window = static_cast<size_t>(part->indices[static_cast<size_t>(i)]);
+        writer.Add(said, by_row ? std::to_string(samples.rows[window] + 1) : "");
         continue;
       }
       const int64_t file = part->indices[static_cast<size_t>(i)];

@@ -10,6 +10,7 @@
 #include <map>
 #include <string_view>
 
+#include "engine/data/text/tokenizer.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/train/checkpointing.h"
@@ -123,12 +124,11 @@ void AddResults(const RunReport& run, Page& page) {
          {Metric::kAccuracy, Metric::kExact, Metric::kPerplexity, Metric::kBitsPerByte,
           Metric::kAuc, Metric::kR2, Metric::kMae, Metric::kLoss}) {
       if (const auto value = ValueOf(result, metric)) {
-        const std::string name = metric == Metric::kAuc ? "AUC" : NameOf(metric);
+        std::string name = metric == Metric::kAuc ? "AUC" : NameOf(metric);
+        std::replace(name.begin(), name.end(), '_', ' ');  // bits_per_byte
         numbers.emplace_back(Capitalized(name + ", " + split), TextOf(metric, *value));
       }
     }
-    if (IsText(run.data.train.dataset->info()))
-      numbers.emplace_back("Perplexity, " + split, fmt::format("{:.3g}", std::exp(result.loss)));
   }
   numbers.emplace_back("Epochs", Grouped(run.summary.epochs));
   numbers.emplace_back("Parameters", Grouped(run.network.parameter_count()));
@@ -143,6 +143,7 @@ void AddResults(const RunReport& run, Page& page) {
       if (!ValueOf(run.results.back().second, metric)) continue;
       metrics.push_back(metric);
       header.push_back(metric == Metric::kAuc ? "AUC" : NameOf(metric));
+      std::replace(header.back().begin(), header.back().end(), '_', ' ');
     }
     std::vector<Row> rows;
     for (const auto& [split, result] : run.results) {
@@ -380,7 +381,10 @@ Status AddPredictions(const RunReport& run, Page& page) {
     std::vector<std::vector<int64_t>> counts;
     for (int64_t c = 0; c < result.classes; ++c) {
       const auto at = static_cast<size_t>(c);
-      names.push_back(at < info.class_names.size() ? info.class_names[at] : std::to_string(c));
+      const bool token = IsText(info) && info.tokenizer != nullptr && c < info.tokenizer->size();
+      names.push_back(token ? Quoted(std::string(info.tokenizer->Bytes(static_cast<int32_t>(c))))
+                      : at < info.class_names.size() ? info.class_names[at]
+                                                     : std::to_string(c));
       const auto row = result.confusion.begin() + c * result.classes;
       counts.emplace_back(row, row + result.classes);
     }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 namespace lockstep {
@@ -87,10 +88,11 @@ Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows) {
   }
   const auto check = [&](const std::vector<int64_t>& part, double share, const char* what) {
     if (!part.empty() || share == 0.0) return Status::Ok();
-    return Status::Invalid(name + ": a window needs " + std::to_string(ahead + 1) +
-                           " moments, and none fits into those to " + what + ", a share of " +
-                           std::to_string(share) + " of " + std::to_string(longest) +
-                           " at most: take a longer series, or a shorter data.context");
+    return Status::Invalid(
+        name + ": a window needs " + std::to_string(ahead + 1) +
+        " moments, and none fits into those to " + what + ", a share of " + std::to_string(share) +
+        " of " + std::to_string(longest) +
+        " at most: take a longer series, or a shorter data.context or data.horizon");
   };
   LOCKSTEP_TRY(check(data.splits.train, 1.0 - windows.validation - windows.test, "train"));
   LOCKSTEP_TRY(check(data.splits.validation, windows.validation, "validate"));
@@ -107,6 +109,42 @@ Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows) {
   data.dataset =
       std::make_shared<SeriesDataset>(std::move(info), std::move(series), std::move(begins), ahead);
   return data;
+}
+
+Result<SeriesToPredict> MakeSeriesToPredict(const std::string& name, int64_t context,
+                                            int64_t features, std::span<const float> x,
+                                            std::span<const std::string> groups) {
+  const int64_t rows = static_cast<int64_t>(x.size()) / features;
+  SeriesToPredict made;
+  std::map<std::string, std::vector<int64_t>> rows_of;  // of each group, so far
+  std::vector<float> windows;
+  size_t longest = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    std::vector<int64_t>& group = rows_of[groups.empty() ? "" : groups[static_cast<size_t>(row)]];
+    group.push_back(row);
+    longest = std::max(longest, group.size());
+    if (std::ssize(group) < context) continue;
+    for (auto moment = group.end() - context; moment != group.end(); ++moment) {
+      const auto from = x.begin() + *moment * features;
+      windows.insert(windows.end(), from, from + features);
+    }
+    made.rows.push_back(row);
+  }
+  if (made.rows.empty()) {
+    return Status::Invalid(name + ": a window has " + std::to_string(context) +
+                           " moments (data.context), and there are " + std::to_string(longest) +
+                           (groups.empty() ? "" : " in the longest group") +
+                           ": give rows from further back");
+  }
+  DatasetInfo info{.name = name,
+                   .size = std::ssize(made.rows),
+                   .x_shape = {context, features},
+                   .has_missing = true};
+  SetTargets(Task::kRegression, 1, info);
+  std::vector<float> targets(made.rows.size());
+  LOCKSTEP_TRY_ASSIGN(
+      made.dataset, InMemoryDataset::Make(std::move(info), std::move(windows), std::move(targets)));
+  return made;
 }
 
 }  // namespace lockstep

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -32,6 +34,17 @@ struct SeriesData {
 // or horizon below 1, shares out of range, a part without a single window. Values are told as they
 // are, features are to be standardised.
 Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows);
+
+// All windows of `context` moments to predict from, of rows that follow each other: what is told
+// may lie behind the end. `x`: (rows, features) in the file's order; `groups`: of each row, or empty.
+struct SeriesToPredict {
+  std::shared_ptr<const Dataset> dataset;
+  std::vector<int64_t> rows;  // of each sample's last moment, ascending, from 0
+};
+// Errors, with the numbers: no group has so many rows. `name` stands for the file.
+Result<SeriesToPredict> MakeSeriesToPredict(const std::string& name, int64_t context,
+                                            int64_t features, std::span<const float> x,
+                                            std::span<const std::string> groups);
 
 }  // namespace lockstep
 

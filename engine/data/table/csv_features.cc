@@ -6,6 +6,7 @@
 #include <set>
 
 #include "engine/data/table/csv_cell.h"
+#include "engine/data/table/csv_column.h"
 #include "engine/data/table/csv_reader.h"
 #include "engine/io/nearest_name.h"
 
@@ -26,7 +27,14 @@ class Reader {
     for (size_t i = 0; i < rows_.fields(); ++i) first_row_.emplace_back(rows_.field(i));
     const bool named = HoldsAllNames();
     has_header_ = named || !HoldsANumber();
-    LOCKSTEP_TRY(has_header_ && !options_.names.empty() ? FindByName() : FindByPlace());
+    const bool by_name = has_header_ && !options_.names.empty();
+    LOCKSTEP_TRY(by_name ? FindByName() : FindByPlace());
+    if (options_.group) {
+      LOCKSTEP_TRY_ASSIGN(group_, FindCsvColumn(name_, *options_.group, "group", rows_.fields(),
+                                                has_header_ ? &first_row_ : nullptr));
+      if (std::find(columns_.begin(), columns_.end(), *group_) != columns_.end())
+        return Fail("the column of groups is missing, the features alone are not enough");
+    }
     if (has_header_) {
       LOCKSTEP_TRY_ASSIGN(more, rows_.NextRow());
       if (!more) return Fail("there is only a header and no row of data");
@@ -83,22 +91,29 @@ class Reader {
 
   Status FindByPlace() {
     const auto width = static_cast<int64_t>(first_row_.size());
-    const int64_t trained_width =
-        options_.count + 1 + static_cast<int64_t>(options_.ignored.size());
+    const int64_t trained_width = options_.count + (options_.label_is_feature ? 0 : 1) +
+                                  (options_.group ? 1 : 0) +
+                                  static_cast<int64_t>(options_.ignored.size());
     const std::optional<int64_t> label = PlaceOf(options_.label, trained_width);
     std::set<int64_t> others;  // that are no features, where the table is as in training
-    bool known = label.has_value();
-    if (known) others.insert(*label);
+    bool known = label.has_value() || options_.label_is_feature;
+    if (label && !options_.label_is_feature) others.insert(*label);
+    if (options_.group) {
+      const std::optional<int64_t> place = PlaceOf(*options_.group, trained_width);
+      known = known && place.has_value();
+      if (place) others.insert(*place);
+    }
     for (const CsvColumn& ignored : options_.ignored) {
       const std::optional<int64_t> place = PlaceOf(ignored, trained_width);
       known = known && place.has_value();
       if (place) others.insert(*place);
     }
-    if (width == options_.count) {
+    if (width == options_.count && !options_.group) {
       for (size_t i = 0; i < first_row_.size(); ++i) columns_.push_back(i);
       return Status::Ok();
     }
-    if (!known || (width != trained_width && width != trained_width - 1)) {
+    const bool label_may_lack = !options_.label_is_feature;
+    if (!known || (width != trained_width && !(label_may_lack && width == trained_width - 1))) {
       return Fail("it has " + std::to_string(width) + " columns, the model takes " +
                   std::to_string(options_.count) + " features" +
                   (known ? " (" + std::to_string(trained_width) +
@@ -108,7 +123,7 @@ class Reader {
     }
     size_t column = 0;
     for (int64_t place = 0; place < trained_width; ++place) {
-      if (place == *label && width < trained_width) continue;  // that column is not here
+      if (width < trained_width && place == *label) continue;  // that column is not here
       if (!others.contains(place)) columns_.push_back(column);
       ++column;
     }
@@ -131,6 +146,7 @@ class Reader {
       }
       features.x.push_back(cell.value);
     }
+    if (group_) features.groups.emplace_back(rows_.field(*group_));
     ++features.rows;
     return Status::Ok();
   }
@@ -153,6 +169,7 @@ class Reader {
   const CsvFeatureOptions& options_;
   std::vector<std::string> first_row_;
   bool has_header_ = false;
+  std::optional<size_t> group_;
   std::vector<size_t> columns_;  // of the features, in the model's order
 };
 

@@ -3,6 +3,7 @@
 #define LOCKSTEP_ENGINE_DATA_TABLE_CSV_FEATURES_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,7 +21,9 @@ struct CsvFeatureOptions {
   int64_t count = 0;                    // of features
   std::vector<std::string> names = {};  // of the features, or empty: not known
   CsvColumn label = int64_t{-1};        // in the table trained on
+  bool label_is_feature = false;        // of a series, whose label tells of its moment as well
   std::vector<CsvColumn> ignored = {};  // there
+  std::optional<CsvColumn> group = {};  // of a series: this column is read as well, as text
   std::vector<std::string> missing = CsvOptions().missing;
   bool allow_missing = false;            // missing values become NaN; else they are errors
   int64_t max_bytes = int64_t{8} << 30;  // of text, after decompression
@@ -28,7 +31,8 @@ struct CsvFeatureOptions {
 
 struct CsvFeatures {
   int64_t rows = 0;
-  std::vector<float> x;  // (rows, count), rows in the file's order
+  std::vector<float> x;               // (rows, count), rows in the file's order
+  std::vector<std::string> groups{};  // of each row, where the options name a column of groups
 };
 
 // Errors name the file, the line, the column (from 1), the text found, and what to do.

@@ -37,10 +37,16 @@ Result<TextTable> Parse(std::unique_ptr<ByteSource> source, const std::string& n
   std::vector<std::string> header;
   for (size_t i = 0; has_header && i < columns; ++i) header.emplace_back(rows.field(i));
   const auto* names = has_header ? &header : nullptr;
-  LOCKSTEP_TRY_ASSIGN(const size_t text, FindCsvColumn(name, options.text, "text", columns, names));
-  LOCKSTEP_TRY_ASSIGN(const size_t label,
-                      FindCsvColumn(name, options.label, "label", columns, names));
-  if (text == label) {
+  const bool labelled = !options.unlabelled;
+  const bool by_name = std::holds_alternative<std::string>(options.text);
+  const CsvColumn wanted =
+      labelled || by_name || columns > 1 ? options.text : CsvColumn(int64_t{0});
+  LOCKSTEP_TRY_ASSIGN(const size_t text, FindCsvColumn(name, wanted, "text", columns, names));
+  size_t label = 0;
+  if (labelled) {
+    LOCKSTEP_TRY_ASSIGN(label, FindCsvColumn(name, options.label, "label", columns, names));
+  }
+  if (labelled && text == label) {
     return Status::Invalid(name + ": column " + std::to_string(text) +
                            " cannot be text and label at once");
   }
@@ -54,12 +60,13 @@ Result<TextTable> Parse(std::unique_ptr<ByteSource> source, const std::string& n
       return fail_at(std::to_string(rows.fields()) + " fields, but the first row has " +
                      std::to_string(columns) + "; a text with the delimiter in it must be quoted");
     }
-    if (rows.field(label).empty()) return fail_at("the label is missing; complete it");
+    if (labelled && rows.field(label).empty()) return fail_at("the label is missing; complete it");
     if (rows.field(text).empty()) {
+      if (!labelled) return fail_at("the text is missing; complete it or leave the row out");
       if (table.empty++ == 0) table.first_empty_line = rows.line();
     } else {
       table.documents.emplace_back(rows.field(text));
-      table.labels.push_back(labels.Add(rows.field(label)));
+      table.labels.push_back(labelled ? labels.Add(rows.field(label)) : 0);
       if (table.labels.back() < 0) {
         return fail_at("more than " + std::to_string(CsvLabels::kMost) +
                        " different labels; is another column the label?");
@@ -71,6 +78,7 @@ Result<TextTable> Parse(std::unique_ptr<ByteSource> source, const std::string& n
     return Status::Corrupt(name + ": holds no document that is not empty (" +
                            std::to_string(table.empty) + " are)");
   }
+  if (!labelled) return table;
   LOCKSTEP_TRY_ASSIGN(table.classes, labels.Ordered(name, options.binary, options.positive));
   const std::vector<int32_t> places = labels.Places(table.classes);
   for (int32_t& number : table.labels) number = places[static_cast<size_t>(number)];

@@ -22,6 +22,10 @@ struct TextTableOptions {
   CsvOptions::Header header = CsvOptions::Header::kAuto;
   CsvColumn text = int64_t{0};
   CsvColumn label = int64_t{-1};
+  // To predict from: the label's column may be there or not and is not read, `labels` are 0 and
+  // `classes` empty. A table of one column is one of texts. A row without text is an error: each
+  // row gets its prediction.
+  bool unlabelled = false;
   bool binary = false;                   // two labels, target f32 {1}; else class numbers, i32 {}
   std::string positive = {};             // binary: the label that is 1; empty: the one sorted last
   int64_t max_bytes = int64_t{8} << 30;  // of text, after decompression

@@ -44,7 +44,7 @@ Result<std::shared_ptr<const TokenStream>> OpenBin(const std::string& path, int6
     return Status::Corrupt(path + ": begins with neither " + std::to_string(kShort.magic) +
                            " nor " + std::to_string(kLong.magic) +
                            " as .bin files of tokens do, nor as NPY files do; if it holds uint16 "
-                           "without a header, say so");
+                           "without a header, say so: data.header = \"no\"");
   }
   if (bytes.size() < sizeof(header)) {
     return Status::Corrupt(path + ": has " + std::to_string(bytes.size()) +

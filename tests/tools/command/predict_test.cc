@@ -187,5 +187,119 @@ TEST_F(Predict, BadInputIsOneClearLine) {
   EXPECT_FALSE(fs::exists(folder_ / "o.csv"));
 }
 
+TEST_F(Predict, DocumentsNeedNoLabelAndGoByTheColumnsName) {
+  std::string text = "id,message,team\n";
+  for (int i = 0; i < 60; ++i) {
+    text += std::to_string(i) + (i % 2 == 0 ? ",\"buy, " : ",\"meet, ") + std::to_string(i % 7) +
+            (i % 2 == 0 ? "\",spam\n" : "\",ham\n");
+  }
+  Write("mails.csv", text);
+  Write("mails.toml",
+        "[data]\nkind = \"text_table\"\npath = \"mails.csv\"\ntext = \"message\"\nlabel = "
+        "\"team\"\ntokenizer = \"bytes\"\ncontext = 12\n[model]\nkind = \"transformer\"\n"
+        "architecture = \"encoder\"\nlayers = 1\nheads = 2\nwidth = 8\n[train]\nepochs = 12\n"
+        "batch = 8\n[optimizer]\nlearning_rate = 0.02\n");
+  Train("mails.toml");
+  const std::string whole = Of("id,message,team\n1,\"buy, 3\",ham\n2,\"meet, 4\",\n");
+  const Table said = Cells(whole);
+  ASSERT_EQ(said.size(), 3u) << whole;
+  EXPECT_EQ(said[0],
+            (std::vector<std::string>{"class", "probability of ham", "probability of spam"}));
+  EXPECT_EQ(said[1][0], "spam") << whole;
+  EXPECT_EQ(said[2][0], "ham") << whole;
+  EXPECT_EQ(Of("message\n\"buy, 3\"\n\"meet, 4\"\n"), whole) << "without the label, by name";
+  EXPECT_EQ(Cells(Of("message\n\"buy, 3 and more than twelve\"\n")).size(), 2u) << "cut";
+
+  Write("other.csv", "subject\nbuy\n");
+  Ran ran = Run("predict model.safetensors other.csv");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("message"), std::string::npos) << ran.out;
+  Write("empty.csv", "message\nbuy\n\"\"\n");
+  ran = Run("predict model.safetensors empty.csv -o said.csv");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("line 3: the text is missing"), std::string::npos) << ran.out;
+  EXPECT_FALSE(fs::exists(folder_ / "said.csv"));
+
+  // The same table with other labels is not what the model knows.
+  for (size_t at = 0; (at = text.find(",spam", at)) != std::string::npos; at += 5)
+    text.replace(at, 5, ",junk");
+  Write("junk.csv", text);
+  ran = Run("eval model.safetensors data.path=junk.csv");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("class 1 is \"junk\", to the model it is \"spam\""), std::string::npos)
+      << ran.out;
+}
+
+TEST_F(Predict, SeriesTellOfEachCompleteWindowByRow) {
+  std::string text = "time,load,heat\n";
+  for (int i = 0; i < 80; ++i) {
+    text +=
+        std::to_string(i) + "," + std::to_string(10 + i % 4) + "," + std::to_string(i % 3) + "\n";
+  }
+  Write("meters.csv", text);
+  Write("meters.toml",
+        "[data]\nkind = \"series\"\npath = \"meters.csv\"\nlabel = \"load\"\nignore = [\"time\"]\n"
+        "context = 5\nhorizon = 2\n[model]\nkind = \"recurrent\"\ncell = \"gru\"\nhidden = 4\n"
+        "[train]\nepochs = 2\nbatch = 8\n");
+  Train("meters.toml");
+  const std::string rows = "load,heat\n10,0\n11,1\n12,2\n13,0\n10,1\n11,2\n12,0\n";
+  const Table said = Cells(Of(rows));
+  ASSERT_EQ(said.size(), 4u);
+  EXPECT_EQ(said[0], (std::vector<std::string>{"row", "value"}));
+  EXPECT_EQ(said[1][0], "5");
+  EXPECT_EQ(said[3][0], "7");
+  // Columns go by name; a window is told of alike wherever its rows stand.
+  const Table moved = Cells(Of("heat,load\n2,12\n0,13\n1,10\n2,11\n0,12\n"));
+  ASSERT_EQ(moved.size(), 2u);
+  EXPECT_EQ(moved[1][0], "5");
+  EXPECT_EQ(moved[1][1], said[3][1]);
+
+  Write("short.csv", "load,heat\n10,0\n11,1\n");
+  Ran ran = Run("predict model.safetensors short.csv");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("a window has 5 moments (data.context), and there are 2"),
+            std::string::npos)
+      << ran.out;
+  for (size_t at = 0; (at = text.find("load,heat", at)) != std::string::npos;)
+    text.replace(at, 9, "heat,load");
+  Write("swapped.csv", text);
+  ran = Run("eval model.safetensors data.path=swapped.csv");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("feature 0 is \"heat\", to the model it is \"load\""), std::string::npos)
+      << ran.out;
+}
+
+TEST_F(Predict, ASeriesOfGroupsIsReadGroupByGroup) {
+  std::string text = "site,load\n";
+  for (int i = 0; i < 80; ++i)
+    text += std::string(i % 2 == 0 ? "north," : "south,") + std::to_string(i % 5) + "\n";
+  Write("sites.csv", text);
+  Write("sites.toml",
+        "[data]\nkind = \"series\"\npath = \"sites.csv\"\nlabel = \"load\"\ngroup = \"site\"\n"
+        "context = 3\n[model]\nkind = \"recurrent\"\nhidden = 4\n[train]\nepochs = 1\nbatch = 8\n");
+  Train("sites.toml");
+  const Table alone = Cells(Of("site,load\nnorth,1\nnorth,2\nnorth,3\n"));
+  const Table mixed = Cells(Of("load,site\n1,north\n4,south\n2,north\n3,south\n3,north\n"));
+  ASSERT_EQ(alone.size(), 2u);
+  ASSERT_EQ(mixed.size(), 2u);
+  EXPECT_EQ(mixed[1][0], "5");
+  EXPECT_EQ(mixed[1][1], alone[1][1]);
+  Write("input.csv", "load\n1\n2\n3\n");
+  const Ran ran = Run("predict model.safetensors input.csv");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("group"), std::string::npos) << ran.out;
+}
+
+TEST_F(Predict, AModelOfLanguageIsForGenerate) {
+  Write("text.txt", std::string(400, 'a') + std::string(400, 'b'));
+  Write("text.toml",
+        "[data]\nkind = \"text\"\npath = \"text.txt\"\ncontext = 8\n[model]\nkind = "
+        "\"transformer\"\nlayers = 1\nheads = 2\nwidth = 8\n[train]\nepochs = 1\nbatch = 8\n");
+  Train("text.toml");
+  const Ran ran = Run("predict model.safetensors text.txt");
+  EXPECT_NE(ran.code, 0);
+  EXPECT_NE(ran.out.find("use generate"), std::string::npos) << ran.out;
+}
+
 }  // namespace
 }  // namespace lockstep::tools

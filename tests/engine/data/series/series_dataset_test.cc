@@ -160,5 +160,21 @@ TEST(SeriesTest, SeriesThatAreTooShortAreRefusedWithTheNumbers) {
   EXPECT_FALSE(MakeSeriesData(series, {.context = 2, .validation = 0.0 / 0.0}).ok());
 }
 
+TEST(SeriesToPredict, EachCompleteWindowOfAGroupEndsAtARow) {
+  const std::vector<float> x = {1, 10, 2, 20, 3, 30, 4};
+  const std::vector<std::string> groups = {"a", "b", "a", "b", "a", "b", "a"};
+  const auto made = MakeSeriesToPredict("s.csv", 3, 1, x, groups);
+  ASSERT_TRUE(made.ok()) << made.status().message();
+  EXPECT_EQ(made->rows, (std::vector<int64_t>{4, 5, 6}));
+  std::vector<float> windows(9), targets(3);
+  const std::vector<int64_t> all = {0, 1, 2};
+  ASSERT_TRUE(
+      made->dataset->Gather(all, Tensor(windows.data(), {3, 3, 1}), Tensor(targets.data(), {3, 1}))
+          .ok());
+  EXPECT_EQ(windows, (std::vector<float>{1, 2, 3, 10, 20, 30, 2, 3, 4}));
+  EXPECT_EQ(MakeSeriesToPredict("s.csv", 3, 1, x, {})->rows.size(), 5u);
+  EXPECT_FALSE(MakeSeriesToPredict("s.csv", 5, 1, x, groups).ok());
+}
+
 }  // namespace
 }  // namespace lockstep

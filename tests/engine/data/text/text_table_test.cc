@@ -95,5 +95,22 @@ TEST(TextTableTest, ReadsCompressedFiles) {
   EXPECT_THAT(LoadTextTable(folder / "none").status().message(), HasSubstr("no such file"));
 }
 
+TEST(TextTable, ToPredictFromNeedsNoLabel) {
+  TextTableOptions options{.text = "text", .label = "label", .unlabelled = true};
+  for (const char* csv : {"label,text\nx,one\n,two\n", "text\none\ntwo\n"}) {
+    const auto table = ParseTextTable(csv, "t.csv", options);
+    ASSERT_TRUE(table.ok()) << table.status().message();
+    EXPECT_EQ(table->documents, (std::vector<std::string>{"one", "two"}));
+    EXPECT_TRUE(table->classes.empty());
+  }
+  options = {.text = int64_t{1}, .label = int64_t{0}, .unlabelled = true};
+  const auto alone = ParseTextTable("one\ntwo\n", "t.csv", options);
+  ASSERT_TRUE(alone.ok()) << alone.status().message();
+  EXPECT_EQ(alone->documents.size(), 2u);
+  const auto empty = ParseTextTable("one\n\"\"\n", "t.csv", options);
+  ASSERT_FALSE(empty.ok());
+  EXPECT_NE(empty.status().message().find("line 2: the text is missing"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -63,17 +63,24 @@ Status Generator::Start(std::span<const int32_t> prompt) {
   seen_ = length_ = 0;
   unseen_ = false;
   ended_ = TextEnd::kNot;
-  while (seen_ < count) {
-    const int64_t now = std::min(options_.chunk, count - seen_);
-    LOCKSTEP_TRY(See(prompt.subspan(static_cast<size_t>(seen_), static_cast<size_t>(now))));
-  }
+  if (options_.slides) std::copy(prompt.begin(), prompt.end(), recent_.begin());
+  LOCKSTEP_TRY(See(prompt));
   for (const int32_t token : prompt) sampler_.Saw(token);
   length_ = count;
   return Status::Ok();
 }
 
-// The network sees the next tokens of the text.
+// The network sees the next tokens of the text, some at a time.
 Status Generator::See(std::span<const int32_t> tokens) {
+  while (!tokens.empty()) {
+    const auto now = std::min(tokens.size(), static_cast<size_t>(options_.chunk));
+    LOCKSTEP_TRY(Run(tokens.first(now)));
+    tokens = tokens.subspan(now);
+  }
+  return Status::Ok();
+}
+
+Status Generator::Run(std::span<const int32_t> tokens) {
   const auto count = static_cast<int64_t>(tokens.size());
   const BatchCut cut = BatchCut::Whole(count, 1);
   ScopedFlushDenormals flush;
@@ -86,7 +93,6 @@ Status Generator::See(std::span<const int32_t> tokens) {
                   .first_token = seen_};
   LOCKSTEP_TRY(program_->Check(step, /*losses=*/false));
   program_->Forward(step, /*losses=*/false);
-  if (options_.slides) std::copy(tokens.begin(), tokens.end(), recent_.begin() + seen_);
   seen_ += count;
   last_run_ = count;
   return Status::Ok();
@@ -97,11 +103,7 @@ Status Generator::Slide() {
   const int64_t kept = seen_ / 2;
   std::copy(recent_.begin() + (seen_ - kept), recent_.begin() + seen_, recent_.begin());
   seen_ = 0;
-  while (seen_ < kept) {
-    LOCKSTEP_TRY(
-        See({recent_.data() + seen_, static_cast<size_t>(std::min(options_.chunk, kept - seen_))}));
-  }
-  return Status::Ok();
+  return See({recent_.data(), static_cast<size_t>(kept)});
 }
 
 std::span<const float> Generator::scores() const {
@@ -118,6 +120,7 @@ Result<std::optional<int32_t>> Generator::Next() {
       return std::optional<int32_t>();
     }
     if (seen_ == options_.context) LOCKSTEP_TRY(Slide());
+    if (options_.slides) recent_[static_cast<size_t>(seen_)] = last_;
     LOCKSTEP_TRY(See({&last_, 1}));
     unseen_ = false;
   }

@@ -67,6 +67,7 @@ class Generator {
   Generator(Network& network, const GeneratorOptions& options, Sampler sampler)
       : network_(&network), options_(options), sampler_(std::move(sampler)) {}
   Status See(std::span<const int32_t> tokens);
+  Status Run(std::span<const int32_t> tokens);  // at most `chunk`
   Status Slide();
 
   Network* network_;

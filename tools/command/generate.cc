@@ -63,18 +63,17 @@ Status Generate(const GenerateArgs& args) {
   Result<Network> network = BuildNetwork(ctx, model, /*batch=*/1);
   if (!network.ok()) return network.status().At(path);
   // A recurrent network keeps one state, however long the text.
-  const int64_t context = std::holds_alternative<RecurrentFamily>(model.recipe.model.family)
-                              ? std::numeric_limits<int32_t>::max()
-                              : model.samples.x_shape[0];
-  Result<Generator> made =
-      Generator::Make(*network, {.sampling = {.temperature = args.greedy ? 0.0 : args.temperature,
-                                              .top_k = args.top_k,
-                                              .top_p = args.top_p,
-                                              .repetition_penalty = args.repetition_penalty,
-                                              .seed = static_cast<uint64_t>(args.seed)},
-                                 .context = context,
-                                 .slides = context == model.samples.x_shape[0],
-                                 .end_of_text = tokenizer->end_of_text()});
+  const bool recurrent = std::holds_alternative<RecurrentFamily>(model.recipe.model.family);
+  Result<Generator> made = Generator::Make(
+      *network,
+      {.sampling = {.temperature = args.greedy ? 0.0 : args.temperature,
+                    .top_k = args.top_k,
+                    .top_p = args.top_p,
+                    .repetition_penalty = args.repetition_penalty,
+                    .seed = static_cast<uint64_t>(args.seed)},
+       .context = recurrent ? std::numeric_limits<int32_t>::max() : model.samples.x_shape[0],
+       .slides = !recurrent,
+       .end_of_text = tokenizer->end_of_text()});
   if (!made.ok()) return made.status().At(path);
   Generator& generator = *made;
 

@@ -23,14 +23,20 @@ Status CheckSequence(const TensorSpec& x) {
   return Status::Invalid("takes f32 (batch, tokens, width), not " + x.shape.ToString());
 }
 
+// What is left of a sequence where one token stands for all.
+Result<TensorSpec> OneToken(const TensorSpec& x) {
+  LOCKSTEP_TRY(CheckSequence(x));
+  TensorSpec y = x;
+  y.shape = {x.shape[0], x.shape[2]};
+  return y;
+}
+
 // Inputs: x, segments or nothing.
 class TokenMean final : public Operation {
  public:
   Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
                               const PlanOptions&) const override {
-    LOCKSTEP_TRY(CheckSequence(x[0]));
-    TensorSpec y = x[0];
-    y.shape = {x[0].shape[0], x[0].shape[2]};
+    LOCKSTEP_TRY_ASSIGN(const TensorSpec y, OneToken(x[0]));
     return Declaration{
         .outputs = {y}, .reads_x = {false, true}, .flops = static_cast<double>(x[0].shape.size())};
   }
@@ -226,9 +232,7 @@ class FirstToken final : public Operation {
  public:
   Result<Declaration> Declare(std::span<const TensorSpec> x, const Fused&,
                               const PlanOptions&) const override {
-    LOCKSTEP_TRY(CheckSequence(x[0]));
-    TensorSpec y = x[0];
-    y.shape = {x[0].shape[0], x[0].shape[2]};
+    LOCKSTEP_TRY_ASSIGN(const TensorSpec y, OneToken(x[0]));
     return Declaration{.outputs = {y}};
   }
   void Book(std::span<const TensorSpec> x, Booking&) override {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/base/denormals.h"
+#include "engine/io/hash.h"
 
 namespace lockstep {
 namespace {
@@ -219,6 +220,11 @@ Result<std::shared_ptr<const InMemoryDataset>> InMemoryDataset::Make(DatasetInfo
   if (!target_values.ok()) return target_values.At(where);
   if (Status values = CheckX(info, x); !values.ok()) return values.At(where);
 
+  Hasher content;
+  const auto add = [&](const auto& v) { content.Add(std::as_bytes(std::span(v))); };
+  std::visit(add, x);
+  std::visit(add, targets);
+  info.content = content.Finish();
   return std::shared_ptr<const InMemoryDataset>(
       new InMemoryDataset(std::move(info), std::move(x), std::move(targets), byte_scale));
 }

@@ -42,6 +42,7 @@ struct DatasetInfo {
   std::vector<std::string> feature_names = {};  // one per channel of x, or empty: not known
   std::vector<std::string> class_names = {};    // kClasses: `classes` names; kBinary: {of 0, of 1};
                                                 // or empty: not known
+  uint64_t content = 0;  // a hash of all samples and targets as stored; 0: not known
 };
 
 // How many classes there are to tell apart: 0 for a regression.

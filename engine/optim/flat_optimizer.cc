@@ -84,33 +84,40 @@ FlatOptimizer::Setting FlatOptimizer::SettingOf(const ParameterInfo& info) const
 }
 
 // Parameters that follow one another under the same setting become one piece, with the padding
-// between them; pieces end where blocks do. Frozen parameters are in no piece.
+// between them; pieces end where blocks and ranges do. Frozen parameters are in no piece.
 void FlatOptimizer::CutIntoPieces() {
   std::vector<ParameterInfo> infos = infos_;
   std::sort(infos.begin(), infos.end(),
             [](const ParameterInfo& a, const ParameterInfo& b) { return a.offset < b.offset; });
+  std::vector<size_t> settings(infos.size());
   for (size_t i = 0; i < infos.size(); ++i) {
     if (infos[i].frozen) continue;
     const Setting setting = SettingOf(infos[i]);
     const auto known = std::find(settings_.begin(), settings_.end(), setting);
-    const auto index = static_cast<size_t>(known - settings_.begin());
+    settings[i] = static_cast<size_t>(known - settings_.begin());
     if (known == settings_.end()) settings_.push_back(setting);
-
-    const int64_t after = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
-    const int64_t end = std::min(after, range_.end) - range_.begin;
-    for (int64_t begin = std::max(infos[i].offset, range_.begin) - range_.begin; begin < end;) {
-      const int64_t stop = std::min(end, (begin / kFlatBlock + 1) * kFlatBlock);
-      const bool continues = !pieces_.empty() && pieces_.back().setting == index &&
-                             pieces_.back().end == begin && begin % kFlatBlock != 0;
-      if (continues) {
-        pieces_.back().end = stop;
-      } else {
-        pieces_.push_back({begin, stop, index});
+  }
+  for (const Held& held : held_) {
+    for (size_t i = 0; i < infos.size(); ++i) {
+      if (infos[i].frozen) continue;
+      const int64_t after = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
+      const int64_t to_held = held.begin - held.floats.begin;  // from a place in the flat arrays
+      const int64_t end = std::min(after, held.floats.end) + to_held;
+      for (int64_t begin = std::max(infos[i].offset, held.floats.begin) + to_held; begin < end;) {
+        const int64_t stop = std::min(end, (begin / kFlatBlock + 1) * kFlatBlock);
+        const bool continues = !pieces_.empty() && pieces_.back().setting == settings[i] &&
+                               pieces_.back().end == begin && begin % kFlatBlock != 0 &&
+                               begin != held.begin;
+        if (continues) {
+          pieces_.back().end = stop;
+        } else {
+          pieces_.push_back({begin, stop, begin - to_held, settings[i]});
+        }
+        begin = stop;
       }
-      begin = stop;
     }
   }
-  const int64_t blocks = FlatBlocks(range_.size());
+  const int64_t blocks = FlatBlocks(held_floats_);
   size_t piece = 0;
   for (int64_t block = 0; block < blocks; ++block) {
     first_piece_.push_back(piece);
@@ -119,16 +126,23 @@ void FlatOptimizer::CutIntoPieces() {
   first_piece_.push_back(piece);
 }
 
-Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters, IndexRange floats) {
+Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters,
+                           std::span<const IndexRange> floats) {
   if (bound()) return Status::Invalid(kind() + " is bound to a network already");
   LOCKSTEP_TRY(CheckOptions().At(kind()));
   LOCKSTEP_TRY(CheckCommon(parameters).At(kind()));
   infos_.assign(parameters.infos.begin(), parameters.infos.end());
   floats_ = static_cast<int64_t>(parameters.values.size());
-  LOCKSTEP_CHECK(0 <= floats.begin && floats.begin <= floats.end && floats.end <= floats_, "range");
-  range_ = floats;
+  int64_t before = 0;
+  for (const IndexRange& range : floats) {
+    LOCKSTEP_CHECK(before <= range.begin && range.begin <= range.end && range.end <= floats_,
+                   "ranges out of order, or beyond the parameters");
+    before = range.end;
+    held_.push_back({range, held_floats_});
+    held_floats_ += range.size();
+  }
   CutIntoPieces();
-  for (size_t i = 0; i < state_names_.size(); ++i) states_.emplace_back(ctx, range_.size() * 4);
+  for (size_t i = 0; i < state_names_.size(); ++i) states_.emplace_back(ctx, held_floats_ * 4);
   Prepare(settings_, 1, learning_rate(), 1.0);  // sizes the factors, so that no update allocates
   return Status::Ok();
 }
@@ -154,15 +168,14 @@ Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, doubl
   }
   const auto touched = static_cast<int64_t>(3 + 2 * states_.size());
   std::atomic<bool> finite{true};
-  ForFlatBlocks(ctx, range_.size(), touched, [&](int64_t block, int64_t, int64_t) {
+  ForFlatBlocks(ctx, held_floats_, touched, [&](int64_t block, int64_t, int64_t) {
     const auto first = first_piece_[static_cast<size_t>(block)];
     const auto last = first_piece_[static_cast<size_t>(block) + 1];
     for (size_t i = first; i < last; ++i) {
       const Piece& piece = pieces_[i];
-      const int64_t begin = range_.begin + piece.begin;
-      Range range{.gradients = parameters.gradients.data() + begin,
+      Range range{.gradients = parameters.gradients.data() + piece.offset,
                   .size = piece.end - piece.begin,
-                  .values = parameters.values.data() + begin,
+                  .values = parameters.values.data() + piece.offset,
                   .states = {}};
       for (size_t s = 0; s < states_.size(); ++s) range.states[s] = states[s] + piece.begin;
       if (!UpdateRange(piece.setting, range)) finite.store(false, std::memory_order_relaxed);
@@ -174,17 +187,22 @@ Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, doubl
   return status;
 }
 
-// Of a parameter that lies in the range in part: that part, flat.
+// Of a parameter that is held in part: those parts, flat.
 std::vector<OptimizerState> FlatOptimizer::states() const {
   std::vector<OptimizerState> states;
   for (const ParameterInfo& info : infos_) {
-    const int64_t begin = std::max(info.offset, range_.begin);
-    const int64_t end = std::min(info.offset + info.shape.size(), range_.end);
-    if (info.frozen || begin >= end) continue;
-    const Shape shape = end - begin == info.shape.size() ? info.shape : Shape{end - begin};
-    for (size_t s = 0; s < states_.size(); ++s) {
-      float* data = reinterpret_cast<float*>(states_[s].data()) + begin - range_.begin;
-      states.push_back({info.name, state_names_[s], Tensor(data, shape)});
+    if (info.frozen) continue;
+    for (const Held& held : held_) {
+      const int64_t begin = std::max(info.offset, held.floats.begin);
+      const int64_t end = std::min(info.offset + info.shape.size(), held.floats.end);
+      if (begin >= end) continue;
+      const Shape shape = end - begin == info.shape.size() ? info.shape : Shape{end - begin};
+      for (size_t s = 0; s < states_.size(); ++s) {
+        float* data =
+            reinterpret_cast<float*>(states_[s].data()) + held.begin + begin - held.floats.begin;
+        states.push_back(
+            {info.name, state_names_[s], Tensor(data, shape), info.shape, begin - info.offset});
+      }
     }
   }
   return states;

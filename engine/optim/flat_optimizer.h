@@ -21,7 +21,8 @@ namespace lockstep {
 class FlatOptimizer : public Optimizer {
  public:
   using Optimizer::Bind;
-  Status Bind(Context& ctx, const ParameterSet& parameters, IndexRange floats) final;
+  Status Bind(Context& ctx, const ParameterSet& parameters,
+              std::span<const IndexRange> floats) final;
   bool bound() const final { return floats_ >= 0; }
   Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                 double grad_scale = 1.0) final;
@@ -68,11 +69,18 @@ class FlatOptimizer : public Optimizer {
   virtual bool UpdateRange(size_t setting, const Range& range) const = 0;
 
  private:
-  // A run of floats, padding included, of one setting; counted from the beginning of the range.
+  // A run of floats, padding included, of one setting. What is held is counted as if the ranges
+  // stood without a gap.
   struct Piece {
-    int64_t begin = 0;
+    int64_t begin = 0;  // among what is held
     int64_t end = 0;
+    int64_t offset = 0;  // of `begin` in the flat arrays
     size_t setting = 0;
+  };
+  // A range of the flat arrays that is updated here.
+  struct Held {
+    IndexRange floats;
+    int64_t begin = 0;  // of its first among what is held
   };
 
   Status CheckCommon(const ParameterSet& parameters) const;
@@ -85,9 +93,10 @@ class FlatOptimizer : public Optimizer {
   std::vector<Setting> settings_;
   std::vector<Piece> pieces_;        // in order, none across the bounds of a block
   std::vector<size_t> first_piece_;  // of each block (flat_blocks.h); blocks + 1 entries
-  std::vector<PageMemory> states_;   // by state_names_; laid out like the range of the values
+  std::vector<PageMemory> states_;   // by state_names_; of what is held
   int64_t floats_ = -1;              // of the flat arrays; negative before Bind
-  IndexRange range_;                 // of them, that is updated
+  std::vector<Held> held_;
+  int64_t held_floats_ = 0;
   int64_t step_count_ = 0;
 };
 

@@ -30,7 +30,9 @@ struct ParameterGroup {
 struct OptimizerState {
   std::string parameter;
   std::string name;
-  Tensor tensor;
+  Tensor tensor;      // of the parameter's shape, or, flat, the elements that are held here
+  Shape whole{};      // the parameter's shape
+  int64_t begin = 0;  // of the first element held here, within the parameter
 };
 
 // Thread-compatible. Holds its states; borrows the parameters only during calls.
@@ -40,12 +42,15 @@ class Optimizer {
 
   virtual std::string kind() const = 0;  // "AdamW", as PyTorch names it
 
-  // Makes the states for a range of the flat arrays of these parameters (all of them by default),
-  // and holds to that range from then on: several processes can each update a part. Once, before
-  // the first Update. Options that make no sense, and groups that match no parameter, are errors.
-  virtual Status Bind(Context& ctx, const ParameterSet& parameters, IndexRange floats) = 0;
+  // Makes the states for ranges of the flat arrays of these parameters (all of them by default),
+  // and holds to these from then on: several processes can each update a part. The ranges are in
+  // order and do not overlap. Once, before the first Update. Options that make no sense, and groups
+  // that match no parameter, are errors.
+  virtual Status Bind(Context& ctx, const ParameterSet& parameters,
+                      std::span<const IndexRange> floats) = 0;
   Status Bind(Context& ctx, const ParameterSet& parameters) {
-    return Bind(ctx, parameters, {0, static_cast<int64_t>(parameters.values.size())});
+    const IndexRange all{0, static_cast<int64_t>(parameters.values.size())};
+    return Bind(ctx, parameters, std::span(&all, 1));
   }
   virtual bool bound() const = 0;
 

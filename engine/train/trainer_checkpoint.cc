@@ -7,6 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/io/file.h"
+#include "engine/io/hash.h"
 #include "engine/io/text.h"
 #include "engine/train/trainer.h"
 
@@ -14,6 +15,7 @@ namespace lockstep {
 namespace {
 
 constexpr char kDatasetSize[] = "dataset_size";
+constexpr char kDatasetContent[] = "dataset_content";
 
 template <class T>
 Status Take(const Metadata& meta, const std::string& key, T& number) {
@@ -57,6 +59,7 @@ Metadata Trainer::Extra() const {
   return {{"batches_per_epoch", std::to_string(loader_.batches_per_epoch())},
           {"samples_per_epoch", std::to_string(loader_.samples_per_epoch())},
           {kDatasetSize, std::to_string(loader_.dataset().size())},
+          {kDatasetContent, HexOf(loader_.dataset().info().content)},
           {"monitor", NameOf(options_.monitor)},
           {"skipped_batches", std::to_string(p.skipped)},
           {"epoch_loss_sum", TextOf(p.epoch_loss_sum)},
@@ -99,6 +102,14 @@ Status Trainer::ReadExtra(const Metadata& meta, const TrainingState& state, Prog
     int64_t size = 0;
     LOCKSTEP_TRY(Take(meta, kDatasetSize, size));
     LOCKSTEP_TRY(same("samples in all", size, loader_.dataset().size()));
+  }
+  const DatasetInfo& info = loader_.dataset().info();
+  const auto content = meta.find(kDatasetContent);
+  const std::string unknown = HexOf(0);  // of datasets that do not say
+  if (content != meta.end() && content->second != unknown && info.content != 0 &&
+      content->second != HexOf(info.content)) {
+    return Status::Invalid("the data are not those the run began with: the content of " +
+                           info.name + " has changed; put that back, or start a new run");
   }
   const auto monitor = meta.find("monitor");
   if (p.best_metric && (monitor == meta.end() || monitor->second != NameOf(options_.monitor))) {

@@ -4,11 +4,11 @@
 #include <cmath>
 #include <vector>
 
+#include "engine/comm/thread_ranks.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/training_step.h"
 #include "models/gpt.h"
 #include "models/transformer_encoder.h"
-#include "tests/engine/train/thread_ranks.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {

@@ -209,7 +209,8 @@ Result<std::shared_ptr<const PictureDataset>> PictureDataset::Make(
                    .size = source->size(),
                    .x_shape = {all.height, all.width, all.channels},
                    .classes = pictures.classes,
-                   .class_names = pictures.class_names};
+                   .class_names = pictures.class_names,
+                   .content = pictures.content};
   if (all.soft_targets) {
     info.target_dtype = DType::kF32;
     info.target_shape = {pictures.classes};

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/data/waiting_threads.h"
+#include "engine/io/hash.h"
 
 namespace lockstep {
 namespace {
@@ -72,6 +73,15 @@ Status CheckDecoded(const std::string& path, const Picture& picture) {
   if (picture.height > 0 && picture.width > 0 && picture.channels > 0 && held == elements)
     return Status::Ok();
   return Status::Corrupt(path + ": has no pixels");
+}
+
+uint64_t HashOf(const Picture& picture) {
+  return Hasher()
+      .AddNumber(static_cast<uint64_t>(picture.height))
+      .AddNumber(static_cast<uint64_t>(picture.width))
+      .Add(std::as_bytes(std::span(picture.bytes)))
+      .Add(std::as_bytes(std::span(picture.words)))
+      .Finish();
 }
 
 class PicturesInFiles final : public PictureSource {
@@ -149,7 +159,8 @@ Result<std::shared_ptr<const PictureSource>> MemoryPictures(
                              .class_names = info.class_names,
                              .height = shape[0],
                              .width = shape[1],
-                             .channels = shape[2]};
+                             .channels = shape[2],
+                             .content = info.content};
   LOCKSTEP_TRY_ASSIGN(pictures.labels, ClassLabels(*dataset));
   return std::shared_ptr<const PictureSource>(
       std::make_shared<PicturesInMemory>(std::move(pictures), std::move(dataset)));
@@ -170,6 +181,7 @@ Result<FilePictures> OpenPictures(std::vector<PictureFile> files, PictureReader 
   struct Found {
     Status status;
     int64_t height, width, channels;
+    uint64_t content;
   };
   std::vector<Found> found(files.size());
   ForEachWaiting(n, options.threads, [&](int64_t i) {
@@ -178,7 +190,7 @@ Result<FilePictures> OpenPictures(std::vector<PictureFile> files, PictureReader 
     Result<Picture> picture = reader(path);
     of.status = picture.ok() ? CheckDecoded(path, *picture) : picture.status();
     if (!of.status.ok()) return;
-    of = {Status::Ok(), picture->height, picture->width, picture->channels};
+    of = {Status::Ok(), picture->height, picture->width, picture->channels, HashOf(*picture)};
     (void)cache->Keep(static_cast<size_t>(i), *picture);
   });
 
@@ -186,6 +198,7 @@ Result<FilePictures> OpenPictures(std::vector<PictureFile> files, PictureReader 
   PictureSourceInfo info{.name = options.name, .class_names = std::move(options.class_names)};
   std::vector<std::string> paths;
   int64_t classes = 0;
+  Hasher content;
   for (size_t i = 0; i < files.size(); ++i) {
     classes = std::max<int64_t>(classes, files[i].label + int64_t{1});
     if (!found[i].status.ok()) {
@@ -200,12 +213,14 @@ Result<FilePictures> OpenPictures(std::vector<PictureFile> files, PictureReader 
     info.width = common(info.width, found[i].width);
     info.channels = common(info.channels, found[i].channels);
     info.labels.push_back(files[i].label);
+    content.AddNumber(found[i].content).AddNumber(static_cast<uint64_t>(files[i].label));
     result.kept.push_back(static_cast<int64_t>(i));
     paths.push_back(std::move(files[i].path));
   }
   const bool none = paths.empty();
   if (!result.bad.empty() && (options.bad == BadPictures::kError || none))
     return AllBad(options.name, result.bad, files.size());
+  info.content = content.Finish();
   info.classes = options.classes > 0 ? options.classes : std::max<int64_t>(1, classes);
   const auto names = static_cast<int64_t>(info.class_names.size());
   if (names != 0 && names != info.classes) {

@@ -24,6 +24,7 @@ struct PictureSourceInfo {
   int64_t classes = 0;
   std::vector<std::string> class_names{};       // `classes` of them, or none
   int64_t height = 0, width = 0, channels = 0;  // of every picture; 0: they differ
+  uint64_t content = 0;                         // a hash of all pixels and labels; 0: not known
 };
 
 // Thread-safety: any number of threads may read.

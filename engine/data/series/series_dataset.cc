@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "engine/io/hash.h"
+
 namespace lockstep {
 namespace {
 
@@ -98,12 +100,17 @@ Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows) {
   LOCKSTEP_TRY(check(data.splits.validation, windows.validation, "validate"));
   LOCKSTEP_TRY(check(data.splits.test, windows.test, "test"));
 
+  Hasher content;
+  content.Add(std::as_bytes(std::span(series.x)))
+      .Add(std::as_bytes(std::span(series.values)))
+      .Add(std::as_bytes(std::span(series.labels)));
   DatasetInfo info{.name = name,
                    .size = static_cast<int64_t>(begins.size()),
                    .x_shape = {windows.context, series.features},
                    .has_missing = series.has_missing,
                    .feature_names = series.feature_names,
-                   .class_names = series.classes};
+                   .class_names = series.classes,
+                   .content = content.Finish()};
   SetTargets(series.task,
              series.task == Task::kClasses ? static_cast<int64_t>(series.classes.size()) : 1, info);
   data.dataset =

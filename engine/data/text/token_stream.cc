@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/io/hash.h"
 
 namespace lockstep {
 
@@ -31,8 +32,10 @@ Result<std::shared_ptr<const TokenStream>> TokenStream::Make(std::string name, S
       },
       stored);
   if (!status.ok()) return status;
+  const uint64_t content = std::visit(
+      [](const auto tokens) { return Hasher().Add(std::as_bytes(tokens)).Finish(); }, stored);
   return std::shared_ptr<const TokenStream>(
-      new TokenStream(std::move(name), stored, std::move(owner), vocabulary));
+      new TokenStream(std::move(name), stored, std::move(owner), vocabulary, content));
 }
 
 Result<std::shared_ptr<const TokenStream>> TokenStream::Make(std::string name,

@@ -32,22 +32,25 @@ class TokenStream {
   const std::string& name() const { return name_; }
   int64_t size() const;
   int64_t vocabulary() const { return vocabulary_; }
+  uint64_t content() const { return content_; }  // a hash of the tokens as they are stored
 
   // The tokens from `begin` on. REQUIRES: they are within size().
   void Copy(int64_t begin, std::span<int32_t> into) const;
 
  private:
   TokenStream(std::string name, Stored stored, std::shared_ptr<const void> owner,
-              int64_t vocabulary)
+              int64_t vocabulary, uint64_t content)
       : name_(std::move(name)),
         stored_(stored),
         owner_(std::move(owner)),
-        vocabulary_(vocabulary) {}
+        vocabulary_(vocabulary),
+        content_(content) {}
 
   std::string name_;
   Stored stored_;
   std::shared_ptr<const void> owner_;
   int64_t vocabulary_;
+  uint64_t content_;
 };
 
 }  // namespace lockstep

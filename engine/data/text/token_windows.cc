@@ -79,7 +79,8 @@ Result<std::shared_ptr<const Dataset>> TokenWindows::Make(
                    .classes = stream->vocabulary(),
                    .vocabulary = stream->vocabulary(),
                    .padded = true,
-                   .tokenizer = std::move(tokenizer)};
+                   .tokenizer = std::move(tokenizer),
+                   .content = stream->content()};
   return std::shared_ptr<const Dataset>(
       new TokenWindows(std::move(info), std::move(stream), part, random, seed));
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "engine/comm/thread_ranks.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/network.h"
@@ -29,7 +30,6 @@
 #include "layers/norm/batch_norm.h"
 #include "layers/norm/layer_norm.h"
 #include "layers/picture/pool.h"
-#include "tests/engine/train/thread_ranks.h"
 
 namespace lockstep {
 namespace {
@@ -480,7 +480,7 @@ TEST_P(GradientSumsTest, ChangeNoBitOnSeveralRanks) {
     ASSERT_TRUE(plain.status.ok()) << plain.status.message();
     for (const int ranks : {2, 4}) {
       std::vector<Outcome> outcomes(static_cast<size_t>(ranks));
-      toy::ThreadRanks::Run(ranks, [&](Communicator& communicator) {
+      ThreadRanks::Run(ranks, [&](Communicator& communicator) {
         outcomes[static_cast<size_t>(communicator.rank())] =
             RunOf(form, {.samples = samples, .threads = 2}, &communicator);
       });

@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/comm/thread_ranks.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layers/loss/bce_with_logits.h"
 #include "layers/loss/mse.h"
-#include "tests/engine/train/thread_ranks.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/comm/thread_ranks.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/trainer.h"
 #include "gmock/gmock.h"
@@ -19,7 +20,6 @@
 #include "layers/norm/layer_norm.h"
 #include "layers/norm/rms_norm.h"
 #include "layers/picture/pool.h"
-#include "tests/engine/train/thread_ranks.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {

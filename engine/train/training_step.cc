@@ -10,6 +10,7 @@
 #include "engine/base/check.h"
 #include "engine/base/denormals.h"
 #include "engine/base/integers.h"
+#include "engine/comm/agreement.h"
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/finite.h"
@@ -166,11 +167,9 @@ Status TrainingStep::Exchange(const Status& mine, bool wish, std::span<double> n
   std::copy(numbers.begin(), numbers.end(), record_.begin() + 2);
   LOCKSTEP_TRY(communicator_->AllGather(std::as_bytes(std::span(record_)),
                                         std::as_writable_bytes(std::span(records_))));
-  LOCKSTEP_TRY(mine);
   const size_t size = record_.size();
   for (size_t r = 0; r * size < records_.size(); ++r) {
-    if (records_[r * size] != 0.0)
-      return Status::Invalid("rank " + std::to_string(r) + " failed; it says why");
+    if (records_[r * size] != 0.0) return Agree(*communicator_, mine);
   }
   MergeTree(0, ranks(), [&](int64_t into, int64_t from) {
     for (size_t i = 1; i < size; ++i)
@@ -256,8 +255,10 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   TrainingStepReport report;
 
   // An error of one rank alone must reach the others, who wait for it in Exchange.
-  if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
-  Status status = net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
+  const bool failed = batch.failure != nullptr;
+  if (!failed && batch.global_samples < 1) return Status::Invalid("the batch is empty");
+  Status status =
+      failed ? *batch.failure : net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
   if (status.ok()) status = CutBatch(batch);
   if (status.ok()) {
     for (const Part& part : parts_) {

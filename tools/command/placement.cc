@@ -41,7 +41,9 @@ std::string Flags(int threads) {
 }  // namespace
 
 Place PlaceOfThisProcess(int wanted_threads) {
-  Place place{.available = AvailableThreads(), .wanted_threads = wanted_threads};
+  Place place;
+  place.available = AvailableThreads();
+  place.wanted_threads = wanted_threads;
   char name[256] = "";
   place.host = gethostname(name, sizeof name - 1) == 0 ? name : "?";
   cpu_set_t* mask = CPU_ALLOC(kMostCpus);

@@ -16,7 +16,7 @@ namespace lockstep::tools {
 namespace {
 
 // Ranks that have agreed on an error come to the next meeting together.
-constexpr double kSecondsToMeet = 20.0;
+constexpr double kSecondsToMeet = 5.0;
 
 Status StatusOfException() {
   try {
@@ -135,7 +135,7 @@ int Ranks::End(const Status& status) {
 int RunOnRanks(const std::function<Status(Ranks& ranks)>& command) {
   Result<std::unique_ptr<Ranks>> ranks = Ranks::Start();
   if (!ranks.ok()) {
-    fmt::print(stderr, "lockstep: {}\n", ranks.status().message());
+    if (MpiLauncherRank() == 0) fmt::print(stderr, "lockstep: {}\n", ranks.status().message());
     return 1;
   }
   Status status;

@@ -114,7 +114,9 @@ class RanksProgram : public Program {
     std::vector<std::string> lines;
     std::istringstream text(out);
     for (std::string line; std::getline(text, line);) {
-      if (line.starts_with("lockstep: ")) lines.push_back(line);
+      // Behind the line that keeps changing on what may be a terminal.
+      if (const size_t at = line.find("lockstep: "); at != std::string::npos)
+        lines.push_back(line.substr(at));
     }
     return lines;
   }

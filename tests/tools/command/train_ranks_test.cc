@@ -82,7 +82,7 @@ TEST_F(TrainRanks, WhatCannotRunIsSaidOnceAndEndsAllRanks) {
   EXPECT_THAT(both(train + "train.shards=2", "train none.toml"),
               AllOf(HasSubstr("rank 1: "), HasSubstr("none.toml")));
   EXPECT_EQ(both(train + "train.shards=2", train + "train.shards=2 optimizer.learning_rate=0.5"),
-            "lockstep: optimizer.learning_rate is 0.5 on rank 1 and 0.001 on rank 0: all ranks of a "
+            "lockstep: optimizer.learning_rate is 0.5 on rank 1 and 0.003 on rank 0: all ranks of a "
             "run need the same recipe");
   Write("table.csv", "a,b,c\n1,2,0\n3,1,1\n2,2,0\n5,1,1\n1,1,0\n2,3,1\n4,4,0\n4,1,1\n");
   Write("other.csv", "a,b,c\n1,2,0\n3,1,1\n2,2,0\n5,1,1\n1,1,0\n2,3,1\n4,4,0\n4,2,1\n");

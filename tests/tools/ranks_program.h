@@ -48,6 +48,7 @@ class RanksProgram : public Program {
 
   // Starts a shell command without waiting for it; output goes to output.txt.
   pid_t Start(const std::string& command) {
+    fs::remove(folder_ / "output.txt");  // or what was said before could be taken for it
     const pid_t child = fork();
     if (child != 0) return child;
     if (chdir(folder_.c_str()) != 0) _exit(127);

@@ -15,7 +15,8 @@ TEST_F(KillRanks, AlwaysGoesOnToTheSameBits) {
   const char* const asked = std::getenv("LOCKSTEP_KILLS");
   const int wanted = asked == nullptr ? 5 : std::atoi(asked);
   const std::string recipe = "train " + kClinical + " data.size=1500 train.shards=4 train.epochs=" +
-                             std::to_string(20 + 6 * wanted) + " output.report=false output.folder=";
+                             std::to_string(20 + 6 * wanted) +
+                             " output.report=false output.folder=";
   ASSERT_EQ(Run(recipe + "whole").code, 0);
   const std::string train = recipe + "killed output.checkpoint_seconds=0 --auto-resume";
   std::mt19937 random(/*seed=*/1);
@@ -38,8 +39,7 @@ TEST_F(KillRanks, AlwaysGoesOnToTheSameBits) {
     std::this_thread::sleep_for(std::chrono::milliseconds(below(1500)));
     const int kind = below(4);
     const bool in_checkpoint = kind == 1;
-    while (in_checkpoint && Lives(launcher) && !fs::exists(temporary) &&
-           seconds() < there + 10.0) {
+    while (in_checkpoint && Lives(launcher) && !fs::exists(temporary) && seconds() < there + 10.0) {
     }
     const std::vector<pid_t> pids = RanksOf(launcher);
     if (Lives(launcher) && !pids.empty()) {

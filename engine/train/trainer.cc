@@ -121,6 +121,10 @@ Result<TrainingSummary> Trainer::Run() {
   const Clock::time_point start = Clock::now();
   TrainingSummary summary;
   wants_stop_ = all_stop_ = false;
+  if (!options_.digest.empty() && digest_ == nullptr) {
+    LOCKSTEP_TRY_ASSIGN(digest_,
+                        DigestWriter::Make(options_.digest, /*append=*/step() > 0, communicator_));
+  }
   for (;;) {
     const LoaderPlace place = loader_.place();
     if (PatienceIsOut()) {
@@ -149,6 +153,7 @@ Result<TrainingSummary> Trainer::Run() {
       LOCKSTEP_TRY(loader_.Seek(place));
       return status;
     }
+    if (digest_ != nullptr) LOCKSTEP_TRY(digest_->Add(step(), network_));
     epoch_seconds_ += SecondsSince(step_start);
     timed_samples_ += report_.samples;
     report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);

@@ -103,6 +103,7 @@ class TrainingStep {
   std::vector<double> sums_, weights_, factors_;  // by loss
   std::vector<double> part_sums_;                 // by part and loss
   std::vector<double> record_, records_;          // of this rank, of all
+  bool takes_states_ = false;                     // of rank 0, after each step
   size_t most_cells_ = 0;                         // of gradient_norm_, that a rank owns
   std::atomic<bool> not_finite_{false};           // an operation has found such a gradient
   std::vector<PageMemory> older_;                 // gradients of parts that wait for a partner

@@ -17,6 +17,7 @@ struct TrainArgs {
   std::string resume{};                  // a run folder: go on with its last checkpoint
   bool print_recipe = false;             // print the recipe with all its keys instead of training
   bool curve = false;                    // draw the losses in characters
+  std::string digest{};                  // a file for the hashes of every step; empty: none
 };
 Status Train(const TrainArgs& args);
 
@@ -74,6 +75,9 @@ struct ImportArgs {
 };
 // Makes weights that another program trained a model that eval, predict and export take.
 Status Import(const ImportArgs& args);
+
+// Says where two digests first differ, which is an error.
+Status CompareDigestFiles(const std::string& a, const std::string& b);
 
 // Says what is in a file of tensors.
 Status Inspect(const std::string& path);

@@ -244,6 +244,7 @@ Status Train(const TrainArgs& args) {
   options.validation = data.validation;
   options.recipe = PrintRecipe(recipe);
   options.standardizer = data.standardizer;
+  options.digest = args.digest;
   if (options.validation.empty()) options.keep_best = false;
 
   int64_t resumed_step = 0;

@@ -32,6 +32,7 @@ namespace {
 
 using DatasetPtr = std::shared_ptr<const Dataset>;
 constexpr int64_t kFeatures = 40, kSide = 8, kClasses = 5, kTokens = 11, kLength = 12;
+constexpr int64_t kEvaluated = 4;  // samples at a time
 
 struct Options {
   int shards = 8;
@@ -147,7 +148,7 @@ Result<uint64_t> Train(const std::string& model, const Options& options, int thr
   LOCKSTEP_TRY_ASSIGN(
       Network network,
       Network::Bind(context, std::move(job.layers), std::make_unique<CrossEntropyLoss>(),
-                    {.input = job.data->XShape(std::max<int64_t>(1, loader->largest_count())),
+                    {.input = job.data->XShape(std::max(kEvaluated, loader->largest_count())),
                      .input_dtype = job.data->info().x_dtype,
                      .seed = 9,
                      .shards = options.shards,
@@ -157,15 +158,16 @@ Result<uint64_t> Train(const std::string& model, const Options& options, int thr
                                                         {.epochs = 3,
                                                          .schedule = CosineSchedule{},
                                                          .clip_norm = 1.0,
-                                                         .seed = 9,
                                                          .ema = EmaOptions{.decay = 0.9},
                                                          .validation = validation,
-                                                         .evaluation_batch = 16}));
+                                                         .evaluation_batch = kEvaluated,
+                                                         .seed = 9}));
   LOCKSTEP_TRY(trainer->Run().status());
   // Figures too: the losses and the accuracy of each epoch.
   uint64_t hash = ModelHash(network);
   for (const EpochReport& epoch : trainer->history()) {
-    const double figures[] = {epoch.train_loss, epoch.validation->loss, epoch.validation->accuracy};
+    const double figures[] = {epoch.train_loss, epoch.validation->loss,
+                              epoch.validation->accuracy.value_or(0.0)};
     for (const std::byte one : std::as_bytes(std::span(figures)))
       hash = (hash ^ static_cast<uint64_t>(one)) * 1099511628211u;
   }

@@ -66,6 +66,9 @@ class TrainingStep {
   // anything else.
   Status BindOptimizer(Optimizer& optimizer);
 
+  // Null where there are no other ranks.
+  const GradientExchange* exchange() const { return gradients_.get(); }
+
   // `wish`: carried to all ranks, see TrainingStepReport.
   Result<TrainingStepReport> Run(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
                                  double learning_rate, bool wish = false,

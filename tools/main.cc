@@ -75,6 +75,8 @@ int Main(int argc, char** argv) {
       "it has finished: the same command line for a job that is started again");
   train->add_flag("--print-recipe", train_args.print_recipe,
                   "print every key with its value and meaning, and stop");
+  train->add_option("--digest", train_args.digest,
+                    "file: a hash of each tensor after each step, for compare-digests");
   train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
@@ -194,6 +196,17 @@ int Main(int argc, char** argv) {
       ->required();
   inspect->footer("example:\n  lockstep inspect runs/clinical/last.safetensors");
 
+  std::string digest_a, digest_b;
+  CLI::App* compare_digests = app.add_subcommand(
+      "compare-digests", "say where two runs first had other bits: step, rank and tensor");
+  compare_digests->add_option("a", digest_a, "digest of a run: lockstep train --digest A")
+      ->required();
+  compare_digests->add_option("b", digest_b, "digest of another")->required();
+  compare_digests->footer(
+      "example:\n  lockstep train r.toml output.folder=one --digest one.txt\n"
+      "  mpirun -n 2 lockstep train r.toml output.folder=two --digest two.txt\n"
+      "  lockstep compare-digests one.txt two.txt");
+
   PlanArgs plan_args;
   CLI::App* plan = app.add_subcommand(
       "plan", "show layers, shapes, operations, memory and fusions before anything runs");
@@ -288,6 +301,7 @@ int Main(int argc, char** argv) {
     return Report(Import(import_args));
   }
   if (inspect->parsed()) return Report(Inspect(inspected));
+  if (compare_digests->parsed()) return Report(CompareDigestFiles(digest_a, digest_b));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (data->parsed()) return Report(Data(data_args));
   if (tokenize->parsed()) {

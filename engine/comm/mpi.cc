@@ -1,10 +1,9 @@
 // The only file that knows MPI. What is sent again and again is persistent requests; collectives
-// are the ones that do not block, so that a rank that waits can look at the time and say who is
-// late.
+// are those that do not block, so that who waits can look at the time and say who is late.
 //
 // Two duplicates of the communicator that is handed in. On one everything travels; its tags are
 // counted for each pair of ranks in the order of Book, so that both number their messages alike
-// without talking. On the other, waiting ranks tell each other that they wait (Notices).
+// without talking. On the other, who waits says so (notices.h).
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include "engine/comm/mpi.h"
@@ -21,7 +20,9 @@
 #include <vector>
 
 #include "engine/base/check.h"
+#include "engine/comm/mpi_launcher.h"
 #include "engine/comm/mpi_pieces.h"
+#include "engine/comm/notices.h"
 #include "engine/comm/patience.h"
 #include "engine/comm/rank_names.h"
 #include "engine/comm/rest.h"
@@ -47,78 +48,44 @@ Status ErrorOf(int code, const std::string& what) {
     if (const int code_ = (call); code_ != MPI_SUCCESS) return Fail(ErrorOf(code_, what)); \
   } while (false)
 
-class MpiCommunicator;
-
-// Who waits. A rank whose wait has become long tells all others so, and again when it goes on;
-// whoever waits and hears it tells too. Who is late is then who is not known to wait: it computes,
-// or stands still.
-class Notices {
+// What notices travel on (notices.h). Errors are of no interest: what is waited for will say them.
+class NoticeWire {
  public:
-  explicit Notices(MPI_Comm comm, int rank, int size)
-      : comm_(comm),
-        rank_(rank),
-        waiting_(static_cast<size_t>(size)),
-        sends_(waiting_.size(), MPI_REQUEST_NULL) {}
-
-  // To be called now and then in a wait that has taken `waited` seconds and is to be spoken of
-  // `left` seconds from now.
-  void Wait(double waited, double left) {
-    if (waited < next_look_) return;
-    next_look_ = waited + 0.01;
-    Hear();
-    if (told_) return;
-    const bool another_waits = std::find(waiting_.begin(), waiting_.end(), true) != waiting_.end();
-    if (another_waits || waited >= left) Tell(true);
+  NoticeWire(MPI_Comm comm, int size) : comm_(comm), sends_(static_cast<size_t>(size)) {
+    std::fill(sends_.begin(), sends_.end(), MPI_REQUEST_NULL);
   }
-  void GoOn() {
-    next_look_ = Rest::kLong;
-    if (told_) Tell(false);
-  }
-  bool Waits(int rank) const { return waiting_[static_cast<size_t>(rank)]; }
-  std::vector<int> Late() {
-    Hear();
-    std::vector<int> late;
-    for (int rank = 0; rank < static_cast<int>(waiting_.size()); ++rank) {
-      if (rank != rank_ && !Waits(rank)) late.push_back(rank);
+  NoticeWire(NoticeWire&&) = default;
+  ~NoticeWire() {
+    for (MPI_Request& send : sends_) {
+      if (send != MPI_REQUEST_NULL) MPI_Request_free(&send);
     }
-    return late;
+  }
+
+  bool Hear(int* rank, bool* waits) {
+    int there = 0;
+    MPI_Status status;
+    char word = 0;
+    if (MPI_Iprobe(MPI_ANY_SOURCE, 0, comm_, &there, &status) != MPI_SUCCESS || !there ||
+        MPI_Recv(&word, 1, MPI_CHAR, status.MPI_SOURCE, 0, comm_, MPI_STATUS_IGNORE) !=
+            MPI_SUCCESS) {
+      return false;
+    }
+    *rank = status.MPI_SOURCE;
+    *waits = word != 0;
+    return true;
+  }
+  // A rank that has not taken the last one (it stands still, maybe) misses this one.
+  void Tell(int rank, bool waits) {
+    static constexpr char kWords[] = {0, 1};
+    MPI_Request& send = sends_[static_cast<size_t>(rank)];
+    int gone = 1;
+    if (send != MPI_REQUEST_NULL) MPI_Test(&send, &gone, MPI_STATUS_IGNORE);
+    if (gone) MPI_Isend(&kWords[waits ? 1 : 0], 1, MPI_CHAR, rank, 0, comm_, &send);
   }
 
  private:
-  // Errors are of no interest: what is waited for will say them.
-  void Hear() {
-    for (;;) {
-      int there = 0;
-      MPI_Status status;
-      if (MPI_Iprobe(MPI_ANY_SOURCE, 0, comm_, &there, &status) != MPI_SUCCESS || !there) return;
-      char waits = 0;
-      if (MPI_Recv(&waits, 1, MPI_CHAR, status.MPI_SOURCE, 0, comm_, MPI_STATUS_IGNORE) !=
-          MPI_SUCCESS) {
-        return;
-      }
-      waiting_[static_cast<size_t>(status.MPI_SOURCE)] = waits != 0;
-    }
-  }
-  // What has not gone out yet (to a rank that stands still, maybe) is left alone, and the rank will
-  // miss this notice.
-  void Tell(bool waits) {
-    static constexpr char kWords[] = {0, 1};
-    told_ = waits;
-    for (int rank = 0; rank < static_cast<int>(sends_.size()); ++rank) {
-      if (rank == rank_) continue;
-      MPI_Request& send = sends_[static_cast<size_t>(rank)];
-      int gone = 1;
-      if (send != MPI_REQUEST_NULL) MPI_Test(&send, &gone, MPI_STATUS_IGNORE);
-      if (gone) MPI_Isend(&kWords[waits ? 1 : 0], 1, MPI_CHAR, rank, 0, comm_, &send);
-    }
-  }
-
-  const MPI_Comm comm_;
-  const int rank_;
-  std::vector<char> waiting_;
+  MPI_Comm comm_;
   std::vector<MPI_Request> sends_;
-  bool told_ = false;
-  double next_look_ = Rest::kLong;
 };
 
 class MpiCommunicator final : public Communicator {
@@ -131,7 +98,11 @@ class MpiCommunicator final : public Communicator {
   explicit MpiCommunicator(size_t most_bytes) : most_bytes_(most_bytes) {}
   ~MpiCommunicator() override {
     int finalized = 0;
-    if (failed_ || MPI_Finalized(&finalized) != MPI_SUCCESS || finalized) return;
+    if (failed_ || MPI_Finalized(&finalized) != MPI_SUCCESS || finalized) {
+      static_cast<void>(notices_.release());
+      return;
+    }
+    notices_.reset();
     for (MPI_Comm* comm : {&messages_, &told_}) {
       if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
     }
@@ -186,7 +157,7 @@ class MpiCommunicator final : public Communicator {
   MPI_Comm messages_ = MPI_COMM_NULL, told_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1, largest_tag_ = 32767;
   std::vector<int> tags_to_, tags_from_;  // by rank
-  std::unique_ptr<Notices> notices_;
+  std::unique_ptr<Notices<NoticeWire>> notices_;
   bool failed_ = false;
 };
 
@@ -204,7 +175,7 @@ Status MpiCommunicator::Duplicate(MPI_Comm of) {
   if (known && largest != nullptr) largest_tag_ = *static_cast<const int*>(largest);
   tags_to_.resize(static_cast<size_t>(size_));
   tags_from_.resize(static_cast<size_t>(size_));
-  notices_ = std::make_unique<Notices>(told_, rank_, size_);
+  notices_ = std::make_unique<Notices<NoticeWire>>(NoticeWire(told_, size_), rank_, size_);
   return Status::Ok();
 }
 
@@ -450,6 +421,7 @@ class Session final : public MpiSession {
   ~Session() override {
     const bool failed = static_cast<MpiCommunicator&>(*world_).failed();
     if (failed || std::uncaught_exceptions() > exceptions_) MPI_Abort(MPI_COMM_WORLD, 1);
+    MPI_Barrier(MPI_COMM_WORLD);  // after which every notice has come
     world_.reset();
     MPI_Finalize();
   }
@@ -482,14 +454,9 @@ Status StartMpi() {
   }
   int size = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const int launched = MpiLauncherSize();
-  if (size == launched || launched == 1) return Status::Ok();
-  const std::string library = LibraryName();
-  MPI_Finalize();
-  return Status::Invalid(MpiLauncher() + " launched " + std::to_string(launched) +
-                         " ranks, but the MPI of this program, " + library + ", sees " +
-                         std::to_string(size) + ": launch it with the mpirun of that MPI" +
-                         (MpiLauncher() == "srun" ? ", or with srun --mpi=pmix or pmi2" : ""));
+  const Status fits = CheckLaunch(size, LibraryName());
+  if (!fits.ok()) MPI_Finalize();
+  return fits;
 }
 
 }  // namespace

@@ -123,6 +123,10 @@ Result<TrainingSummary> Trainer::Run() {
   TrainingSummary summary;
   wish_ = agreed_ = Wish::kGoOn;
   run_time_ = {};
+  if (!options_.digest.empty() && digest_ == nullptr) {
+    LOCKSTEP_TRY_ASSIGN(digest_,
+                        DigestWriter::Make(options_.digest, /*append=*/step() > 0, communicator_));
+  }
   LOCKSTEP_TRY(Loop(summary));
   summary.steps = step();
   summary.epochs = loader_.place().epoch;
@@ -177,6 +181,7 @@ Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
     LOCKSTEP_TRY(loader_.Seek(place));
     return status;
   }
+  if (digest_ != nullptr) LOCKSTEP_TRY(digest_->Add(step(), network_));
   const double seconds = SecondsSince(start), waits = communicator_.waited_seconds() - waited;
   epoch_seconds_ += seconds;
   epoch_waited_ += waits;

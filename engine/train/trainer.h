@@ -25,6 +25,7 @@
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/checkpointing.h"
+#include "engine/train/digest.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/metrics.h"
 #include "engine/train/network.h"
@@ -125,6 +126,9 @@ struct TrainerOptions {
   std::optional<EarlyStopping> early_stopping{};
 
   TrainingObserver* observer = nullptr;  // borrowed
+
+  // A file for the hashes of all weights after each step (digest.h); empty: none.
+  std::string digest{};
 
   // For checkpoints only. A run is resumed with the same seed.
   uint64_t seed = 0;
@@ -238,6 +242,7 @@ class Trainer {
   std::unique_ptr<TrainingStep> training_step_;
   std::optional<Ema> ema_;
   ModelCopy best_;
+  std::unique_ptr<DigestWriter> digest_;
   int64_t total_steps_ = 0;
 
   Progress progress_;

@@ -80,6 +80,7 @@ Status TrainingStep::BookExchange() {
                                          network_.training_program().final_order(),
                                          {.cell = gradient_norm_.cell(), .wire = options_.wire}));
   final_ = [this](int parameter) { gradients_->Final(network_.context(), parameter); };
+  takes_states_ = network_.training_program().states_differ_by_rank();
   int64_t most_cells = 0;
   for (int r = 0; r < ranks(); ++r) most_cells = std::max(most_cells, CellsOf(r));
   record_.reserve(record_.size() + static_cast<size_t>(most_cells));
@@ -362,6 +363,7 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   }
   LOCKSTEP_TRY(optimizer.Update(net.context(), parameters, learning_rate, scale));
   if (gradients_ != nullptr) LOCKSTEP_TRY(gradients_->GatherValues());
+  if (takes_states_) LOCKSTEP_TRY(communicator_->Broadcast(net.store().all_states(true), 0));
   net.store().CommitStates();
   return report;
 }

@@ -20,6 +20,7 @@ struct TrainArgs {
   bool auto_resume = false;              // go on with the run in output.folder where there is one
   bool print_recipe = false;             // print the recipe with all its keys instead of training
   bool curve = false;                    // draw the losses in characters
+  std::string digest{};                  // a file for the hashes of every step; empty: none
 };
 Status Train(const TrainArgs& args, Ranks& ranks);
 
@@ -77,6 +78,9 @@ struct ImportArgs {
 };
 // Makes weights that another program trained a model that eval, predict and export take.
 Status Import(const ImportArgs& args);
+
+// Says where two digests first differ, which is an error.
+Status CompareDigestFiles(const std::string& a, const std::string& b);
 
 // Says what is in a file of tensors.
 Status Inspect(const std::string& path);

@@ -235,7 +235,7 @@ Status ReadProgress(const WhichRun& run, Made& made) {
 }
 
 // Of this rank alone: no other is waited for.
-Status Make(const WhichRun& run, int threads, Ranks& ranks, Made& made) {
+Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks, Made& made) {
   Recipe recipe = run.recipe;
   recipe.train.threads = threads;
   LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe));
@@ -264,13 +264,15 @@ Status Make(const WhichRun& run, int threads, Ranks& ranks, Made& made) {
   made.options.validation = made.data.validation;
   made.options.recipe = PrintRecipe(run.recipe);
   made.options.standardizer = made.data.standardizer;
+  made.options.digest = args.digest;
   if (made.options.validation.empty()) made.options.keep_best = false;
   return CheckBatches(*made.network, *made.loader, recipe);
 }
 
-Status MakeOrSay(const WhichRun& run, int threads, Ranks& ranks, Made& made) {
+Status MakeOrSay(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks,
+                 Made& made) {
   try {
-    return Make(run, threads, ranks, made);
+    return Make(args, run, threads, ranks, made);
   } catch (const std::bad_alloc&) {
     return Status::Io("out of memory; a smaller train.batch or model needs less");
   }
@@ -369,7 +371,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   LOCKSTEP_TRY(ranks.CheckSameRecipe(recipe));
   LOCKSTEP_TRY_ASSIGN(const int threads, PlaceRanks(recipe, ranks));
   Made made;
-  LOCKSTEP_TRY(ranks.Agree(MakeOrSay(run, threads, ranks, made)));
+  LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
   for (const std::string& remark : made.remarks) {
     if (ranks.speaks()) fmt::print("note: {}\n", remark);
   }

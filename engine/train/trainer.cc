@@ -124,8 +124,10 @@ Result<TrainingSummary> Trainer::Run() {
   wish_ = agreed_ = Wish::kGoOn;
   run_time_ = {};
   if (!options_.digest.empty() && digest_ == nullptr) {
-    LOCKSTEP_TRY_ASSIGN(digest_,
-                        DigestWriter::Make(options_.digest, /*append=*/step() > 0, communicator_));
+    Result<std::unique_ptr<DigestWriter>> digest =
+        DigestWriter::Make(options_.digest, /*append=*/step() > 0, communicator_);
+    LOCKSTEP_TRY(Agree(communicator_, digest.status()));
+    digest_ = std::move(*digest);
   }
   LOCKSTEP_TRY(Loop(summary));
   summary.steps = step();
@@ -181,7 +183,7 @@ Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
     LOCKSTEP_TRY(loader_.Seek(place));
     return status;
   }
-  if (digest_ != nullptr) LOCKSTEP_TRY(digest_->Add(step(), network_));
+  if (digest_ != nullptr) LOCKSTEP_TRY(Agree(communicator_, digest_->Add(step(), network_)));
   const double seconds = SecondsSince(start), waits = communicator_.waited_seconds() - waited;
   epoch_seconds_ += seconds;
   epoch_waited_ += waits;

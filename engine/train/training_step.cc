@@ -10,6 +10,7 @@
 #include "engine/base/check.h"
 #include "engine/base/denormals.h"
 #include "engine/base/integers.h"
+#include "engine/comm/agreement.h"
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/finite.h"
@@ -217,10 +218,8 @@ Status TrainingStep::Exchange(const Status& mine, bool wish, std::span<double> n
   }
   LOCKSTEP_TRY(communicator_->AllGather(std::as_bytes(std::span(record_)),
                                         std::as_writable_bytes(std::span(records_))));
-  LOCKSTEP_TRY(mine);
   for (size_t r = 0; r * size < records_.size(); ++r) {
-    if (records_[r * size] != 0.0)
-      return Status::Invalid("rank " + std::to_string(r) + " failed; it says why");
+    if (records_[r * size] != 0.0) return Agree(*communicator_, mine);
     if (cells) {
       for_cells(static_cast<int>(r), &records_[r * size + first_cell],
                 [](double& sum, double& place) { sum = place; });
@@ -323,8 +322,10 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   TrainingStepReport report;
 
   // An error of one rank alone must reach the others, who wait for it in Exchange.
-  if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
-  Status status = net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
+  const bool failed = batch.failure != nullptr;
+  if (!failed && batch.global_samples < 1) return Status::Invalid("the batch is empty");
+  Status status =
+      failed ? *batch.failure : net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
   if (status.ok()) status = BindOptimizer(optimizer);
   if (status.ok()) status = CutBatch(batch);
   if (status.ok()) {

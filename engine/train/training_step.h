@@ -42,6 +42,8 @@ struct GlobalBatch {
   std::span<const ConstTensor> inputs{};
   int64_t samples = 0;  // in `inputs`
   int64_t global_samples = 0;
+  // Why this rank has no batch: all ranks then leave the step with this error. Null: it has one.
+  const Status* failure = nullptr;
 };
 
 struct TrainingStepReport {

@@ -421,8 +421,10 @@ class Session final : public MpiSession {
   explicit Session(std::unique_ptr<Communicator> world)
       : world_(std::move(world)), exceptions_(std::uncaught_exceptions()) {}
   ~Session() override {
-    const bool failed = static_cast<MpiCommunicator&>(*world_).failed();
-    if (failed || std::uncaught_exceptions() > exceptions_) MPI_Abort(MPI_COMM_WORLD, 1);
+    if (static_cast<MpiCommunicator&>(*world_).failed() ||
+        std::uncaught_exceptions() > exceptions_) {
+      Abort("rank " + std::to_string(world_->rank()) + " gives up, and ends all ranks", 1);
+    }
     MPI_Barrier(MPI_COMM_WORLD);  // after which every notice has come
     world_.reset();
     MPI_Finalize();

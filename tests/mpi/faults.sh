@@ -28,7 +28,7 @@ case $fault in
     ;;
   throw)
     ((status != 0)) || fail "the job ended as if all were well"
-    says "an exception has left a rank: thrown|rank $last"
+    says "^rank $last gives up, and ends all ranks"
     ;;
   stop)
     ((status == 0)) || fail "a rank that stood still for a while ended the job"

@@ -52,7 +52,9 @@ Status Run(MpiSession& session, std::string_view fault) {
     LOCKSTEP_TRY(ring->Wait());
     LOCKSTEP_TRY(c.AllReduce(std::span(&sum, 1)));
   }
-  if (fault == "stop" && !named && c.rank() == 0) return Status::Io("nobody was named");
+  float by = named ? 1.0f : 0.0f;
+  LOCKSTEP_TRY(c.AllReduce(std::span(&by, 1)));
+  if (fault == "stop" && by == 0.0f) return Status::Io(name + " was not named");
   return Status::Ok();
 }
 

@@ -169,9 +169,11 @@ Result<RecipeData> LoadData(const Recipe& recipe,
                             std::optional<Standardizer> standardizer = std::nullopt,
                             std::shared_ptr<const Tokenizer> tokenizer = nullptr);
 
-// The network for samples as `info` describes them, bound for `batch` samples at a time.
+// The network for samples as `info` describes them, bound for `batch` samples at a time in this
+// process. `communicator`: the processes that share each global batch; null: this one alone.
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
-                             int64_t batch, bool training = true);
+                             int64_t batch, bool training = true,
+                             Communicator* communicator = nullptr);
 // Replaces the initial weights by those in model.weights, where that names a file, see
 // ImportForNewTask in engine/train/weight_files.h. The result is what the user should be told: that
 // the last layer begins anew, or nothing.

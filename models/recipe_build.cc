@@ -138,7 +138,7 @@ KeyLimits Monitors() {
 }
 
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
-                             int64_t batch, bool training) {
+                             int64_t batch, bool training, Communicator* communicator) {
   LOCKSTEP_TRY_ASSIGN(
       std::unique_ptr<Layer> layers,
       std::visit([&](const auto& family) { return family.Build(info); }, recipe.model.family));
@@ -152,6 +152,7 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                         .shards = static_cast<int>(recipe.train.shards),
                         .parts = recipe.train.micro_batches,
                         .training = training,
+                        .communicator = communicator,
                         .frozen = recipe.model.freeze});
 }
 

@@ -325,7 +325,7 @@ int Main(int argc, char** argv) {
   }
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (plan->parsed()) return Report(Plan(plan_args));
-  if (scale->parsed()) return Report(Scale(scale_args));
+  if (scale->parsed()) return Report(RunScale(scale_args));
   if (data->parsed()) return Report(Data(data_args));
   if (tokenize->parsed()) {
     tokenize_args.has_text = tokenized_text->count() > 0;

@@ -103,7 +103,7 @@ struct ScaleArgs {
   std::string worker{};          // ranks that this program has launched write there
 };
 // Measures how the training step of a recipe scales.
-Status Scale(const ScaleArgs& args);
+Status RunScale(const ScaleArgs& args);
 
 struct DataArgs {
   std::string name{};    // empty: the list of all

@@ -7,7 +7,6 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +24,7 @@
 #include "tools/scale/counts.h"
 #include "tools/scale/energy.h"
 #include "tools/scale/experiment.h"
+#include "tools/scale/limits.h"
 #include "tools/scale/network_probe.h"
 #include "tools/scale/quiet.h"
 #include "tools/scale/result_json.h"
@@ -121,34 +121,6 @@ void AddProgramFacts(const std::string& mpi, std::vector<scale::Fact>& facts) {
   facts.push_back({"program", fmt::format("commit {}, {}", Commit(), Compiler())});
 }
 
-// Layers on the fewest and on the most threads that there are cores for, and what the rest of the
-// record needs from them.
-Status MeasureLimits(const scale::Subject& subject, const Wanted& wanted,
-                     scale::ScaleResult& result) {
-  std::vector<int> counts = {wanted.threads.front()};
-  for (const int threads : wanted.threads) {
-    if (threads <= AvailableThreads() && threads > counts.front())
-      counts.resize(1), counts.push_back(threads);
-  }
-  std::map<int, scale::Peaks> peaks;
-  scale::Cost step;
-  for (const int threads : counts) {
-    peaks[threads] = scale::MeasurePeaks(threads);
-    LOCKSTEP_TRY_ASSIGN(scale::LayerTable table,
-                        MeasureLayers(subject, threads, peaks[threads], result.options));
-    step = table.step;
-    result.layers.push_back(std::move(table));
-  }
-  for (scale::ScalePoint& point : result.points) {
-    if (point.ranks > 1 || point.threads > AvailableThreads()) continue;
-    if (!peaks.contains(point.threads)) peaks[point.threads] = scale::MeasurePeaks(point.threads);
-    scale::Cost cost = step;
-    cost.operations *= static_cast<double>(point.batch) / static_cast<double>(subject.batch);
-    point.floor_seconds = Floor(cost, peaks[point.threads]);
-  }
-  return Status::Ok();
-}
-
 Status WriteOutputs(const ScaleArgs& args, const scale::ScaleResult& result,
                     int64_t start_milliseconds) {
   const std::string json = scale::JsonText(result), csv = scale::CsvText(result),
@@ -184,7 +156,7 @@ void Progress(const ScaleArgs& args, const std::string& text) {
 
 }  // namespace
 
-Status Scale(const ScaleArgs& given) {
+Status RunScale(const ScaleArgs& given) {
   ScaleArgs args = given;
   const auto start = Clock::now();
   const int launched = MpiLauncherSize();
@@ -235,12 +207,7 @@ Status Scale(const ScaleArgs& given) {
   }
   const auto alone = [&]() -> Status {
     LOCKSTEP_TRY(MeasurePoints(subject, result.options, nullptr, result.points));
-    LOCKSTEP_TRY(MeasureLimits(subject, wanted, result));
-    LOCKSTEP_TRY_ASSIGN(
-        const std::unique_ptr<scale::TrainingWork> work,
-        subject.make({.threads = 1, .batch = subject.batch, .shards = subject.shards}));
-    result.parameters = work->network().parameter_count();
-    return Status::Ok();
+    return MeasureLimits(subject, wanted.threads, result);
   };
   if (communicator != nullptr) {
     LOCKSTEP_TRY(scale::OnFirstRankAlone(*communicator, alone));

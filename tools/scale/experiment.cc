@@ -1,14 +1,12 @@
 #include "tools/scale/experiment.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <memory>
 #include <utility>
 
 #include "tools/scale/counts.h"
-#include "tools/scale/layer_clock.h"
 
 namespace lockstep::scale {
 
@@ -66,51 +64,6 @@ Status MeasurePoints(const Subject& subject, const MeasureOptions& options,
   LOCKSTEP_TRY_ASSIGN(std::vector<Timing> timings, MeasureTogether(steps, options, communicator));
   for (size_t i = 0; i < measured.size(); ++i) measured[i]->timing = std::move(timings[i]);
   return Status::Ok();
-}
-
-Result<LayerTable> MeasureLayers(const Subject& subject, int threads, const Peaks& peaks,
-                                 const MeasureOptions& options) {
-  LOCKSTEP_TRY_ASSIGN(
-      const std::unique_ptr<TrainingWork> work,
-      subject.make({.threads = threads, .batch = subject.batch, .shards = subject.shards}));
-  for (int i = 0; i < std::max(1, options.warm_up); ++i) LOCKSTEP_TRY(work->Step());
-  LayerClock clock;
-  std::vector<double> steps;
-  const auto begin = std::chrono::steady_clock::now();
-  const auto seconds_since = [](std::chrono::steady_clock::time_point start) {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  };
-  // As many passes as rounds, and more for as long as a point is measured.
-  for (int pass = 0;
-       pass < options.repetitions || (pass < 1000 && seconds_since(begin) < options.seconds);
-       ++pass) {
-    const auto start = std::chrono::steady_clock::now();
-    clock.StartPass();
-    LOCKSTEP_TRY(work->Step(&clock));
-    steps.push_back(seconds_since(start));
-  }
-  LayerTable table{.threads = threads, .peaks = peaks, .other_seconds = MedianOf(steps)};
-  const Program& program = work->network().training_program();
-  // A batch in parts goes through the layers once for each.
-  const double parts = work->parts_per_step();
-  for (const LayerCost& cost : LayerCosts(program)) {
-    const auto found = clock.layers().find(cost.path);
-    if (found == clock.layers().end()) continue;
-    LayerShare share{.path = cost.path,
-                     .kind = cost.kind,
-                     .forward_seconds = MedianOf(found->second.forward),
-                     .backward_seconds = MedianOf(found->second.backward),
-                     .forward = cost.forward,
-                     .backward = cost.backward};
-    for (Cost* of : {&share.forward, &share.backward}) of->operations *= parts, of->bytes *= parts;
-    share.bound_seconds = Bound(share.forward, peaks) + Bound(share.backward, peaks);
-    table.other_seconds -= share.forward_seconds + share.backward_seconds;
-    table.layers.push_back(std::move(share));
-  }
-  table.other_seconds = std::max(0.0, table.other_seconds);
-  table.step = StepCost(program, work->optimizer());
-  table.step.operations *= parts;
-  return table;
 }
 
 Result<StepModel> MeasureStepModel(const Subject& subject, const LayerTable& layers,

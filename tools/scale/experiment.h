@@ -34,10 +34,6 @@ std::vector<ScalePoint> PlanPoints(const Subject& subject, std::span<const int> 
 Status MeasurePoints(const Subject& subject, const MeasureOptions& options,
                      Communicator* communicator, std::span<ScalePoint> points);
 
-// What each layer takes at this many threads in one process.
-Result<LayerTable> MeasureLayers(const Subject& subject, int threads, const Peaks& peaks,
-                                 const MeasureOptions& options);
-
 // What a prediction needs to know of one rank: steps at the subject's batch, a half and a quarter of
 // it (where the network takes so small a batch), and the update alone, all in turns. `layers` is of
 // as many threads.

@@ -63,6 +63,7 @@ struct LayerShare {
 struct LayerTable {
   int threads = 1;
   Peaks peaks{};
+  int64_t parameters = 0;
   std::vector<LayerShare> layers{};
   Cost step{};                 // of a whole one: its floor is Floor(step, peaks)
   double other_seconds = 0.0;  // of a step, outside of layers: optimizer, checks, the talk of ranks

@@ -20,8 +20,13 @@ namespace lockstep {
 std::string MpiLauncher();
 // Ranks the launcher says there are; 1 without one.
 int MpiLauncherSize();
+// The rank that the launcher gave this process; 0 without one. For who has no communicator: so that
+// one rank alone says what all would say.
+int MpiLauncherRank();
 
-// MPI for the life of a program: MPI_Init_thread (FUNNELED) to MPI_Finalize.
+// MPI for the life of a program: MPI_Init_thread (FUNNELED) to MPI_Finalize, which waits for all
+// ranks: a rank that ends for an error of its own calls Abort. A session whose communicator has
+// failed, or that an exception destroys, does so by itself, and waits for nobody.
 class MpiSession {
  public:
   // Errors: built without MPI, MPI_Init fails, or more than one task was launched and MPI sees one

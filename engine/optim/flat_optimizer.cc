@@ -187,6 +187,12 @@ Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, doubl
   return status;
 }
 
+std::vector<IndexRange> FlatOptimizer::held() const {
+  std::vector<IndexRange> ranges;
+  for (const Held& held : held_) ranges.push_back(held.floats);
+  return ranges;
+}
+
 // Of a parameter that is held in part: those parts, flat.
 std::vector<OptimizerState> FlatOptimizer::states() const {
   std::vector<OptimizerState> states;

@@ -24,6 +24,7 @@ class FlatOptimizer : public Optimizer {
   Status Bind(Context& ctx, const ParameterSet& parameters,
               std::span<const IndexRange> floats) final;
   bool bound() const final { return floats_ >= 0; }
+  std::vector<IndexRange> held() const final;
   Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                 double grad_scale = 1.0) final;
 

@@ -135,6 +135,10 @@ class ParameterStore {
   // be another sum with another number of ranks to begin with A_r + B_r. Only the first to write
   // has its place among the gradients of ParameterSet; the others stand behind them until
   // AddFurtherGradients, which is called once all is added up.
+  int further_gradients() const { return static_cast<int>(further_.size()); }
+  int further_parameter(int number) const {
+    return further_[static_cast<size_t>(number)].parameter;
+  }
   Tensor further_gradient(int number) const;
   std::span<float> all_gradients() const {
     return {reinterpret_cast<float*>(gradient_memory_.data()),

@@ -125,6 +125,16 @@ void Program::Forward(const Step& step, bool losses, StepObserver* observer) {
   }
 }
 
+std::vector<int> Program::final_order() const {
+  std::vector<int> order;
+  for (size_t i = runs_.size(); i-- > 0;) {
+    if (!flow_.runs(static_cast<int>(i))) continue;
+    const std::vector<int>& final = runs_[i].final_parameters;
+    order.insert(order.end(), final.begin(), final.end());
+  }
+  return order;
+}
+
 void Program::Backward(const Step& step, std::span<const double> factors, StepObserver* observer,
                        const std::function<void(int parameter)>* final) {
   LOCKSTEP_CHECK_EQ(factors.size(), loss_seeds_.size());

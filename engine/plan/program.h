@@ -85,6 +85,8 @@ class Program {
   void Backward(const Step& step, std::span<const double> factors, StepObserver* observer = nullptr,
                 const std::function<void(int parameter)>* final = nullptr);
 
+  // The parameters as Backward calls `final` for them.
+  std::vector<int> final_order() const;
   // Parameters of whose gradients no operation reports whether they are finite.
   const std::vector<int>& unreported_parameters() const { return unreported_parameters_; }
   // Shared parameters to whose gradient several operations add in one place: sums over ranks or

@@ -99,12 +99,10 @@ Status Trainer::Bind() {
                  : options_.max_steps == 0 ? all_epochs
                                            : std::min(all_epochs, options_.max_steps);
   LOCKSTEP_TRY(CheckSchedule(options_.schedule, total_steps_));
-  if (!optimizer_.bound()) {
-    LOCKSTEP_TRY(optimizer_.Bind(network_.context(), network_.store().ParametersToWrite()));
-  }
   LOCKSTEP_TRY_ASSIGN(training_step_,
                       TrainingStep::Make(network_, {.clip_norm = options_.clip_norm,
                                                     .parts = options_.micro_batches}));
+  LOCKSTEP_TRY(training_step_->BindOptimizer(optimizer_));
   if (options_.ema) {
     ema_.emplace(*options_.ema);
     LOCKSTEP_TRY(ema_->Bind(network_.context(), network_.store()));

@@ -46,6 +46,7 @@ Result<std::unique_ptr<TrainingStep>> TrainingStep::Make(Network& network,
         "NetworkOptions::parts = " +
         std::to_string(options.parts));
   }
+  LOCKSTEP_TRY(step->BookExchange());
   return step;
 }
 
@@ -67,9 +68,43 @@ TrainingStep::TrainingStep(Network& network, const TrainingStepOptions& options)
   weights_.resize(losses);
   factors_.resize(losses);
   record_.resize(losses + 2);
-  records_.resize(record_.size() * static_cast<size_t>(ranks()));
   for (int64_t waiting = 2; waiting < options.parts; waiting *= 2)
     older_.emplace_back(network.context(), network.store().gradient_bytes());
+}
+
+Status TrainingStep::BookExchange() {
+  if (communicator_ == nullptr) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(
+      gradients_, GradientExchange::Make(*communicator_, network_.store(),
+                                         network_.training_program().final_order(),
+                                         {.cell = gradient_norm_.cell(), .wire = options_.wire}));
+  final_ = [this](int parameter) { gradients_->Final(network_.context(), parameter); };
+  int64_t most_cells = 0;
+  for (int r = 0; r < ranks(); ++r) most_cells = std::max(most_cells, CellsOf(r));
+  record_.reserve(record_.size() + static_cast<size_t>(most_cells));
+  most_cells_ = static_cast<size_t>(most_cells);
+  records_.reserve(record_.capacity() * static_cast<size_t>(ranks()));
+  return Status::Ok();
+}
+
+int64_t TrainingStep::CellsOf(int rank) const {
+  int64_t cells = 0;
+  for (const IndexRange& range : gradients_->owned_by(rank))
+    cells += CeilDiv(range.size(), gradient_norm_.cell());
+  return cells;
+}
+
+Status TrainingStep::BindOptimizer(Optimizer& optimizer) {
+  const ParameterSet parameters = network_.store().ParametersToWrite();
+  const IndexRange all{0, std::ssize(parameters.values)};
+  const std::span<const IndexRange> mine =
+      gradients_ != nullptr ? gradients_->owned() : std::span(&all, 1);
+  if (!optimizer.bound()) return optimizer.Bind(network_.context(), parameters, mine);
+  const std::vector<IndexRange> held = optimizer.held();
+  if (std::equal(held.begin(), held.end(), mine.begin(), mine.end())) return Status::Ok();
+  return Status::Invalid(optimizer.kind() +
+                         " was bound to other parameters than those that this process updates; "
+                         "leave it unbound, the training step binds it");
 }
 
 int64_t TrainingStep::largest_batch() const { return network_.batch() * options_.parts; }
@@ -156,24 +191,42 @@ Status TrainingStep::CheckTargets(const GlobalBatch& batch, uint64_t index) {
   return Status::Ok();
 }
 
-// Adds `numbers` over all ranks by the tree, and fails everywhere if one fails.
+// Adds `numbers` over all ranks by the tree, and fails everywhere if one fails. With `cells`, each
+// rank also learns the sums of squares that the others have.
 Status TrainingStep::Exchange(const Status& mine, bool wish, std::span<double> numbers,
-                              bool* any_wish) {
+                              bool* any_wish, bool cells) {
   if (any_wish != nullptr) *any_wish = wish;
   if (communicator_ == nullptr) return mine;
+  const size_t first_cell = 2 + numbers.size(), size = first_cell + (cells ? most_cells_ : 0);
+  record_.assign(size, 0.0);
+  records_.resize(size * static_cast<size_t>(ranks()));
   record_[0] = !mine.ok();
   record_[1] = wish;
   std::copy(numbers.begin(), numbers.end(), record_.begin() + 2);
+  // copy(cell's sum, its place in the record of `rank`) for each cell that rank owns.
+  const auto for_cells = [&](int rank, double* record, const auto& copy) {
+    for (const IndexRange& range : gradients_->owned_by(rank)) {
+      for (int64_t at = range.begin; at < range.end; at += gradient_norm_.cell())
+        copy(gradient_norm_.sums()[static_cast<size_t>(at / gradient_norm_.cell())], *record++);
+    }
+  };
+  if (cells) {
+    for_cells(static_cast<int>(rank()), &record_[first_cell],
+              [](double& sum, double& place) { place = sum; });
+  }
   LOCKSTEP_TRY(communicator_->AllGather(std::as_bytes(std::span(record_)),
                                         std::as_writable_bytes(std::span(records_))));
   LOCKSTEP_TRY(mine);
-  const size_t size = record_.size();
   for (size_t r = 0; r * size < records_.size(); ++r) {
     if (records_[r * size] != 0.0)
       return Status::Invalid("rank " + std::to_string(r) + " failed; it says why");
+    if (cells) {
+      for_cells(static_cast<int>(r), &records_[r * size + first_cell],
+                [](double& sum, double& place) { sum = place; });
+    }
   }
   MergeTree(0, ranks(), [&](int64_t into, int64_t from) {
-    for (size_t i = 1; i < size; ++i)
+    for (size_t i = 1; i < first_cell; ++i)
       records_[static_cast<size_t>(into) * size + i] +=
           records_[static_cast<size_t>(from) * size + i];
   });
@@ -208,6 +261,9 @@ Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObse
   Status status;
   waiting_ = 0;
   not_finite_.store(false, std::memory_order_relaxed);
+  // Four parts or more wait for each other: their gradients are final after the last.
+  const bool as_they_come = gradients_ != nullptr && parts_.size() <= 2;
+  if (gradients_ != nullptr) gradients_->Begin();
   for (size_t p = 0; p < parts_.size(); ++p) {
     StartPart(parts_[p], batch);
     Step step = StepOf(parts_[p], index, batch);
@@ -216,7 +272,8 @@ Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObse
     step.accumulate = regular_ ? p % 2 != 0 : p > 0;
     step.backward_follows = true;
     program.Forward(step, /*losses=*/true, observer);
-    program.Backward(step, factors_, observer);
+    program.Backward(step, factors_, observer,
+                     as_they_come && p + 1 == parts_.size() ? &final_ : nullptr);
     double loss = 0.0;
     for (size_t i = 0; i < losses; ++i) {
       part_sums_[p * losses + i] = program.LossSum(i);
@@ -231,11 +288,20 @@ Status TrainingStep::RunParts(const GlobalBatch& batch, uint64_t index, StepObse
   return status;
 }
 
+// The gradients of all ranks are added up whatever became of the step here: the others wait for
+// this rank's part. Then all learn how it went, and the sums that the norm is made of.
+Status TrainingStep::ShareGradients(const Status& mine, ParameterSet parameters) {
+  LOCKSTEP_TRY(gradients_->FinishGradients(network_.context()));
+  gradient_norm_.MeasureCells(network_.context(), parameters, gradients_->owned());
+  return Exchange(mine, false, sums_, nullptr, /*cells=*/true);
+}
+
 // The norm of all gradients where it is asked for; an error if one is not finite. Otherwise, in a
 // process that is alone, large gradients were looked at as they were made: to read them all again
 // would take as long as a fifth of an update.
 Result<double> TrainingStep::CheckGradients(ParameterSet parameters) {
-  if (options_.clip_norm > 0.0 || communicator_ != nullptr || !older_.empty())
+  if (gradients_ != nullptr) return gradient_norm_.Finish(parameters);
+  if (options_.clip_norm > 0.0 || !older_.empty())
     return gradient_norm_.Measure(network_.context(), parameters);
   bool finite = !not_finite_.load(std::memory_order_relaxed);
   for (const int parameter : network_.training_program().unreported_parameters()) {
@@ -258,6 +324,7 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   // An error of one rank alone must reach the others, who wait for it in Exchange.
   if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
   Status status = net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
+  if (status.ok()) status = BindOptimizer(optimizer);
   if (status.ok()) status = CutBatch(batch);
   if (status.ok()) {
     for (const Part& part : parts_) {
@@ -277,20 +344,23 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   }
 
   net.store().StageStates();
-  LOCKSTEP_TRY(Exchange(RunParts(batch, index, observer), false, sums_, nullptr));
-  report.loss = Network::Together(program, sums_, weights_);
-
   const ParameterSet parameters = net.store().ParametersToWrite();
-  if (communicator_ != nullptr) LOCKSTEP_TRY(communicator_->AllReduce(net.store().all_gradients()));
-  net.store().AddFurtherGradients(net.context());
+  const Status ran = RunParts(batch, index, observer);
+  if (gradients_ != nullptr) {
+    LOCKSTEP_TRY(ShareGradients(ran, parameters));
+  } else {
+    LOCKSTEP_TRY(ran);
+    net.store().AddFurtherGradients(net.context());
+  }
+  report.loss = Network::Together(program, sums_, weights_);
   double scale = 1.0;
   LOCKSTEP_TRY_ASSIGN(const double norm, CheckGradients(parameters));
   if (options_.clip_norm > 0.0) {
     report.gradient_norm = norm;
     scale = ClipFactor(norm, options_.clip_norm);
   }
-  if (!optimizer.bound()) LOCKSTEP_TRY(optimizer.Bind(net.context(), parameters));
   LOCKSTEP_TRY(optimizer.Update(net.context(), parameters, learning_rate, scale));
+  if (gradients_ != nullptr) LOCKSTEP_TRY(gradients_->GatherValues());
   net.store().CommitStates();
   return report;
 }

@@ -13,6 +13,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -20,6 +22,7 @@
 #include "engine/base/status.h"
 #include "engine/optim/clip.h"
 #include "engine/optim/optimizer.h"
+#include "engine/train/gradient_exchange.h"
 #include "engine/train/network.h"
 
 namespace lockstep {
@@ -31,6 +34,7 @@ struct TrainingStepOptions {
   // two for each, cutting changes no bit (but with batch norm, whose statistics are those of a
   // part).
   int64_t parts = 1;
+  Wire wire = Wire::kF32;  // how gradients travel between ranks
 };
 
 // This process's samples of a global batch, as the model's inputs.
@@ -57,7 +61,12 @@ class TrainingStep {
   // The most samples that a step can take in this process.
   int64_t largest_batch() const;
 
-  // `wish`: carried to all ranks, see TrainingStepReport. The optimizer is bound at its first step.
+  // Binds the optimizer to what this process updates: all parameters, or, of several ranks, its
+  // share (GradientExchange). Run does so where it is not bound. An error where it was bound to
+  // anything else.
+  Status BindOptimizer(Optimizer& optimizer);
+
+  // `wish`: carried to all ranks, see TrainingStepReport.
   Result<TrainingStepReport> Run(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
                                  double learning_rate, bool wish = false,
                                  StepObserver* observer = nullptr);
@@ -71,6 +80,8 @@ class TrainingStep {
     BatchCut cut;
     int64_t first = 0;  // sample within this process's
   };
+  Status BookExchange();
+  int64_t CellsOf(int rank) const;
   Status CutBatch(const GlobalBatch& batch);
   void StartPart(const Part& part, const GlobalBatch& batch);
   Step StepOf(const Part& part, uint64_t index, const GlobalBatch& batch);
@@ -78,8 +89,10 @@ class TrainingStep {
   Status RunParts(const GlobalBatch& batch, uint64_t index, StepObserver* observer);
   void MergeParts(std::span<double> totals);
   void MergeOlderParts(size_t part);
-  Status Exchange(const Status& mine, bool wish, std::span<double> numbers, bool* any_wish);
+  Status Exchange(const Status& mine, bool wish, std::span<double> numbers, bool* any_wish,
+                  bool cells = false);
   Result<double> CheckGradients(ParameterSet parameters);
+  Status ShareGradients(const Status& mine, ParameterSet parameters);
 
   Network& network_;
   TrainingStepOptions options_;
@@ -90,10 +103,13 @@ class TrainingStep {
   std::vector<double> sums_, weights_, factors_;  // by loss
   std::vector<double> part_sums_;                 // by part and loss
   std::vector<double> record_, records_;          // of this rank, of all
+  size_t most_cells_ = 0;                         // of gradient_norm_, that a rank owns
   std::atomic<bool> not_finite_{false};           // an operation has found such a gradient
   std::vector<PageMemory> older_;                 // gradients of parts that wait for a partner
   size_t waiting_ = 0;
   GradientNorm gradient_norm_;
+  std::unique_ptr<GradientExchange> gradients_;  // of several ranks
+  std::function<void(int parameter)> final_;     // tells it of each gradient
 };
 
 }  // namespace lockstep

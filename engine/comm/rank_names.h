@@ -1,0 +1,37 @@
+// How ranks, and the library that joins them, are called in messages.
+#ifndef LOCKSTEP_ENGINE_COMM_RANK_NAMES_H_
+#define LOCKSTEP_ENGINE_COMM_RANK_NAMES_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace lockstep {
+
+// "rank 2", "ranks 2, 3 and 4", and of very many the first.
+inline std::string RankNames(std::span<const int> ranks) {
+  constexpr size_t kShown = 8;
+  std::string text = ranks.size() == 1 ? "rank " : "ranks ";
+  const size_t shown = std::min(ranks.size(), kShown);
+  for (size_t i = 0; i < shown; ++i) {
+    if (i > 0) text += i + 1 == ranks.size() ? " and " : ", ";
+    text += std::to_string(ranks[i]);
+  }
+  if (shown < ranks.size()) text += " and " + std::to_string(ranks.size() - shown) + " more";
+  return text;
+}
+
+// "Open MPI v4.1.4", "MPICH 4.0.2": the beginning of what an MPI says of itself in many words.
+inline std::string MpiVersion(const std::string& all) {
+  std::string name = all.substr(0, all.find_first_of(",\n"));
+  if (const size_t at = name.find(" Version:"); at != std::string::npos) {
+    const size_t number = name.find_first_not_of(" \t", at + 9);
+    name = name.substr(0, at) + (number == std::string::npos ? "" : " " + name.substr(number));
+  }
+  return name;
+}
+
+}  // namespace lockstep
+
+#endif  // LOCKSTEP_ENGINE_COMM_RANK_NAMES_H_

@@ -100,7 +100,7 @@ Status TimeMessages(const Args& args, const std::vector<int>& sizes, const std::
   return Status::Ok();
 }
 
-Status Run(const Args& args) {
+Status Run(const Args& args, MpiSession* session) {
   std::vector<int> threads = scale::DoublingUpTo(AvailableThreads());
   if (!args.threads.empty()) {
     LOCKSTEP_TRY_ASSIGN(threads, scale::ParseCounts("--threads", args.threads));
@@ -117,10 +117,6 @@ Status Run(const Args& args) {
       return Status::NotFound("there is no workload " + Quoted(name) + "; there are" + names);
     }
     workloads.push_back(*found);
-  }
-  std::unique_ptr<MpiSession> session;
-  if (MpiLauncherSize() > 1) {
-    LOCKSTEP_TRY_ASSIGN(session, MpiSession::Start());
   }
   Communicator* const communicator = session == nullptr ? nullptr : &session->communicator();
   std::string json;
@@ -166,7 +162,14 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000000));
   app.add_option("--json", args.json, "a file for every measured number of the steps");
   CLI11_PARSE(app, argc, argv);
-  const Status status = Run(args);
+  Status status;
+  if (MpiLauncherSize() > 1) {
+    const auto session = MpiSession::Start();
+    status = session.ok() ? Run(args, session->get()) : session.status();
+    if (session.ok() && !status.ok()) scale::EndAll(**session, "bench_scale", status);
+  } else {
+    status = Run(args, nullptr);
+  }
   if (status.ok()) return 0;
   std::fprintf(stderr, "bench_scale: %s\n", status.message().c_str());
   return 1;

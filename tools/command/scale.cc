@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,7 @@
 #include "tools/scale/experiment.h"
 #include "tools/scale/limits.h"
 #include "tools/scale/network_probe.h"
+#include "tools/scale/placement.h"
 #include "tools/scale/quiet.h"
 #include "tools/scale/result_json.h"
 #include "tools/scale/result_lines.h"
@@ -149,121 +151,163 @@ Status WriteOutputs(const ScaleArgs& args, const scale::ScaleResult& result,
   return Status::Ok();
 }
 
-// On standard error, so that what is printed can be piped.
-void Progress(const ScaleArgs& args, const std::string& text) {
-  if (args.format == "table" && args.worker.empty()) std::fprintf(stderr, "%s\n", text.c_str());
-}
+// One measurement: of a process that is alone, or of each of several ranks.
+class Scaling {
+ public:
+  Scaling(const ScaleArgs& args, MpiSession* session)
+      : args_(args), session_(session), start_(Clock::now()) {}
 
-}  // namespace
+  Status Run() {
+    const int launched = communicator() == nullptr ? 1 : communicator()->size();
+    LOCKSTEP_TRY_ASSIGN(wanted_, WantedOf(args_, launched));
+    LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args_.recipe, args_.overrides));
+    recipe.model.weights = ModelFile(recipe.model.weights);
+    LOCKSTEP_TRY_ASSIGN(data_, LoadData(recipe));
+    subject_ = RecipeSubject(recipe, data_, std::filesystem::path(args_.recipe).stem().string(),
+                             args_.loading);
+    result_ = {
+        .name = subject_.name,
+        .started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::to_time_t(start_))),
+        .batch = subject_.batch,
+        .loading = args_.loading,
+        .options = {.repetitions = static_cast<int>(args_.repetitions), .seconds = args_.seconds},
+        .machine = scale::MachineFacts()};
+    result_.points =
+        PlanPoints(subject_, wanted_.threads, wanted_.ranks, wanted_.strong, wanted_.weak);
+    network_ = wanted_.network;
+    if (!args_.worker.empty()) return RunAsWorker();
 
-Status RunScale(const ScaleArgs& given) {
-  ScaleArgs args = given;
-  const auto start = Clock::now();
-  const int launched = MpiLauncherSize();
-  LOCKSTEP_TRY_ASSIGN(const Wanted wanted, WantedOf(args, launched));
-  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args.recipe, args.overrides));
-  recipe.model.weights = ModelFile(recipe.model.weights);
-  std::unique_ptr<MpiSession> session;
-  if (launched > 1) {
-    LOCKSTEP_TRY_ASSIGN(session, MpiSession::Start());
+    result_.notes = NotesOn(args_, wanted_, recipe, data_, result_.points);
+    if (first()) {
+      for (const std::string& note : result_.notes) Progress("note: " + note);
+      Progress(
+          fmt::format("measuring {} points, {:.3g} s each", result_.points.size(), args_.seconds));
+    }
+    LOCKSTEP_TRY(Alone([&]() -> Status {
+      LOCKSTEP_TRY(MeasurePoints(subject_, result_.options, nullptr, result_.points));
+      return MeasureLimits(subject_, wanted_.threads, result_);
+    }));
+    if (communicator() != nullptr) {
+      LOCKSTEP_TRY_ASSIGN(const scale::RankReport report, MeasureRanks());
+      TakeFrom(report, communicator()->size());
+    } else {
+      LOCKSTEP_TRY(LaunchAll());
+    }
+    if (args_.predict > 0) LOCKSTEP_TRY(Alone([&] { return AddPrediction(); }));
+    return first() ? Finish() : Status::Ok();
   }
-  Communicator* const communicator = session == nullptr ? nullptr : &session->communicator();
-  const bool first = communicator == nullptr || communicator->rank() == 0;
 
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
-  const scale::Subject subject =
-      RecipeSubject(recipe, data, std::filesystem::path(args.recipe).stem().string(), args.loading);
-  scale::ScaleResult result{
-      .name = subject.name,
-      .started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::to_time_t(start))),
-      .batch = subject.batch,
-      .loading = args.loading,
-      .options = {.repetitions = static_cast<int>(args.repetitions), .seconds = args.seconds},
-      .machine = scale::MachineFacts()};
-  result.points = PlanPoints(subject, wanted.threads, wanted.ranks, wanted.strong, wanted.weak);
-  std::optional<scale::NetworkCost> network = wanted.network;
-  std::string library = session == nullptr ? "" : session->library();
+ private:
+  Communicator* communicator() const {
+    return session_ == nullptr ? nullptr : &session_->communicator();
+  }
+  bool first() const { return communicator() == nullptr || communicator()->rank() == 0; }
 
-  if (!args.worker.empty()) {
-    if (communicator == nullptr) {
+  // On standard error, so that what is printed can be piped.
+  void Progress(const std::string& text) const {
+    if (args_.format == "table") std::fprintf(stderr, "%s\n", text.c_str());
+  }
+
+  Status Alone(const std::function<Status()>& body) {
+    return communicator() == nullptr ? body() : scale::OnFirstRankAlone(*communicator(), body);
+  }
+
+  // The points of all ranks together.
+  Result<scale::RankReport> MeasureRanks() {
+    LOCKSTEP_TRY(MeasurePoints(subject_, result_.options, communicator(), result_.points));
+    scale::RankReport report{.library = session_->library()};
+    for (const scale::ScalePoint& point : result_.points) {
+      if (point.ranks == communicator()->size()) report.points.push_back(point);
+    }
+    LOCKSTEP_TRY_ASSIGN(report.network, MeasureNetwork(*communicator()));
+    LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> places,
+                        scale::GatherPlacement(*communicator()));
+    report.placement = scale::PlacementText(places);
+    return report;
+  }
+
+  Status RunAsWorker() {
+    if (communicator() == nullptr) {
       return Status::Invalid(
           "--worker is for ranks that lockstep scale --ranks has started, and this is none");
     }
-    LOCKSTEP_TRY(MeasurePoints(subject, result.options, communicator, result.points));
-    std::erase_if(result.points, [&](const scale::ScalePoint& point) {
-      return point.ranks != communicator->size();
-    });
-    LOCKSTEP_TRY_ASSIGN(const scale::NetworkCost measured, MeasureNetwork(*communicator));
-    if (!first) return Status::Ok();
-    return WriteFileAtomically(
-        args.worker, scale::JsonText(scale::RankReport{result.points, measured, library}));
+    LOCKSTEP_TRY_ASSIGN(const scale::RankReport report, MeasureRanks());
+    return first() ? WriteFileAtomically(args_.worker, scale::JsonText(report)) : Status::Ok();
   }
 
-  result.notes = NotesOn(args, wanted, recipe, data, result.points);
-  if (first) {
-    for (const std::string& note : result.notes) Progress(args, "note: " + note);
-    Progress(args,
-             fmt::format("measuring {} points, {:.3g} s each", result.points.size(), args.seconds));
+  void TakeFrom(const scale::RankReport& report, int ranks) {
+    library_ = report.library;
+    if (!network_) network_ = report.network;
+    result_.machine.push_back({fmt::format("{} ranks", ranks), report.placement});
   }
-  const auto alone = [&]() -> Status {
-    LOCKSTEP_TRY(MeasurePoints(subject, result.options, nullptr, result.points));
-    return MeasureLimits(subject, wanted.threads, result);
-  };
-  if (communicator != nullptr) {
-    LOCKSTEP_TRY(scale::OnFirstRankAlone(*communicator, alone));
-    LOCKSTEP_TRY(MeasurePoints(subject, result.options, communicator, result.points));
-    LOCKSTEP_TRY_ASSIGN(const scale::NetworkCost measured, MeasureNetwork(*communicator));
-    if (!network) network = measured;
-  } else {
-    LOCKSTEP_TRY(alone());
-    std::sort(result.points.begin(), result.points.end(),
-              [](const auto& a, const auto& b) { return a.ranks < b.ranks; });
+
+  Status LaunchAll() {
+    ScaleArgs args = args_;
     args.threads.clear();
-    for (const int threads : wanted.threads)
+    for (const int threads : wanted_.threads)
       args.threads += (args.threads.empty() ? "" : ",") + std::to_string(threads);
-    for (const int ranks : wanted.ranks) {
+    for (const int ranks : wanted_.ranks) {
       if (ranks == 1) continue;
-      Progress(args, fmt::format("starting {} ranks", ranks));
+      Progress(fmt::format("starting {} ranks", ranks));
       LOCKSTEP_TRY_ASSIGN(const scale::RankReport report, LaunchRanks(args, ranks));
-      library = report.library;
-      if (!network) network = report.network;
       size_t next = 0;
-      for (scale::ScalePoint& point : result.points) {
+      for (scale::ScalePoint& point : result_.points) {
         if (point.ranks != ranks) continue;
         if (next == report.points.size() || report.points[next].batch != point.batch)
           return Status::Corrupt(fmt::format("{} ranks measured other points than these", ranks));
         point.timing = report.points[next++].timing;
       }
+      TakeFrom(report, ranks);
     }
+    return Status::Ok();
   }
-  if (args.predict > 0) {
-    if (!network) network = kAssumedNetwork, network->source = "assumed; --network sets it";
-    const auto measure = [&]() -> Status {
-      LOCKSTEP_TRY_ASSIGN(const scale::StepModel model,
-                          MeasureStepModel(subject, result.layers.back(), result.options));
-      result.prediction = Predict(model, *network, static_cast<int>(args.predict), subject.batch);
-      CheckPrediction(result.points, AvailableThreads(), *result.prediction);
-      return Status::Ok();
-    };
-    LOCKSTEP_TRY(communicator == nullptr ? measure()
-                                         : scale::OnFirstRankAlone(*communicator, measure));
+
+  Status AddPrediction() {
+    if (!network_) network_ = kAssumedNetwork, network_->source = "assumed; --network sets it";
+    LOCKSTEP_TRY_ASSIGN(const scale::StepModel model,
+                        MeasureStepModel(subject_, result_.layers.back(), result_.options));
+    result_.prediction = Predict(model, *network_, static_cast<int>(args_.predict), subject_.batch);
+    CheckPrediction(result_.points, AvailableThreads(), *result_.prediction);
+    return Status::Ok();
   }
-  if (!first) return Status::Ok();
-  if (wanted.strong) result.curves.push_back(CurveOf(scale::Mode::kStrong, result.points));
-  if (wanted.weak) result.curves.push_back(CurveOf(scale::Mode::kWeak, result.points));
-  AddProgramFacts(library, result.machine);
-  const auto wide = std::count_if(result.points.begin(), result.points.end(),
-                                  [&](const auto& point) { return result.unstable(point); });
-  if (wide > 0 && args.repetitions >= 6) {
-    result.notes.push_back(fmt::format(
-        "{} of {} points are unstable: the interval of their median is wider than {:.0f} % of it; "
-        "a quieter machine, or more --seconds, makes it narrower",
-        wide, result.points.size(), result.options.widest * 100.0));
+
+  Status Finish() {
+    if (wanted_.strong) result_.curves.push_back(CurveOf(scale::Mode::kStrong, result_.points));
+    if (wanted_.weak) result_.curves.push_back(CurveOf(scale::Mode::kWeak, result_.points));
+    AddProgramFacts(library_, result_.machine);
+    const auto wide = std::count_if(result_.points.begin(), result_.points.end(),
+                                    [&](const auto& point) { return result_.unstable(point); });
+    if (wide > 0 && args_.repetitions >= 6) {
+      result_.notes.push_back(fmt::format(
+          "{} of {} points are unstable: the interval of their median is wider than {:.0f} % of "
+          "it; a quieter machine, or more --seconds, makes it narrower",
+          wide, result_.points.size(), result_.options.widest * 100.0));
+    }
+    result_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+    const auto since =
+        std::chrono::duration_cast<std::chrono::milliseconds>(start_.time_since_epoch());
+    return WriteOutputs(args_, result_, since.count());
   }
-  result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  const auto start_milliseconds =
-      std::chrono::duration_cast<std::chrono::milliseconds>(start.time_since_epoch()).count();
-  return WriteOutputs(args, result, start_milliseconds);
+
+  const ScaleArgs& args_;
+  MpiSession* session_;
+  Clock::time_point start_;
+  Wanted wanted_;
+  RecipeData data_;
+  scale::Subject subject_;
+  scale::ScaleResult result_;
+  std::optional<scale::NetworkCost> network_;
+  std::string library_;
+};
+
+}  // namespace
+
+Status RunScale(const ScaleArgs& args) {
+  if (MpiLauncherSize() == 1) return Scaling(args, nullptr).Run();
+  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<MpiSession> session, MpiSession::Start());
+  const Status status = Scaling(args, session.get()).Run();
+  if (!status.ok()) scale::EndAll(*session, "lockstep", status);
+  return status;
 }
 
 }  // namespace lockstep::tools

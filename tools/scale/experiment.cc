@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "engine/train/gradient_exchange.h"
 #include "tools/scale/counts.h"
 
 namespace lockstep::scale {
@@ -100,6 +101,8 @@ Result<StepModel> MeasureStepModel(const Subject& subject, const LayerTable& lay
   for (const ParameterInfo& info : works.front()->network().store().infos()) {
     if (!info.frozen) model.gradient_bytes += 4.0 * static_cast<double>(info.shape.size());
   }
+  const auto bytes = static_cast<int64_t>(model.gradient_bytes);
+  model.buckets = static_cast<double>(std::max<int64_t>(1, bytes / DefaultBucketBytes(bytes)));
   return model;
 }
 

@@ -53,7 +53,10 @@ PredictedPoint PredictPoint(const StepModel& model, const NetworkCost& network, 
   const double compute = passes + model.update_seconds / r;
   PredictedPoint point{.ranks = ranks, .batch = batch};
   if (ranks > 1) {
-    const double way = (r - 1.0) * network.latency_seconds +
+    constexpr double kCell = 256.0;
+    const double messages =
+        std::min(model.buckets * (r - 1.0), std::max(1.0, model.gradient_bytes / kCell));
+    const double way = messages * network.latency_seconds +
                        model.gradient_bytes * (r - 1.0) / r / network.bytes_per_second;
     const double merge = model.gradient_bytes / model.memory_bytes_per_second;
     const double small = 2.0 * network.latency_seconds * std::ceil(std::log2(r));
@@ -87,7 +90,8 @@ std::vector<std::string> PredictionFormula() {
   return {
       "T(R) = c + a n + u/R + max(0, E - B) + E + M + L",
       "n: samples of a rank; c + a n: forward and backward, measured over batches; u: the update",
-      "E = (R - 1) l + g (R - 1) / (R w): gradients to their owners, and parameters back",
+      "E = m l + g (R - 1) / (R w): gradients to their owners, and parameters back; m = R - 1 "
+      "messages for each bucket",
       "B: backward, behind which the way there hides; M = g / memory: adding up; L = 2 l ceil(log2 "
       "R)",
       "not in it: ranks of unequal speed, links shared with others, batch norms that talk",

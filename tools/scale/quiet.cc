@@ -36,4 +36,13 @@ Status OnFirstRankAlone(Communicator& communicator, const std::function<Status()
   return Status::Ok();
 }
 
+void EndAll(MpiSession& session, const std::string& program, const Status& status) {
+  std::string message = program + ": ";
+  if (const int rank = session.communicator().rank(); rank > 0) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+    message += "rank " + std::to_string(rank) + ": ";
+  }
+  session.Abort(message + status.message(), 1);
+}
+
 }  // namespace lockstep::scale

@@ -121,6 +121,7 @@ Json JsonOf(const Prediction& prediction) {
             {"update_seconds", model.update_seconds},
             {"backward_share", model.backward_share},
             {"gradient_bytes", model.gradient_bytes},
+            {"buckets", model.buckets},
             {"memory_bytes_per_second", model.memory_bytes_per_second},
             {"network", JsonOf(prediction.network)},
             {"strong", JsonOf(prediction.strong)},
@@ -178,7 +179,8 @@ Result<RankReport> ParseRankReport(const std::string& text, const std::string& n
     RankReport report{.network = {.latency_seconds = json.at("network").at("latency_seconds"),
                                   .bytes_per_second = json.at("network").at("bytes_per_second"),
                                   .source = json.at("network").at("source")},
-                      .library = json.at("library")};
+                      .library = json.at("library"),
+                      .placement = json.at("placement")};
     for (const Json& point : json.at("points")) report.points.push_back(PointFrom(point));
     return report;
   } catch (const std::exception& error) {

@@ -18,7 +18,8 @@ std::string JsonText(const ScaleResult& result);
 struct RankReport {
   std::vector<ScalePoint> points{};
   NetworkCost network{};
-  std::string library{};  // of MPI
+  std::string library{};    // of MPI
+  std::string placement{};  // PlacementText
 };
 std::string JsonText(const RankReport& report);
 // Of a file that may be anything. `name` stands for it in messages.

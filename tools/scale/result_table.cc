@@ -104,10 +104,10 @@ std::vector<std::string> PredictionSentences(const Prediction& prediction) {
   std::vector<std::string> all = PredictionFormula();
   all.push_back(fmt::format(
       "measured on one rank of {} thread{}: c {:.4g} ms, a {:.4g} us a sample, u {:.4g} ms, "
-      "backward {:.0f} % of c + a n, g {:.4g} MB, memory {:.4g} GB/s",
+      "backward {:.0f} % of c + a n, g {:.4g} MB in {:.0f} buckets, memory {:.4g} GB/s",
       model.threads, model.threads == 1 ? "" : "s", model.constant_seconds * 1e3,
       model.sample_seconds * 1e6, model.update_seconds * 1e3, model.backward_share * 100.0,
-      model.gradient_bytes * 1e-6, model.memory_bytes_per_second * 1e-9));
+      model.gradient_bytes * 1e-6, model.buckets, model.memory_bytes_per_second * 1e-9));
   all.push_back(fmt::format("network ({}): l {:.4g} us, w {:.4g} GB/s", prediction.network.source,
                             prediction.network.latency_seconds * 1e6,
                             prediction.network.bytes_per_second * 1e-9));

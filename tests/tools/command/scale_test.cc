@@ -1,8 +1,6 @@
 // lockstep scale, as its user sees it. No figure of it depends on how fast this machine is.
 #include <gmock/gmock.h>
 
-#include <regex>
-
 #include "engine/parallel/context.h"
 #include "tests/tools/program.h"
 
@@ -112,6 +110,32 @@ TEST_F(Program, ALaunchThatFailsIsNamed) {
       Run(kQuick + "--threads 1 --ranks 1,2 --repetitions 3 --launcher 'sh -c false {}'");
   EXPECT_EQ(ran.code, 1);
   EXPECT_THAT(ran.out, HasSubstr("sh ended with exit code 1"));
+}
+
+// Started by the program itself, as many as there are cores for or not.
+TEST_F(Program, ScaleStartsRanksByItself) {
+  if (std::system("command -v mpirun >/dev/null 2>&1") != 0) GTEST_SKIP() << "there is no mpirun";
+  const Ran ran =
+      Run(kQuick +
+          "--threads 1 --ranks 1,2 --weak --strong --repetitions 6 --format json "
+          "--predict 8 --launcher '" LOCKSTEP_SOURCE_DIR "/tests/mpi/mpirun.sh mpirun {}'");
+  if (ran.out.find("without MPI") != std::string::npos) GTEST_SKIP() << "built without MPI";
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const auto json = nlohmann::json::parse(ran.out);
+  ASSERT_EQ(json["points"].size(), 3u);
+  const auto &strong = json["points"][1], &weak = json["points"][2];
+  EXPECT_EQ(strong["ranks"], 2);
+  EXPECT_EQ(strong["batch"], 64);
+  EXPECT_EQ(weak["batch"], 128);
+  EXPECT_EQ(strong["shards"], 2);
+  EXPECT_GT(strong["sent_bytes"].get<double>(), 0.0);
+  EXPECT_EQ(strong["seconds"].size(), 6u);
+  EXPECT_THAT(json["machine"]["2 ranks"].get<std::string>(), HasSubstr(": "));
+  EXPECT_THAT(json["machine"]["MPI"].get<std::string>(), Not(HasSubstr("not used")));
+  EXPECT_THAT(json["prediction"]["network"]["source"].get<std::string>(), HasSubstr("measured"));
+  const std::string notes = json["notes"].dump();
+  EXPECT_THAT(notes, HasSubstr("2 ranks x 1 thread need train.shards = 2"));
+  EXPECT_THAT(notes, HasSubstr("in a launch of their own"));
 }
 
 }  // namespace

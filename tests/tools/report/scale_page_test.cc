@@ -2,8 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <regex>
-
 #include "tests/tools/browser.h"
 #include "tests/tools/program.h"
 #include "tests/tools/scale/example_result.h"

@@ -11,7 +11,9 @@
 
 #include "engine/comm/thread_ranks.h"
 #include "tools/scale/collectives.h"
+#include "tools/scale/machine.h"
 #include "tools/scale/network_probe.h"
+#include "tools/scale/placement.h"
 #include "tools/scale/quiet.h"
 
 namespace lockstep::scale {
@@ -182,6 +184,16 @@ TEST(TimeCollective, NeedsTwoRanks) {
     EXPECT_FALSE(TimeCollective(communicator, Collective::kAllGather, 64, {}).ok());
     EXPECT_FALSE(MeasureNetwork(communicator).ok());
   });
+}
+
+TEST(Placement, EachRankSaysWhereItIs) {
+  ThreadRanks::Run(3, [](Communicator& communicator) {
+    const auto places = GatherPlacement(communicator);
+    ASSERT_TRUE(places.ok());
+    ASSERT_EQ(places->size(), 3u);
+    EXPECT_THAT((*places)[2], HasSubstr(": " + AffinityMask()));
+  });
+  EXPECT_EQ(PlacementText({"a: 0-1", "a: 0-1", "b: 0", "a: 0-1"}), "3 on a: 0-1; 1 on b: 0");
 }
 
 TEST(OsuText, HasTheColumnsOfOsu) {

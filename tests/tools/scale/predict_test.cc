@@ -17,6 +17,7 @@ const StepModel kModel{.threads = 4,
                        .update_seconds = 2e-3,
                        .backward_share = 0.6,
                        .gradient_bytes = 8e6,
+                       .buckets = 8,
                        .memory_bytes_per_second = 2e10};
 const NetworkCost kNetwork{.latency_seconds = 1e-5, .bytes_per_second = 1e9, .source = "given"};
 
@@ -72,13 +73,22 @@ TEST(PredictPoint, OneRankTalksToNobody) {
 // The formula once more, by hand: 4 ranks, 25 samples each.
 TEST(PredictPoint, FollowsItsFormula) {
   const PredictedPoint point = PredictPoint(kModel, kNetwork, 4, 100);
-  const double passes = 1e-3 + 25 * 1e-4, way = 3 * 1e-5 + 8e6 * 0.75 / 1e9;
+  const double passes = 1e-3 + 25 * 1e-4, way = 8 * 3 * 1e-5 + 8e6 * 0.75 / 1e9;
   const double hidden = 0.6 * passes;  // less than the way there
   ASSERT_LT(hidden, way);
   const double exchange = way - hidden + way + 8e6 / 2e10 + 2 * 1e-5 * 2;
   EXPECT_NEAR(point.exchange_seconds, exchange, 1e-15);
   EXPECT_NEAR(point.seconds, passes + 2e-3 / 4 + exchange, 1e-15);
   EXPECT_NEAR(point.unhidden_seconds, point.seconds + hidden, 1e-15);
+}
+
+// A rank that owns no cell of a bucket is sent none.
+TEST(PredictPoint, ThereAreNoMoreMessagesThanCells) {
+  StepModel model = kModel;
+  model.gradient_bytes = 256.0 * 100.0;
+  const NetworkCost slow{.latency_seconds = 1.0, .bytes_per_second = 1e30};
+  // 100 each way, and twice seven for the small exchanges; backward hides less than a second.
+  EXPECT_NEAR(PredictPoint(model, slow, 100, 100).exchange_seconds, 100 + 100 + 2 * 7, 0.1);
 }
 
 // Samples do not come in halves: the largest rank says how long it takes.

@@ -62,7 +62,8 @@ TEST(RankReport, ComesBackAsItWas) {
   const ScaleResult result = ExampleResult();
   RankReport report{.points = result.points,
                     .network = {.latency_seconds = 1e-6, .bytes_per_second = 3e9, .source = "here"},
-                    .library = "an MPI"};
+                    .library = "an MPI",
+                    .placement = "2 on here: 0-1"};
   report.points[0].timing.joules = 2.5;
   const auto back = ParseRankReport(JsonText(report), "file");
   ASSERT_TRUE(back.ok()) << back.status().message();
@@ -75,6 +76,7 @@ TEST(RankReport, ComesBackAsItWas) {
   }
   EXPECT_EQ(back->network.bytes_per_second, 3e9);
   EXPECT_EQ(back->library, "an MPI");
+  EXPECT_EQ(back->placement, "2 on here: 0-1");
 }
 
 TEST(RankReport, OtherFilesAreAnError) {

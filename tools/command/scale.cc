@@ -43,13 +43,15 @@ constexpr scale::NetworkCost kAssumedNetwork{.latency_seconds = 2e-6, .bytes_per
 
 // What was asked for, once the words of the command line are known to make sense.
 struct Wanted {
-  std::vector<int> threads, ranks;
+  std::vector<int> threads{}, ranks{};
   bool strong = true, weak = false;
-  std::optional<scale::NetworkCost> network;
+  std::optional<scale::NetworkCost> network{};
 };
 
 Result<Wanted> WantedOf(const ScaleArgs& args, int launched) {
-  Wanted wanted{.strong = args.strong || !args.weak, .weak = args.weak};
+  Wanted wanted;
+  wanted.strong = args.strong || !args.weak;
+  wanted.weak = args.weak;
   if (args.threads.empty()) {
     wanted.threads = scale::DoublingUpTo(AvailableThreads());
   } else {
@@ -219,7 +221,7 @@ class Scaling {
     for (const scale::ScalePoint& point : result_.points) {
       if (point.ranks == communicator()->size()) report.points.push_back(point);
     }
-    LOCKSTEP_TRY_ASSIGN(report.network, MeasureNetwork(*communicator()));
+    LOCKSTEP_TRY_ASSIGN(report.network, scale::MeasureNetwork(*communicator()));
     LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> places,
                         scale::GatherPlacement(*communicator()));
     report.placement = scale::PlacementText(places);

@@ -48,6 +48,7 @@ struct StepModel {
   double update_seconds = 0.0;    // u
   double backward_share = 0.0;    // of c + a n
   double gradient_bytes = 0.0;    // g
+  double buckets = 1.0;           // that the gradients travel in
   double memory_bytes_per_second = 0.0;
 };
 

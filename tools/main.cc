@@ -33,6 +33,7 @@ std::vector<CommandWords> WordsOf(const CLI::App& app) {
   for (const CLI::App* sub : app.get_subcommands({})) {
     CommandWords words{.name = sub->get_name(), .options = {}};
     for (const CLI::Option* option : sub->get_options()) {
+      if (option->get_group().empty()) continue;  // for the program itself
       for (const std::string& name : option->get_lnames()) words.options.push_back("--" + name);
       if (option->get_name() == "overrides") words.takes_overrides = true;
     }
@@ -214,6 +215,48 @@ int Main(int argc, char** argv) {
   plan->add_option("overrides", plan_args.overrides, "key=value: replaces a key of the recipe");
   plan->footer("example:\n  lockstep plan models/recipes/mnist_mlp.toml train.batch=512");
 
+  ScaleArgs scale_args;
+  CLI::App* scale = app.add_subcommand(
+      "scale", "measure what threads and ranks bring to the training step of a recipe");
+  scale->add_option("recipe", scale_args.recipe, "recipe file (TOML)")->required();
+  scale->add_option("overrides", scale_args.overrides, "key=value: replaces a key of the recipe");
+  scale->add_option("--threads", scale_args.threads,
+                    "numbers of threads, as in 1,2,4 (doubling, up to what may be used)");
+  scale->add_option("--ranks", scale_args.ranks,
+                    "numbers of processes over MPI, as in 1,2; started by --launcher (1)");
+  scale->add_flag("--strong", scale_args.strong, "the same batch everywhere (the default)");
+  scale->add_flag("--weak", scale_args.weak, "a batch that grows with threads times ranks");
+  scale
+      ->add_option("--repetitions", scale_args.repetitions,
+                   "rounds in which points take turns (15)")
+      ->check(CLI::Range(int64_t{1}, int64_t{10000}));
+  scale->add_option("--seconds", scale_args.seconds, "for each point, over all rounds (3)")
+      ->check(CLI::Range(0.0, 86400.0));
+  scale->add_flag("--loading", scale_args.loading,
+                  "each step loads its batch first (else it is in memory already)");
+  CLI::Option* scale_predict =
+      scale->add_option("--predict", scale_args.predict, "also predict up to so many ranks")
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  scale
+      ->add_option("--network", scale_args.network,
+                   "for --predict: microseconds of latency and GB/s between ranks, as in 2,10 "
+                   "(measured where there are ranks)")
+      ->needs(scale_predict);
+  scale->add_option("--launcher", scale_args.launcher,
+                    "how ranks are started, {} for their number (mpirun -n {})");
+  scale->add_option("--out", scale_args.out, "folder for the page and all files (runs/scale_NAME)");
+  scale->add_option("--json", scale_args.json, "also write this file: every measured number");
+  scale->add_option("--csv", scale_args.csv, "also write this file: a row for each point");
+  scale->add_option("--format", scale_args.format, "what is printed (table)")
+      ->check(CLI::IsMember({"table", "json", "csv", "reframe", "mllog"}));
+  scale->add_option("--worker", scale_args.worker, "")->group("");
+  scale->footer(
+      "examples:\n  lockstep scale models/recipes/clinical.toml\n"
+      "  lockstep scale models/recipes/mnist_mlp.toml data.path=mnist --threads 1,2,4 --strong "
+      "--weak\n"
+      "  lockstep scale models/recipes/clinical.toml --ranks 1,2,4 --threads 1 --predict 1024 "
+      "--network 2,10");
+
   DataArgs data_args;
   CLI::App* data = app.add_subcommand("data", "list, show or write the built-in data sets");
   data->add_option("name", data_args.name, "clinical, digits or sums; none: a list");
@@ -303,6 +346,7 @@ int Main(int argc, char** argv) {
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (compare_digests->parsed()) return Report(CompareDigestFiles(digest_a, digest_b));
   if (plan->parsed()) return Report(Plan(plan_args));
+  if (scale->parsed()) return Report(RunScale(scale_args));
   if (data->parsed()) return Report(Data(data_args));
   if (tokenize->parsed()) {
     tokenize_args.has_text = tokenized_text->count() > 0;

@@ -76,9 +76,7 @@ void GradientExchange::CutIntoBuckets(std::span<const int> final_order,
   });
 
   const int64_t bytes =
-      options.bucket_bytes > 0
-          ? options.bucket_bytes
-          : std::clamp<int64_t>(floats * 4 / 8, int64_t{1} << 16, int64_t{1} << 22);
+      options.bucket_bytes > 0 ? options.bucket_bytes : DefaultBucketBytes(floats * 4);
   const auto count = static_cast<int64_t>(order.size());
   const int64_t all = std::max<int64_t>(1, count * cell * 4 / bytes);
   const int ranks = communicator_.size();

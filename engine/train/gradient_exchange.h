@@ -16,6 +16,7 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_GRADIENT_EXCHANGE_H_
 #define LOCKSTEP_ENGINE_TRAIN_GRADIENT_EXCHANGE_H_
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -45,6 +46,11 @@ struct GradientExchangeOptions {
   int64_t bucket_bytes = 0;  // about so many of gradients; 0: an eighth of all, 64 KiB to 4 MiB
   Wire wire = Wire::kF32;
 };
+
+// Bytes of a bucket of so many bytes of gradients, where nobody says otherwise.
+constexpr int64_t DefaultBucketBytes(int64_t gradient_bytes) {
+  return std::clamp<int64_t>(gradient_bytes / 8, int64_t{1} << 16, int64_t{1} << 22);
+}
 
 // Borrows communicator and store. One thread; collective. Allocates nothing after Make.
 class GradientExchange {

@@ -92,6 +92,26 @@ struct PlanArgs {
 // Layers, shapes, parameters, operations, memory and fusions, before anything runs.
 Status Plan(const PlanArgs& args);
 
+struct ScaleArgs {
+  std::string recipe{};
+  std::vector<std::string> overrides{};
+  std::string threads{};  // "1,2,4"; empty: doubling, up to what may be used
+  std::string ranks = "1";
+  bool strong = false, weak = false;  // neither: strong
+  int64_t repetitions = 15;           // rounds
+  double seconds = 3.0;               // for each point
+  bool loading = false;               // a step begins with loading its batch
+  int64_t predict = 0;                // up to so many ranks; 0: not
+  std::string network{};              // "LATENCY_US,GB/S" for that
+  std::string launcher = "mpirun -n {}";
+  std::string out{};             // folder; empty: runs/scale_NAME
+  std::string json{}, csv{};     // further files
+  std::string format = "table";  // what is printed: table, json, csv, reframe, mllog
+  std::string worker{};          // ranks that this program has launched write there
+};
+// Measures how the training step of a recipe scales.
+Status RunScale(const ScaleArgs& args);
+
 struct DataArgs {
   std::string name{};    // empty: the list of all
   std::string output{};  // write the samples there: a CSV file, a folder of IDX files, a text file

@@ -30,7 +30,7 @@
 #include <cstdint>
 #include <map>
 
-#include "bench/peaks.h"
+#include "tools/scale/peaks.h"
 
 namespace lockstep::bench {
 
@@ -57,14 +57,14 @@ class Floors {
  public:
   // In seconds.
   double Of(const StepCost& cost, int threads) {
-    Peaks& peaks = peaks_[threads];
+    scale::Peaks& peaks = peaks_[threads];
     if (peaks.operations_per_second == 0.0) Measure(threads);
     return cost.operations / peaks.operations_per_second + cost.bytes / peaks.bytes_per_second;
   }
 
   void Measure(int threads) {
-    Peaks& peaks = peaks_[threads];
-    const Peaks now = MeasurePeaks(threads);
+    scale::Peaks& peaks = peaks_[threads];
+    const scale::Peaks now = scale::MeasurePeaks(threads);
     peaks.operations_per_second = std::max(peaks.operations_per_second, now.operations_per_second);
     peaks.bytes_per_second = std::max(peaks.bytes_per_second, now.bytes_per_second);
   }
@@ -80,7 +80,7 @@ class Floors {
   }
 
  private:
-  std::map<int, Peaks> peaks_;
+  std::map<int, scale::Peaks> peaks_;
 };
 
 }  // namespace lockstep::bench

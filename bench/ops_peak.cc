@@ -15,20 +15,20 @@
 #include <string>
 #include <vector>
 
-#include "bench/peaks.h"
 #include "engine/parallel/context.h"
+#include "tools/scale/peaks.h"
 
 namespace lockstep {
 namespace {
 
 void PeakFma(benchmark::State& state, int threads) {
   Context context({.threads = threads});
-  bench::FmaPeak peak(context);
+  scale::FmaPeak peak(context);
   if (const std::string wrong = peak.Check(); !wrong.empty()) state.SkipWithError(wrong.c_str());
   int64_t operations = 0;
   double best = 0.0;
   for (auto _ : state) {
-    operations += bench::RateOf([&] { return peak.Run(); }, best);
+    operations += scale::RateOf([&] { return peak.Run(); }, best);
   }
   state.counters["gflops"] =
       benchmark::Counter(static_cast<double>(operations) * 1e-9, benchmark::Counter::kIsRate);
@@ -37,14 +37,14 @@ void PeakFma(benchmark::State& state, int threads) {
 
 void StreamPeak(benchmark::State& state, int threads) {
   Context context({.threads = threads});
-  bench::StreamPeak peak(context);
+  scale::StreamPeak peak(context);
   if (const std::string wrong = peak.Check(); !wrong.empty()) state.SkipWithError(wrong.c_str());
-  bench::StreamPeak::Best best = peak.FindBest();
+  scale::StreamPeak::Best best = peak.FindBest();
   int64_t bytes = 0;
   for (auto _ : state) {
-    bytes += bench::RateOf([&] { return peak.Run(best.way); }, best.bytes_per_second);
+    bytes += scale::RateOf([&] { return peak.Run(best.way); }, best.bytes_per_second);
   }
-  state.SetLabel(bench::StreamPeak::Name(best.way));
+  state.SetLabel(scale::StreamPeak::Name(best.way));
   state.SetBytesProcessed(bytes);
   state.counters["best_GB/s"] = best.bytes_per_second * 1e-9;
 }

@@ -1,6 +1,6 @@
 // The lockstep program: reads the command line and runs one command. A failure is one line on
 // standard error and a non-zero exit: 1 for what went wrong in a run, 2 for a command line that
-// says nothing we understand, 130 after Ctrl-C.
+// says nothing we understand, 130 after Ctrl-C or another signal to stop (the run is saved).
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
@@ -16,6 +16,7 @@
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "tools/command/commands.h"
+#include "tools/command/ranks.h"
 #include "tools/command/version.h"
 
 namespace lockstep::tools {
@@ -24,7 +25,7 @@ namespace {
 int Report(const Status& status) {
   if (status.ok()) return 0;
   std::fprintf(stderr, "lockstep: %s\n", status.message().c_str());
-  return status.code() == Code::kInterrupted ? 130 : 1;
+  return ExitCode(status);
 }
 
 std::vector<CommandWords> WordsOf(const CLI::App& app) {
@@ -32,6 +33,7 @@ std::vector<CommandWords> WordsOf(const CLI::App& app) {
   for (const CLI::App* sub : app.get_subcommands({})) {
     CommandWords words{.name = sub->get_name(), .options = {}};
     for (const CLI::Option* option : sub->get_options()) {
+      if (option->get_group().empty()) continue;  // for the program itself
       for (const std::string& name : option->get_lnames()) words.options.push_back("--" + name);
       if (option->get_name() == "overrides") words.takes_overrides = true;
     }
@@ -68,14 +70,22 @@ int Main(int argc, char** argv) {
   train->add_option("--resume", train_args.resume,
                     "run folder: go on where it stopped, to the same bits; key=value changes what "
                     "may change: epochs, learning rate, schedule, output");
+  train->add_flag(
+      "--auto-resume", train_args.auto_resume,
+      "begin the run in output.folder, or go on with it where it has begun, or say that "
+      "it has finished: the same command line for a job that is started again");
   train->add_flag("--print-recipe", train_args.print_recipe,
                   "print every key with its value and meaning, and stop");
+  train->add_option("--digest", train_args.digest,
+                    "file: a hash of each tensor after each step, for compare-digests");
   train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
       "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data train.epochs=60\n"
       "  lockstep train --resume runs/clinical\n"
-      "  lockstep train --resume runs/clinical train.epochs=60");
+      "  lockstep train --resume runs/clinical train.epochs=60\n"
+      "  mpirun -n 4 lockstep train models/recipes/clinical.toml train.shards=4 "
+      "output.folder=runs/four --auto-resume");
 
   EvalArgs eval_args;
   CLI::App* eval = app.add_subcommand("eval", "measure a trained network");
@@ -187,12 +197,65 @@ int Main(int argc, char** argv) {
       ->required();
   inspect->footer("example:\n  lockstep inspect runs/clinical/last.safetensors");
 
+  std::string digest_a, digest_b;
+  CLI::App* compare_digests = app.add_subcommand(
+      "compare-digests", "say where two runs first had other bits: step, rank and tensor");
+  compare_digests->add_option("a", digest_a, "digest of a run: lockstep train --digest A")
+      ->required();
+  compare_digests->add_option("b", digest_b, "digest of another")->required();
+  compare_digests->footer(
+      "example:\n  lockstep train r.toml output.folder=one --digest one.txt\n"
+      "  mpirun -n 2 lockstep train r.toml output.folder=two --digest two.txt\n"
+      "  lockstep compare-digests one.txt two.txt");
+
   PlanArgs plan_args;
   CLI::App* plan = app.add_subcommand(
       "plan", "show layers, shapes, operations, memory and fusions before anything runs");
   plan->add_option("recipe", plan_args.recipe, "recipe file (TOML)")->required();
   plan->add_option("overrides", plan_args.overrides, "key=value: replaces a key of the recipe");
   plan->footer("example:\n  lockstep plan models/recipes/mnist_mlp.toml train.batch=512");
+
+  ScaleArgs scale_args;
+  CLI::App* scale = app.add_subcommand(
+      "scale", "measure what threads and ranks bring to the training step of a recipe");
+  scale->add_option("recipe", scale_args.recipe, "recipe file (TOML)")->required();
+  scale->add_option("overrides", scale_args.overrides, "key=value: replaces a key of the recipe");
+  scale->add_option("--threads", scale_args.threads,
+                    "numbers of threads, as in 1,2,4 (doubling, up to what may be used)");
+  scale->add_option("--ranks", scale_args.ranks,
+                    "numbers of processes over MPI, as in 1,2; started by --launcher (1)");
+  scale->add_flag("--strong", scale_args.strong, "the same batch everywhere (the default)");
+  scale->add_flag("--weak", scale_args.weak, "a batch that grows with threads times ranks");
+  scale
+      ->add_option("--repetitions", scale_args.repetitions,
+                   "rounds in which points take turns (15)")
+      ->check(CLI::Range(int64_t{1}, int64_t{10000}));
+  scale->add_option("--seconds", scale_args.seconds, "for each point, over all rounds (3)")
+      ->check(CLI::Range(0.0, 86400.0));
+  scale->add_flag("--loading", scale_args.loading,
+                  "each step loads its batch first (else it is in memory already)");
+  CLI::Option* scale_predict =
+      scale->add_option("--predict", scale_args.predict, "also predict up to so many ranks")
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  scale
+      ->add_option("--network", scale_args.network,
+                   "for --predict: microseconds of latency and GB/s between ranks, as in 2,10 "
+                   "(measured where there are ranks)")
+      ->needs(scale_predict);
+  scale->add_option("--launcher", scale_args.launcher,
+                    "how ranks are started, {} for their number (mpirun -n {})");
+  scale->add_option("--out", scale_args.out, "folder for the page and all files (runs/scale_NAME)");
+  scale->add_option("--json", scale_args.json, "also write this file: every measured number");
+  scale->add_option("--csv", scale_args.csv, "also write this file: a row for each point");
+  scale->add_option("--format", scale_args.format, "what is printed (table)")
+      ->check(CLI::IsMember({"table", "json", "csv", "reframe", "mllog"}));
+  scale->add_option("--worker", scale_args.worker, "")->group("");
+  scale->footer(
+      "examples:\n  lockstep scale models/recipes/clinical.toml\n"
+      "  lockstep scale models/recipes/mnist_mlp.toml data.path=mnist --threads 1,2,4 --strong "
+      "--weak\n"
+      "  lockstep scale models/recipes/clinical.toml --ranks 1,2,4 --threads 1 --predict 1024 "
+      "--network 2,10");
 
   DataArgs data_args;
   CLI::App* data = app.add_subcommand("data", "list, show or write the built-in data sets");
@@ -268,8 +331,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "lockstep: %s (lockstep --help lists the commands)\n", error.what());
     return 2;
   }
-  if (train->parsed()) return Report(Train(train_args));
-  if (eval->parsed()) return Report(Eval(eval_args));
+  if (train->parsed()) return RunOnRanks([&](Ranks& ranks) { return Train(train_args, ranks); });
+  if (eval->parsed()) return RunOnRanks([&](Ranks& ranks) { return Eval(eval_args, ranks); });
   if (predict->parsed()) return Report(Predict(predict_args));
   generate_args.has_prompt = prompt->count() > 0;
   if (generate->parsed()) return Report(Generate(generate_args));
@@ -281,7 +344,9 @@ int Main(int argc, char** argv) {
     return Report(Import(import_args));
   }
   if (inspect->parsed()) return Report(Inspect(inspected));
+  if (compare_digests->parsed()) return Report(CompareDigestFiles(digest_a, digest_b));
   if (plan->parsed()) return Report(Plan(plan_args));
+  if (scale->parsed()) return Report(RunScale(scale_args));
   if (data->parsed()) return Report(Data(data_args));
   if (tokenize->parsed()) {
     tokenize_args.has_text = tokenized_text->count() > 0;

@@ -10,6 +10,7 @@
 #include "models/recipe_keys.h"
 #include "tools/command/commands.h"
 #include "tools/command/run_folder.h"
+#include "tools/scale/text_table.h"
 
 namespace lockstep::tools {
 namespace {
@@ -27,27 +28,6 @@ std::string Flops(double flops) {
   size_t unit = 0;
   for (; flops >= 999.5 && unit + 1 < std::size(units); ++unit) flops /= 1000.0;
   return fmt::format("{:.{}f} {}", flops, unit == 0 || flops >= 99.5 ? 0 : 1, units[unit]);
-}
-
-using Row = std::vector<std::string>;
-
-// Columns as wide as their widest cell; those from `right` to the last but one are set to the
-// right, and the last one has no width.
-void PrintTable(const std::vector<Row>& rows, size_t right) {
-  std::vector<size_t> widths(rows.front().size());
-  for (const Row& row : rows) {
-    for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  }
-  for (const Row& row : rows) {
-    std::string line;
-    for (size_t c = 0; c + 1 < row.size(); ++c) {
-      line += c < right ? fmt::format("{:<{}}  ", row[c], widths[c])
-                        : fmt::format("{:>{}}  ", row[c], widths[c]);
-    }
-    line += row.back();
-    line.erase(line.find_last_not_of(' ') + 1);
-    fmt::print("{}\n", line);
-  }
 }
 
 void PrintFusions(const char* mode, const std::vector<std::string>& lines) {
@@ -110,7 +90,8 @@ Status Plan(const PlanArgs& args) {
              parts > 1 ? fmt::format(" in {} parts", parts) : "", ctx.threads(),
              ctx.threads() == 1 ? "" : "s");
 
-  std::vector<Row> rows = {{"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
+  std::vector<scale::TextRow> rows = {
+      {"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
   double flops = 0.0;
   const std::vector<LayerReport>& report = net.program().graph().report();
   for (size_t i = 0; i < report.size(); ++i) {
@@ -130,7 +111,7 @@ Status Plan(const PlanArgs& args) {
                     layer.kind, layer.in.ToString(), is_loss ? "" : layer.out.ToString(),
                     fmt::format("{}", layer.parameters), Flops(layer.flops), Bytes(bytes), notes});
   }
-  PrintTable(rows, /*right=*/4);
+  fmt::print("{}", scale::TextTable(rows, /*right=*/4));
   const auto& training = net.training_program().fusions();
   const auto& evaluation = net.evaluation_program().fusions();
   if (!training.empty() || !evaluation.empty()) fmt::print("\n");

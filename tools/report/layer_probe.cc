@@ -1,7 +1,6 @@
 #include "tools/report/layer_probe.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -9,11 +8,11 @@
 
 #include "engine/data/loader.h"
 #include "engine/train/checkpointing.h"
+#include "tools/scale/layer_clock.h"
+#include "tools/scale/statistics.h"
 
 namespace lockstep::tools {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 class Sums {
  public:
@@ -39,48 +38,23 @@ Scale ScaleOf(ConstTensor tensor) {
   return sums.scale();
 }
 
-class Probe final : public StepObserver {
+// Measures what flows through the layers, in one pass.
+class Scales final : public StepObserver {
  public:
   struct Seen {
-    std::vector<double> forward, backward;  // in ms, by pass
     Scale output, input_gradient;
   };
 
-  bool measures_scales = false;  // else times
-  void StartPass(size_t pass) { pass_ = pass; }
-
-  void Before(const std::string&, bool) override { starts_.push_back(Clock::now()); }
+  void Before(const std::string&, bool) override {}
   void After(const std::string& layer, bool backward, ConstTensor result) override {
-    const double ms =
-        std::chrono::duration<double, std::milli>(Clock::now() - starts_.back()).count();
-    starts_.pop_back();
     Seen& seen = layers_[layer];
-    if (measures_scales) {
-      (backward ? seen.input_gradient : seen.output) = ScaleOf(result);
-      return;
-    }
-    // A layer of several operations is seen once for each.
-    std::vector<double>& times = backward ? seen.backward : seen.forward;
-    times.resize(pass_);
-    times.back() += ms;
+    (backward ? seen.input_gradient : seen.output) = ScaleOf(result);
   }
-  const Seen* Find(const std::string& layer) const {
-    const auto found = layers_.find(layer);
-    return found == layers_.end() ? nullptr : &found->second;
-  }
+  const std::map<std::string, Seen>& layers() const { return layers_; }
 
  private:
-  size_t pass_ = 0;
-  std::vector<Clock::time_point> starts_;
   std::map<std::string, Seen> layers_;
 };
-
-double Median(std::vector<double> values) {
-  if (values.empty()) return 0.0;
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 void AddParameters(const ConstParameterSet& parameters, LayerFacts& facts) {
   Sums weights, gradients;
@@ -110,12 +84,13 @@ Result<std::vector<LayerFacts>> ProbeLayers(Network& network, const Subset& samp
   LOCKSTEP_TRY_ASSIGN(const Batch* const first, loader->Next());
   ModelCopy before(network);
   before.TakeFrom(network);
-  Probe probe;
-  Status status;
-  for (int pass = 0; pass <= passes && status.ok(); ++pass) {
-    probe.measures_scales = pass == 0;  // which warms the caches, too
-    probe.StartPass(static_cast<size_t>(pass));
-    status = network.Gradients(first->x, first->target, {.observer = &probe}).status();
+  Scales scales;
+  scale::LayerClock clock;
+  // The first pass warms the caches, too.
+  Status status = network.Gradients(first->x, first->target, {.observer = &scales}).status();
+  for (int pass = 0; pass < passes && status.ok(); ++pass) {
+    clock.StartPass();
+    status = network.Gradients(first->x, first->target, {.observer = &clock}).status();
   }
   before.ApplyTo(network);
   LOCKSTEP_TRY(status);
@@ -123,17 +98,20 @@ Result<std::vector<LayerFacts>> ProbeLayers(Network& network, const Subset& samp
   std::vector<LayerFacts> all;
   const std::vector<LayerReport>& report = network.program().graph().report();
   for (const LayerReport& layer : report) {
-    const Probe::Seen* const seen = probe.Find(layer.path);
+    const auto seen = scales.layers().find(layer.path);
     const bool outer = std::any_of(report.begin(), report.end(), [&](const LayerReport& other) {
       return Holds(layer.path, other.path);
     });
-    if (seen == nullptr || outer) continue;
+    if (seen == scales.layers().end() || outer) continue;
+    const auto timed = clock.layers().find(layer.path);
+    const scale::LayerTimes times =
+        timed == clock.layers().end() ? scale::LayerTimes{} : timed->second;
     LayerFacts facts{.path = layer.path,
                      .kind = layer.kind,
-                     .forward_ms = Median(seen->forward),
-                     .backward_ms = Median(seen->backward),
-                     .output = seen->output,
-                     .input_gradient = seen->input_gradient};
+                     .forward_ms = scale::MedianOf(times.forward) * 1e3,
+                     .backward_ms = scale::MedianOf(times.backward) * 1e3,
+                     .output = seen->second.output,
+                     .input_gradient = seen->second.input_gradient};
     AddParameters(network.parameters(), facts);
     all.push_back(std::move(facts));
   }

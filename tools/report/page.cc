@@ -92,7 +92,8 @@ Json JsonOf(const Chart& chart) {
                               {"x", Numbers(series.x, chart.log_x)},
                               {"y", Numbers(series.y, chart.log_y)},
                               {"low", Numbers(series.low, chart.log_y)},
-                              {"high", Numbers(series.high, chart.log_y)}});
+                              {"high", Numbers(series.high, chart.log_y)},
+                              {"dashed", series.dashed}});
   }
   return json;
 }

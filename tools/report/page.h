@@ -18,6 +18,7 @@ struct Series {
   std::vector<double> x{}, y{};  // x is not read where the chart has categories
   // Optional, as long as y: a band around a line, error bars on bars and points.
   std::vector<double> low{}, high{};
+  bool dashed = false;  // a line: what was not measured
 };
 
 struct Chart {

@@ -74,6 +74,7 @@
         Object.assign(set, {showLine: chart.kind === "line", borderWidth: 2, tension: 0, spanGaps: false,
                             pointRadius: points ? (chart.kind === "scatter" ? 3 : 2) : 0,
                             pointHitRadius: 8, borderJoinStyle: "round"});
+        if (series.dashed) Object.assign(set, {borderDash: [6, 5], borderWidth: 1.5, pointRadius: 0});
       }
       if (band && chart.kind !== "line") {
         set.whiskers = series.low.map((low, i) => [low, series.high[i]]);

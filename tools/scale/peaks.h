@@ -2,8 +2,8 @@
 //
 // A limit is the best of many short samples: on a machine that does other things too, a long one
 // says what the others left over.
-#ifndef LOCKSTEP_BENCH_PEAKS_H_
-#define LOCKSTEP_BENCH_PEAKS_H_
+#ifndef LOCKSTEP_TOOLS_SCALE_PEAKS_H_
+#define LOCKSTEP_TOOLS_SCALE_PEAKS_H_
 
 #include <algorithm>
 #include <chrono>
@@ -11,11 +11,11 @@
 #include <string>
 #include <vector>
 
-#include "bench/floats.h"
 #include "engine/kernels/product/peak.h"
 #include "engine/parallel/context.h"
+#include "engine/plan/page_memory.h"
 
-namespace lockstep::bench {
+namespace lockstep::scale {
 
 // Runs a sample, which returns how much it did; raises `best` to its rate per second, where that is
 // higher. Returns what the sample did.
@@ -72,11 +72,13 @@ class StreamPeak {
   void Triad(int64_t begin, int64_t count);
   void Update(float factor, int64_t begin, int64_t count);
   double Read(int64_t begin, int64_t count);
+  float* floats() const { return reinterpret_cast<float*>(memory_.data()); }
+  int64_t size() const { return 3 * third_; }
 
   Context& context_;
-  int64_t third_;   // floats of each of the three arrays of a triad
-  Floats memory_;   // a, b, c; reading and updating take them as one
-  int64_t at_ = 0;  // of the next sample
+  int64_t third_;      // floats of each of the three arrays of a triad
+  PageMemory memory_;  // a, b, c; reading and updating take them as one
+  int64_t at_ = 0;     // of the next sample
 };
 
 struct Peaks {
@@ -88,6 +90,6 @@ struct Peaks {
 // wrong.
 Peaks MeasurePeaks(int threads);
 
-}  // namespace lockstep::bench
+}  // namespace lockstep::scale
 
-#endif  // LOCKSTEP_BENCH_PEAKS_H_
+#endif  // LOCKSTEP_TOOLS_SCALE_PEAKS_H_

@@ -1,4 +1,4 @@
-#include "bench/peaks.h"
+#include "tools/scale/peaks.h"
 
 #include <unistd.h>
 
@@ -9,7 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 
-namespace lockstep::bench {
+namespace lockstep::scale {
 namespace {
 
 // 0.1 ms: long beside forking and joining, short beside the slices in which a system that has more
@@ -79,10 +79,12 @@ const char* StreamPeak::Name(Way way) {
 }
 
 StreamPeak::StreamPeak(Context& context)
-    : context_(context), third_(ThirdOfMemory()), memory_(context, 3 * third_) {}
+    : context_(context),
+      third_(ThirdOfMemory()),
+      memory_(context, 3 * third_ * static_cast<int64_t>(sizeof(float))) {}
 
 void StreamPeak::Triad(int64_t begin, int64_t count) {
-  float* a = memory_.get();
+  float* a = floats();
   context_.For(count / kChunk, 3 * count, [&](int64_t chunk) {
     const int64_t at = begin + chunk * kChunk;
     kernels::StreamTriad(a + third_ + at, a + 2 * third_ + at, 3.0f, a + at, kChunk);
@@ -91,7 +93,7 @@ void StreamPeak::Triad(int64_t begin, int64_t count) {
 
 void StreamPeak::Update(float factor, int64_t begin, int64_t count) {
   context_.For(count / kChunk, count, [&](int64_t chunk) {
-    kernels::StreamUpdate(factor, memory_.get() + begin + chunk * kChunk, kChunk);
+    kernels::StreamUpdate(factor, floats() + begin + chunk * kChunk, kChunk);
   });
 }
 
@@ -99,7 +101,7 @@ double StreamPeak::Read(int64_t begin, int64_t count) {
   std::vector<float> sums(static_cast<size_t>(count / kChunk));
   context_.For(count / kChunk, count, [&](int64_t chunk) {
     sums[static_cast<size_t>(chunk)] =
-        kernels::StreamRead(memory_.get() + begin + chunk * kChunk, kChunk);
+        kernels::StreamRead(floats() + begin + chunk * kChunk, kChunk);
   });
   double sum = 0.0;
   for (const float s : sums) sum += static_cast<double>(s);
@@ -107,7 +109,7 @@ double StreamPeak::Read(int64_t begin, int64_t count) {
 }
 
 int64_t StreamPeak::Run(Way way) {
-  at_ = (at_ + kSample) % memory_.size();
+  at_ = (at_ + kSample) % size();
   switch (way) {
     case Way::kRead:
       Read(at_, kSample);
@@ -124,7 +126,7 @@ int64_t StreamPeak::Run(Way way) {
 StreamPeak::Best StreamPeak::FindBest() {
   Best best{Way::kRead, 0.0};
   for (const Way way : kWays) {
-    for (int64_t sample = 0; sample < 2 * memory_.size() / kSample; ++sample) {
+    for (int64_t sample = 0; sample < 2 * size() / kSample; ++sample) {
       const double before = best.bytes_per_second;
       RateOf([&] { return Run(way); }, best.bytes_per_second);
       if (best.bytes_per_second > before) best.way = way;
@@ -135,7 +137,7 @@ StreamPeak::Best StreamPeak::FindBest() {
 
 // On one sample of each array: the rest is the same loop on zeros.
 std::string StreamPeak::Check() {
-  const auto third = [&](int k) { return memory_.get() + k * third_; };
+  const auto third = [&](int k) { return floats() + k * third_; };
   const auto is = [&](float a, float b, float c) {
     for (const auto& [k, want] : {std::pair{0, a}, {1, b}, {2, c}}) {
       if (std::count(third(k), third(k) + kSample, want) != kSample) return false;
@@ -192,4 +194,4 @@ Peaks MeasurePeaks(int threads) {
   return peaks;
 }
 
-}  // namespace lockstep::bench
+}  // namespace lockstep::scale

@@ -1,0 +1,15 @@
+#include "bench/workloads.h"
+
+#include <array>
+
+namespace lockstep::bench {
+
+std::vector<Workload> AllWorkloads() {
+  std::vector<Workload> all;
+  for (const std::vector<Workload>& family :
+       std::array{MlpWorkloads(), CnnWorkloads(), GptWorkloads()})
+    all.insert(all.end(), family.begin(), family.end());
+  return all;
+}
+
+}  // namespace lockstep::bench

@@ -118,6 +118,7 @@ struct Recipe {
     int64_t seed = 1;
     int64_t shards = 1;
     int64_t threads = 0;
+    double give_up_after = 600.0;
     int64_t evaluate_every = 1;
     std::string monitor = "loss";
     int64_t patience = 0;
@@ -169,11 +170,14 @@ Result<RecipeData> LoadData(const Recipe& recipe,
                             std::optional<Standardizer> standardizer = std::nullopt,
                             std::shared_ptr<const Tokenizer> tokenizer = nullptr);
 
-// The network for samples as `info` describes them, bound for `batch` samples at a time in this
-// process. `communicator`: the processes that share each global batch; null: this one alone.
+// The network for samples as `info` describes them, bound for `batch` samples at a time (in this
+// process).
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
                              int64_t batch, bool training = true,
-                             Communicator* communicator = nullptr);
+                             Communicator* communicator = nullptr, int64_t evaluation_batch = 0);
+// How many samples are evaluated at a time in training on batches of `batch` in all, the same on any
+// number of ranks: the last bits of a loss depend on it.
+int64_t EvaluationBatch(const Recipe& recipe, int64_t batch);
 // Replaces the initial weights by those in model.weights, where that names a file, see
 // ImportForNewTask in engine/train/weight_files.h. The result is what the user should be told: that
 // the last layer begins anew, or nothing.

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/base/integers.h"
 #include "engine/base/text.h"
 #include "engine/optim/adam.h"
 #include "engine/optim/sgd.h"
+#include "engine/parallel/shards.h"
 #include "engine/train/weight_files.h"
 #include "layers/loss/bce_with_logits.h"
 #include "layers/loss/cross_entropy.h"
@@ -138,7 +140,18 @@ KeyLimits Monitors() {
 }
 
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
-                             int64_t batch, bool training, Communicator* communicator) {
+                             int64_t batch, bool training, Communicator* communicator,
+                             int64_t evaluation_batch) {
+  const int ranks = communicator == nullptr ? 1 : communicator->size();
+  if (ranks > 1 && !BatchCut::IsRegular(recipe.train.shards, ranks)) {
+    int64_t fitting = ranks;
+    while (fitting < recipe.train.shards) fitting *= 2;
+    return Status::Invalid("train.shards = " + std::to_string(recipe.train.shards) +
+                           " cannot be held by " + std::to_string(ranks) +
+                           " ranks, each a power "
+                           "of two of them; " +
+                           std::to_string(fitting) + " can");
+  }
   LOCKSTEP_TRY_ASSIGN(
       std::unique_ptr<Layer> layers,
       std::visit([&](const auto& family) { return family.Build(info); }, recipe.model.family));
@@ -151,9 +164,18 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                         .seed = static_cast<uint64_t>(recipe.train.seed),
                         .shards = static_cast<int>(recipe.train.shards),
                         .parts = recipe.train.micro_batches,
+                        .evaluation_batch = evaluation_batch,
                         .training = training,
                         .communicator = communicator,
                         .frozen = recipe.model.freeze});
+}
+
+// A whole batch, or, so that one rank of many has memory for it and many ranks have some, the larger
+// of a shard and 64 samples.
+int64_t EvaluationBatch(const Recipe& recipe, int64_t batch) {
+  constexpr int64_t kEnough = 64;
+  const int64_t part = CeilDiv(batch, recipe.train.micro_batches);
+  return std::min(part, std::max(kEnough, CeilDiv(batch, recipe.train.shards)));
 }
 
 Result<std::string> StartFromWeights(const Recipe& recipe, Network& network) {

@@ -211,7 +211,9 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("train.shards", r.train.shards, Between(1, 65536),
         "fixed ranges that a batch is summed in; ranks must divide it");
   visit("train.threads", r.train.threads, Between(0, 1023),
-        "0: all that may be used; changes no result");
+        "of each process; 0: all that may be used, shared with ranks beside it; changes no result");
+  visit("train.give_up_after", r.train.give_up_after, Between(0, 1e9),
+        "seconds that a rank waits for another one before the run ends (0: for ever)");
   visit("train.evaluate_every", r.train.evaluate_every, AtLeast(1), "epochs between validations");
   visit("train.monitor", r.train.monitor, Monitors(),
         "validation metric that decides what is best");

@@ -1,6 +1,6 @@
 // The lockstep program: reads the command line and runs one command. A failure is one line on
 // standard error and a non-zero exit: 1 for what went wrong in a run, 2 for a command line that
-// says nothing we understand, 130 after Ctrl-C.
+// says nothing we understand, 130 after Ctrl-C or another signal to stop (the run is saved).
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
@@ -16,6 +16,7 @@
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "tools/command/commands.h"
+#include "tools/command/ranks.h"
 #include "tools/command/version.h"
 
 namespace lockstep::tools {
@@ -24,7 +25,7 @@ namespace {
 int Report(const Status& status) {
   if (status.ok()) return 0;
   std::fprintf(stderr, "lockstep: %s\n", status.message().c_str());
-  return status.code() == Code::kInterrupted ? 130 : 1;
+  return ExitCode(status);
 }
 
 std::vector<CommandWords> WordsOf(const CLI::App& app) {
@@ -69,14 +70,22 @@ int Main(int argc, char** argv) {
   train->add_option("--resume", train_args.resume,
                     "run folder: go on where it stopped, to the same bits; key=value changes what "
                     "may change: epochs, learning rate, schedule, output");
+  train->add_flag(
+      "--auto-resume", train_args.auto_resume,
+      "begin the run in output.folder, or go on with it where it has begun, or say that "
+      "it has finished: the same command line for a job that is started again");
   train->add_flag("--print-recipe", train_args.print_recipe,
                   "print every key with its value and meaning, and stop");
+  train->add_option("--digest", train_args.digest,
+                    "file: a hash of each tensor after each step, for compare-digests");
   train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
       "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data train.epochs=60\n"
       "  lockstep train --resume runs/clinical\n"
-      "  lockstep train --resume runs/clinical train.epochs=60");
+      "  lockstep train --resume runs/clinical train.epochs=60\n"
+      "  mpirun -n 4 lockstep train models/recipes/clinical.toml train.shards=4 "
+      "output.folder=runs/four --auto-resume");
 
   EvalArgs eval_args;
   CLI::App* eval = app.add_subcommand("eval", "measure a trained network");
@@ -187,6 +196,17 @@ int Main(int argc, char** argv) {
   inspect->add_option("file", inspected, "checkpoint, safetensors or NPY file, or a run folder")
       ->required();
   inspect->footer("example:\n  lockstep inspect runs/clinical/last.safetensors");
+
+  std::string digest_a, digest_b;
+  CLI::App* compare_digests = app.add_subcommand(
+      "compare-digests", "say where two runs first had other bits: step, rank and tensor");
+  compare_digests->add_option("a", digest_a, "digest of a run: lockstep train --digest A")
+      ->required();
+  compare_digests->add_option("b", digest_b, "digest of another")->required();
+  compare_digests->footer(
+      "example:\n  lockstep train r.toml output.folder=one --digest one.txt\n"
+      "  mpirun -n 2 lockstep train r.toml output.folder=two --digest two.txt\n"
+      "  lockstep compare-digests one.txt two.txt");
 
   PlanArgs plan_args;
   CLI::App* plan = app.add_subcommand(
@@ -311,8 +331,8 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "lockstep: %s (lockstep --help lists the commands)\n", error.what());
     return 2;
   }
-  if (train->parsed()) return Report(Train(train_args));
-  if (eval->parsed()) return Report(Eval(eval_args));
+  if (train->parsed()) return RunOnRanks([&](Ranks& ranks) { return Train(train_args, ranks); });
+  if (eval->parsed()) return RunOnRanks([&](Ranks& ranks) { return Eval(eval_args, ranks); });
   if (predict->parsed()) return Report(Predict(predict_args));
   generate_args.has_prompt = prompt->count() > 0;
   if (generate->parsed()) return Report(Generate(generate_args));
@@ -324,6 +344,7 @@ int Main(int argc, char** argv) {
     return Report(Import(import_args));
   }
   if (inspect->parsed()) return Report(Inspect(inspected));
+  if (compare_digests->parsed()) return Report(CompareDigestFiles(digest_a, digest_b));
   if (plan->parsed()) return Report(Plan(plan_args));
   if (scale->parsed()) return Report(RunScale(scale_args));
   if (data->parsed()) return Report(Data(data_args));

@@ -1,10 +1,9 @@
 // The only file that knows MPI. What is sent again and again is persistent requests; collectives
-// are the ones that do not block, so that a rank that waits can look at the time and say who is
-// late.
+// are those that do not block, so that who waits can look at the time and say who is late.
 //
 // Two duplicates of the communicator that is handed in. On one everything travels; its tags are
 // counted for each pair of ranks in the order of Book, so that both number their messages alike
-// without talking. On the other, waiting ranks tell each other that they wait (Notices).
+// without talking. On the other, who waits says so (notices.h).
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include "engine/comm/mpi.h"
@@ -12,16 +11,21 @@
 #include <mpi.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "engine/base/check.h"
+#include "engine/comm/mpi_launcher.h"
 #include "engine/comm/mpi_pieces.h"
+#include "engine/comm/neighbours.h"
+#include "engine/comm/notices.h"
 #include "engine/comm/patience.h"
 #include "engine/comm/rank_names.h"
 #include "engine/comm/rest.h"
@@ -42,83 +46,54 @@ Status ErrorOf(int code, const std::string& what) {
   return Status::Io(what + ": " + line);
 }
 
-#define LOCKSTEP_MPI_TRY(call, what)                                                       \
-  do {                                                                                     \
-    if (const int code_ = (call); code_ != MPI_SUCCESS) return Fail(ErrorOf(code_, what)); \
+bool HasEnded() {  // by the host program, too early
+  int ended = 0;
+  return MPI_Finalized(&ended) != MPI_SUCCESS || ended != 0;
+}
+
+#define LOCKSTEP_MPI_TRY(call)                                                              \
+  do {                                                                                      \
+    if (const int code_ = (call); code_ != MPI_SUCCESS) return Fail(ErrorOf(code_, #call)); \
   } while (false)
 
-class MpiCommunicator;
-
-// Who waits. A rank whose wait has become long tells all others so, and again when it goes on;
-// whoever waits and hears it tells too. Who is late is then who is not known to wait: it computes,
-// or stands still.
-class Notices {
+// What notices travel on (notices.h). Errors are of no interest: what is waited for will say them.
+class NoticeWire {
  public:
-  explicit Notices(MPI_Comm comm, int rank, int size)
-      : comm_(comm),
-        rank_(rank),
-        waiting_(static_cast<size_t>(size)),
-        sends_(waiting_.size(), MPI_REQUEST_NULL) {}
-
-  // To be called now and then in a wait that has taken `waited` seconds and is to be spoken of
-  // `left` seconds from now.
-  void Wait(double waited, double left) {
-    if (waited < next_look_) return;
-    next_look_ = waited + 0.01;
-    Hear();
-    if (told_) return;
-    const bool another_waits = std::find(waiting_.begin(), waiting_.end(), true) != waiting_.end();
-    if (another_waits || waited >= left) Tell(true);
+  NoticeWire(MPI_Comm comm, int size) : comm_(comm), sends_(static_cast<size_t>(size)) {
+    std::fill(sends_.begin(), sends_.end(), MPI_REQUEST_NULL);
   }
-  void GoOn() {
-    next_look_ = Rest::kLong;
-    if (told_) Tell(false);
-  }
-  bool Waits(int rank) const { return waiting_[static_cast<size_t>(rank)]; }
-  std::vector<int> Late() {
-    Hear();
-    std::vector<int> late;
-    for (int rank = 0; rank < static_cast<int>(waiting_.size()); ++rank) {
-      if (rank != rank_ && !Waits(rank)) late.push_back(rank);
+  NoticeWire(NoticeWire&&) = default;
+  ~NoticeWire() {
+    for (MPI_Request& send : sends_) {
+      if (send != MPI_REQUEST_NULL) MPI_Request_free(&send);
     }
-    return late;
+  }
+
+  bool Hear(int* rank, bool* waits) {
+    int there = 0;
+    MPI_Status status;
+    char word = 0;
+    if (MPI_Iprobe(MPI_ANY_SOURCE, 0, comm_, &there, &status) != MPI_SUCCESS || !there ||
+        MPI_Recv(&word, 1, MPI_CHAR, status.MPI_SOURCE, 0, comm_, MPI_STATUS_IGNORE) !=
+            MPI_SUCCESS) {
+      return false;
+    }
+    *rank = status.MPI_SOURCE;
+    *waits = word != 0;
+    return true;
+  }
+  // A rank that has not taken the last one (it stands still, maybe) misses this one.
+  void Tell(int rank, bool waits) {
+    static constexpr char kWords[] = {0, 1};
+    MPI_Request& send = sends_[static_cast<size_t>(rank)];
+    int gone = 1;
+    if (send != MPI_REQUEST_NULL) MPI_Test(&send, &gone, MPI_STATUS_IGNORE);
+    if (gone) MPI_Isend(&kWords[waits ? 1 : 0], 1, MPI_CHAR, rank, 0, comm_, &send);
   }
 
  private:
-  // Errors are of no interest: what is waited for will say them.
-  void Hear() {
-    for (;;) {
-      int there = 0;
-      MPI_Status status;
-      if (MPI_Iprobe(MPI_ANY_SOURCE, 0, comm_, &there, &status) != MPI_SUCCESS || !there) return;
-      char waits = 0;
-      if (MPI_Recv(&waits, 1, MPI_CHAR, status.MPI_SOURCE, 0, comm_, MPI_STATUS_IGNORE) !=
-          MPI_SUCCESS) {
-        return;
-      }
-      waiting_[static_cast<size_t>(status.MPI_SOURCE)] = waits != 0;
-    }
-  }
-  // What has not gone out yet (to a rank that stands still, maybe) is left alone, and the rank will
-  // miss this notice.
-  void Tell(bool waits) {
-    static constexpr char kWords[] = {0, 1};
-    told_ = waits;
-    for (int rank = 0; rank < static_cast<int>(sends_.size()); ++rank) {
-      if (rank == rank_) continue;
-      MPI_Request& send = sends_[static_cast<size_t>(rank)];
-      int gone = 1;
-      if (send != MPI_REQUEST_NULL) MPI_Test(&send, &gone, MPI_STATUS_IGNORE);
-      if (gone) MPI_Isend(&kWords[waits ? 1 : 0], 1, MPI_CHAR, rank, 0, comm_, &send);
-    }
-  }
-
-  const MPI_Comm comm_;
-  const int rank_;
-  std::vector<char> waiting_;
+  MPI_Comm comm_;
   std::vector<MPI_Request> sends_;
-  bool told_ = false;
-  double next_look_ = Rest::kLong;
 };
 
 class MpiCommunicator final : public Communicator {
@@ -130,8 +105,11 @@ class MpiCommunicator final : public Communicator {
   }
   explicit MpiCommunicator(size_t most_bytes) : most_bytes_(most_bytes) {}
   ~MpiCommunicator() override {
-    int finalized = 0;
-    if (failed_ || MPI_Finalized(&finalized) != MPI_SUCCESS || finalized) return;
+    if (failed_ || HasEnded()) {
+      static_cast<void>(notices_.release());
+      return;
+    }
+    notices_.reset();
     for (MPI_Comm* comm : {&messages_, &told_}) {
       if (*comm != MPI_COMM_NULL) MPI_Comm_free(comm);
     }
@@ -150,9 +128,8 @@ class MpiCommunicator final : public Communicator {
  private:
   class Messages;
 
-  // Notes that nothing more can be expected.
   Status Fail(Status status) {
-    failed_ = true;
+    failed_ = true;  // nothing more can be expected
     return status;
   }
   Status Duplicate(MPI_Comm of);
@@ -174,6 +151,11 @@ class MpiCommunicator final : public Communicator {
       const double waited = patience.seconds();
       rest.Take(waited);
       if (waited < Rest::kLong || size_ == 1) continue;
+      if (const int ended = neighbours_->Ended(); ended >= 0) {
+        status = Status::Io(RankNames({&ended, 1}) + " has ended, while rank " +
+                            std::to_string(rank_) + " waited for " + from());
+        break;
+      }
       notices_->Wait(waited, told_after);
       if (!(status = patience.Check(from)).ok()) break;
     }
@@ -186,38 +168,39 @@ class MpiCommunicator final : public Communicator {
   MPI_Comm messages_ = MPI_COMM_NULL, told_ = MPI_COMM_NULL;
   int rank_ = 0, size_ = 1, largest_tag_ = 32767;
   std::vector<int> tags_to_, tags_from_;  // by rank
-  std::unique_ptr<Notices> notices_;
+  std::unique_ptr<Notices<NoticeWire>> notices_;
+  std::unique_ptr<Neighbours> neighbours_;
   bool failed_ = false;
 };
 
 Status MpiCommunicator::Duplicate(MPI_Comm of) {
   for (MPI_Comm* comm : {&messages_, &told_}) {
-    LOCKSTEP_MPI_TRY(MPI_Comm_dup(of, comm), "MPI_Comm_dup");
-    LOCKSTEP_MPI_TRY(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
+    LOCKSTEP_MPI_TRY(MPI_Comm_dup(of, comm));
+    LOCKSTEP_MPI_TRY(MPI_Comm_set_errhandler(*comm, MPI_ERRORS_RETURN));
   }
-  LOCKSTEP_MPI_TRY(MPI_Comm_rank(messages_, &rank_), "MPI_Comm_rank");
-  LOCKSTEP_MPI_TRY(MPI_Comm_size(messages_, &size_), "MPI_Comm_size");
+  LOCKSTEP_MPI_TRY(MPI_Comm_rank(messages_, &rank_));
+  LOCKSTEP_MPI_TRY(MPI_Comm_size(messages_, &size_));
   void* largest = nullptr;
   int known = 0;
-  LOCKSTEP_MPI_TRY(MPI_Comm_get_attr(messages_, MPI_TAG_UB, static_cast<void*>(&largest), &known),
-                   "MPI_Comm_get_attr");
+  LOCKSTEP_MPI_TRY(MPI_Comm_get_attr(messages_, MPI_TAG_UB, static_cast<void*>(&largest), &known));
   if (known && largest != nullptr) largest_tag_ = *static_cast<const int*>(largest);
-  tags_to_.resize(static_cast<size_t>(size_));
-  tags_from_.resize(static_cast<size_t>(size_));
-  notices_ = std::make_unique<Notices>(told_, rank_, size_);
+  tags_to_ = tags_from_ = std::vector<int>(static_cast<size_t>(size_));
+  notices_ = std::make_unique<Notices<NoticeWire>>(NoticeWire(told_, size_), rank_, size_);
+  const Neighbours::Place mine = Neighbours::Mine();
+  std::vector<Neighbours::Place> places(tags_to_.size());
+  LOCKSTEP_MPI_TRY(MPI_Allgather(&mine, sizeof(mine), MPI_BYTE, places.data(), sizeof(mine),
+                                 MPI_BYTE, messages_));
+  neighbours_ = std::make_unique<Neighbours>(places);
   return Status::Ok();
 }
-
-// ---- Exchanges ------------------------------------------------------------------------------
 
 class MpiCommunicator::Messages final : public Exchange {
  public:
   Messages(MpiCommunicator& comm, std::string what) : comm_(comm), what_(std::move(what)) {}
   ~Messages() override {
-    int finalized = 0;
-    if (comm_.failed_ || MPI_Finalized(&finalized) != MPI_SUCCESS || finalized) return;
+    if (comm_.failed_ || HasEnded()) return;
     for (size_t i = 0; i < requests_.size(); ++i) {
-      if (under_way_) MPI_Cancel(&requests_[i]);
+      if (under_way_ && pieces_[i].comes) MPI_Cancel(&requests_[i]);
       MPI_Request_free(&requests_[i]);
     }
   }
@@ -301,13 +284,11 @@ class MpiCommunicator::Messages final : public Exchange {
 
   // Which message MPI has failed at.
   Status Explain(int code) {
-    if (code == MPI_ERR_IN_STATUS) {
-      for (size_t i = 0; i < statuses_.size(); ++i) {
-        const int error = statuses_[i].MPI_ERROR;
-        if (error == MPI_SUCCESS || error == MPI_ERR_PENDING) continue;
-        return ErrorOf(error, what_ + (pieces_[i].comes ? " from rank " : " to rank ") +
-                                  std::to_string(pieces_[i].peer));
-      }
+    for (size_t i = 0; i < statuses_.size() && code == MPI_ERR_IN_STATUS; ++i) {
+      const int error = statuses_[i].MPI_ERROR;
+      if (error == MPI_SUCCESS || error == MPI_ERR_PENDING) continue;
+      return ErrorOf(error, what_ + (pieces_[i].comes ? " from rank " : " to rank ") +
+                                std::to_string(pieces_[i].peer));
     }
     return ErrorOf(code, what_);
   }
@@ -362,12 +343,10 @@ Result<std::unique_ptr<Exchange>> MpiCommunicator::Book(std::string what,
   return std::unique_ptr<Exchange>(std::move(messages));
 }
 
-// ---- Collectives ----------------------------------------------------------------------------
-
 Status MpiCommunicator::Finish(MPI_Request* request, const char* what) {
   const auto done = [&]() -> Result<bool> {
     int ended = 0;
-    LOCKSTEP_MPI_TRY(MPI_Test(request, &ended, MPI_STATUS_IGNORE), what);
+    LOCKSTEP_MPI_TRY(MPI_Test(request, &ended, MPI_STATUS_IGNORE));
     return ended != 0;
   };
   return Until(done, [&] {
@@ -383,17 +362,14 @@ Status MpiCommunicator::GatherPiece(const void* mine, std::byte* all, size_t str
   MPI_Request request = MPI_REQUEST_NULL;
   if (stride == bytes) {
     LOCKSTEP_MPI_TRY(
-        MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, messages_, &request),
-        "MPI_Iallgather");
+        MPI_Iallgather(mine, count, MPI_BYTE, all, count, MPI_BYTE, messages_, &request));
     return Finish(&request, "all to meet");
   }
   MPI_Datatype row = MPI_DATATYPE_NULL, spaced = MPI_DATATYPE_NULL;
-  LOCKSTEP_MPI_TRY(MPI_Type_contiguous(count, MPI_BYTE, &row), "MPI_Type_contiguous");
-  LOCKSTEP_MPI_TRY(MPI_Type_create_resized(row, 0, static_cast<MPI_Aint>(stride), &spaced),
-                   "MPI_Type_create_resized");
-  LOCKSTEP_MPI_TRY(MPI_Type_commit(&spaced), "MPI_Type_commit");
-  LOCKSTEP_MPI_TRY(MPI_Iallgather(mine, count, MPI_BYTE, all, 1, spaced, messages_, &request),
-                   "MPI_Iallgather");
+  LOCKSTEP_MPI_TRY(MPI_Type_contiguous(count, MPI_BYTE, &row));
+  LOCKSTEP_MPI_TRY(MPI_Type_create_resized(row, 0, static_cast<MPI_Aint>(stride), &spaced));
+  LOCKSTEP_MPI_TRY(MPI_Type_commit(&spaced));
+  LOCKSTEP_MPI_TRY(MPI_Iallgather(mine, count, MPI_BYTE, all, 1, spaced, messages_, &request));
   const Status status = Finish(&request, "all to meet");
   MPI_Type_free(&spaced);
   MPI_Type_free(&row);
@@ -426,15 +402,12 @@ Status MpiCommunicator::Broadcast(std::span<std::byte> data, int root) {
     const size_t bytes = std::min(most_bytes_, data.size() - begin);
     MPI_Request request = MPI_REQUEST_NULL;
     LOCKSTEP_MPI_TRY(MPI_Ibcast(data.data() + begin, static_cast<int>(bytes), MPI_BYTE, root,
-                                messages_, &request),
-                     "MPI_Ibcast");
+                                messages_, &request));
     LOCKSTEP_TRY(Finish(&request, "a broadcast"));
     begin += bytes;
   } while (begin < data.size());
   return Status::Ok();
 }
-
-// ---- The session ----------------------------------------------------------------------------
 
 std::string LibraryName() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING + 1] = "";
@@ -448,8 +421,11 @@ class Session final : public MpiSession {
   explicit Session(std::unique_ptr<Communicator> world)
       : world_(std::move(world)), exceptions_(std::uncaught_exceptions()) {}
   ~Session() override {
-    const bool failed = static_cast<MpiCommunicator&>(*world_).failed();
-    if (failed || std::uncaught_exceptions() > exceptions_) MPI_Abort(MPI_COMM_WORLD, 1);
+    if (static_cast<MpiCommunicator&>(*world_).failed() ||
+        std::uncaught_exceptions() > exceptions_) {
+      Abort("rank " + std::to_string(world_->rank()) + " gives up, and ends all ranks", 1);
+    }
+    MPI_Barrier(MPI_COMM_WORLD);  // after which every notice has come
     world_.reset();
     MPI_Finalize();
   }
@@ -457,6 +433,8 @@ class Session final : public MpiSession {
   std::string library() const override { return LibraryName(); }
   [[noreturn]] void Abort(const std::string& message, int exit_code) override {
     std::fprintf(stderr, "%s\n", message.c_str());
+    // A launcher forwards no more of it once it has begun to end the ranks.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }
@@ -467,11 +445,10 @@ class Session final : public MpiSession {
 };
 
 Status StartMpi() {
-  int done = 0;
-  MPI_Finalized(&done);
-  if (done) return Status::Invalid("MPI has been finalised in this process");
-  MPI_Initialized(&done);
-  if (done) {
+  if (HasEnded()) return Status::Invalid("MPI has been finalised in this process");
+  int runs = 0;
+  MPI_Initialized(&runs);
+  if (runs) {
     return Status::Invalid(
         "MPI runs in this process already: hand its communicator in (MakeMpiCommunicator)");
   }
@@ -482,14 +459,9 @@ Status StartMpi() {
   }
   int size = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &size);
-  const int launched = MpiLauncherSize();
-  if (size == launched || launched == 1) return Status::Ok();
-  const std::string library = LibraryName();
-  MPI_Finalize();
-  return Status::Invalid(MpiLauncher() + " launched " + std::to_string(launched) +
-                         " ranks, but the MPI of this program, " + library + ", sees " +
-                         std::to_string(size) + ": launch it with the mpirun of that MPI" +
-                         (MpiLauncher() == "srun" ? ", or with srun --mpi=pmix or pmi2" : ""));
+  const Status fits = CheckLaunch(size, LibraryName());
+  if (!fits.ok()) MPI_Finalize();
+  return fits;
 }
 
 }  // namespace
@@ -502,10 +474,9 @@ Result<std::unique_ptr<MpiSession>> MpiSession::Start() {
 }
 
 Result<std::unique_ptr<Communicator>> MakeMpiCommunicator(const void* communicator) {
-  int runs = 0, ended = 0, between = 0;
+  int runs = 0, between = 0;
   MPI_Initialized(&runs);
-  MPI_Finalized(&ended);
-  if (!runs || ended) return Status::Invalid("MPI does not run: call MPI_Init_thread first");
+  if (!runs || HasEnded()) return Status::Invalid("MPI does not run: call MPI_Init_thread first");
   const auto* of = static_cast<const MPI_Comm*>(communicator);
   if (of == nullptr || *of == MPI_COMM_NULL)
     return Status::Invalid("no communicator: a pointer to an MPI_Comm is expected");

@@ -1,8 +1,11 @@
 // What started this process, by the environment that launchers make.
+#include "engine/comm/mpi_launcher.h"
+
 #include <charconv>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "engine/comm/mpi.h"
 
@@ -52,5 +55,25 @@ Launch FindLaunch() {
 std::string MpiLauncher() { return FindLaunch().launcher; }
 int MpiLauncherSize() { return FindLaunch().size; }
 int MpiLauncherRank() { return FindLaunch().rank; }
+
+std::string MpiVersion(const std::string& all) {
+  std::string name = all.substr(0, all.find_first_of(",\n"));
+  if (const size_t at = name.find(" Version:"); at != std::string::npos) {
+    const size_t number = name.find_first_not_of(" \t", at + 9);
+    name = name.substr(0, at) + (number == std::string::npos ? "" : " " + name.substr(number));
+  }
+  return name;
+}
+
+Status CheckLaunch(int size, const std::string& library) {
+  const Launch launch = FindLaunch();
+  if (size == launch.size || launch.size == 1) return Status::Ok();
+  return Status::Invalid(
+      launch.launcher + " launched " + std::to_string(launch.size) +
+      " ranks, but the MPI that this program was built with, " + library + ", sees " +
+      std::to_string(size) + ": launch it " +
+      (launch.launcher == "srun" ? "with srun --mpi=pmix or --mpi=pmi2, or " : "") +
+      "with the mpirun of that MPI");
+}
 
 }  // namespace lockstep

@@ -1,4 +1,4 @@
-// How ranks, and the library that joins them, are called in messages.
+// How ranks are called in messages.
 #ifndef LOCKSTEP_ENGINE_COMM_RANK_NAMES_H_
 #define LOCKSTEP_ENGINE_COMM_RANK_NAMES_H_
 
@@ -20,16 +20,6 @@ inline std::string RankNames(std::span<const int> ranks) {
   }
   if (shown < ranks.size()) text += " and " + std::to_string(ranks.size() - shown) + " more";
   return text;
-}
-
-// "Open MPI v4.1.4", "MPICH 4.0.2": the beginning of what an MPI says of itself in many words.
-inline std::string MpiVersion(const std::string& all) {
-  std::string name = all.substr(0, all.find_first_of(",\n"));
-  if (const size_t at = name.find(" Version:"); at != std::string::npos) {
-    const size_t number = name.find_first_not_of(" \t", at + 9);
-    name = name.substr(0, at) + (number == std::string::npos ? "" : " " + name.substr(number));
-  }
-  return name;
 }
 
 }  // namespace lockstep

@@ -12,6 +12,8 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/base/check.h"
+
 namespace lockstep {
 namespace {
 
@@ -71,6 +73,24 @@ std::string FolderOf(const std::string& path) {
 }
 
 std::string TemporaryOf(const std::string& path) { return path + ".tmp"; }
+
+Status ReadFrom(int fd, const std::string& path, int64_t offset, std::span<std::byte> into) {
+  std::byte* next = into.data();
+  size_t size = into.size();
+  while (size > 0) {
+    const ssize_t got = pread(fd, next, std::min(size, kMaxTransfer), offset);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return FileError(path, "read", errno);
+    if (got == 0) {
+      return Status::Corrupt(path + ": ends at byte " + std::to_string(offset) + ", " +
+                             std::to_string(size) + " bytes early; was it cut short meanwhile?");
+    }
+    next += got;
+    offset += got;
+    size -= static_cast<size_t>(got);
+  }
+  return Status::Ok();
+}
 
 Status TooLarge(const std::string& path, const std::string& size, int64_t limit) {
   return Status::Invalid(path + ": has " + size + " bytes, the limit here is " +
@@ -169,30 +189,18 @@ Result<InputFile> InputFile::Open(const std::string& path) {
 }
 
 Status InputFile::ReadAt(int64_t offset, void* into, size_t size) const {
-  auto* next = static_cast<std::byte*>(into);
-  while (size > 0) {
-    const ssize_t got = pread(fd_, next, std::min(size, kMaxTransfer), offset);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return FileError(path_, "read", errno);
-    if (got == 0) {
-      return Status::Corrupt(path_ + ": ends at byte " + std::to_string(offset) + ", " +
-                             std::to_string(size) + " bytes early; was it cut short meanwhile?");
-    }
-    next += got;
-    offset += got;
-    size -= static_cast<size_t>(got);
-  }
-  return Status::Ok();
+  return ReadFrom(fd_, path_, offset, {static_cast<std::byte*>(into), size});
 }
 
-AtomicFile::AtomicFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+AtomicFile::AtomicFile(int fd, std::string path, bool owns)
+    : fd_(fd), path_(std::move(path)), owns_(owns) {}
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)), owns_(other.owns_) {}
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
-  unlink(TemporaryOf(path_).c_str());  // before the lock goes with the descriptor
+  if (owns_) unlink(TemporaryOf(path_).c_str());  // before the lock goes with the descriptor
   close(fd_);
 }
 
@@ -208,7 +216,7 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
   const std::string temporary = TemporaryOf(path);
   constexpr int kAttempts = 100;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const int fd = OpenRetrying(temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
+    const int fd = OpenRetrying(temporary, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return FileError(path, "write", errno);
     // The name of the temporary is fixed, so that killed processes leave one at most; the lock
     // (which dies with its process) keeps two living writers apart. File systems without locks go
@@ -230,7 +238,7 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
       close(fd);
       return Status::Io(path + ": cannot write: " + temporary + " is in the way; remove it");
     }
-    AtomicFile file(fd, path);
+    AtomicFile file(fd, path, /*owns=*/true);
     if (ftruncate(fd, 0) != 0) return FileError(path, "write", errno);
     return file;
   }
@@ -243,7 +251,34 @@ Status AtomicFile::Write(std::span<const std::byte> bytes) {
   return Status::Ok();
 }
 
+Result<AtomicFile> AtomicFile::Join(const std::string& path) {
+  const std::string temporary = TemporaryOf(path);
+  const int fd = OpenRetrying(temporary, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return FileError(temporary, "open", errno);
+  return AtomicFile(fd, path, /*owns=*/false);
+}
+
+Status AtomicFile::WriteAt(int64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t put = pwrite(fd_, bytes.data(), std::min(bytes.size(), kMaxTransfer), offset);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return FileError(path_, "write", errno);
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    offset += put;
+  }
+  return Status::Ok();
+}
+
+Status AtomicFile::ReadAt(int64_t offset, std::span<std::byte> bytes) const {
+  return ReadFrom(fd_, TemporaryOf(path_), offset, bytes);
+}
+
+Status AtomicFile::Sync() {
+  return FsyncRetrying(fd_) == 0 ? Status::Ok() : FileError(path_, "write", errno);
+}
+
 Status AtomicFile::Commit() {
+  LOCKSTEP_CHECK(owns_, "only who created a file commits it");
   if (FsyncRetrying(fd_) != 0) return FileError(path_, "write", errno);
   if (rename(TemporaryOf(path_).c_str(), path_.c_str()) != 0) {
     return FileError(path_, "write", errno);

@@ -55,16 +55,28 @@ class AtomicFile {
   AtomicFile& operator=(AtomicFile&&) = delete;
   ~AtomicFile();
 
+  // The file that another process is creating at this moment, to write a part of it: that one alone
+  // commits or removes it. An error if its temporary is not there.
+  static Result<AtomicFile> Join(const std::string& path);
+
   // After a failure only destruction is left.
   Status Write(std::span<const std::byte> bytes);
   Status Write(std::string_view text) { return Write(std::as_bytes(std::span(text))); }
   Status Commit();
 
+  // For files that several processes write. Not to be mixed with Write, which has a place of its
+  // own.
+  Status WriteAt(int64_t offset, std::span<const std::byte> bytes);
+  // Of what was written, by whomever.
+  Status ReadAt(int64_t offset, std::span<std::byte> bytes) const;
+  Status Sync();  // to the disk
+
  private:
-  AtomicFile(int fd, std::string path);
+  AtomicFile(int fd, std::string path, bool owns);
 
   int fd_ = -1;
   std::string path_;
+  bool owns_ = true;  // the temporary
 };
 
 // The parts one after the other, as one atomic file.

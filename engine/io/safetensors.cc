@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -234,9 +235,9 @@ size_t Aligned(size_t bytes) {
   return static_cast<size_t>(RoundUp(static_cast<int64_t>(bytes), AlignedBytes::kAlignment));
 }
 
-Status CheckNames(std::span<const StoredTensor> tensors, const Metadata& metadata) {
+Status CheckNames(const SafetensorsHeader& header) {
   std::unordered_set<std::string_view> names;
-  for (const auto& tensor : tensors) {
+  for (const auto& tensor : header.entries) {
     if (tensor.name == kMetadataKey || !IsUtf8(tensor.name)) {
       return Status::Invalid("a tensor cannot be named " + Quoted(tensor.name) +
                              " in a safetensors file; choose another name");
@@ -246,7 +247,7 @@ Status CheckNames(std::span<const StoredTensor> tensors, const Metadata& metadat
                              "; names must be unique");
     }
   }
-  for (const auto& [key, value] : metadata) {
+  for (const auto& [key, value] : header.metadata) {
     if (!IsUtf8(key) || !IsUtf8(value)) {
       return Status::Invalid("metadata " + Quoted(key) + " is not UTF-8 text");
     }
@@ -308,36 +309,32 @@ Result<SafetensorsFile> ReadSafetensors(const std::string& path) {
   return result;
 }
 
-Result<SafetensorsLayout> LayOutSafetensors(std::span<const StoredTensor> tensors,
-                                            const Metadata& metadata) {
-  LOCKSTEP_TRY(CheckNames(tensors, metadata));
-  std::vector<const StoredTensor*> order;
-  order.reserve(tensors.size());
-  for (const auto& tensor : tensors) order.push_back(&tensor);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const auto* a, const auto* b) { return SizeOf(a->type) > SizeOf(b->type); });
+Result<int64_t> LayOutSafetensors(SafetensorsHeader& header) {
+  LOCKSTEP_TRY(CheckNames(header));
+  std::stable_sort(header.entries.begin(), header.entries.end(),
+                   [](const auto& a, const auto& b) { return SizeOf(a.type) > SizeOf(b.type); });
 
-  SafetensorsLayout layout;
-  std::string& text = layout.header;
+  std::string& text = header.text;
   text.assign(kLengthBytes, '\0');
   text += '{';
-  if (!metadata.empty()) {
+  if (!header.metadata.empty()) {
     text += JsonString(kMetadataKey) + ":{";
-    for (const auto& [key, value] : metadata) {
+    for (const auto& [key, value] : header.metadata) {
       text += JsonString(key) + ":" + JsonString(value) + ",";
     }
     text.back() = '}';
     text += ',';
   }
-  size_t offset = 0;
-  for (const StoredTensor* tensor : order) {
-    text += JsonString(tensor->name) + ":{\"dtype\":\"" + NameOf(tensor->type) + "\",\"shape\":[";
-    for (const int64_t extent : tensor->shape.dims()) text += std::to_string(extent) + ",";
-    if (tensor->shape.rank() > 0) text.pop_back();
+  int64_t offset = 0;
+  for (SafetensorsHeader::Entry& entry : header.entries) {
+    text += JsonString(entry.name) + ":{\"dtype\":\"" + NameOf(entry.type) + "\",\"shape\":[";
+    for (const int64_t extent : entry.shape.dims()) text += std::to_string(extent) + ",";
+    if (entry.shape.rank() > 0) text.pop_back();
+    entry.offset = offset;
+    entry.bytes = entry.shape.size() * static_cast<int64_t>(SizeOf(entry.type));
     text += "],\"data_offsets\":[" + std::to_string(offset) + ",";
-    offset += tensor->data.size();
+    offset += entry.bytes;
     text += std::to_string(offset) + "]},";
-    layout.data.push_back(tensor->data);
   }
   if (text.back() == ',') text.pop_back();
   text += '}';
@@ -349,15 +346,20 @@ Result<SafetensorsLayout> LayOutSafetensors(std::span<const StoredTensor> tensor
                            "; shorten names or metadata");
   }
   std::memcpy(text.data(), &length, kLengthBytes);
-  return layout;
+  return offset;
 }
 
 Status WriteSafetensors(const std::string& path, std::span<const StoredTensor> tensors,
                         const Metadata& metadata) {
-  Result<SafetensorsLayout> layout = LayOutSafetensors(tensors, metadata);
-  if (!layout.ok()) return layout.status().At(path);
-  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(layout->header))};
-  parts.insert(parts.end(), layout->data.begin(), layout->data.end());
+  SafetensorsHeader header{.metadata = metadata};
+  std::unordered_map<std::string_view, std::span<const std::byte>> data;
+  for (const StoredTensor& tensor : tensors) {
+    header.entries.push_back({.name = tensor.name, .type = tensor.type, .shape = tensor.shape});
+    data.emplace(tensor.name, tensor.data);
+  }
+  LOCKSTEP_TRY(LayOutSafetensors(header).status().At(path));
+  std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(header.text))};
+  for (const SafetensorsHeader::Entry& entry : header.entries) parts.push_back(data.at(entry.name));
   return WriteFileAtomically(path, parts);
 }
 

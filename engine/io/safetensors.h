@@ -66,13 +66,10 @@ Status WriteSafetensors(const std::string& path, std::span<const StoredTensor> t
 Status WriteSafetensors(const std::string& path, std::span<const NamedConstTensor> tensors,
                         const Metadata& metadata);
 
-// What WriteSafetensors writes: `header`, then the data of the tensors in this order.
-struct SafetensorsLayout {
-  std::string header;  // the first 8 bytes and the JSON, padded to a multiple of 64
-  std::vector<std::span<const std::byte>> data;
-};
-Result<SafetensorsLayout> LayOutSafetensors(std::span<const StoredTensor> tensors,
-                                            const Metadata& metadata);
+// How WriteSafetensors lays a file out. Of `header` the names, types and shapes of the entries and
+// the metadata are given; offsets, bytes and text (padded to a multiple of 64) are filled in, and the
+// entries put into the order of their places. Returns how many bytes of data follow the text.
+Result<int64_t> LayOutSafetensors(SafetensorsHeader& header);
 
 }  // namespace lockstep
 

@@ -193,11 +193,12 @@ std::vector<IndexRange> FlatOptimizer::held() const {
   return ranges;
 }
 
-// Of a parameter that is held in part: those parts, flat.
+// Of a parameter that is held in part: those parts, flat; of one that is not held: empty ones.
 std::vector<OptimizerState> FlatOptimizer::states() const {
   std::vector<OptimizerState> states;
   for (const ParameterInfo& info : infos_) {
     if (info.frozen) continue;
+    const size_t before = states.size();
     for (const Held& held : held_) {
       const int64_t begin = std::max(info.offset, held.floats.begin);
       const int64_t end = std::min(info.offset + info.shape.size(), held.floats.end);
@@ -209,6 +210,11 @@ std::vector<OptimizerState> FlatOptimizer::states() const {
         states.push_back(
             {info.name, state_names_[s], Tensor(data, shape), info.shape, begin - info.offset});
       }
+    }
+    if (states.size() != before) continue;
+    for (const std::string& name : state_names_) {
+      states.push_back(
+          {info.name, name, Tensor(static_cast<float*>(nullptr), Shape{0}), info.shape, 0});
     }
   }
   return states;

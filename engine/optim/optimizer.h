@@ -68,7 +68,8 @@ class Optimizer {
   // Updates made so far; set when a run is resumed.
   virtual int64_t step_count() const = 0;
   virtual void set_step_count(int64_t count) = 0;
-  // For checkpoints: views of all states, named as PyTorch names them.
+  // For checkpoints: views of all states, named as PyTorch names them. Of a state of which nothing
+  // is held here an empty one, so that all processes name the same states in the same order.
   virtual std::vector<OptimizerState> states() const = 0;
 };
 

@@ -141,6 +141,8 @@ struct Declaration {
   bool takes_finished_dy = false;
   // It can say when a cell of dx(0) is finished, while it is in cache.
   bool can_finish_dx = false;
+  // Its states come out otherwise on each rank: after a step all take rank 0's.
+  bool states_differ_by_rank = false;
   int bias = -1;               // the input that is added to y by channel, if that can be left out
   bool ignores_shift = false;  // a constant added to a channel of x(0) changes nothing
 };

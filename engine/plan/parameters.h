@@ -151,6 +151,9 @@ class ParameterStore {
   // has succeeded.
   void StageStates();   // copy = states
   void CommitStates();  // states = copy
+  std::span<std::byte> all_states(bool staged) const {
+    return {state_memory(staged), static_cast<size_t>(state_bytes_)};
+  }
   std::byte* state_memory(bool staged) const {
     return (staged ? staged_memory_ : states_memory_).data();
   }

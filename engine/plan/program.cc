@@ -125,6 +125,11 @@ void Program::Forward(const Step& step, bool losses, StepObserver* observer) {
   }
 }
 
+bool Program::states_differ_by_rank() const {
+  return std::any_of(graph_.nodes().begin(), graph_.nodes().end(),
+                     [](const Graph::Node& node) { return node.declared.states_differ_by_rank; });
+}
+
 std::vector<int> Program::final_order() const {
   std::vector<int> order;
   for (size_t i = runs_.size(); i-- > 0;) {

@@ -89,6 +89,8 @@ class Program {
   std::vector<int> final_order() const;
   // Parameters of whose gradients no operation reports whether they are finite.
   const std::vector<int>& unreported_parameters() const { return unreported_parameters_; }
+  // Whether an operation says that its states differ by rank.
+  bool states_differ_by_rank() const;
   // Shared parameters to whose gradient several operations add in one place: sums over ranks or
   // parts of a batch would be others. None where PlanOptions says that there are such.
   const std::vector<int>& merged_parameters() const { return merged_parameters_; }

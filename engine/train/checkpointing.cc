@@ -35,19 +35,33 @@ std::vector<NamedTensor> WeightsOf(const Network& network, const ModelCopy* inst
   return instead != nullptr ? instead->tensors() : ModelTensors(network);
 }
 
-// Everything that is both written and read, by the names in the file.
-std::vector<NamedTensor> TensorsOf(const CheckpointParts& parts) {
+// Everything that is both written and read, by the names in the file: whole, but for what the
+// optimizer holds in part.
+std::vector<TensorPiece> TensorsOf(const CheckpointParts& parts) {
   std::vector<NamedTensor> tensors;
   if (parts.network != nullptr) tensors = WeightsOf(*parts.network, parts.weights);
   if (parts.best != nullptr) AddPrefixed(kBestPrefix, parts.best->tensors(), tensors);
   if (parts.ema != nullptr) AddPrefixed(kAveragePrefix, parts.ema->states(), tensors);
+  std::vector<TensorPiece> pieces(tensors.begin(), tensors.end());
   if (parts.optimizer != nullptr) {
     for (const OptimizerState& state : parts.optimizer->states()) {
-      tensors.push_back(
-          {std::string(kOptimizerPrefix) + state.parameter + "." + state.name, state.tensor});
+      // Optimizers that hold everything need not say what the whole is.
+      const bool says = state.whole.rank() > 0 || state.tensor.size() == 0;
+      pieces.emplace_back(std::string(kOptimizerPrefix) + state.parameter + "." + state.name,
+                          state.tensor, says ? state.whole : state.tensor.shape(), state.begin);
     }
   }
-  return tensors;
+  return pieces;
+}
+
+StoredPiece Stored(const TensorPiece& piece) {
+  StoredPiece stored;
+  stored.name = piece.name;
+  stored.type = StoredTypeOf(piece.tensor.dtype());
+  stored.shape = piece.whole;
+  stored.begin = piece.begin;
+  stored.data = {static_cast<const std::byte*>(piece.tensor.data()), piece.tensor.bytes()};
+  return stored;
 }
 
 Result<int64_t> CountIn(const Metadata& meta, const std::string& key) {
@@ -84,7 +98,7 @@ const StoredTensor* Find(std::span<const StoredTensor> tensors, std::string_view
 
 // As RestoreTensors, but counts may have been stored as another type: version 1 had them as F32
 // where they were averages.
-Status RestoreAnyCount(std::span<const StoredTensor> from, std::vector<NamedTensor> into) {
+Status RestoreAnyCount(std::span<const StoredTensor> from, std::vector<TensorPiece> into) {
   struct Converted {
     Tensor into;
     int64_t count;
@@ -222,14 +236,15 @@ void ModelCopy::ApplyTo(Network& network) const {
 }
 
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
-                       const Metadata& more) {
-  const std::vector<NamedTensor> tensors = TensorsOf(parts);
-  std::vector<StoredTensor> all(tensors.begin(), tensors.end());
+                       const Metadata& more, Communicator* ranks) {
+  std::vector<StoredPiece> all;
+  for (const TensorPiece& piece : TensorsOf(parts)) all.push_back(Stored(piece));
   if (parts.standardizer != nullptr) {
     const Shape shape{parts.standardizer->channels()};
     for (const auto& [name, values] : {std::pair(kMean, &parts.standardizer->mean()),
                                        std::pair(kSd, &parts.standardizer->sd())}) {
-      all.emplace_back(NamedConstTensor(std::string(name), ConstTensor(values->data(), shape)));
+      all.emplace_back(
+          StoredTensor(NamedConstTensor(std::string(name), ConstTensor(values->data(), shape))));
     }
   }
   if (parts.network != nullptr) state.layer_traits = parts.network->layer_traits();
@@ -244,7 +259,7 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
   if (parts.samples != nullptr) meta.merge(MetadataOf(*parts.samples));
   for (const auto& [key, value] : more)
     LOCKSTEP_CHECK(meta.emplace(key, value).second, "metadata key given twice: " + key);
-  return SaveCheckpoint(path, all, meta);
+  return SaveCheckpoint(path, all, meta, ranks);
 }
 
 Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts) {
@@ -298,7 +313,7 @@ Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {
   LOCKSTEP_TRY_ASSIGN(const std::string_view prefix, BestPrefix(checkpoint));
   std::vector<NamedTensor> tensors;
   AddPrefixed(prefix, ModelTensors(network), tensors);
-  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, std::move(tensors)));
+  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, {tensors.begin(), tensors.end()}));
   network.store().Changed();
   return model;
 }
@@ -341,7 +356,7 @@ Status LoadPart(const Checkpoint& checkpoint, std::span<const std::string> patte
   LOCKSTEP_TRY_ASSIGN(const std::string_view prefix, BestPrefix(checkpoint));
   std::vector<NamedTensor> tensors;
   AddPrefixed(prefix, part, tensors);
-  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, std::move(tensors)));
+  LOCKSTEP_TRY(RestoreAnyCount(checkpoint.tensors, {tensors.begin(), tensors.end()}));
   network.store().Changed();
   return Status::Ok();
 }

@@ -69,9 +69,10 @@ struct CheckpointParts {
 };
 
 // `state.layer_traits` is filled in from the network; the optimizer's kind and step count and the
-// average's number of updates go into the metadata by themselves, `more` as well.
+// average's number of updates go into the metadata by themselves, `more` as well. With several ranks
+// collective (SaveCheckpoint): the optimizer of each may hold a part of the states.
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
-                       const Metadata& more = {});
+                       const Metadata& more = {}, Communicator* ranks = nullptr);
 // Everything that parts ask for is copied from the file, or nothing is: the error names the first
 // tensor that is missing or differs. A layer that computes otherwise than the network's (a batch
 // norm of another convention), or another kind of optimizer, is an error that names both. An

@@ -12,7 +12,7 @@ namespace {
 
 // The fewest samples that any rank's network was bound for.
 Result<int64_t> CommonBatch(const Network& network, Communicator* communicator) {
-  const int64_t mine = network.input_shape().batch();
+  const int64_t mine = network.evaluation_batch();
   if (communicator == nullptr) return mine;
   std::vector<int64_t> all(static_cast<size_t>(communicator->size()));
   LOCKSTEP_TRY(communicator->AllGather(std::as_bytes(std::span(&mine, 1)),

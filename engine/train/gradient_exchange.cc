@@ -197,6 +197,8 @@ Status GradientExchange::BookMessages() {
       for (const IndexRange& range : bucket.owned[static_cast<size_t>(r)])
         values_in.push_back({r, std::as_writable_bytes(of_values(range))});
     }
+    for (const Outgoing& message : out)
+      bucket.sent_bytes += static_cast<int64_t>(message.bytes.size());
     LOCKSTEP_TRY_ASSIGN(bucket.gradients, communicator_.Book("gradients of " + bucket.name,
                                                              std::move(out), std::move(in)));
     LOCKSTEP_TRY_ASSIGN(bucket.values,
@@ -212,8 +214,9 @@ Status GradientExchange::BookMessages() {
 void GradientExchange::Begin() {
   for (Bucket& bucket : buckets_) {
     bucket.waits_for = bucket.parameters;
-    bucket.started = bucket.done = false;
+    bucket.done = false;
   }
+  begin_ = std::chrono::steady_clock::now();
   next_ = 0;
   status_ = Status::Ok();
 }
@@ -228,14 +231,15 @@ void GradientExchange::Final(Context& ctx, int parameter) {
     const Result<bool> done = bucket.gradients->Done();
     if (!done.ok()) status_ = done.status();
     bucket.done = done.ok() && *done;
+    bucket.done_at = Now();
   }
 }
 
 void GradientExchange::StartBuckets(Context& ctx) {
   for (; next_ < buckets_.size() && buckets_[next_].waits_for == 0 && status_.ok(); ++next_) {
     if (wire_ == Wire::kBF16) Pack(ctx, buckets_[next_]);
+    buckets_[next_].started_at = Now();
     status_ = buckets_[next_].gradients->Start();
-    buckets_[next_].started = status_.ok();
   }
 }
 
@@ -309,11 +313,15 @@ void GradientExchange::AddFurtherGradients(Context& ctx) {
 }
 
 Status GradientExchange::FinishGradients(Context& ctx) {
+  backward_seconds_ = Now();
   for (Bucket& bucket : buckets_) bucket.waits_for = 0;
   StartBuckets(ctx);
   for (Bucket& bucket : buckets_) {
     LOCKSTEP_TRY(status_);
-    if (!bucket.done) status_ = bucket.gradients->Wait();
+    if (!bucket.done) {
+      status_ = bucket.gradients->Wait();
+      bucket.done_at = Now();
+    }
     if (status_.ok()) Merge(ctx, bucket);
   }
   LOCKSTEP_TRY(status_);
@@ -325,6 +333,15 @@ Status GradientExchange::GatherValues() {
   for (Bucket& bucket : buckets_) LOCKSTEP_TRY(bucket.values->Start());
   for (Bucket& bucket : buckets_) LOCKSTEP_TRY(bucket.values->Wait());
   return Status::Ok();
+}
+
+double GradientExchange::Now() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+}
+
+GradientExchange::Times GradientExchange::times(size_t bucket) const {
+  const Bucket& of = buckets_[bucket];
+  return {of.name, of.sent_bytes, of.started_at, of.done_at};
 }
 
 int64_t GradientExchange::bytes() const {

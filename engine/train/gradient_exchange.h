@@ -17,10 +17,12 @@
 #define LOCKSTEP_ENGINE_TRAIN_GRADIENT_EXCHANGE_H_
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -78,6 +80,17 @@ class GradientExchange {
   int64_t bytes() const;
   size_t buckets() const { return buckets_.size(); }
 
+  // What became of the last step's gradients, in seconds since Begin: how much of their way was
+  // hidden behind the backward pass.
+  struct Times {
+    std::string_view parameters{};  // of the bucket
+    int64_t bytes = 0;              // that this rank sent
+    double started = 0.0;           // the bucket was complete
+    double arrived = 0.0;           // all messages of it had arrived, as far as was looked
+  };
+  Times times(size_t bucket) const;
+  double backward_seconds() const { return backward_seconds_; }  // when the last was final
+
  private:
   struct Bucket {
     std::vector<std::vector<IndexRange>> owned;  // by rank: of the flat arrays
@@ -90,7 +103,9 @@ class GradientExchange {
     std::vector<BFloat16> sent_bf16, received_bf16;     // by rank but this one
     int parameters = 0;                                 // that it has a part of
     int waits_for = 0;                                  // of these, in this step
-    bool started = false, done = false;
+    bool done = false;                                  // its gradients have arrived
+    int64_t sent_bytes = 0;
+    double started_at = 0.0, done_at = 0.0;
   };
   struct Piece {  // of a bucket, that one thread adds up
     size_t span = 0;
@@ -104,6 +119,7 @@ class GradientExchange {
   // The place of another rank among those but this one.
   size_t Other(int rank) const { return static_cast<size_t>(rank < me_ ? rank : rank - 1); }
   std::vector<std::span<float>> GradientsOf(std::span<const IndexRange> floats) const;
+  double Now() const;
   void StartBuckets(Context& ctx);
   void Pack(Context& ctx, Bucket& bucket);
   void Merge(Context& ctx, Bucket& bucket);
@@ -119,6 +135,8 @@ class GradientExchange {
   std::vector<Piece> pieces_;                   // of the bucket that is merged
   size_t next_ = 0;                             // bucket to start
   Status status_;
+  std::chrono::steady_clock::time_point begin_;
+  double backward_seconds_ = 0.0;
 };
 
 }  // namespace lockstep

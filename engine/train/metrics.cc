@@ -8,6 +8,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
+#include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
 #include "engine/data/text/tokenizer.h"
 
@@ -318,10 +319,9 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
   slots_[kFailed] = local.ok() ? 0.0 : 1.0;
   LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(slots_)),
                                       std::as_writable_bytes(std::span(all_slots_))));
-  LOCKSTEP_TRY(local);
   for (int rank = 0; rank < plan_.ranks; ++rank) {
     if (all_slots_[static_cast<size_t>(rank) * slots_.size() + kFailed] != 0.0)
-      return Status::Invalid("the evaluation failed on rank " + std::to_string(rank));
+      return Agree(communicator, local);
   }
 
   EvaluationResult result{.samples = plan_.samples};

@@ -60,6 +60,9 @@ Status CheckOptions(const NetworkOptions& options, bool has_loss) {
   if (options.input.rank() < 1 || options.input.size() <= 0) {
     return Status::Invalid("the input shape " + options.input.ToString() + " holds nothing");
   }
+  if (options.evaluation_batch < 0)
+    return Status::Invalid("evaluation_batch must be 0 or more, not " +
+                           std::to_string(options.evaluation_batch));
   if (options.shards < 1)
     return Status::Invalid("shards must be at least 1, not " + std::to_string(options.shards));
   if (options.training && !has_loss) return Status::Invalid("a network that trains needs a loss");
@@ -166,6 +169,7 @@ Status Network::BuildPrograms() {
   plan.shards = options_.shards;
   plan.ranks = 1;
   plan.parts = 1;
+  plan.samples = evaluation_batch();
   LOCKSTEP_TRY_ASSIGN(Graph graph, Build(plan));
   LOCKSTEP_TRY_ASSIGN(evaluation_program_, Program::Make(std::move(graph), program));
   for (const std::string& pattern : options_.frozen) {
@@ -191,8 +195,8 @@ Status Network::BuildPrograms() {
 
   last_ = evaluation_program_.get();
   const Graph& built = evaluation_program_->graph();
-  input_ = built.shape(built.inputs()[0].value);
-  output_ = built.shape(built.outputs()[0].value);
+  input_ = built.shape(built.inputs()[0].value).WithBatch(batch());
+  output_ = built.shape(built.outputs()[0].value).WithBatch(batch());
   sums_.resize(built.losses().size());
   weights_.resize(built.losses().size());
   factors_.resize(built.losses().size());
@@ -396,7 +400,7 @@ Result<double> Network::TrainStep(ConstTensor x, ConstTensor target, Optimizer& 
 Status Network::Predict(std::span<const ConstTensor> inputs, std::span<const Tensor> outputs,
                         StepObserver* observer) {
   Program& program = *evaluation_program_;
-  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/false, batch()));
+  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/false, evaluation_batch()));
   const int64_t samples = inputs[0].shape().batch();
   if (samples < 1) return Status::Invalid("the batch is empty");
   const Graph& graph = program.graph();
@@ -440,7 +444,7 @@ Result<LossSum> Network::EvaluateOn(Program& program, const Step& step) {
 
 Result<LossSum> Network::Evaluate(std::span<const ConstTensor> inputs, StepObserver* observer) {
   Program& program = *evaluation_program_;
-  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/true, batch()));
+  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/true, evaluation_batch()));
   const int64_t samples = inputs[0].shape().batch();
   if (samples < 1) return Status::Invalid("the batch is empty");
   const BatchCut cut = BatchCut::Whole(samples, options_.shards);

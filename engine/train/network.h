@@ -40,6 +40,8 @@ struct NetworkOptions {
   // The most parts that batches will be computed in, TrainingStepOptions::parts. Only a network in
   // which several operations share a parameter must know, to add up what each gives it by itself.
   int64_t parts = 1;
+  // The most samples that Predict and Evaluate take at a time; 0: as many as `input` says.
+  int64_t evaluation_batch = 0;
   bool training = true;  // false: Predict and Evaluate only, and less memory
   // The processes that share each global batch; null: this one alone. Borrowed.
   Communicator* communicator = nullptr;
@@ -140,6 +142,9 @@ class Network {
   const Shape& input_shape() const { return input_; }  // of x at the largest batch
   const Shape& output_shape() const { return output_; }
   int64_t batch() const { return options_.input.batch(); }
+  int64_t evaluation_batch() const {
+    return options_.evaluation_batch > 0 ? options_.evaluation_batch : batch();
+  }
   size_t feature_inputs() const { return feature_inputs_.size(); }  // that are no targets
   bool trains() const { return options_.training; }
   int shards() const { return options_.shards; }

@@ -12,6 +12,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
+#include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
 #include "engine/io/text.h"
 #include "engine/parallel/shards.h"
@@ -120,48 +121,89 @@ Result<TrainingSummary> Trainer::Run() {
   if (result_taken_) return Status::Invalid("this run has ended and the network holds its result");
   const Clock::time_point start = Clock::now();
   TrainingSummary summary;
-  wants_stop_ = all_stop_ = false;
-  for (;;) {
-    const LoaderPlace place = loader_.place();
-    if (PatienceIsOut()) {
-      summary.reason = StopReason::kEarlyStopped;
-      break;
-    }
-    if (step() >= total_steps_ && place.batch < loader_.batches_per_epoch()) {
-      // max_steps can end a run within an epoch, which is then reported as far as it went.
-      if (place.batch > 0 && progress_.ended_step != step())
-        LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/false));
-      break;
-    }
-    if (all_stop_) {
-      summary.reason = StopReason::kRequested;
-      break;
-    }
-    const Clock::time_point step_start = Clock::now();
-    LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader_.Next());
-    if (batch == nullptr) {
-      LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/true));
-      continue;
-    }
-    if (const Status status = TrainBatch(*batch); !status.ok()) {
-      // The step has changed nothing; the loader stands before its batch again as well, so that
-      // what is saved now goes on with it.
-      LOCKSTEP_TRY(loader_.Seek(place));
-      return status;
-    }
-    epoch_seconds_ += SecondsSince(step_start);
-    timed_samples_ += report_.samples;
-    report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);
-    if (options_.observer != nullptr) TakeWish(options_.observer->OnStep(report_));
+  wish_ = agreed_ = Wish::kGoOn;
+  run_time_ = {};
+  if (!options_.digest.empty() && digest_ == nullptr) {
+    Result<std::unique_ptr<DigestWriter>> digest =
+        DigestWriter::Make(options_.digest, /*append=*/step() > 0, communicator_);
+    LOCKSTEP_TRY(Agree(communicator_, digest.status()));
+    digest_ = std::move(*digest);
   }
+  LOCKSTEP_TRY(Loop(summary));
   summary.steps = step();
   summary.epochs = loader_.place().epoch;
   summary.skipped_batches = progress_.skipped;
   summary.best_metric = progress_.best_metric;
   summary.best_epoch = progress_.best_epoch;
+  LOCKSTEP_TRY(GatherTimes(run_time_, summary.ranks));
   if (summary.reason != StopReason::kRequested) TakeResult();
   summary.seconds = SecondsSince(start);
   return summary;
+}
+
+// Errors come on all ranks at the same place.
+Status Trainer::Loop(TrainingSummary& summary) {
+  for (;;) {
+    const LoaderPlace place = loader_.place();
+    if (PatienceIsOut()) {
+      summary.reason = StopReason::kEarlyStopped;
+      return Status::Ok();
+    }
+    if (step() >= total_steps_ && place.batch < loader_.batches_per_epoch()) {
+      // max_steps can end a run within an epoch, which is then reported as far as it went.
+      if (place.batch > 0 && progress_.ended_step != step())
+        LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/false));
+      return Status::Ok();
+    }
+    if (agreed_ == Wish::kStop) {
+      summary.reason = StopReason::kRequested;
+      return Status::Ok();
+    }
+    bool epoch_is_over = false;
+    LOCKSTEP_TRY(TakeStep(place, &epoch_is_over));
+    if (epoch_is_over) LOCKSTEP_TRY(EndEpoch(place.epoch, /*complete=*/true));
+  }
+}
+
+Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
+  const Clock::time_point start = Clock::now();
+  const double waited = communicator_.waited_seconds();
+  const Result<const Batch*> batch = loader_.Next();
+  *epoch_is_over = batch.ok() && *batch == nullptr;
+  if (*epoch_is_over) return Status::Ok();
+  // Others have their batch: a rank without one takes part, so that they need not wait for it.
+  const bool others = communicator_.size() > 1;
+  const Status status =
+      batch.ok() ? TrainBatch(**batch, {})
+      : others   ? TrainBatch({.epoch = place.epoch, .number = place.batch}, batch.status())
+                 : batch.status();
+  if (!status.ok()) {
+    // It has changed nothing; the loader stands before its batch again as well, so that
+    // what is saved now goes on with it.
+    LOCKSTEP_TRY(loader_.Seek(place));
+    return status;
+  }
+  if (digest_ != nullptr) LOCKSTEP_TRY(Agree(communicator_, digest_->Add(step(), network_)));
+  const double seconds = SecondsSince(start), waits = communicator_.waited_seconds() - waited;
+  epoch_seconds_ += seconds;
+  epoch_waited_ += waits;
+  run_time_.seconds += seconds;
+  run_time_.waited += waits;
+  timed_samples_ += report_.samples;
+  report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);
+  TrainingObserver* observer = options_.observer;
+  if (observer == nullptr) return Status::Ok();
+  const Wish agreed = agreed_;
+  TakeWish(observer->OnStep(report_));
+  if (communicator_.size() > 1 && agreed == Wish::kSave) TakeWish(observer->OnSave());
+  return Status::Ok();
+}
+
+Status Trainer::GatherTimes(RankTime mine, std::vector<RankTime>& all) {
+  if (communicator_.size() == 1) return Status::Ok();
+  all.resize(static_cast<size_t>(communicator_.size()));
+  return communicator_.AllGather(std::as_bytes(std::span(&mine, 1)),
+                                 std::as_writable_bytes(std::span(all)));
 }
 
 double Trainer::LearningRate(int64_t step) const {
@@ -173,13 +215,27 @@ bool Trainer::PatienceIsOut() const {
          progress_.evaluations_without_gain >= options_.early_stopping->patience;
 }
 
-// With several ranks, all stop after the step in which they learn of the wish.
+// What this rank wishes goes with its next step to the others; a process that is alone knows it.
 void Trainer::TakeWish(Wish wish) {
-  wants_stop_ = wants_stop_ || wish == Wish::kStop;
-  if (communicator_.size() == 1) all_stop_ = wants_stop_;
+  if (communicator_.size() > 1) {
+    wish_ = std::max(wish_, wish);
+    return;
+  }
+  if (wish == Wish::kSave) wish = options_.observer->OnSave();
+  if (wish == Wish::kStop) agreed_ = wish;
 }
 
-Status Trainer::TrainBatch(const Batch& batch) {
+// After a step that has told the ranks that one of them wishes something.
+Status Trainer::AgreeOnWishes() {
+  std::vector<Wish> all(static_cast<size_t>(communicator_.size()));
+  LOCKSTEP_TRY(communicator_.AllGather(std::as_bytes(std::span(&wish_, 1)),
+                                       std::as_writable_bytes(std::span(all))));
+  agreed_ = *std::max_element(all.begin(), all.end());
+  wish_ = Wish::kGoOn;
+  return Status::Ok();
+}
+
+Status Trainer::TrainBatch(const Batch& batch, const Status& failure) {
   const auto where = [&] {
     return "epoch " + std::to_string(batch.epoch) + ", batch " + std::to_string(batch.number);
   };
@@ -190,9 +246,13 @@ Status Trainer::TrainBatch(const Batch& batch) {
              .samples = batch.global_count,
              .learning_rate = LearningRate(step())};
   const std::array inputs{batch.x, batch.target};
-  const Result<TrainingStepReport> done = training_step_->Run(
-      {.inputs = inputs, .samples = batch.count, .global_samples = batch.global_count},
-      static_cast<uint64_t>(step()), optimizer_, report_.learning_rate, wants_stop_);
+  const bool wishes = wish_ != Wish::kGoOn;
+  const Result<TrainingStepReport> done =
+      training_step_->Run({.inputs = inputs,
+                           .samples = batch.count,
+                           .global_samples = batch.global_count,
+                           .failure = failure.ok() ? nullptr : &failure},
+                          static_cast<uint64_t>(step()), optimizer_, report_.learning_rate, wishes);
   if (!done.ok()) return done.status().At(where() + ", step " + std::to_string(step()));
   report_.skipped = done->skipped;
   report_.gradient_norm = done->gradient_norm;
@@ -200,7 +260,10 @@ Status Trainer::TrainBatch(const Batch& batch) {
     progress_.epoch_samples += batch.global_count;
     if (ema_) ema_->Update(network_.context(), network_.store());
   }
-  all_stop_ = all_stop_ || done->any_wish;
+  if (communicator_.size() > 1) {
+    agreed_ = Wish::kGoOn;
+    if (done->any_wish) LOCKSTEP_TRY(AgreeOnWishes());
+  }
   ++progress_.step;
   progress_.skipped += report_.skipped;
   progress_.epoch_skipped += report_.skipped;
@@ -220,6 +283,7 @@ Status Trainer::EndEpoch(int64_t epoch, bool complete) {
                      .samples = progress_.epoch_samples,
                      .skipped_batches = progress_.epoch_skipped,
                      .seconds = epoch_seconds_};
+  LOCKSTEP_TRY(GatherTimes({.seconds = epoch_seconds_, .waited = epoch_waited_}, report.ranks));
   std::optional<EvaluationReport> evaluation;
   const bool last = step() >= total_steps_;
   if (validation_ != nullptr && (last || (epoch + 1) % options_.evaluate_every == 0)) {
@@ -229,7 +293,7 @@ Status Trainer::EndEpoch(int64_t epoch, bool complete) {
   if (complete) {
     progress_.epoch_loss_sum = progress_.epoch_loss_weight = 0.0;
     progress_.epoch_samples = progress_.epoch_skipped = 0;
-    epoch_seconds_ = 0.0;
+    epoch_seconds_ = epoch_waited_ = 0.0;
     timed_samples_ = 0;
   }
   progress_.ended_step = step();

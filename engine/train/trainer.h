@@ -25,6 +25,7 @@
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/checkpointing.h"
+#include "engine/train/digest.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/metrics.h"
 #include "engine/train/network.h"
@@ -56,6 +57,12 @@ struct EvaluationReport {
   int64_t evaluations_without_gain = 0;  // what patience is compared with
 };
 
+// How one rank spent its time.
+struct RankTime {
+  double seconds = 0.0;  // in steps, with the loading of their batches
+  double waited = 0.0;   // of these, for other ranks
+};
+
 struct EpochReport {
   int64_t epoch = 0;
   int64_t step = 0;            // at its end
@@ -65,16 +72,21 @@ struct EpochReport {
   int64_t skipped_batches = 0;
   double seconds = 0.0;  // in this process, without evaluation and observers
   std::optional<EvaluationResult> validation{};  // where this epoch was evaluated
+  std::vector<RankTime> ranks{};                 // of several: where each spent the epoch
 };
 
-enum class Wish { kGoOn, kStop };
+// Later ones include earlier ones.
+enum class Wish : uint8_t { kGoOn, kSave, kStop };
 
-// Watches a run; called on the thread that trains, on every rank. A wish to stop (Ctrl-C) ends the
-// run after the current step (with several ranks: one step later, so that all agree), ready to be
-// saved and resumed. Trainer::Save may be called from any of these.
+// Watches a run; called on the thread that trains, on every rank. A wish of any rank to stop
+// (Ctrl-C) ends the run after the current step (with several ranks: one step later, so that all
+// agree), ready to be saved and resumed; a wish to save has OnSave called then, on every rank.
+// Trainer::Save may be called from any of these, on all ranks or none: what one rank alone knows,
+// such as the time of day, must become a wish.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
+  virtual Wish OnSave() { return Wish::kGoOn; }
   virtual Wish OnStep(const StepReport& report) {
     (void)report;
     return Wish::kGoOn;
@@ -115,6 +127,9 @@ struct TrainerOptions {
 
   TrainingObserver* observer = nullptr;  // borrowed
 
+  // A file for the hashes of all weights after each step (digest.h); empty: none.
+  std::string digest{};
+
   // For checkpoints only. A run is resumed with the same seed.
   uint64_t seed = 0;
   std::string recipe{};
@@ -135,6 +150,7 @@ struct TrainingSummary {
   std::optional<double> best_metric{};  // of `monitor`
   int64_t best_epoch = -1;              // -1: none
   double seconds = 0.0;                 // of this call, in all
+  std::vector<RankTime> ranks{};        // of several: where each spent this call's steps
 };
 
 // Ownership: borrows network, optimizer, loader (and what the options point to), which outlive it.
@@ -150,13 +166,15 @@ class Trainer {
   // Trains to the end. Unless an observer asked to stop, the network then holds what `keep_best`
   // and `ema` say. Errors leave the run at the boundary before the step that failed, ready to be
   // saved, or tried again: a loss or gradient that is not finite (the message names the step, and
-  // the layer or parameter), unreadable data. SaveBest() still has what was best until then.
+  // the layer or parameter), unreadable data. SaveBest() still has what was best until then. With
+  // several ranks an error of one is the error of all, and names it.
   Result<TrainingSummary> Run();
 
   // At any step boundary, thus from an observer: all that is needed to go on. Resume() is called
   // before Run(), on a Trainer made with the same options: the run then ends in the same bits, and
   // reports the same numbers, as one that was never stopped. (history() begins at the resume;
-  // seconds are those of this process.)
+  // seconds are those of this process.) With several ranks collective; a run may go on with another
+  // number of them. Where Resume() fails on any rank, no rank goes on.
   Status Save(const std::string& path);
   Status Resume(const std::string& path);
   // The weights of the best evaluation so far, for use, as SaveModel writes them; from an observer,
@@ -200,11 +218,16 @@ class Trainer {
   bool keeps_best() const { return options_.keep_best && validation_ != nullptr; }
   double LearningRate(int64_t step) const;
   bool PatienceIsOut() const;
-  Status TrainBatch(const Batch& batch);
+  Status Loop(TrainingSummary& summary);
+  Status TakeStep(const LoaderPlace& place, bool* epoch_is_over);
+  Status TrainBatch(const Batch& batch, const Status& failure);
+  Status GatherTimes(RankTime mine, std::vector<RankTime>& all);
+  Status ReadCheckpoint(const std::string& path);
   Status EndEpoch(int64_t epoch, bool complete);
   Result<EvaluationReport> EvaluateEpoch(int64_t epoch);
   void Judge(EvaluationReport& report, double value);
   void TakeWish(Wish wish);
+  Status AgreeOnWishes();
   CheckpointParts Parts(bool with_best);
   Metadata Extra() const;
   Status ReadExtra(const Metadata& meta, const TrainingState& state, Progress& progress) const;
@@ -219,14 +242,17 @@ class Trainer {
   std::unique_ptr<TrainingStep> training_step_;
   std::optional<Ema> ema_;
   ModelCopy best_;
+  std::unique_ptr<DigestWriter> digest_;
   int64_t total_steps_ = 0;
 
   Progress progress_;
   bool result_taken_ = false;
-  bool wants_stop_ = false;     // this rank
-  bool all_stop_ = false;       // what the ranks have agreed on
+  Wish wish_ = Wish::kGoOn;     // of this rank, which the others do not know of yet
+  Wish agreed_ = Wish::kGoOn;   // of all, for this step
   StepReport report_;           // of the last step
   double epoch_seconds_ = 0.0;  // of steps, in this process
+  double epoch_waited_ = 0.0;   // of these
+  RankTime run_time_;           // of this call of Run
   int64_t timed_samples_ = 0;   // in those seconds
   std::vector<EpochReport> history_;
 };

@@ -6,6 +6,7 @@
 
 #include "engine/base/check.h"
 #include "engine/checkpoint/checkpoint.h"
+#include "engine/comm/agreement.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/io/text.h"
@@ -126,7 +127,8 @@ Status Trainer::Save(const std::string& path) {
                            ": the run has ended and the network holds its result, from which no "
                            "run can go on; SaveModel saves it");
   }
-  return WriteCheckpoint(path, Parts(progress_.best_metric.has_value()), state(), Extra());
+  return WriteCheckpoint(path, Parts(progress_.best_metric.has_value()), state(), Extra(),
+                         &communicator_);
 }
 
 Status Trainer::SaveBest(const std::string& path) {
@@ -138,11 +140,15 @@ Status Trainer::SaveBest(const std::string& path) {
                           .standardizer = all.standardizer,
                           .samples = all.samples,
                           .weights = &best_},
-                         state());
+                         state(), {}, &communicator_);
 }
 
 Status Trainer::Resume(const std::string& path) {
   LOCKSTEP_CHECK(step() == 0 && !result_taken_, "Resume comes before Run");
+  return Agree(communicator_, ReadCheckpoint(path));
+}
+
+Status Trainer::ReadCheckpoint(const std::string& path) {
   LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
   Result<TrainingState> state = TrainingStateFrom(checkpoint.meta);
   if (!state.ok()) return state.status().At(path);

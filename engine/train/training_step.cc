@@ -10,6 +10,7 @@
 #include "engine/base/check.h"
 #include "engine/base/denormals.h"
 #include "engine/base/integers.h"
+#include "engine/comm/agreement.h"
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/finite.h"
@@ -79,6 +80,7 @@ Status TrainingStep::BookExchange() {
                                          network_.training_program().final_order(),
                                          {.cell = gradient_norm_.cell(), .wire = options_.wire}));
   final_ = [this](int parameter) { gradients_->Final(network_.context(), parameter); };
+  takes_states_ = network_.training_program().states_differ_by_rank();
   int64_t most_cells = 0;
   for (int r = 0; r < ranks(); ++r) most_cells = std::max(most_cells, CellsOf(r));
   record_.reserve(record_.size() + static_cast<size_t>(most_cells));
@@ -216,10 +218,8 @@ Status TrainingStep::Exchange(const Status& mine, bool wish, std::span<double> n
   }
   LOCKSTEP_TRY(communicator_->AllGather(std::as_bytes(std::span(record_)),
                                         std::as_writable_bytes(std::span(records_))));
-  LOCKSTEP_TRY(mine);
   for (size_t r = 0; r * size < records_.size(); ++r) {
-    if (records_[r * size] != 0.0)
-      return Status::Invalid("rank " + std::to_string(r) + " failed; it says why");
+    if (records_[r * size] != 0.0) return Agree(*communicator_, mine);
     if (cells) {
       for_cells(static_cast<int>(r), &records_[r * size + first_cell],
                 [](double& sum, double& place) { sum = place; });
@@ -322,8 +322,10 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   TrainingStepReport report;
 
   // An error of one rank alone must reach the others, who wait for it in Exchange.
-  if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
-  Status status = net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
+  const bool failed = batch.failure != nullptr;
+  if (!failed && batch.global_samples < 1) return Status::Invalid("the batch is empty");
+  Status status =
+      failed ? *batch.failure : net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
   if (status.ok()) status = BindOptimizer(optimizer);
   if (status.ok()) status = CutBatch(batch);
   if (status.ok()) {
@@ -361,6 +363,7 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   }
   LOCKSTEP_TRY(optimizer.Update(net.context(), parameters, learning_rate, scale));
   if (gradients_ != nullptr) LOCKSTEP_TRY(gradients_->GatherValues());
+  if (takes_states_) LOCKSTEP_TRY(communicator_->Broadcast(net.store().all_states(true), 0));
   net.store().CommitStates();
   return report;
 }

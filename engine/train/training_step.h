@@ -42,6 +42,8 @@ struct GlobalBatch {
   std::span<const ConstTensor> inputs{};
   int64_t samples = 0;  // in `inputs`
   int64_t global_samples = 0;
+  // Why this rank has no batch: all ranks then leave the step with this error. Null: it has one.
+  const Status* failure = nullptr;
 };
 
 struct TrainingStepReport {
@@ -65,6 +67,9 @@ class TrainingStep {
   // share (GradientExchange). Run does so where it is not bound. An error where it was bound to
   // anything else.
   Status BindOptimizer(Optimizer& optimizer);
+
+  // Null where there are no other ranks.
+  const GradientExchange* exchange() const { return gradients_.get(); }
 
   // `wish`: carried to all ranks, see TrainingStepReport.
   Result<TrainingStepReport> Run(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
@@ -103,6 +108,7 @@ class TrainingStep {
   std::vector<double> sums_, weights_, factors_;  // by loss
   std::vector<double> part_sums_;                 // by part and loss
   std::vector<double> record_, records_;          // of this rank, of all
+  bool takes_states_ = false;                     // of rank 0, after each step
   size_t most_cells_ = 0;                         // of gradient_norm_, that a rank owns
   std::atomic<bool> not_finite_{false};           // an operation has found such a gradient
   std::vector<PageMemory> older_;                 // gradients of parts that wait for a partner

@@ -142,6 +142,7 @@ class NormByBatch final : public NormOperation {
         TensorSpec{Shape{ops::MomentPartialsSize(blocks, x[0].shape.channels())}, DType::kF64};
     declared.takes_finished_dy = true;
     declared.ignores_shift = true;
+    declared.states_differ_by_rank = !options_.sync;
     return declared;
   }
 
@@ -156,14 +157,14 @@ class NormByBatch final : public NormOperation {
       moments_ = booking.Book<double>(ops::MomentPartialsSize(blocks, channels_), Life::kCall);
     }
     const int ranks = booking.options().ranks;
-    if (ranks > 1) {
+    if (ranks > 1 && options_.sync) {
       all_ranks_ = booking.Book<double>(ranks * 2 * channels_, Life::kCall);
       rank_rows_.resize(static_cast<size_t>(ranks));
     }
   }
 
   Result<Admission> Admit(const BatchCut& cut) const override {
-    if (!training_ || cut.step_samples() * rows_per_sample_ > 1) return Admission::kRun;
+    if (!training_ || FewestRows(cut) > 1) return Admission::kRun;
     switch (options_.single_value) {
       case SingleValuePolicy::kError:
         break;
@@ -193,7 +194,7 @@ class NormByBatch final : public NormOperation {
       ops::MergeRankMoments(step[all_ranks_], rank_rows_, channels_);
       moments = step[all_ranks_];
     }
-    const int64_t count = step.cut.step_samples() * rows_per_sample_;
+    const int64_t count = RowsOf(step.cut);
     ops::FinishMoments(step.ctx, count, channels_, moments, options_.eps,
                        {.mean = step[mean_],
                         .mean_low = step[mean_low_],
@@ -214,8 +215,7 @@ class NormByBatch final : public NormOperation {
         ops::MergeRankSums(step[all_ranks_], static_cast<int64_t>(rank_rows_.size()), channels_);
         sums = step[all_ranks_];
       }
-      ops::GradientMeans(step.ctx, step.cut.step_samples() * rows_per_sample_, channels_, sums,
-                         step[gradient_means_]);
+      ops::GradientMeans(step.ctx, RowsOf(step.cut), channels_, sums, step[gradient_means_]);
     }
     ops::InputGradient(step.ctx, rows, channels_, args, step[gradient_means_]);
   }
@@ -235,8 +235,18 @@ class NormByBatch final : public NormOperation {
 
  private:
   // A single value gets here in training only under policy kRunning.
-  bool ByBatch(const Step& step) const {
-    return !training_ || step.cut.step_samples() * rows_per_sample_ > 1;
+  bool ByBatch(const Step& step) const { return !training_ || FewestRows(step.cut) > 1; }
+  // That the statistics here are taken over.
+  int64_t RowsOf(const BatchCut& cut) const {
+    return (options_.sync ? cut.step_samples() : cut.samples()) * rows_per_sample_;
+  }
+  // The same on the rank that has the fewest, so that all ranks decide alike.
+  int64_t FewestRows(const BatchCut& cut) const {
+    if (options_.sync) return RowsOf(cut);
+    int64_t fewest = cut.SamplesOfRank(0);
+    for (int64_t rank = 1; rank < cut.ranks; ++rank)
+      fewest = std::min(fewest, cut.SamplesOfRank(rank));
+    return fewest * rows_per_sample_;
   }
   double* Moments(const Operands& o) const {
     return static_cast<double*>(const_cast<void*>(o.x(fused_.moments_of_x).data()));
@@ -244,7 +254,7 @@ class NormByBatch final : public NormOperation {
 
   // (2, C) of every rank; of this process alone where there is no other.
   const double* Gather(const Step& step, const double* mine) const {
-    if (step.ranks == nullptr || step.ranks->size() == 1) return mine;
+    if (step.ranks == nullptr || step.ranks->size() == 1 || !options_.sync) return mine;
     const auto count = static_cast<size_t>(2 * channels_);
     double* all = step[all_ranks_];
     step.Expect(

@@ -36,13 +36,17 @@ struct BatchNormOptions {
       false;  // running statistics are plain averages over all batches (PyTorch: momentum=None)
   Convention convention = Convention::kTorch;
   SingleValuePolicy single_value = SingleValuePolicy::kError;
+  // Statistics of the global batch, over all ranks (torch.nn.SyncBatchNorm). Otherwise each rank
+  // normalises by those of its own samples, which saves two small messages a step, makes the result
+  // depend on the number of ranks, and is noisier; the running statistics are rank 0's, as
+  // DistributedDataParallel has it.
+  bool sync = true;
 };
 
 const char* NameOf(Convention convention);  // "torch", "keras", "lesson"
 
 // x (B, ..., C) -> y of the same shape. Parameters: weight (gamma), bias (beta), each (C). States:
-// running_mean, running_var (C) and num_batches_tracked (an i64). Statistics are of the whole
-// global batch, over all ranks. Where gamma is frozen nothing of it changes in training: it
+// running_mean, running_var (C) and num_batches_tracked (an i64). Where gamma is frozen nothing of it changes in training: it
 // normalises by the running statistics, as in Keras.
 class BatchNorm final : public Layer {
  public:

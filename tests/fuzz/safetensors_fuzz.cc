@@ -27,10 +27,13 @@ void CheckWholeFile(std::string_view header, size_t data_bytes) {
   Require(read->header.size() + data_bytes == file.size());
   (void)LoadCheckpoint(memory.path());
 
-  const Result<SafetensorsLayout> layout = LayOutSafetensors(read->tensors, read->metadata);
-  if (!layout.ok()) return;  // a header of almost the limit may not fit any more
+  Result<SafetensorsHeader> laid_out = ReadSafetensorsHeader(memory.path());
+  Require(laid_out.ok());
+  const Result<int64_t> bytes = LayOutSafetensors(*laid_out);
+  if (!bytes.ok()) return;  // a header of almost the limit may not fit any more
+  Require(*bytes == static_cast<int64_t>(data_bytes));
   const Result<SafetensorsHeader> again = ParseSafetensorsHeader(
-      std::string_view(layout->header).substr(8), static_cast<int64_t>(data_bytes));
+      std::string_view(laid_out->text).substr(8), static_cast<int64_t>(data_bytes));
   Require(again.ok());
   Require(again->entries.size() == read->tensors.size());
   Require(again->metadata == read->metadata);

@@ -5,7 +5,7 @@ set -euo pipefail
 mpirun=$1 ranks=$2
 shift 2
 flags=()
-if [[ $("$mpirun" --version 2>&1) == *"Open MPI"* || $("$mpirun" --version 2>&1) == *OpenRTE* ]]; then
+if "$mpirun" --version 2>&1 | grep -qE 'Open MPI|OpenRTE'; then
   flags=(--oversubscribe --bind-to none)
   ((EUID != 0)) || flags+=(--allow-run-as-root)
 fi

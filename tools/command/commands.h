@@ -1,5 +1,5 @@
 // The commands of the lockstep program. Each takes its parsed arguments and returns what went
-// wrong; main() prints that.
+// wrong; main() prints that. Those that take Ranks run on all of them together.
 #ifndef LOCKSTEP_TOOLS_COMMAND_COMMANDS_H_
 #define LOCKSTEP_TOOLS_COMMAND_COMMANDS_H_
 
@@ -11,14 +11,18 @@
 
 namespace lockstep::tools {
 
+class Ranks;
+
 struct TrainArgs {
   std::string recipe{};                  // a file; unused with `resume`
   std::vector<std::string> overrides{};  // key=value
   std::string resume{};                  // a run folder: go on with its last checkpoint
+  bool auto_resume = false;              // go on with the run in output.folder where there is one
   bool print_recipe = false;             // print the recipe with all its keys instead of training
   bool curve = false;                    // draw the losses in characters
+  std::string digest{};                  // a file for the hashes of every step; empty: none
 };
-Status Train(const TrainArgs& args);
+Status Train(const TrainArgs& args, Ranks& ranks);
 
 struct EvalArgs {
   std::string model{};                   // a run folder or a checkpoint file
@@ -26,7 +30,7 @@ struct EvalArgs {
   std::string split = "test";            // train, validation or test
   std::string data{};                    // other pictures, all of which are measured
 };
-Status Eval(const EvalArgs& args);
+Status Eval(const EvalArgs& args, Ranks& ranks);
 
 struct PredictArgs {
   std::string model{};                // a run folder or a model file
@@ -74,6 +78,9 @@ struct ImportArgs {
 };
 // Makes weights that another program trained a model that eval, predict and export take.
 Status Import(const ImportArgs& args);
+
+// Says where two digests first differ, which is an error.
+Status CompareDigestFiles(const std::string& a, const std::string& b);
 
 // Says what is in a file of tensors.
 Status Inspect(const std::string& path);

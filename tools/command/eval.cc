@@ -1,14 +1,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "engine/io/file.h"
+#include "engine/io/hash.h"
 #include "engine/io/text.h"
 #include "engine/train/checkpointing.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 #include "tools/command/live_line.h"
 #include "tools/command/model_pictures.h"
+#include "tools/command/placement.h"
+#include "tools/command/ranks.h"
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
@@ -72,30 +78,62 @@ Status CheckNames(const SavedModel& model, const DatasetInfo& info) {
                "order the columns as when it was trained");
 }
 
-}  // namespace
-
-Status Eval(const EvalArgs& args) {
-  const std::string path = ModelFile(args.model);
-  LOCKSTEP_TRY_ASSIGN(const SavedModel model, ReadSavedModel(path, args.overrides));
+// What is evaluated, made by this rank alone.
+struct Evaluated {
+  std::string path;
+  std::optional<SavedModel> model;
   Subset subset;
+  std::unique_ptr<Context> context;
+  std::optional<Network> network;
+};
+
+Status Make(const EvalArgs& args, Ranks& ranks, int sharing, Evaluated& made) {
+  made.path = ModelFile(args.model);
+  Result<SavedModel> read = ReadSavedModel(made.path, args.overrides);
+  LOCKSTEP_TRY(read.status());
+  made.model.emplace(std::move(*read));
+  const SavedModel& model = *made.model;
+  Subset& subset = made.subset;
   if (args.data.empty()) {
     LOCKSTEP_TRY_ASSIGN(subset, SplitOf(model, args.split));
   } else {
     LOCKSTEP_TRY_ASSIGN(subset.dataset, LabelledPicturesFor(model, args.data));
     subset.indices = AllIndices(subset.dataset->size());
   }
-
-  Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
+  auto threads = static_cast<int>(model.recipe.train.threads);
+  if (threads == 0 && ranks.size() > 1) threads = std::max(1, AvailableThreads() / sharing);
+  made.context = std::make_unique<Context>(ContextOptions{.threads = threads});
   const DatasetInfo& info = subset.dataset->info();
   LOCKSTEP_TRY(CheckNames(model, info));
   const int64_t batch = PredictionBatch(model, static_cast<int64_t>(subset.indices.size()));
-  LOCKSTEP_TRY_ASSIGN(Network net,
-                      BuildNetwork(ctx, model.recipe, info, batch, /*training=*/false));
-  LOCKSTEP_TRY(LoadModel(model.checkpoint, net).status().At(path));
-  LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, subset));
-  fmt::print("{} samples ({})  {}\n", result.samples, args.data.empty() ? args.split : args.data,
-             Describe(result));
-  PrintConfusion(result, info.class_names.empty() ? model.samples.class_names : info.class_names);
+  Result<Network> net = BuildNetwork(*made.context, model.recipe, info, batch, /*training=*/false);
+  LOCKSTEP_TRY(net.status());
+  made.network.emplace(std::move(*net));
+  return LoadModel(model.checkpoint, *made.network).status().At(made.path);
+}
+
+}  // namespace
+
+Status Eval(const EvalArgs& args, Ranks& ranks) {
+  // How many ranks there are where this one is.
+  const Place place = PlaceOfThisProcess(/*wanted_threads=*/0);
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> places, ranks.Gather(TextOf(place)));
+  const auto sharing = std::count(places.begin(), places.end(), TextOf(place));
+  Evaluated made;
+  LOCKSTEP_TRY(ranks.Agree(Make(args, ranks, static_cast<int>(sharing), made)));
+  const DatasetInfo& info = made.subset.dataset->info();
+  LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",
+                               fmt::format("{} of {} samples", HexOf(info.content), info.size)));
+  LOCKSTEP_TRY(
+      ranks.CheckSame("the model", "of parameter hash " + HexOf(ModelHash(*made.network))));
+  const Result<EvaluationResult> result =
+      Evaluate(*made.network, made.subset, {.communicator = ranks.communicator()});
+  LOCKSTEP_TRY(ranks.Agree(result.status()));
+  if (!ranks.speaks()) return Status::Ok();
+  fmt::print("{} samples ({})  {}\n", result->samples, args.data.empty() ? args.split : args.data,
+             Describe(*result));
+  PrintConfusion(*result,
+                 info.class_names.empty() ? made.model->samples.class_names : info.class_names);
   return Status::Ok();
 }
 

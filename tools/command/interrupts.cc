@@ -8,10 +8,12 @@ namespace {
 
 // A handler has no argument of ours.
 std::atomic<bool> stop_requested{false};
+std::atomic<bool> interrupted{false};  // by SIGINT
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 void Ask(int number) {
-  if (!stop_requested.exchange(true)) return;
+  stop_requested = true;
+  if (number != SIGINT || !interrupted.exchange(true)) return;
   // Comes through once this handler returns.
   std::signal(number, SIG_DFL);
   std::raise(number);
@@ -20,7 +22,7 @@ void Ask(int number) {
 }  // namespace
 
 CatchInterrupts::CatchInterrupts() {
-  stop_requested = false;
+  stop_requested = interrupted = false;
   struct sigaction action {};
   action.sa_handler = Ask;
   action.sa_flags = SA_RESTART;  // what is being written is written to its end

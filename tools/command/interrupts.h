@@ -1,4 +1,5 @@
-// Ctrl-C, a polite kill and a terminal that goes away ask a run to save and to stop.
+// Ctrl-C, a polite kill, a terminal that goes away and the signals of schedulers ask a run to save
+// and to stop.
 #ifndef LOCKSTEP_TOOLS_COMMAND_INTERRUPTS_H_
 #define LOCKSTEP_TOOLS_COMMAND_INTERRUPTS_H_
 
@@ -7,9 +8,11 @@
 
 namespace lockstep::tools {
 
-// While it lives, the first SIGINT, SIGTERM or SIGHUP sets Requested(); the second one, of whatever
-// kind, ends the program as if we were not here. What was ignored before (by nohup, or by a shell
-// for what it runs in the background) stays ignored. One at a time.
+// While it lives, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 set Requested(), and nothing else:
+// what they ask for happens between two steps. A second SIGINT (somebody insists) ends the program
+// as if we were not here; launchers and schedulers may send the others again and again. What was
+// ignored before (by nohup, or by a shell for what it runs in the background) stays ignored. One at
+// a time.
 class CatchInterrupts {
  public:
   CatchInterrupts();
@@ -21,8 +24,8 @@ class CatchInterrupts {
   static const std::atomic<bool>& Requested();
 
  private:
-  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-  struct sigaction before_[3]{};
+  static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2};
+  struct sigaction before_[5]{};
 };
 
 }  // namespace lockstep::tools

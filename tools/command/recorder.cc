@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/io/file.h"
+#include "tools/command/rank_times.h"
 
 namespace lockstep::tools {
 namespace {
@@ -58,8 +59,7 @@ Result<std::unique_ptr<Recorder>> Recorder::Make(RecorderOptions options) {
   return recorder;
 }
 
-Status Recorder::Attach(RunFolder run_folder, Trainer* trainer, Network* network) {
-  folder_ = std::move(run_folder);
+Status Recorder::OpenFiles() {
   const std::string& folder = folder_.path;
   const bool resume = options_.resumed_step >= 0;
   Result<MetricsLog> log = resume ? MetricsLog::Resume(folder, Columns(), options_.resumed_step)
@@ -73,12 +73,25 @@ Status Recorder::Attach(RunFolder run_folder, Trainer* trainer, Network* network
   if (resume && options_.say) {
     LOCKSTEP_TRY_ASSIGN(texts_, ReadTextSamples(folder_.samples(), options_.resumed_step));
   }
+  return Status::Ok();
+}
+
+Status Recorder::Attach(RunFolder run_folder, Trainer* trainer, Network* network) {
+  folder_ = std::move(run_folder);
   trainer_ = trainer;
   network_ = network;
-  std::error_code ignored;
-  if (resume && fs::exists(folder_.last(), ignored)) saved_step_ = trainer->step();
-  best_is_new_ = options_.keeps_best && trainer->state().best_metric.has_value() &&
-                 !fs::exists(folder_.model(), ignored);
+  LOCKSTEP_TRY(options_.ranks->Agree(writes() ? OpenFiles() : Status::Ok()));
+  // As rank 0 sees the folder.
+  const auto exists = [](const std::string& path) {
+    std::error_code ignored;
+    return fs::exists(path, ignored);
+  };
+  const bool saved = options_.resumed_step >= 0 && exists(folder_.last());
+  LOCKSTEP_TRY_ASSIGN(
+      const std::string seen,
+      options_.ranks->TextFromFirst({saved ? 'y' : 'n', exists(folder_.model()) ? 'y' : 'n'}));
+  if (seen[0] == 'y') saved_step_ = trainer->step();
+  best_is_new_ = options_.keeps_best && trainer->state().best_metric.has_value() && seen[1] == 'n';
   last_save_ = Clock::now();
   return Status::Ok();
 }
@@ -95,14 +108,19 @@ void Recorder::KeepFirstError(Status status) {
 // What is done between two checkpoints may be lost to a power cut, no more: an epoch can take
 // hours.
 bool Recorder::Due() const {
-  return status_.ok() && std::chrono::duration<double>(Clock::now() - last_save_).count() >=
-                             options_.output.checkpoint_seconds;
+  return writes() && status_.ok() &&
+         std::chrono::duration<double>(Clock::now() - last_save_).count() >=
+             options_.output.checkpoint_seconds;
 }
 
 Wish Recorder::OnStep(const StepReport& report) {
   samples_per_second_ = report.samples_per_second;
-  line_.Step(report, trainer_->total_steps());
-  if (Due()) KeepFirstError(SaveAll());
+  if (writes()) line_.Step(report, trainer_->total_steps());
+  return std::max(wish(), Due() ? Wish::kSave : Wish::kGoOn);
+}
+
+Wish Recorder::OnSave() {
+  KeepFirstError(SaveAll());
   return wish();
 }
 
@@ -114,17 +132,20 @@ Wish Recorder::OnEvaluation(const EvaluationReport& report) {
 }
 
 Wish Recorder::OnEpoch(const EpochReport& report) {
-  line_.Epoch(report, improved_);
+  if (writes()) {
+    line_.Epoch(report, improved_);
+    if (const std::string slow = SlowRank(report.ranks); !slow.empty()) Say("note: " + slow + "\n");
+    const Clock::time_point start = Clock::now();
+    KeepFirstError(Record(report));
+    seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
+  }
   improved_ = false;
-  const Clock::time_point start = Clock::now();
-  KeepFirstError(Record(report));
-  seconds_ += std::chrono::duration<double>(Clock::now() - start).count();
   // The best so far reaches the disk at once, and with it the run as it then was: should the loss
   // leave the finite numbers later, this is where it can go on. Also after the last epoch, so that
-  // a run can be given more of them.
+  // a run can be given more of them. All ranks know of both.
   const bool last = ends_ || report.epoch + 1 == options_.epochs;
-  if (status_.ok() && (best_is_new_ || last || Due())) KeepFirstError(SaveAll());
-  return wish();
+  if (best_is_new_ || last) KeepFirstError(SaveAll());
+  return std::max(wish(), Due() ? Wish::kSave : Wish::kGoOn);
 }
 
 // Rows and events reach their files before a checkpoint of the same step does: a run that goes on
@@ -175,33 +196,39 @@ Status Recorder::AddTexts(const EpochReport& report) {
   return WriteTextSamples(folder_.samples(), texts_);
 }
 
+// A second name for the checkpoint that is about to be replaced. Where the file system has no such
+// names, a copy.
+Status Recorder::KeepOlder() {
+  std::error_code error;
+  if (options_.output.keep_checkpoints <= 1 || saved_step_ < 0 || saved_step_ == trainer_->step() ||
+      !fs::exists(folder_.last(), error)) {
+    return Status::Ok();
+  }
+  const std::string older = folder_.checkpoint(saved_step_);
+  fs::remove(older, error);
+  fs::create_hard_link(folder_.last(), older, error);
+  if (!error) return Status::Ok();
+  fs::copy_file(folder_.last(), older + ".tmp", fs::copy_options::overwrite_existing, error);
+  if (!error) fs::rename(older + ".tmp", older, error);
+  return error ? FileError(older, "write", error.value()) : Status::Ok();
+}
+
 Status Recorder::SaveAll() {
   const Clock::time_point start = Clock::now();
-  const RunFolder& folder = folder_;
-  std::error_code error;
-  // A second name for the checkpoint that is about to be replaced. Where the file system has no
-  // such names, a copy.
-  if (options_.output.keep_checkpoints > 1 && saved_step_ >= 0 && saved_step_ != trainer_->step() &&
-      fs::exists(folder.last(), error)) {
-    const std::string older = folder.checkpoint(saved_step_);
-    fs::remove(older, error);
-    fs::create_hard_link(folder.last(), older, error);
-    if (error) {
-      fs::copy_file(folder.last(), older + ".tmp", fs::copy_options::overwrite_existing, error);
-      if (!error) fs::rename(older + ".tmp", older, error);
-      if (error) return FileError(older, "write", error.value());
-    }
-  }
-  LOCKSTEP_TRY(SyncRows());
+  // What failed on one rank before keeps all from saving.
+  Status before = status_;
+  if (before.ok() && writes()) before = KeepOlder();
+  if (before.ok() && writes()) before = SyncRows();
+  LOCKSTEP_TRY(options_.ranks->Agree(before));
   // The model first: a run that goes on from the checkpoint would not write it again.
-  if (best_is_new_) LOCKSTEP_TRY(trainer_->SaveBest(folder.model()));
+  if (best_is_new_) LOCKSTEP_TRY(trainer_->SaveBest(folder_.model()));
   best_is_new_ = false;
-  LOCKSTEP_TRY(trainer_->Save(folder.last()));
+  LOCKSTEP_TRY(trainer_->Save(folder_.last()));
   saved_step_ = trainer_->step();
-  LOCKSTEP_TRY(DropOldCheckpoints());
+  const Status dropped = writes() ? DropOldCheckpoints() : Status::Ok();
   last_save_ = Clock::now();
   seconds_ += std::chrono::duration<double>(last_save_ - start).count();
-  return Status::Ok();
+  return options_.ranks->Agree(dropped);
 }
 
 // A checkpoint is on the disk when it is there; the rows of epochs before it must be so as well,
@@ -231,7 +258,7 @@ Status Recorder::DropOldCheckpoints() {
 }
 
 Status Recorder::End() {
-  line_.End();
+  if (writes()) line_.End();
   if (events_) KeepFirstError(events_->Flush());
   return status_;
 }

@@ -18,6 +18,7 @@
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "tools/command/live_line.h"
+#include "tools/command/ranks.h"
 #include "tools/command/run_folder.h"
 #include "tools/report/text_log.h"
 
@@ -33,6 +34,7 @@ struct RecorderOptions {
   int64_t resumed_step = -1;
   bool curve = false;                       // draw the losses after each epoch
   const std::atomic<bool>* stop = nullptr;  // set: the run is asked to stop. Borrowed
+  Ranks* ranks = nullptr;                   // rank 0 shows and writes. Borrowed
   Subset sample{};                          // activations are shown for these samples
   // Of language models: asked after each epoch that ended with an evaluation how the network goes
   // on now. Epoch and step need not be filled in. It leaves the network's parameters and states as
@@ -41,6 +43,7 @@ struct RecorderOptions {
 };
 
 // Changes nothing of the run: the same bits with and without. Trainer and network are borrowed.
+// Every rank has one; all save together, at the same step.
 //
 // A checkpoint is written at whichever step it is due, at the end of each epoch that is the best so
 // far (with the model), and at the end of the run. The thread that trains writes it: of a run whose
@@ -54,13 +57,14 @@ class Recorder final : public TrainingObserver {
   // them what will come again.
   Status Attach(RunFolder folder, Trainer* trainer, Network* network);
 
+  Wish OnSave() override;
   Wish OnStep(const StepReport& report) override;
   Wish OnEvaluation(const EvaluationReport& report) override;
   Wish OnEpoch(const EpochReport& report) override;
 
-  // The run is over: clears the line and brings the events to the file.
+  // The run is over: clears the line and brings the events to the file. The error of this rank.
   Status End();
-  // Saves what is needed to go on, and the best weights so far.
+  // Saves what is needed to go on, and the best weights so far. Collective.
   Status SaveAll();
   double seconds() const { return seconds_; }  // spent on files
   // Whether the run was asked to stop because nobody reads what it prints.
@@ -73,6 +77,9 @@ class Recorder final : public TrainingObserver {
   explicit Recorder(RecorderOptions options);
   Wish wish() const;
   bool Due() const;
+  bool writes() const { return options_.ranks->speaks(); }
+  Status OpenFiles();
+  Status KeepOlder();
   void KeepFirstError(Status status);
   Status Record(const EpochReport& report);
   Status AddHistograms(int64_t step);

@@ -22,13 +22,6 @@ bool IsOneOf(std::string_view key, std::span<const std::string_view> keys) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
-bool ChangesNoBit(std::string_view key) {
-  constexpr std::string_view kKeys[] = {"train.threads",   "data.path",     "data.test_path",
-                                        "data.label_path", "data.cache_mb", "data.prefetch",
-                                        "model.weights"};
-  return key.starts_with("output.") || IsOneOf(key, kKeys);
-}
-
 bool ChangesLengthOnly(std::string_view key) {
   constexpr std::string_view kKeys[] = {"train.epochs", "train.patience", "train.evaluate_every"};
   return IsOneOf(key, kKeys);
@@ -69,6 +62,13 @@ std::optional<Mark> ReadMark(const RunFolder& folder) {
 }
 
 }  // namespace
+
+bool ChangesNoBit(std::string_view key) {
+  constexpr std::string_view kKeys[] = {"train.threads",  "train.give_up_after", "data.path",
+                                        "data.test_path", "data.label_path",     "data.cache_mb",
+                                        "data.prefetch",  "model.weights"};
+  return key.starts_with("output.") || IsOneOf(key, kKeys);
+}
 
 Result<std::vector<std::string>> ChangesSince(const Recipe& before, const Recipe& now,
                                               const RunFolder& folder) {

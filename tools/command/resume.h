@@ -2,8 +2,8 @@
 // its loss leaves the finite numbers.
 //
 // A resumed run that changes nothing ends in the same bits as one that was never stopped. So:
-//   changes no bit   output.* (but not the folder), train.threads, data.cache_mb, data.prefetch,
-//                    model.weights; data.path, data.test_path, data.label_path (the data are
+//   changes no bit   output.* (but not the folder), train.threads, train.give_up_after,
+//                    data.cache_mb, data.prefetch, model.weights; data.path, data.test_path, data.label_path (the data are
 //                    compared with those the run began with)
 //   may change       how long and how fast it trains: train.epochs, train.patience,
 //                    train.evaluate_every, optimizer.learning_rate, optimizer.weight_decay,
@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -25,6 +26,9 @@
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
+
+// Whether results are the same with any value of this key of a recipe.
+bool ChangesNoBit(std::string_view key);
 
 // "train.epochs 20 -> 40", a text for each key; an error for one that may not change.
 Result<std::vector<std::string>> ChangesSince(const Recipe& before, const Recipe& now,

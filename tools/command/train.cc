@@ -20,9 +20,14 @@
 #include "tools/command/goes_on.h"
 #include "tools/command/interrupts.h"
 #include "tools/command/live_line.h"
+#include "tools/command/placement.h"
+#include "tools/command/rank_times.h"
+#include "tools/command/ranks.h"
 #include "tools/command/recorder.h"
 #include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
+#include "tools/command/version.h"
+#include "tools/command/which_run.h"
 #include "tools/report/run_report.h"
 
 namespace lockstep::tools {
@@ -47,9 +52,22 @@ Json JsonOf(const EvaluationResult& result) {
   return json;
 }
 
-// Measures the finished network on every split, says so, and writes model and summary.
+// Where the time of several ranks went.
+Json JsonOf(const TrainingSummary& summary, Ranks& ranks) {
+  Json json;
+  json["ranks"] = ranks.size();
+  json["mpi"] = ranks.mpi();
+  json["share"] = WaitedShare(summary.ranks);
+  json["sent_bytes_of_rank_0"] = ranks.communicator()->sent_bytes();
+  for (const RankTime& one : summary.ranks)
+    json["steps"].push_back({{"seconds", one.seconds}, {"waited_seconds", one.waited}});
+  return json;
+}
+
+// Measures the finished network on every split, says so, and writes model and summary. Collective;
+// the error is that of this rank.
 Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const RecipeData& data,
-              const Recorder& recorder, RunReport report) {
+              const Recorder& recorder, RunReport report, Ranks& ranks) {
   const TrainingSummary& summary = report.summary;
   const Recipe& recipe = report.recipe;
   Json json;
@@ -72,11 +90,14 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
       {"train", &data.train_unchanged}, {"validation", &data.validation}, {"test", &data.test}};
   for (const auto& [name, subset] : splits) {
     if (subset->empty()) continue;
-    LOCKSTEP_TRY_ASSIGN(const EvaluationResult result, Evaluate(net, *subset));
+    LOCKSTEP_TRY_ASSIGN(const EvaluationResult result,
+                        Evaluate(net, *subset, {.communicator = ranks.communicator()}));
     json[name] = JsonOf(result);
     report.results.emplace_back(name, result);
-    Say(fmt::format("{:<10}  {}\n", name, Describe(result)));
+    if (ranks.speaks()) Say(fmt::format("{:<10}  {}\n", name, Describe(result)));
   }
+  if (!ranks.speaks()) return Status::Ok();
+  if (ranks.size() > 1) json["communication"] = JsonOf(summary, ranks);
   if (data.best_test) {
     json["best_possible_test"] = {{"auc", data.best_test->drawn_auc},
                                   {"loss", data.best_test->drawn_log_loss},
@@ -93,8 +114,12 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
                          &data.train.dataset->info()));
   LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
   if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
-  Say(fmt::format("{} steps in {:.1f} s, parameter hash {}; model, metrics and {} are in {}\n",
-                  summary.steps, summary.seconds, json["parameter_hash"].get<std::string>(),
+  const std::string waited = ranks.size() == 1
+                                 ? ""
+                                 : fmt::format(", {:.1f} % of the steps waiting for other ranks",
+                                               100.0 * WaitedShare(summary.ranks));
+  Say(fmt::format("{} steps in {:.1f} s{}, parameter hash {}; model, metrics and {} are in {}\n",
+                  summary.steps, summary.seconds, waited, json["parameter_hash"].get<std::string>(),
                   recipe.output.report ? "report.html" : "summary", folder.path));
   return Status::Ok();
 }
@@ -119,18 +144,20 @@ Ended RunToItsEnd(Trainer& trainer) {
   }
 }
 
-// What is left of a run that failed, and how it can go on: one line.
+// What is left of a run that failed on all ranks, and how it can go on: one line. Collective.
 Status AfterFailure(const RunFolder& folder, const Recipe& recipe, Recorder& recorder,
-                    const Trainer& trainer, const Status& why, bool can_be_saved) {
+                    const Trainer& trainer, const Status& why, bool can_be_saved, Ranks& ranks) {
   std::string text = why.message();
   const bool not_finite = why.code() == Code::kNonFinite;
+  if (!not_finite && can_be_saved) {
+    const Status saved = recorder.SaveAll();
+    if (!saved.ok()) text += "; nor could it be saved: " + saved.message();
+  }
+  if (!ranks.speaks()) return Status(why.code(), text);
   if (not_finite) {
     // What was computed since the last checkpoint is what led here: going on starts before it.
     const Status marked = MarkNotFinite(folder, recipe, trainer.step(), why);
     if (!marked.ok()) text += "; " + marked.message();
-  } else if (can_be_saved) {
-    const Status saved = recorder.SaveAll();
-    if (!saved.ok()) text += "; nor could it be saved: " + saved.message();
   }
   std::error_code ignored;
   if (std::filesystem::exists(folder.model(), ignored))
@@ -142,22 +169,6 @@ Status AfterFailure(const RunFolder& folder, const Recipe& recipe, Recorder& rec
               : " starts it again" + rate + " (nothing was saved yet)";
   (void)folder.Log("failed at step " + std::to_string(trainer.step()) + ": " + why.message());
   return Status(why.code(), text);
-}
-
-// Overrides may stand where the recipe would: --resume RUN train.epochs=40.
-Result<std::vector<std::string>> OverridesOf(const TrainArgs& args) {
-  std::vector<std::string> overrides = args.overrides;
-  if (args.resume.empty()) return overrides;
-  if (args.recipe.find('=') != std::string::npos) {
-    overrides.insert(overrides.begin(), args.recipe);
-  } else if (!args.recipe.empty()) {
-    return Status::Invalid("--resume takes the run's own recipe: give no other, but key=value");
-  }
-  for (const std::string& one : overrides) {
-    if (one.starts_with("output.folder="))
-      return Status::Invalid("a run stays in its folder: --resume takes no output.folder");
-  }
-  return overrides;
 }
 
 // What a layer says to the batches that an epoch has, before it has taken an hour to come to the
@@ -188,168 +199,262 @@ std::string Joined(const std::vector<std::string>& texts) {
   return all;
 }
 
-}  // namespace
-
-Status Train(const TrainArgs& args) {
-  const bool resume = !args.resume.empty();
-  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> overrides, OverridesOf(args));
-  RunFolder folder{args.resume};
-  if (!resume && args.recipe.empty()) {
-    if (!args.print_recipe)
-      return Status::Invalid("train needs a recipe, or --resume and a run folder");
-    fmt::print("{}", PrintRecipe(Recipe{}));
-    return Status::Ok();
-  }
-  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(resume ? folder.recipe() : args.recipe, overrides));
-  recipe.model.weights = ModelFile(recipe.model.weights);
-  if (args.print_recipe) {
-    fmt::print("{}", PrintRecipe(recipe));
-    return Status::Ok();
-  }
-  // From here on a closed pipe is a failure to write like another, not the end of the program.
-  std::signal(SIGPIPE, SIG_IGN);
-
-  // Killed before its first checkpoint, a run has a recipe and nothing else.
-  std::error_code ignored;
-  bool saved = false;
-  std::optional<FolderLock> lock;
-  if (resume) {
-    LOCKSTEP_TRY_ASSIGN(FolderLock taken, FolderLock::Take(folder.path));
-    lock.emplace(std::move(taken));
-    saved = std::filesystem::exists(folder.last(), ignored);
-    LOCKSTEP_TRY(CheckMayGoOn(folder, recipe, overrides));
-    if (!saved && std::filesystem::exists(folder.summary(), ignored) &&
-        !IsMarkedNotFinite(folder)) {
-      return Status::Invalid(
-          folder.path + " is a finished run without a checkpoint to go on from: start a new one");
-    }
-  }
-
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
-  for (const std::string& remark : data.remarks) fmt::print("note: {}\n", remark);
-  LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
-  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
-                      Loader::Make(data.train.dataset, data.train.indices, loader_options));
-  Context ctx({.threads = static_cast<int>(recipe.train.threads)});
-  const int64_t parts = recipe.train.micro_batches;
-  LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(),
-                                                CeilDiv(loader->largest_count(), parts)));
-  if (!saved) {
-    LOCKSTEP_TRY_ASSIGN(const std::string remark, StartFromWeights(recipe, net));
-    if (!remark.empty()) fmt::print("note: {}\n", remark);
-  }
-  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
-  LOCKSTEP_TRY_ASSIGN(TrainerOptions options,
-                      BuildTrainerOptions(recipe, loader->batches_per_epoch()));
-  options.validation = data.validation;
-  options.recipe = PrintRecipe(recipe);
-  options.standardizer = data.standardizer;
-  if (options.validation.empty()) options.keep_best = false;
-
+// What a run is made of, in the order of their lives.
+struct Made {
+  RecipeData data;
+  std::unique_ptr<Loader> loader;
+  std::unique_ptr<Context> context;
+  std::optional<Network> network;
+  std::unique_ptr<Optimizer> optimizer;
+  TrainerOptions options;
+  std::vector<std::string> remarks;
+  std::vector<std::string> changes;  // since the run began
   int64_t resumed_step = 0;
-  std::vector<std::string> changes;
-  if (saved) {
-    LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
-    LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
-    LOCKSTEP_TRY_ASSIGN(const Recipe before, ParseRecipe(state.recipe, folder.last()));
-    LOCKSTEP_TRY_ASSIGN(changes, ChangesSince(before, recipe, folder));
-    LOCKSTEP_TRY(CheckSameData(folder, data, last));
-    if (CeilDiv(state.step, loader->batches_per_epoch()) > recipe.train.epochs) {
-      return Status::Invalid(folder.path + " has come to step " + std::to_string(state.step) +
-                             " already, which train.epochs = " +
-                             std::to_string(recipe.train.epochs) + " would have ended before");
-    }
-    resumed_step = ReportedStep(last, state);
-  } else if (resume) {
+};
+
+// How far a run that goes on has come, and whether it may go on as it is now.
+Status ReadProgress(const WhichRun& run, Made& made) {
+  const RunFolder& folder = run.folder;
+  if (!run.saved) {
     LOCKSTEP_TRY_ASSIGN(const Recipe before, LoadRecipe(folder.recipe()));
-    LOCKSTEP_TRY_ASSIGN(changes, ChangesSince(before, recipe, folder));
+    LOCKSTEP_TRY_ASSIGN(made.changes, ChangesSince(before, run.recipe, folder));
+    return Status::Ok();
   }
-
-  const Schedule schedule = options.schedule;
-  const std::string recipe_text = options.recipe;
-  Subset sample = data.validation.empty() ? data.train : data.validation;
-  sample.indices.resize(
-      std::min(sample.indices.size(), static_cast<size_t>(net.input_shape().batch())));
-  auto say = GoesOn(net, data.validation);
-  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Recorder> recorder,
-                      Recorder::Make({.output = recipe.output,
-                                      .epochs = recipe.train.epochs,
-                                      .patience = recipe.train.patience,
-                                      .keeps_best = options.keep_best,
-                                      .resumed_step = resume ? resumed_step : -1,
-                                      .curve = args.curve,
-                                      .stop = &CatchInterrupts::Requested(),
-                                      .sample = std::move(sample),
-                                      .say = std::move(say)}));
-  options.observer = recorder.get();
-  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Trainer> trainer,
-                      Trainer::Make(net, *optimizer, *loader, std::move(options)));
-  LOCKSTEP_TRY(CheckBatches(net, *loader, recipe));
-  if (saved) LOCKSTEP_TRY(trainer->Resume(folder.last()));
-
-  // Nothing stands in the way any more, and nothing was written until here. A stop that is asked
-  // for while the folder is made waits until something can be saved.
-  std::optional<CatchInterrupts> interrupts(std::in_place);
-  if (!resume) {
-    LOCKSTEP_TRY_ASSIGN(RunFolder::Made made,
-                        RunFolder::Create(recipe.output.folder, args.recipe, recipe_text));
-    folder = std::move(made.folder);
-    lock.emplace(std::move(made.lock));
+  LOCKSTEP_TRY_ASSIGN(const Checkpoint last, LoadCheckpoint(folder.last()));
+  LOCKSTEP_TRY_ASSIGN(const TrainingState state, TrainingStateFrom(last.meta));
+  LOCKSTEP_TRY_ASSIGN(const Recipe before, ParseRecipe(state.recipe, folder.last()));
+  LOCKSTEP_TRY_ASSIGN(made.changes, ChangesSince(before, run.recipe, folder));
+  LOCKSTEP_TRY(CheckSameData(folder, made.data, last));
+  if (CeilDiv(state.step, made.loader->batches_per_epoch()) > run.recipe.train.epochs) {
+    return Status::Invalid(folder.path + " has come to step " + std::to_string(state.step) +
+                           " already, which train.epochs = " +
+                           std::to_string(run.recipe.train.epochs) + " would have ended before");
   }
-  if (!overrides.empty() && resume) LOCKSTEP_TRY(WriteFileAtomically(folder.recipe(), recipe_text));
+  made.resumed_step = ReportedStep(last, state);
+  return Status::Ok();
+}
+
+// Of this rank alone: no other is waited for.
+Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks, Made& made) {
+  Recipe recipe = run.recipe;
+  recipe.train.threads = threads;
+  LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe));
+  made.remarks = made.data.remarks;
+  const Subset& train = made.data.train;
+  LOCKSTEP_TRY_ASSIGN(LoaderOptions loader_options, BuildLoaderOptions(recipe));
+  loader_options.rank = ranks.rank();
+  loader_options.ranks = ranks.size();
+  LOCKSTEP_TRY_ASSIGN(made.loader, Loader::Make(train.dataset, train.indices, loader_options));
+  made.context = std::make_unique<Context>(ContextOptions{.threads = threads});
+  const int64_t parts = recipe.train.micro_batches;
+  const int64_t batch = std::min(recipe.train.batch, made.loader->samples_per_epoch());
+  // A rank of a small batch may have no sample of it.
+  const int64_t mine = std::max<int64_t>(1, CeilDiv(made.loader->largest_count(), parts));
+  Result<Network> network =
+      BuildNetwork(*made.context, recipe, train.dataset->info(), mine, /*training=*/true,
+                   ranks.communicator(), EvaluationBatch(recipe, batch));
+  LOCKSTEP_TRY(network.status());
+  made.network.emplace(std::move(*network));
+  if (!run.saved) {
+    LOCKSTEP_TRY_ASSIGN(const std::string remark, StartFromWeights(recipe, *made.network));
+    if (!remark.empty()) made.remarks.push_back(remark);
+  }
+  LOCKSTEP_TRY_ASSIGN(made.optimizer, BuildOptimizer(recipe));
+  LOCKSTEP_TRY_ASSIGN(made.options, BuildTrainerOptions(recipe, made.loader->batches_per_epoch()));
+  made.options.validation = made.data.validation;
+  made.options.recipe = PrintRecipe(run.recipe);
+  made.options.standardizer = made.data.standardizer;
+  made.options.digest = args.digest;
+  if (made.options.validation.empty()) made.options.keep_best = false;
+  return CheckBatches(*made.network, *made.loader, recipe);
+}
+
+Status MakeOrSay(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks,
+                 Made& made) {
+  try {
+    return Make(args, run, threads, ranks, made);
+  } catch (const std::bad_alloc&) {
+    return Status::Io("out of memory; a smaller train.batch or model needs less");
+  }
+}
+
+// The run was asked to stop and is saved.
+Status SayStopped(const WhichRun& run, const Trainer& trainer, const Recorder& recorder,
+                  const RunReport& report) {
+  const std::string stopped = "stopped at step " + std::to_string(trainer.step()) + " and saved";
+  LOCKSTEP_TRY(run.folder.Log(stopped));
+  if (run.recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
+  const std::string goes_on = stopped + "; " + ResumeCommand(run.folder) + " goes on";
+  if (recorder.reader_gone())
+    return Status::Io("nobody reads what is printed any more (the pipe is closed): " + goes_on);
+  return Status(Code::kInterrupted, goes_on);
+}
+
+// How many threads this rank has. Says where all are.
+Result<int> PlaceRanks(const Recipe& recipe, Ranks& ranks) {
+  const Place mine = PlaceOfThisProcess(static_cast<int>(recipe.train.threads));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> texts, ranks.Gather(TextOf(mine)));
+  std::vector<Place> places;
+  for (const std::string& text : texts) {
+    LOCKSTEP_TRY_ASSIGN(Place place, PlaceFrom(text));
+    places.push_back(std::move(place));
+  }
+  if (ranks.size() > 1 && ranks.speaks()) {
+    Say(fmt::format("{} ranks over {}\n", ranks.size(), ranks.mpi()));
+    for (const std::string& line : Describe(places)) Say("  " + line + "\n");
+    for (const std::string& remark : Remarks(places)) Say("note: " + remark + "\n");
+  }
+  return ThreadsOf(places, static_cast<size_t>(ranks.rank()));
+}
+
+// The folder of a new run, on rank 0. Nothing was written until here.
+Status MakeFolder(const TrainArgs& args, const std::string& recipe_text, WhichRun& run) {
+  LOCKSTEP_TRY_ASSIGN(RunFolder::Made folder,
+                      RunFolder::Create(run.recipe.output.folder, args.recipe, recipe_text));
+  run.folder = std::move(folder.folder);
+  run.lock.emplace(std::move(folder.lock));
+  return Status::Ok();
+}
+
+// What stands in the folder and on the terminal before the first step, by rank 0.
+Status Announce(const WhichRun& run, const Made& made, const Trainer& trainer) {
+  const RunFolder& folder = run.folder;
+  if (!run.overrides.empty() && run.resume)
+    LOCKSTEP_TRY(WriteFileAtomically(folder.recipe(), PrintRecipe(run.recipe)));
   const std::string from =
-      saved ? "goes on from step " + std::to_string(trainer->step()) : "begins";
-  LOCKSTEP_TRY(folder.Log(from + (changes.empty() ? "" : ": " + Joined(changes))));
-  if (resume) LOCKSTEP_TRY(RemoveMark(folder));
-  LOCKSTEP_TRY(recorder->Attach(folder, trainer.get(), &net));
-  if (resume && !saved) Say("nothing was saved yet: the run starts from the beginning\n");
-  for (const std::string& change : changes) Say("changed: " + change + "\n");
+      run.saved ? "goes on from step " + std::to_string(trainer.step()) : "begins";
+  LOCKSTEP_TRY(folder.Log(from + (made.changes.empty() ? "" : ": " + Joined(made.changes))));
+  if (run.resume) LOCKSTEP_TRY(RemoveMark(folder));
+  if (run.resume && !run.saved) Say("nothing was saved yet: the run starts from the beginning\n");
+  for (const std::string& change : made.changes) Say("changed: " + change + "\n");
 
+  const Network& net = *made.network;
+  const int threads = net.context().threads();
   Say(fmt::format(
       "{} samples to train, {} to validate, {} to test; {} parameters, {:.1f} MB; {} thread{}; "
       "{}\n",
-      data.train.indices.size(), data.validation.indices.size(), data.test.indices.size(),
-      net.parameter_count(), static_cast<double>(net.bytes()) / 1e6, ctx.threads(),
-      ctx.threads() == 1 ? "" : "s", folder.path));
+      made.data.train.indices.size(), made.data.validation.indices.size(),
+      made.data.test.indices.size(), net.parameter_count(), static_cast<double>(net.bytes()) / 1e6,
+      threads, threads == 1 ? "" : "s", folder.path));
   for (const LayerReport& row : net.program().graph().report()) {
     if (!row.bias_has_no_effect) continue;
     for (const std::string& note : row.notes)
       Say(fmt::format("note: {} {}: {}\n", row.path, row.kind, note));
   }
+  return Status::Ok();
+}
 
-  const Ended ended = RunToItsEnd(*trainer);
-  const Status recorded = recorder->End();
+}  // namespace
+
+Status Train(const TrainArgs& args, Ranks& ranks) {
+  if (args.resume.empty() && args.recipe.empty()) {
+    if (!args.print_recipe)
+      return ranks.Agree(Status::Invalid("train needs a recipe, or --resume and a run folder"));
+    if (ranks.speaks()) fmt::print("{}", PrintRecipe(Recipe{}));
+    return Status::Ok();
+  }
+  LOCKSTEP_TRY_ASSIGN(WhichRun run, ChooseRun(args, ranks));
+  run.recipe.model.weights = ModelFile(run.recipe.model.weights);
+  const Recipe& recipe = run.recipe;
+  if (args.print_recipe) {
+    if (ranks.speaks()) fmt::print("{}", PrintRecipe(recipe));
+    return Status::Ok();
+  }
+  if (run.finished) {
+    if (ranks.speaks()) Say(run.folder.path + " has finished: there is nothing to go on with\n");
+    return Status::Ok();
+  }
+  // From here on a closed pipe is a failure to write like another, not the end of the program.
+  std::signal(SIGPIPE, SIG_IGN);
+
+  LOCKSTEP_TRY(ranks.CheckSame("the program", "of commit " + Commit()));
+  LOCKSTEP_TRY(ranks.CheckSameRecipe(recipe));
+  LOCKSTEP_TRY_ASSIGN(const int threads, PlaceRanks(recipe, ranks));
+  Made made;
+  LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
+  for (const std::string& remark : made.remarks) {
+    if (ranks.speaks()) fmt::print("note: {}\n", remark);
+  }
+  const DatasetInfo& info = made.data.train.dataset->info();
+  LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",
+                               fmt::format("{} of {} samples", HexOf(info.content), info.size)));
+  if (run.resume)
+    LOCKSTEP_TRY(ranks.FromFirst(ranks.speaks() ? ReadProgress(run, made) : Status::Ok()));
+
+  Network& net = *made.network;
+  const Schedule schedule = made.options.schedule;
+  const std::string recipe_text = made.options.recipe;
+  Subset sample = made.data.validation.empty() ? made.data.train : made.data.validation;
+  sample.indices.resize(
+      std::min(sample.indices.size(), static_cast<size_t>(net.evaluation_batch())));
+  Result<std::unique_ptr<Recorder>> made_recorder =
+      Recorder::Make({.output = recipe.output,
+                      .epochs = recipe.train.epochs,
+                      .patience = recipe.train.patience,
+                      .keeps_best = made.options.keep_best,
+                      .resumed_step = run.resume ? made.resumed_step : -1,
+                      .curve = args.curve,
+                      .stop = &CatchInterrupts::Requested(),
+                      .ranks = &ranks,
+                      .sample = std::move(sample),
+                      .say = ranks.speaks() ? GoesOn(net, made.data.validation) : nullptr});
+  LOCKSTEP_TRY(ranks.Agree(made_recorder.status()));
+  Recorder& recorder = **made_recorder;
+  made.options.observer = &recorder;
+  Result<std::unique_ptr<Trainer>> made_trainer =
+      Trainer::Make(net, *made.optimizer, *made.loader, std::move(made.options));
+  LOCKSTEP_TRY(ranks.Agree(made_trainer.status()));
+  Trainer& trainer = **made_trainer;
+  ranks.Watch(recipe.train.give_up_after, [&trainer] { return trainer.step(); });
+  if (run.saved) LOCKSTEP_TRY(ranks.Agree(trainer.Resume(run.folder.last())));
+
+  // Nothing stands in the way any more. A stop that is asked for while the folder is made waits
+  // until something can be saved.
+  std::optional<CatchInterrupts> interrupts(std::in_place);
+  if (!run.resume) {
+    LOCKSTEP_TRY(
+        ranks.FromFirst(ranks.speaks() ? MakeFolder(args, recipe_text, run) : Status::Ok()));
+    LOCKSTEP_TRY_ASSIGN(run.folder.path, ranks.TextFromFirst(run.folder.path));
+  }
+  const RunFolder& folder = run.folder;
+  LOCKSTEP_TRY(ranks.FromFirst(ranks.speaks() ? Announce(run, made, trainer) : Status::Ok()));
+  LOCKSTEP_TRY(recorder.Attach(folder, &trainer, &net));
+
+  const Ended ended = RunToItsEnd(trainer);
+  if (!ended.summary.ok() && (!ended.can_be_saved || !ranks.AllAreHere())) {
+    // The others are not where this rank is: they end with it, and what was saved last stays.
+    if (ranks.size() > 1) return ended.summary.status();
+  }
+  const Status recorded = ranks.Agree(recorder.End());
   if (!ended.summary.ok() || !recorded.ok()) {
     const bool trained = ended.summary.ok();
-    return AfterFailure(folder, recipe, *recorder, *trainer,
-                        trained ? recorded : ended.summary.status(),
-                        ended.can_be_saved && recorded.ok());
+    return ranks.FromFirst(AfterFailure(folder, recipe, recorder, trainer,
+                                        trained ? recorded : ended.summary.status(),
+                                        ended.can_be_saved && recorded.ok(), ranks));
   }
   const TrainingSummary& summary = *ended.summary;
   RunReport report{.folder = folder,
                    .recipe = recipe,
-                   .data = data,
+                   .data = made.data,
                    .network = net,
                    .summary = summary,
                    .schedule = schedule,
-                   .total_steps = trainer->total_steps(),
-                   .batches_per_epoch = loader->batches_per_epoch()};
+                   .total_steps = trainer.total_steps(),
+                   .batches_per_epoch = made.loader->batches_per_epoch()};
   if (summary.reason == StopReason::kRequested) {
-    LOCKSTEP_TRY(recorder->SaveAll());
-    const std::string stopped = "stopped at step " + std::to_string(trainer->step()) + " and saved";
-    LOCKSTEP_TRY(folder.Log(stopped));
-    if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
-    const std::string goes_on = stopped + "; " + ResumeCommand(folder) + " goes on";
-    if (recorder->reader_gone())
-      return Status::Io("nobody reads what is printed any more (the pipe is closed): " + goes_on);
-    return Status(Code::kInterrupted, goes_on);
+    LOCKSTEP_TRY(ranks.Agree(recorder.SaveAll()));
+    return ranks.FromFirst(ranks.speaks() ? SayStopped(run, trainer, recorder, report)
+                                          : Status::Ok());
   }
   // All is saved: a signal ends the program now, and --resume comes back to this place.
   interrupts.reset();
-  const Status finished = Finish(folder, net, *trainer, data, *recorder, std::move(report));
-  (void)folder.Log(finished.ok() ? StatusName(summary.reason) + std::string(" at step ") +
-                                       std::to_string(summary.steps)
-                                 : "failed: " + finished.message());
+  const Status finished =
+      ranks.Agree(Finish(folder, net, trainer, made.data, recorder, std::move(report), ranks));
+  if (ranks.speaks()) {
+    (void)folder.Log(finished.ok() ? StatusName(summary.reason) + std::string(" at step ") +
+                                         std::to_string(summary.steps)
+                                   : "failed: " + finished.message());
+  }
   return finished;
 }
 

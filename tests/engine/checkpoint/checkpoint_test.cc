@@ -111,10 +111,10 @@ TEST(CheckpointTest, ForeignFilesAndOtherVersionsAreToldApartFromDamage) {
   EXPECT_THAT(LoadCheckpoint(folder / "plain").status().message(),
               AllOf(HasSubstr(folder / "plain"), HasSubstr("not a checkpoint")));
   ASSERT_TRUE(WriteSafetensors(folder / "newer", tensors,
-                               {{"lockstep.format_version", "3"}, {"lockstep.checksum", "x"}})
+                               {{"lockstep.format_version", "4"}, {"lockstep.checksum", "x"}})
                   .ok());
-  EXPECT_THAT(LoadCheckpoint(folder / "newer").status().message(), HasSubstr("version \"3\""));
-  for (const char* version : {"1", "2"}) {
+  EXPECT_THAT(LoadCheckpoint(folder / "newer").status().message(), HasSubstr("version \"4\""));
+  for (const char* version : {"1", "2", "3"}) {
     ASSERT_TRUE(WriteSafetensors(folder / "short", tensors,
                                  {{"lockstep.format_version", version}, {"lockstep.checksum", "x"}})
                     .ok());

@@ -246,6 +246,28 @@ TEST_F(RunFolderTest, OtherSamplesOrOtherNamesOfClassesAreNotGoneOnWith) {
   write(45, "a");  // 31 to train on, as before, but others
   ExpectFails("train --resume run train.epochs=2", "saved with samples in all 43, now it is 45");
   write(43, "a");
+  std::string one_number = Read("t.csv");
+  one_number[one_number.find("\n5,") + 1] = '4';
+  Write("t.csv", one_number);
+  ExpectFails("train --resume run train.epochs=2", "the content of t.csv has changed");
+  write(43, "a");
+  EXPECT_EQ(Run("train --resume run train.epochs=2").code, 0);
+}
+
+TEST_F(RunFolderTest, ATextOfTheSameLengthAndCharactersIsNotGoneOnWith) {
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "a cat and a dog " + std::to_string(i % 10) + "\n";
+  Write("t.txt", text);
+  const Ran first = Run("train " LOCKSTEP_SOURCE_DIR
+                        "/models/recipes/shakespeare_lstm.toml data.path=t.txt data.context=8 "
+                        "model.hidden=8 train.batch=8 train.epochs=1 data.windows=16 "
+                        "output.report=false output.folder=run");
+  ASSERT_EQ(first.code, 0) << first.out;
+  std::swap(text[3], text[4]);
+  Write("t.txt", text);
+  ExpectFails("train --resume run train.epochs=2", "the content of t.txt has changed");
+  std::swap(text[3], text[4]);
+  Write("t.txt", text);
   EXPECT_EQ(Run("train --resume run train.epochs=2").code, 0);
 }
 

@@ -1,7 +1,7 @@
 // Whole training runs on ranks that are processes, against the same run of one process: the bits of
 // all parameters, running statistics and counts at their end. Started by mpirun:
 //
-//   training_processes [models=mlp,cnn,gpt,lstm] [threads=1,2] [shards=8] [batch=52] [samples=181]
+//   training_processes [models=mlp,cnn,gpt,lstm] [threads=1,2] [shards=8] [batch=52] [samples=181] [epochs=3]
 //
 // prints a row for each model and number of threads, and ends non-zero where bits differ.
 #include <cstdint>
@@ -36,7 +36,8 @@ constexpr int64_t kEvaluated = 4;  // samples at a time
 
 struct Options {
   int shards = 8;
-  int64_t batch = 52, samples = 181;  // the last batch is not full, and divides by nothing
+  int64_t batch = 52, samples = 181,
+          epochs = 3;  // the last batch is not full, and divides by nothing
 };
 
 // Classes in turn, each around a centre of its own.
@@ -155,7 +156,7 @@ Result<uint64_t> Train(const std::string& model, const Options& options, int thr
                      .communicator = communicator}));
   AdamW adam({.lr = 5e-3});
   LOCKSTEP_TRY_ASSIGN(const auto trainer, Trainer::Make(network, adam, *loader,
-                                                        {.epochs = 3,
+                                                        {.epochs = options.epochs,
                                                          .schedule = CosineSchedule{},
                                                          .clip_norm = 1.0,
                                                          .ema = EmaOptions{.decay = 0.9},
@@ -184,7 +185,8 @@ std::vector<std::string> Words(const std::string& list) {
 Status Run(Communicator& world, std::map<std::string, std::string> arguments) {
   const Options options{.shards = std::atoi(arguments["shards"].c_str()),
                         .batch = std::atoll(arguments["batch"].c_str()),
-                        .samples = std::atoll(arguments["samples"].c_str())};
+                        .samples = std::atoll(arguments["samples"].c_str()),
+                        .epochs = std::atoll(arguments["epochs"].c_str())};
   std::string differ;
   for (const std::string& model : Words(arguments["models"])) {
     uint64_t alone = 0;
@@ -220,7 +222,8 @@ int main(int argc, char** argv) {
                                                   {"threads", "1,2"},
                                                   {"shards", "8"},
                                                   {"batch", "52"},
-                                                  {"samples", "181"}};
+                                                  {"samples", "181"},
+                                                  {"epochs", "3"}};
   for (int i = 1; i < argc; ++i) {
     const std::string argument = argv[i];
     const size_t at = argument.find('=');

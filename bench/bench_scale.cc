@@ -166,7 +166,7 @@ int Main(int argc, char** argv) {
   if (MpiLauncherSize() > 1) {
     const auto session = MpiSession::Start();
     status = session.ok() ? Run(args, session->get()) : session.status();
-    if (session.ok() && !status.ok()) scale::EndAll(**session, "bench_scale", status);
+    if (session.ok() && !status.ok()) (*session)->Abort("bench_scale: " + status.message(), 1);
   } else {
     status = Run(args, nullptr);
   }

@@ -346,7 +346,7 @@ int Main(int argc, char** argv) {
   if (inspect->parsed()) return Report(Inspect(inspected));
   if (compare_digests->parsed()) return Report(CompareDigestFiles(digest_a, digest_b));
   if (plan->parsed()) return Report(Plan(plan_args));
-  if (scale->parsed()) return Report(RunScale(scale_args));
+  if (scale->parsed()) return RunOnRanks([&](Ranks& ranks) { return RunScale(scale_args, ranks); });
   if (data->parsed()) return Report(Data(data_args));
   if (tokenize->parsed()) {
     tokenize_args.has_text = tokenized_text->count() > 0;

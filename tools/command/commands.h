@@ -110,7 +110,7 @@ struct ScaleArgs {
   std::string worker{};          // ranks that this program has launched write there
 };
 // Measures how the training step of a recipe scales.
-Status RunScale(const ScaleArgs& args);
+Status RunScale(const ScaleArgs& args, Ranks& ranks);
 
 struct DataArgs {
   std::string name{};    // empty: the list of all

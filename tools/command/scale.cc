@@ -17,6 +17,7 @@
 #include "engine/io/file.h"
 #include "models/recipe.h"
 #include "tools/command/commands.h"
+#include "tools/command/ranks.h"
 #include "tools/command/recipe_subject.h"
 #include "tools/command/run_folder.h"
 #include "tools/command/scale_ranks.h"
@@ -156,30 +157,12 @@ Status WriteOutputs(const ScaleArgs& args, const scale::ScaleResult& result,
 // One measurement: of a process that is alone, or of each of several ranks.
 class Scaling {
  public:
-  Scaling(const ScaleArgs& args, MpiSession* session)
-      : args_(args), session_(session), start_(Clock::now()) {}
+  Scaling(const ScaleArgs& args, Ranks& ranks) : args_(args), ranks_(ranks), start_(Clock::now()) {}
 
   Status Run() {
-    const int launched = communicator() == nullptr ? 1 : communicator()->size();
-    LOCKSTEP_TRY_ASSIGN(wanted_, WantedOf(args_, launched));
-    LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args_.recipe, args_.overrides));
-    recipe.model.weights = ModelFile(recipe.model.weights);
-    LOCKSTEP_TRY_ASSIGN(data_, LoadData(recipe));
-    subject_ = RecipeSubject(recipe, data_, std::filesystem::path(args_.recipe).stem().string(),
-                             args_.loading);
-    result_ = {
-        .name = subject_.name,
-        .started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::to_time_t(start_))),
-        .batch = subject_.batch,
-        .loading = args_.loading,
-        .options = {.repetitions = static_cast<int>(args_.repetitions), .seconds = args_.seconds},
-        .machine = scale::MachineFacts()};
-    result_.points =
-        PlanPoints(subject_, wanted_.threads, wanted_.ranks, wanted_.strong, wanted_.weak);
-    network_ = wanted_.network;
+    LOCKSTEP_TRY(ranks_.Agree(Prepare()));
     if (!args_.worker.empty()) return RunAsWorker();
-
-    result_.notes = NotesOn(args_, wanted_, recipe, data_, result_.points);
+    result_.notes = NotesOn(args_, wanted_, recipe_, data_, result_.points);
     if (first()) {
       for (const std::string& note : result_.notes) Progress("note: " + note);
       Progress(
@@ -200,10 +183,36 @@ class Scaling {
   }
 
  private:
-  Communicator* communicator() const {
-    return session_ == nullptr ? nullptr : &session_->communicator();
+  // What each rank can do by itself.
+  Status Prepare() {
+    LOCKSTEP_TRY_ASSIGN(wanted_, WantedOf(args_, ranks_.size()));
+    if (!args_.worker.empty() && communicator() == nullptr) {
+      return Status::Invalid(
+          "--worker is for ranks that lockstep scale --ranks has started, and this is none");
+    }
+    LOCKSTEP_TRY_ASSIGN(recipe_, LoadRecipe(args_.recipe, args_.overrides));
+    recipe_.model.weights = ModelFile(recipe_.model.weights);
+    LOCKSTEP_TRY_ASSIGN(data_, LoadData(recipe_));
+    subject_ = RecipeSubject(recipe_, data_, std::filesystem::path(args_.recipe).stem().string(),
+                             args_.loading);
+    result_ = {
+        .name = subject_.name,
+        .started = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(Clock::to_time_t(start_))),
+        .batch = subject_.batch,
+        .loading = args_.loading,
+        .options = {.repetitions = static_cast<int>(args_.repetitions), .seconds = args_.seconds},
+        .machine = scale::MachineFacts()};
+    result_.points =
+        PlanPoints(subject_, wanted_.threads, wanted_.ranks, wanted_.strong, wanted_.weak);
+    network_ = wanted_.network;
+    return Status::Ok();
   }
-  bool first() const { return communicator() == nullptr || communicator()->rank() == 0; }
+
+  // Null where there is one rank only, whoever started it.
+  Communicator* communicator() const {
+    return ranks_.size() == 1 ? nullptr : ranks_.communicator();
+  }
+  bool first() const { return ranks_.speaks(); }
 
   // On standard error, so that what is printed can be piped.
   void Progress(const std::string& text) const {
@@ -217,7 +226,7 @@ class Scaling {
   // The points of all ranks together.
   Result<scale::RankReport> MeasureRanks() {
     LOCKSTEP_TRY(MeasurePoints(subject_, result_.options, communicator(), result_.points));
-    scale::RankReport report{.library = session_->library()};
+    scale::RankReport report{.library = ranks_.mpi()};
     for (const scale::ScalePoint& point : result_.points) {
       if (point.ranks == communicator()->size()) report.points.push_back(point);
     }
@@ -229,10 +238,6 @@ class Scaling {
   }
 
   Status RunAsWorker() {
-    if (communicator() == nullptr) {
-      return Status::Invalid(
-          "--worker is for ranks that lockstep scale --ranks has started, and this is none");
-    }
     LOCKSTEP_TRY_ASSIGN(const scale::RankReport report, MeasureRanks());
     return first() ? WriteFileAtomically(args_.worker, scale::JsonText(report)) : Status::Ok();
   }
@@ -292,24 +297,19 @@ class Scaling {
   }
 
   const ScaleArgs& args_;
-  MpiSession* session_;
+  Ranks& ranks_;
   Clock::time_point start_;
   Wanted wanted_;
+  Recipe recipe_;
   RecipeData data_;
   scale::Subject subject_;
   scale::ScaleResult result_;
   std::optional<scale::NetworkCost> network_;
-  std::string library_;
+  std::string library_ = ranks_.mpi();
 };
 
 }  // namespace
 
-Status RunScale(const ScaleArgs& args) {
-  if (MpiLauncherSize() == 1) return Scaling(args, nullptr).Run();
-  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<MpiSession> session, MpiSession::Start());
-  const Status status = Scaling(args, session.get()).Run();
-  if (!status.ok()) scale::EndAll(*session, "lockstep", status);
-  return status;
-}
+Status RunScale(const ScaleArgs& args, Ranks& ranks) { return Scaling(args, ranks).Run(); }
 
 }  // namespace lockstep::tools

@@ -40,19 +40,34 @@ std::vector<double> Between(double last) {
   return x;
 }
 
-Chart SpeedupChart(const Curve& curve) {
+// One line through all points, or one for each number of ranks where two points have as many workers.
+std::vector<Series> MeasuredLines(const ScaleResult& result, const Curve& curve) {
+  bool apart = false;
+  for (size_t i = 1; i < curve.points.size(); ++i)
+    apart = apart || curve.points[i].workers == curve.points[i - 1].workers;
+  std::vector<Series> lines;
+  for (const CurvePoint& at : curve.points) {
+    const int ranks = result.points[at.point].ranks;
+    const std::string name =
+        apart && ranks > 1 ? fmt::format("measured, {} ranks", ranks) : "measured";
+    auto line = std::find_if(lines.begin(), lines.end(),
+                             [&](const Series& one) { return one.name == name; });
+    if (line == lines.end()) line = lines.insert(lines.end(), Series{.name = name});
+    line->x.push_back(at.workers);
+    line->y.push_back(at.speedup);
+    line->low.push_back(at.low);
+    line->high.push_back(at.high);
+  }
+  return lines;
+}
+
+Chart SpeedupChart(const ScaleResult& result, const Curve& curve) {
   Chart chart{.title = Title(curve.mode) + ": speed-up",
               .x_label = "workers (ranks x threads, of the first point's)",
               .y_label = "speed-up"};
-  Series measured{.name = "measured"};
-  for (const CurvePoint& at : curve.points) {
-    measured.x.push_back(at.workers);
-    measured.y.push_back(at.speedup);
-    measured.low.push_back(at.low);
-    measured.high.push_back(at.high);
-  }
-  const double last = measured.x.back();
-  chart.series = {std::move(measured), {.name = "ideal", .x = {1.0, last}, .y = {1.0, last}}};
+  chart.series = MeasuredLines(result, curve);
+  const double last = curve.points.back().workers;
+  chart.series.push_back({.name = "ideal", .x = {1.0, last}, .y = {1.0, last}});
   if (curve.fit) {
     Series fit{
         .name = curve.mode == Mode::kStrong ? "Amdahl's law, fitted" : "Gustafson's law, fitted",
@@ -81,7 +96,7 @@ Chart EfficiencyChart(const ScaleResult& result, const Curve& curve) {
 void AddCurve(const ScaleResult& result, const Curve& curve, Page& page) {
   page.Heading(Title(curve.mode));
   page.Text(Explained(curve.mode) + " " + FitSentence(curve) + ".");
-  page.Plot(SpeedupChart(curve));
+  page.Plot(SpeedupChart(result, curve));
   page.Plot(EfficiencyChart(result, curve));
   std::vector<std::vector<std::string>> rows = CurveRows(result, curve);
   const std::vector<std::string> header = std::move(rows.front());

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 
 #include "tools/scale/energy.h"
 
@@ -110,6 +111,12 @@ class Sitting {
 };
 
 }  // namespace
+
+double Timing::mean_seconds() const {
+  return seconds.empty() ? 0.0
+                         : std::accumulate(seconds.begin(), seconds.end(), 0.0) /
+                               static_cast<double>(seconds.size());
+}
 
 Result<std::vector<Timing>> MeasureTogether(std::span<const std::function<Status()>> steps,
                                             const MeasureOptions& options,

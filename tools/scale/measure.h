@@ -37,6 +37,8 @@ struct Timing {
   std::optional<double> joules{};  // of the machine that measured
 
   MedianInterval step() const { return IntervalOf(seconds); }
+  // Of a step, over all rounds: what the means above are shares of.
+  double mean_seconds() const;
 };
 
 // step() runs one step. With several ranks all measure the same points together: the same calls in

@@ -4,26 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <cstddef>
-#include <span>
 #include <utility>
 
+#include "engine/comm/agreement.h"
 #include "tools/scale/machine.h"
 
 namespace lockstep::scale {
 
 Result<std::vector<std::string>> GatherPlacement(Communicator& communicator) {
-  using Record = std::array<char, 256>;  // what does not fit is left out
-  Record host{}, mine{};
+  std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  const std::string text = std::string(host.data()) + ": " + AffinityMask();
-  std::copy_n(text.begin(), std::min(text.size(), mine.size() - 1), mine.begin());
-  std::vector<Record> all(static_cast<size_t>(communicator.size()));
-  LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(mine)),
-                                      std::as_writable_bytes(std::span(all))));
-  std::vector<std::string> places;
-  for (const Record& one : all) places.emplace_back(one.data());
-  return places;
+  return GatherTexts(communicator, std::string(host.data()) + ": " + AffinityMask());
 }
 
 std::string PlacementText(const std::vector<std::string>& ranks) {

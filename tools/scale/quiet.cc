@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <memory>
 #include <span>
 #include <thread>
@@ -35,16 +34,6 @@ Status OnFirstRankAlone(Communicator& communicator, const std::function<Status()
   }
   if (failed != std::byte{0}) return Status::Io("rank 0 failed in what it did alone");
   return Status::Ok();
-}
-
-void EndAll(MpiSession& session, const std::string& program, const Status& status) {
-  std::string message = program + ": ";
-  if (const int rank = session.communicator().rank(); rank > 0) {
-    std::this_thread::sleep_for(std::chrono::seconds(1));
-    message += "rank " + std::to_string(rank) + ": ";
-  }
-  session.Abort(message + status.message(), 1);
-  std::abort();  // what no compiler believes of a virtual function
 }
 
 }  // namespace lockstep::scale

@@ -167,8 +167,10 @@ std::string JsonText(const ScaleResult& result) {
 }
 
 std::string JsonText(const RankReport& report) {
-  Json json{
-      {"points", Json::array()}, {"network", JsonOf(report.network)}, {"library", report.library}};
+  Json json{{"points", Json::array()},
+            {"network", JsonOf(report.network)},
+            {"library", report.library},
+            {"placement", report.placement}};
   for (const ScalePoint& point : report.points) json["points"].push_back(JsonOf(point, 1.0));
   return Written(json);
 }

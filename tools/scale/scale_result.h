@@ -32,7 +32,7 @@ struct ScalePoint {
   int workers() const { return ranks * threads; }
   double samples_per_second() const { return static_cast<double>(batch) / timing.step().median; }
   // Of a rank's time.
-  double waited_share() const { return timing.waited_seconds / timing.step().median; }
+  double waited_share() const { return timing.waited_seconds / timing.mean_seconds(); }
 };
 
 // How speed grows with workers, over the points of one mode.

@@ -44,7 +44,10 @@ TEST(ScalePage, SpeedUpStandsBesideTheIdealLineAndTheFit) {
   ASSERT_NE(SeriesNamed(strong, "ideal"), nullptr);
   EXPECT_EQ((*SeriesNamed(strong, "ideal"))["y"].dump(), "[1.0,4.0]");
   EXPECT_NE(SeriesNamed(strong, "Amdahl's law, fitted"), nullptr);
-  EXPECT_EQ((*SeriesNamed(strong, "measured"))["low"].size(), 4u);
+  EXPECT_EQ((*SeriesNamed(strong, "measured"))["low"].size(), 3u);
+  // Four threads and two ranks of two are as many workers: two lines.
+  ASSERT_NE(SeriesNamed(strong, "measured, 2 ranks"), nullptr);
+  EXPECT_EQ((*SeriesNamed(strong, "measured, 2 ranks"))["x"].dump(), "[4.0]");
   // Of the weak curve there are not enough points.
   EXPECT_EQ(SeriesNamed(charts[2], "Gustafson's law, fitted"), nullptr);
 }

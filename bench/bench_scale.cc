@@ -105,7 +105,8 @@ Status Run(const Args& args, MpiSession* session) {
   if (!args.threads.empty()) {
     LOCKSTEP_TRY_ASSIGN(threads, scale::ParseCounts("--threads", args.threads));
   }
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int> sizes, scale::ParseCounts("--sizes", args.sizes));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int> sizes,
+                      scale::ParseCounts("--sizes", args.sizes, 1 << 30));
   std::vector<Workload> workloads;
   for (const std::string& name : args.workloads) {
     const std::vector<Workload> all = AllWorkloads();

@@ -2,6 +2,7 @@
 // included.
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "bench/workloads.h"
@@ -22,10 +23,14 @@ struct Sizes {
   std::vector<int> stages;  // basic blocks in each
 };
 
-const Sizes kWorkloads[] = {
-    {"resnet20_b128", 128, 32, 10, true, 16, {3, 3, 3}},
-    {"resnet18_b16", 16, 224, 1000, false, 64, {2, 2, 2, 2}},
-};
+// Made when they are first asked for, which is before main.
+std::span<const Sizes> Known() {
+  static const Sizes known[] = {
+      {"resnet20_b128", 128, 32, 10, true, 16, {3, 3, 3}},
+      {"resnet18_b16", 16, 224, 1000, false, 64, {2, 2, 2, 2}},
+  };
+  return known;
+}
 
 StepCost CostOf(const Sizes& work, int64_t batch, int64_t parameters) {
   StepCost cost;
@@ -80,7 +85,7 @@ Result<std::unique_ptr<BoundWorkload>> Bind(const Sizes& work, Context& ctx,
 
 std::vector<Workload> CnnWorkloads() {
   std::vector<Workload> all;
-  for (const Sizes& work : kWorkloads) {
+  for (const Sizes& work : Known()) {
     all.push_back({.name = work.name,
                    .batch = work.batch,
                    .bind = [&work](Context& ctx, const scale::WorkPlace& place) {

@@ -1,6 +1,7 @@
 // The language models; items are tokens.
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "bench/workloads.h"
@@ -19,11 +20,15 @@ struct Sizes {
   GptOptions model;
 };
 
-const Sizes kWorkloads[] = {
-    {"gpt_nano_b12t64", 12, 64, GptNano()},
-    {"gpt_mini_b8t256", 8, 256, GptMini()},
-    {"gpt2_124m_b4t64", 4, 64, {.vocabulary = 50304}},
-};
+// Made when they are first asked for, which is before main.
+std::span<const Sizes> Known() {
+  static const Sizes known[] = {
+      {"gpt_nano_b12t64", 12, 64, GptNano()},
+      {"gpt_mini_b8t256", 8, 256, GptMini()},
+      {"gpt2_124m_b4t64", 4, 64, {.vocabulary = 50304}},
+  };
+  return known;
+}
 
 StepCost CostOf(const Sizes& work, int64_t batch, int64_t parameters) {
   StepCost cost;
@@ -63,7 +68,7 @@ Result<std::unique_ptr<BoundWorkload>> Bind(const Sizes& work, Context& ctx,
 
 std::vector<Workload> GptWorkloads() {
   std::vector<Workload> all;
-  for (const Sizes& work : kWorkloads) {
+  for (const Sizes& work : Known()) {
     all.push_back({.name = work.name,
                    .batch = work.batch,
                    .bind = [&work](Context& ctx, const scale::WorkPlace& place) {

@@ -1,6 +1,7 @@
 // The MLP workloads.
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "bench/workloads.h"
@@ -22,12 +23,16 @@ struct Sizes {
   int64_t outputs;  // 1: binary cross entropy and AdamW; more: cross entropy and SGD with momentum
 };
 
-const Sizes kWorkloads[] = {
-    {"mlp_clinical_b32", 32, 20, {64, 32}, 1},
-    {"mlp_clinical_b256", 256, 20, {64, 32}, 1},
-    {"mlp_wide_b256", 256, 784, {2048, 2048}, 10},
-    {"mlp_deep_b512", 512, 784, std::vector<int64_t>(12, 256), 10},
-};
+// Made when they are first asked for, which is before main.
+std::span<const Sizes> Known() {
+  static const Sizes known[] = {
+      {"mlp_clinical_b32", 32, 20, {64, 32}, 1},
+      {"mlp_clinical_b256", 256, 20, {64, 32}, 1},
+      {"mlp_wide_b256", 256, 784, {2048, 2048}, 10},
+      {"mlp_deep_b512", 512, 784, std::vector<int64_t>(12, 256), 10},
+  };
+  return known;
+}
 
 StepCost CostOf(const Sizes& work, int64_t batch, int64_t parameters) {
   StepCost cost;
@@ -87,7 +92,7 @@ Result<std::unique_ptr<BoundWorkload>> Bind(const Sizes& work, Context& ctx,
 
 std::vector<Workload> MlpWorkloads() {
   std::vector<Workload> all;
-  for (const Sizes& work : kWorkloads) {
+  for (const Sizes& work : Known()) {
     all.push_back({.name = work.name,
                    .batch = work.batch,
                    .unit = benchmark::kMicrosecond,

@@ -75,6 +75,7 @@ Result<Wanted> WantedOf(const ScaleArgs& args, int launched) {
   }
   if (!args.worker.empty()) return wanted;
   LOCKSTEP_TRY(LauncherWords(args.launcher, 1).status());
+  if (launched == 1 && wanted.ranks.back() > 1) LOCKSTEP_TRY(CheckLauncher(args.launcher));
   return wanted;
 }
 

@@ -41,17 +41,19 @@ std::vector<char*> Pointers(std::vector<std::string>& texts) {
   return pointers;
 }
 
+Status NoLauncher(const std::string& program) {
+  return Status::NotFound(
+      "--ranks needs an MPI: there is no " + program +
+      " here (Debian: apt-get install openmpi-bin libopenmpi-dev, then build again)");
+}
+
 Status Spawn(std::vector<std::string> words) {
   std::vector<std::string> environment = Environment();
   const std::vector<char*> arguments = Pointers(words), variables = Pointers(environment);
   pid_t child = 0;
   const int error =
       posix_spawnp(&child, words[0].c_str(), nullptr, nullptr, arguments.data(), variables.data());
-  if (error == ENOENT) {
-    return Status::NotFound(
-        "--ranks needs an MPI: there is no " + words[0] +
-        " here (Debian: apt-get install openmpi-bin libopenmpi-dev, then build again)");
-  }
+  if (error == ENOENT) return NoLauncher(words[0]);
   if (error != 0) return Status::Io("cannot start " + words[0] + ": " + std::strerror(error));
   int status = 0;
   while (waitpid(child, &status, 0) < 0) {
@@ -82,6 +84,19 @@ Result<std::vector<std::string>> LauncherWords(const std::string& launcher, int 
                            " has no {} where the number of ranks goes, as in \"mpirun -n {}\"");
   }
   return words;
+}
+
+Status CheckLauncher(const std::string& launcher) {
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> words, LauncherWords(launcher, 1));
+  const std::string& program = words[0];
+  if (program.find('/') != std::string::npos)
+    return access(program.c_str(), X_OK) == 0 ? Status::Ok() : NoLauncher(program);
+  const char* const path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "" : path);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    if (access((folder + "/" + program).c_str(), X_OK) == 0) return Status::Ok();
+  }
+  return NoLauncher(program);
 }
 
 Result<scale::RankReport> LaunchRanks(const ScaleArgs& args, int ranks) {

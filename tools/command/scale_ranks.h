@@ -15,6 +15,9 @@ namespace lockstep::tools {
 // wrote. What they print on standard error is seen. An error says how the launch ended.
 Result<scale::RankReport> LaunchRanks(const ScaleArgs& args, int ranks);
 
+// Whether the program that a launcher begins with is there, before anything is measured.
+Status CheckLauncher(const std::string& launcher);
+
 // The words of a launcher's command line: split at blanks, "{}" replaced by the number of ranks. An
 // error where it has no place for that number.
 Result<std::vector<std::string>> LauncherWords(const std::string& launcher, int ranks);

@@ -9,8 +9,7 @@
 
 namespace lockstep::scale {
 
-Result<std::vector<int>> ParseCounts(const std::string& option, const std::string& text) {
-  constexpr int kMost = 1 << 20;
+Result<std::vector<int>> ParseCounts(const std::string& option, const std::string& text, int most) {
   std::vector<int> counts;
   std::string_view rest = text;
   for (bool more = true; more;) {
@@ -20,9 +19,9 @@ Result<std::vector<int>> ParseCounts(const std::string& option, const std::strin
     if (more) rest.remove_prefix(comma + 1);
     int count = 0;
     const auto [end, error] = std::from_chars(one.data(), one.data() + one.size(), count);
-    if (error != std::errc() || end != one.data() + one.size() || count < 1 || count > kMost) {
+    if (error != std::errc() || end != one.data() + one.size() || count < 1 || count > most) {
       return Status::Invalid(
-          option + " takes whole numbers from 1 on, as in 1,2,4; " +
+          option + " takes whole numbers from 1 to " + std::to_string(most) + ", as in 1,2,4; " +
           (one.empty() ? "there is none at one place of " : Quoted(one) + " is none in ") +
           Quoted(text));
     }

@@ -9,8 +9,10 @@
 
 namespace lockstep::scale {
 
-// Rising, without repetitions. The error names `option` and what is wrong with its value.
-Result<std::vector<int>> ParseCounts(const std::string& option, const std::string& text);
+// Rising, without repetitions, each from 1 to `most`. The error names `option` and what is wrong
+// with its value.
+Result<std::vector<int>> ParseCounts(const std::string& option, const std::string& text,
+                                     int most = 4096);
 
 // 1, 2, 4, ... below `available`, and that number itself.
 std::vector<int> DoublingUpTo(int available);

@@ -29,6 +29,12 @@ TEST(ParseCounts, NamesWhatIsWrongInOneLine) {
   EXPECT_THAT(ParseCounts("--threads", "0").status().message(), HasSubstr("\"0\""));
 }
 
+TEST(ParseCounts, HasALimit) {
+  EXPECT_TRUE(ParseCounts("--threads", "4096").ok());
+  EXPECT_FALSE(ParseCounts("--threads", "4097").ok());
+  EXPECT_THAT(*ParseCounts("--sizes", "4194304", 1 << 30), ElementsAre(4194304));
+}
+
 TEST(DoublingUpTo, EndsWithAllThereAre) {
   EXPECT_THAT(DoublingUpTo(1), ElementsAre(1));
   EXPECT_THAT(DoublingUpTo(6), ElementsAre(1, 2, 4, 6));

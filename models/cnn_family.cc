@@ -124,6 +124,7 @@ Result<std::unique_ptr<Layer>> CnnFamily::Build(const DatasetInfo& samples) cons
   LOCKSTEP_TRY_ASSIGN(batch_norm.single_value,
                       Chosen("model.single_value", MlpFamily::kSingleValues, single_value));
   if (momentum >= 0.0) batch_norm.momentum = momentum;
+  batch_norm.sync = sync;
   return build(*this, conv_norm, samples);
 }
 

@@ -39,6 +39,7 @@ struct CnnFamily {
   double momentum = -1.0;
   double eps = 1e-5;
   std::string single_value = "error";
+  bool sync = true;
 
   // Samples and norm to layers; the function that builds an architecture.
   using Builder = Result<std::unique_ptr<Layer>> (*)(const CnnFamily& family, const ConvNorm& norm,
@@ -84,6 +85,8 @@ struct CnnFamily {
     visit("model.eps", m.eps, Between(1e-30, 1), "batch norm: added to the variance");
     visit("model.single_value", m.single_value, OneOf(MlpFamily::kSingleValues),
           "batch norm: what training does with a batch of one");
+    visit("model.sync", m.sync, KeyLimits{},
+          "batch norm: statistics over all ranks; else each rank's own, and other results");
   }
 
   // The layers for samples as `samples` describes them, ending in OutputsOf(samples) numbers.

@@ -23,6 +23,7 @@ Result<std::unique_ptr<Layer>> MlpFamily::Build(const DatasetInfo& samples) cons
   LOCKSTEP_TRY_ASSIGN(batch_norm.single_value,
                       Chosen("model.single_value", kSingleValues, single_value));
   if (momentum >= 0.0) batch_norm.momentum = momentum;
+  batch_norm.sync = sync;
   return std::unique_ptr<Layer>(std::make_unique<Sequential>(Mlp(options)));
 }
 

@@ -34,6 +34,7 @@ struct MlpFamily {
   double momentum = -1.0;
   double eps = 1e-5;
   std::string single_value = "error";
+  bool sync = true;
 
   static constexpr Choice<MlpOptions::Norm> kNorms[] = {{"none", MlpOptions::Norm::kNone},
                                                         {"batch", MlpOptions::Norm::kBatch},
@@ -77,6 +78,8 @@ struct MlpFamily {
     visit("model.eps", m.eps, Between(1e-30, 1), "batch norm: added to the variance");
     visit("model.single_value", m.single_value, OneOf(kSingleValues),
           "batch norm: what training does with a batch of one");
+    visit("model.sync", m.sync, KeyLimits{},
+          "batch norm: statistics over all ranks; else each rank's own, and other results");
   }
 
   // The layers for samples as `samples` describes them, ending in OutputsOf(samples) numbers.

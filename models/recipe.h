@@ -119,6 +119,7 @@ struct Recipe {
     int64_t shards = 1;
     int64_t threads = 0;
     double give_up_after = 600.0;
+    std::string wire = "f32";
     int64_t evaluate_every = 1;
     std::string monitor = "loss";
     int64_t patience = 0;

@@ -122,6 +122,7 @@ constexpr Choice<Schedule (*)(const Recipe::Schedule&, int64_t batches)> kSchedu
 
 constexpr Choice<LastBatch> kLastBatches[] = {{"keep", LastBatch::kKeep},
                                               {"drop", LastBatch::kDrop}};
+constexpr Choice<Wire> kWires[] = {{"f32", Wire::kF32}, {"bf16", Wire::kBF16}};
 
 }  // namespace
 
@@ -133,6 +134,7 @@ KeyLimits LossKinds() {
 KeyLimits OptimizerKinds() { return OneOf(kOptimizers); }
 KeyLimits ScheduleKinds() { return OneOf(kSchedules); }
 KeyLimits LastBatches() { return OneOf(kLastBatches); }
+KeyLimits Wires() { return OneOf(kWires); }
 KeyLimits Monitors() {
   KeyLimits limits;
   for (const Metric metric : kMetrics) limits.choices.emplace_back(NameOf(metric));
@@ -231,6 +233,7 @@ Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches
                            " leaves nothing of train.epochs = " + std::to_string(t.epochs));
   }
   options.schedule = schedule(recipe.schedule, batches);
+  LOCKSTEP_TRY_ASSIGN(options.wire, Chosen("train.wire", kWires, t.wire));
   if (t.ema_decay > 0.0) options.ema = EmaOptions{.decay = t.ema_decay};
   if (t.patience > 0) options.early_stopping = EarlyStopping{.patience = t.patience};
   LOCKSTEP_TRY_ASSIGN(options.monitor, MetricFromName(t.monitor));

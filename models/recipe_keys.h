@@ -26,6 +26,7 @@ KeyLimits OptimizerKinds();  // recipe_build.cc
 KeyLimits ScheduleKinds();   // recipe_build.cc
 KeyLimits LastBatches();     // recipe_build.cc
 KeyLimits Monitors();        // recipe_build.cc
+KeyLimits Wires();           // recipe_build.cc
 
 // What was read from where the key `key` says; an error names it.
 template <class T>
@@ -214,6 +215,9 @@ void VisitKeys(R& r, Visit&& visit) {
         "of each process; 0: all that may be used, shared with ranks beside it; changes no result");
   visit("train.give_up_after", r.train.give_up_after, Between(0, 1e9),
         "seconds that a rank waits for another one before the run ends (0: for ever)");
+  visit(
+      "train.wire", r.train.wire, Wires(),
+      "how gradients travel between ranks: bf16 halves the bytes, and results depend on the ranks");
   visit("train.evaluate_every", r.train.evaluate_every, AtLeast(1), "epochs between validations");
   visit("train.monitor", r.train.monitor, Monitors(),
         "validation metric that decides what is best");

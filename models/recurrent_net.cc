@@ -39,9 +39,9 @@ Result<Value> RecurrentNet::Build(Graph& graph, Value x) const {
   }
   LOCKSTEP_TRY_ASSIGN(x, Apply(graph, "dropout", Dropout(o.dropout), x));
   if (!o.tie_head) return Apply(graph, "head", Linear(o.outputs), x);
-  LOCKSTEP_TRY_ASSIGN(const Value weight,
-                      graph.AddParameter("embedding.weight", {o.vocabulary, width}, Init{},
-                                         Decay::kYes));
+  LOCKSTEP_TRY_ASSIGN(
+      const Value weight,
+      graph.AddParameter("embedding.weight", {o.vocabulary, width}, Init{}, Decay::kYes));
   return AddProduct(graph, x, weight);
 }
 

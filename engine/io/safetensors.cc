@@ -351,7 +351,8 @@ Result<int64_t> LayOutSafetensors(SafetensorsHeader& header) {
 
 Status WriteSafetensors(const std::string& path, std::span<const StoredTensor> tensors,
                         const Metadata& metadata) {
-  SafetensorsHeader header{.metadata = metadata};
+  SafetensorsHeader header;
+  header.metadata = metadata;
   std::unordered_map<std::string_view, std::span<const std::byte>> data;
   for (const StoredTensor& tensor : tensors) {
     header.entries.push_back({.name = tensor.name, .type = tensor.type, .shape = tensor.shape});

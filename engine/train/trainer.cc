@@ -100,9 +100,9 @@ Status Trainer::Bind() {
                  : options_.max_steps == 0 ? all_epochs
                                            : std::min(all_epochs, options_.max_steps);
   LOCKSTEP_TRY(CheckSchedule(options_.schedule, total_steps_));
-  LOCKSTEP_TRY_ASSIGN(training_step_,
-                      TrainingStep::Make(network_, {.clip_norm = options_.clip_norm,
-                                                    .parts = options_.micro_batches}));
+  LOCKSTEP_TRY_ASSIGN(training_step_, TrainingStep::Make(network_, {.clip_norm = options_.clip_norm,
+                                                                    .parts = options_.micro_batches,
+                                                                    .wire = options_.wire}));
   LOCKSTEP_TRY(training_step_->BindOptimizer(optimizer_));
   if (options_.ema) {
     ema_.emplace(*options_.ema);
@@ -173,10 +173,12 @@ Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
   if (*epoch_is_over) return Status::Ok();
   // Others have their batch: a rank without one takes part, so that they need not wait for it.
   const bool others = communicator_.size() > 1;
-  const Status status =
-      batch.ok() ? TrainBatch(**batch, {})
-      : others   ? TrainBatch({.epoch = place.epoch, .number = place.batch}, batch.status())
-                 : batch.status();
+  Batch none;
+  none.epoch = place.epoch;
+  none.number = place.batch;
+  const Status status = batch.ok() ? TrainBatch(**batch, {})
+                        : others   ? TrainBatch(none, batch.status())
+                                   : batch.status();
   if (!status.ok()) {
     // It has changed nothing; the loader stands before its batch again as well, so that
     // what is saved now goes on with it.

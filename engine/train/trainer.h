@@ -116,6 +116,7 @@ struct TrainerOptions {
   // Each batch of the Loader goes through the network in up to this many parts: see
   // TrainingStepOptions::parts. The network needs to be bound for one part only.
   int64_t micro_batches = 1;
+  Wire wire = Wire::kF32;           // how gradients travel between ranks
   std::optional<EmaOptions> ema{};  // evaluate, and end with, a moving average of the weights
 
   Subset validation{};

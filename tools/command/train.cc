@@ -367,6 +367,11 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   // From here on a closed pipe is a failure to write like another, not the end of the program.
   std::signal(SIGPIPE, SIG_IGN);
 
+  // A stop that is asked for before something can be saved waits for that: of several ranks, whom
+  // a scheduler asks, from here on; of one, whom a person asks, once the run begins.
+  std::optional<CatchInterrupts> interrupts;
+  if (ranks.size() > 1) interrupts.emplace();
+
   LOCKSTEP_TRY(ranks.CheckSame("the program", "of commit " + Commit()));
   LOCKSTEP_TRY(ranks.CheckSameRecipe(recipe));
   LOCKSTEP_TRY_ASSIGN(const int threads, PlaceRanks(recipe, ranks));
@@ -408,9 +413,8 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   ranks.Watch(recipe.train.give_up_after, [&trainer] { return trainer.step(); });
   if (run.saved) LOCKSTEP_TRY(ranks.Agree(trainer.Resume(run.folder.last())));
 
-  // Nothing stands in the way any more. A stop that is asked for while the folder is made waits
-  // until something can be saved.
-  std::optional<CatchInterrupts> interrupts(std::in_place);
+  // Nothing stands in the way any more.
+  if (!interrupts) interrupts.emplace();
   if (!run.resume) {
     LOCKSTEP_TRY(
         ranks.FromFirst(ranks.speaks() ? MakeFolder(args, recipe_text, run) : Status::Ok()));

@@ -236,7 +236,8 @@ std::string ScalePage(const ScaleResult& result) {
     }
     numbers.emplace_back(fmt::format("{} speed-up on {}", NameOf(curve.mode), PlaceName(point)),
                          fmt::format("{:.2f}", last.speedup));
-    numbers.emplace_back("efficiency there", fmt::format("{:.1f} %", last.efficiency() * 100.0));
+    numbers.emplace_back(fmt::format("{} efficiency there", NameOf(curve.mode)),
+                         fmt::format("{:.1f} %", last.efficiency() * 100.0));
     if (curve.fit) {
       numbers.emplace_back(fmt::format("serial share ({})", NameOf(curve.mode)),
                            fmt::format("{:.2f} %", curve.fit->serial * 100.0));

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <utility>
 
 #include "tools/scale/text_table.h"
 
@@ -11,6 +13,17 @@ namespace {
 
 std::string Percent(double share) { return fmt::format("{:.1f} %", share * 100.0); }
 std::string Milliseconds(double seconds) { return fmt::format("{:.4g}", seconds * 1e3); }
+
+// Without the columns in which nothing is known of any row.
+std::vector<TextRow> WithoutEmptyColumns(std::vector<TextRow> rows) {
+  for (size_t c = rows.front().size(); c-- > 0;) {
+    const bool empty = std::all_of(rows.begin() + 1, rows.end(),
+                                   [&](const TextRow& row) { return row[c] == "-"; });
+    if (!empty || rows.size() == 1) continue;
+    for (TextRow& row : rows) row.erase(row.begin() + static_cast<std::ptrdiff_t>(c));
+  }
+  return rows;
+}
 
 std::string Indented(const std::string& text) {
   std::string all;
@@ -47,7 +60,7 @@ std::vector<std::vector<std::string>> CurveRows(const ScaleResult& result, const
          point.timing.joules ? fmt::format("{:.3g}", *point.timing.joules * 1e3 / samples) : "-",
          result.unstable(point) ? "unstable" : ""});
   }
-  return rows;
+  return WithoutEmptyColumns(std::move(rows));
 }
 
 std::string FitSentence(const Curve& curve) {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/io/hash.h"
 #include "tests/engine/io/temporary_folder.h"
 
 namespace lockstep {
@@ -100,6 +101,27 @@ TEST(CheckpointTest, EveryFlippedBitAndEveryTruncationIsNoticed) {
   for (size_t size = content.size(); size-- > 0;) {
     std::filesystem::resize_file(folder / "file", size);
     EXPECT_FALSE(LoadCheckpoint(folder / "file").ok()) << size;
+  }
+}
+
+// Versions 1 and 2 hashed the file from front to back.
+TEST(CheckpointTest, OlderVersionsAreReadAndTheirDamageIsNoticed) {
+  const TemporaryFolder folder;
+  ASSERT_TRUE(Model(1.0f).Save(folder / "file").ok());
+  const std::string version = "\"lockstep.format_version\":\"", sum = "\"lockstep.checksum\":\"";
+  for (const char number : {'1', '2'}) {
+    std::string bytes = Slurp(folder / "file");
+    bytes[bytes.find(version) + version.size()] = number;
+    const size_t place = bytes.find(sum) + sum.size();
+    bytes.replace(place, 16, 16, '0');
+    bytes.replace(place, 16, HexOf(Hasher().Add(bytes).Finish()));
+    Spill(folder / "old", bytes);
+    const Result<Checkpoint> old = LoadCheckpoint(folder / "old");
+    ASSERT_TRUE(old.ok()) << old.status().message();
+    EXPECT_EQ(old->Find("0.weight")->view().f32()[5], 6.0f);
+    bytes.back() = static_cast<char>(bytes.back() ^ 1);
+    Spill(folder / "old", bytes);
+    EXPECT_EQ(LoadCheckpoint(folder / "old").status().code(), Code::kCorrupt);
   }
 }
 

@@ -128,7 +128,7 @@ TEST(Version1Test, ARunGoesOn) {
 void MakeVersion1(const std::string& path) {
   std::string bytes = Slurp(path);
   const std::string version = "\"lockstep.format_version\":\"", sum = "\"lockstep.checksum\":\"";
-  ASSERT_NE(bytes.find(version + "2"), std::string::npos);
+  ASSERT_NE(bytes.find(version + "3"), std::string::npos);
   bytes[bytes.find(version) + version.size()] = '1';
   const size_t place = bytes.find(sum) + sum.size();
   bytes.replace(place, 16, 16, '0');

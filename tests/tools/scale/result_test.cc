@@ -148,6 +148,7 @@ TEST(TableText, SaysWhatItShows) {
         "T(R) = ", "measured on one rank", "error ", "processor", "note: a note"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
+  EXPECT_THAT(text, Not(HasSubstr("mJ/sample")));  // of no point is it known
   ScaleResult unchecked = ExampleResult();
   unchecked.prediction->checks.clear();
   EXPECT_THAT(TableText(unchecked), HasSubstr("not checked against several ranks"));

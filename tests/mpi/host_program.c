@@ -43,7 +43,7 @@ static lockstep_model* Make(lockstep_ranks* ranks) {
 static void Train(lockstep_model* model, int from, float* y, double* loss) {
   int i;
   for (i = from; i < from + kSteps; ++i) {
-    const int64_t samples = i % 5 == 4 ? 1 + i % 3 : kSamples - i % 7;
+    const int64_t samples = i % 5 == 4 ? 2 + i % 3 : kSamples - i % 7;
     int64_t first = -1;
     const int64_t count = lockstep_share(model, samples, &first);
     EXPECT(first >= 0 && count >= 0 && first + count <= samples);

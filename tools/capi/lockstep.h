@@ -125,10 +125,10 @@ lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const 
                                   const float* targets, double* loss);
 
 /* With options.ranks: which samples of a step on `samples` in all are this rank's, counted from
- * *first (may be NULL); returns how many. All ranks then call lockstep_train_step with the `samples`
- * of all, and x and targets hold the rows of their own; *loss is that of all. A step that fails on
- * one rank fails on each. Without ranks all samples. lockstep_save is called by all ranks, too, with
- * the same path; lockstep_predict is each rank's own affair. */
+ * *first (may be NULL); returns how many. All ranks then call lockstep_train_step with the
+ * `samples` of all, and x and targets hold the rows of their own; *loss is that of all. A step that
+ * fails on one rank fails on each. Without ranks all samples. lockstep_save is called by all ranks,
+ * too, with the same path; lockstep_predict is each rank's own affair. */
 int64_t lockstep_share(const lockstep_model* model, int64_t samples, int64_t* first);
 
 /* The learning rate of the following steps, for schedules. The recipe's holds before, and again in

@@ -53,7 +53,7 @@ void SameAsThreads(const Body& body) {
     of_threads[static_cast<size_t>(communicator.rank())] = body(communicator);
   });
   EXPECT_EQ(body(world), of_threads[me]) << "rank " << me;
-  for (const size_t piece : {17, 1000}) {
+  for (const size_t piece : {67, 1000}) {
     auto in_pieces = MpiInPieces(world, piece);
     ASSERT_TRUE(in_pieces.ok()) << in_pieces.status().message();
     EXPECT_EQ(body(**in_pieces), of_threads[me]) << "rank " << me << ", pieces of " << piece;

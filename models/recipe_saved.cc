@@ -25,9 +25,10 @@ Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::
   return model;
 }
 
-Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batch, bool training) {
-  LOCKSTEP_TRY_ASSIGN(Network network,
-                      BuildNetwork(ctx, model.recipe, model.samples, batch, training));
+Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batch, bool training,
+                             Communicator* communicator) {
+  LOCKSTEP_TRY_ASSIGN(Network network, BuildNetwork(ctx, model.recipe, model.samples, batch,
+                                                    training, communicator));
   LOCKSTEP_TRY(LoadModel(model.checkpoint, network).status());
   return network;
 }

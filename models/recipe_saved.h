@@ -33,7 +33,7 @@ Result<SavedModel> ReadSavedModel(const std::string& path,
 
 // The network with the file's weights: of a run that goes on the best ones, as LoadModel says.
 Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batch,
-                             bool training = false);
+                             bool training = false, Communicator* communicator = nullptr);
 
 // How tables for this model are to be read.
 CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model);

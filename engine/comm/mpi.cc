@@ -33,8 +33,7 @@
 namespace lockstep {
 namespace {
 
-// Counts of MPI are ints.
-constexpr size_t kMostBytes = size_t{1} << 30;
+constexpr size_t kMostBytes = size_t{1} << 30;  // counts of MPI are ints
 
 Status ErrorOf(int code, const std::string& what) {
   char text[MPI_MAX_ERROR_STRING + 1] = "";
@@ -210,7 +209,6 @@ class MpiCommunicator::Messages final : public Exchange {
     for (const Incoming& one : incoming)
       LOCKSTEP_TRY(AddOne(one.from, one.bytes.data(), one.bytes.size(), true));
     for (const Outgoing& one : outgoing) {
-      // MPI_Send_init takes what it only reads as const since MPI 3.
       LOCKSTEP_TRY(
           AddOne(one.to, const_cast<std::byte*>(one.bytes.data()), one.bytes.size(), false));
       sent_ += static_cast<double>(one.bytes.size());
@@ -454,10 +452,8 @@ Status StartMpi() {
         "MPI runs in this process already: hand its communicator in (MakeMpiCommunicator)");
   }
   int threads = MPI_THREAD_SINGLE;
-  if (const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &threads);
-      code != MPI_SUCCESS) {
-    return ErrorOf(code, "MPI_Init_thread");
-  }
+  const int code = MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &threads);
+  if (code != MPI_SUCCESS) return ErrorOf(code, "MPI_Init_thread");
   int size = 1;
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   const Status fits = CheckLaunch(size, LibraryName());

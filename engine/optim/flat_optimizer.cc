@@ -139,6 +139,7 @@ Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters,
                    "ranges out of order, or beyond the parameters");
     before = range.end;
     held_.push_back({range, held_floats_});
+    ranges_.push_back(range);
     held_floats_ += range.size();
   }
   CutIntoPieces();
@@ -185,12 +186,6 @@ Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, doubl
   const Status status = CheckGradientsFinite(parameters);
   LOCKSTEP_CHECK(!status.ok(), "the padding between gradients must be zero");
   return status;
-}
-
-std::vector<IndexRange> FlatOptimizer::held() const {
-  std::vector<IndexRange> ranges;
-  for (const Held& held : held_) ranges.push_back(held.floats);
-  return ranges;
 }
 
 // Of a parameter that is held in part: those parts, flat; of one that is not held: empty ones.

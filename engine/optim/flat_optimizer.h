@@ -24,7 +24,7 @@ class FlatOptimizer : public Optimizer {
   Status Bind(Context& ctx, const ParameterSet& parameters,
               std::span<const IndexRange> floats) final;
   bool bound() const final { return floats_ >= 0; }
-  std::vector<IndexRange> held() const final;
+  std::span<const IndexRange> held() const final { return ranges_; }
   Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                 double grad_scale = 1.0) final;
 
@@ -97,6 +97,7 @@ class FlatOptimizer : public Optimizer {
   std::vector<PageMemory> states_;   // by state_names_; of what is held
   int64_t floats_ = -1;              // of the flat arrays; negative before Bind
   std::vector<Held> held_;
+  std::vector<IndexRange> ranges_;  // of held_
   int64_t held_floats_ = 0;
   int64_t step_count_ = 0;
 };

@@ -54,7 +54,7 @@ class Optimizer {
   }
   virtual bool bound() const = 0;
   // The ranges it was bound to.
-  virtual std::vector<IndexRange> held() const = 0;
+  virtual std::span<const IndexRange> held() const = 0;
 
   // One update at `learning_rate`, with gradients times `grad_scale` (what clipping asks for);
   // counts steps from one. Frozen parameters stay. Allocates nothing. Errors: parameters of another

@@ -169,7 +169,7 @@ Status Network::BuildPrograms() {
   plan.shards = options_.shards;
   plan.ranks = 1;
   plan.parts = 1;
-  plan.samples = evaluation_batch();
+  plan.samples = MostEvaluated();
   LOCKSTEP_TRY_ASSIGN(Graph graph, Build(plan));
   LOCKSTEP_TRY_ASSIGN(evaluation_program_, Program::Make(std::move(graph), program));
   for (const std::string& pattern : options_.frozen) {
@@ -400,7 +400,7 @@ Result<double> Network::TrainStep(ConstTensor x, ConstTensor target, Optimizer& 
 Status Network::Predict(std::span<const ConstTensor> inputs, std::span<const Tensor> outputs,
                         StepObserver* observer) {
   Program& program = *evaluation_program_;
-  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/false, evaluation_batch()));
+  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/false, MostEvaluated()));
   const int64_t samples = inputs[0].shape().batch();
   if (samples < 1) return Status::Invalid("the batch is empty");
   const Graph& graph = program.graph();
@@ -444,7 +444,7 @@ Result<LossSum> Network::EvaluateOn(Program& program, const Step& step) {
 
 Result<LossSum> Network::Evaluate(std::span<const ConstTensor> inputs, StepObserver* observer) {
   Program& program = *evaluation_program_;
-  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/true, evaluation_batch()));
+  LOCKSTEP_TRY(Check(program, inputs, /*targets=*/true, MostEvaluated()));
   const int64_t samples = inputs[0].shape().batch();
   if (samples < 1) return Status::Invalid("the batch is empty");
   const BatchCut cut = BatchCut::Whole(samples, options_.shards);

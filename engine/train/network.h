@@ -8,6 +8,7 @@
 
 #include <concepts>
 #include <cstddef>
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -40,7 +41,8 @@ struct NetworkOptions {
   // The most parts that batches will be computed in, TrainingStepOptions::parts. Only a network in
   // which several operations share a parameter must know, to add up what each gives it by itself.
   int64_t parts = 1;
-  // The most samples that Predict and Evaluate take at a time; 0: as many as `input` says.
+  // How many samples an Evaluator takes at a time, the same on every rank; 0: as many as `input`
+  // says. Predict and Evaluate take as many as the larger of the two.
   int64_t evaluation_batch = 0;
   bool training = true;  // false: Predict and Evaluate only, and less memory
   // The processes that share each global batch; null: this one alone. Borrowed.
@@ -191,6 +193,7 @@ class Network {
   Status BuildPrograms();
   Status Check(const Program& program, std::span<const ConstTensor> inputs, bool targets,
                int64_t most) const;
+  int64_t MostEvaluated() const { return std::max(batch(), evaluation_batch()); }
   void Start(Program& program, const BatchCut& cut, std::span<const ConstTensor> inputs);
   Step MakeStep(const Program& program, const BatchCut& cut, int64_t first_sample, uint64_t index,
                 bool staged) const;

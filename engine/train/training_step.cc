@@ -102,7 +102,7 @@ Status TrainingStep::BindOptimizer(Optimizer& optimizer) {
   const std::span<const IndexRange> mine =
       gradients_ != nullptr ? gradients_->owned() : std::span(&all, 1);
   if (!optimizer.bound()) return optimizer.Bind(network_.context(), parameters, mine);
-  const std::vector<IndexRange> held = optimizer.held();
+  const std::span<const IndexRange> held = optimizer.held();
   if (std::equal(held.begin(), held.end(), mine.begin(), mine.end())) return Status::Ok();
   return Status::Invalid(optimizer.kind() +
                          " was bound to other parameters than those that this process updates; "

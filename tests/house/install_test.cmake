@@ -2,7 +2,7 @@
 # CMake's find_package, once with pkg-config), runs it, and weighs it.
 #
 #   cmake -DKIND=static|shared -DCOMPONENT= -DSOURCE_DIR= -DBINARY_DIR= -DBUILD_TYPE= -DGENERATOR= -DCXX= -DSTRIP=
-#         -DC_API=ON|OFF -DCC=
+#         -DC_API=ON|OFF -DCC= -DMPI=COMPILER_OF_MPI|
 #         -P install_test.cmake
 cmake_minimum_required(VERSION 3.25)
 set(max_program_bytes 10000000)
@@ -17,7 +17,7 @@ endmacro()
 
 set(work ${BINARY_DIR}/tests/house/install_${KIND})
 set(prefix ${work}/prefix)
-file(REMOVE_RECURSE ${prefix} ${work}/outside ${work}/outside_c ${work}/outside_examples)
+file(REMOVE_RECURSE ${prefix} ${work}/outside ${work}/outside_c ${work}/outside_examples ${work}/outside_mpi)
 file(MAKE_DIRECTORY ${work}/outside)
 
 run(${CMAKE_COMMAND} --install ${BINARY_DIR} --prefix ${prefix} --component ${COMPONENT})
@@ -67,6 +67,7 @@ endforeach()
 
 # The examples, as outside programs too: each is one file and checks itself.
 file(GLOB examples ${SOURCE_DIR}/tools/examples/*.cc)
+list(REMOVE_ITEM examples ${SOURCE_DIR}/tools/examples/mpi_host.cc) # comes with its own project below
 foreach(example ${examples})
   file(COPY ${example} DESTINATION ${work}/outside_examples)
 endforeach()
@@ -133,6 +134,26 @@ target_link_libraries(outside_c PRIVATE lockstep::c)
   run(${CC} -std=c99 -Wall -Wextra -Wpedantic -Werror ${work}/outside_c/main.c -o ${work}/outside_c/by_pkg_config
       ${flags} -lm)
   run(${work}/outside_c/by_pkg_config ${work}/outside_c)
+endif()
+
+# With an MPI of its own, in C++ and in C: built only, since a launcher is a matter of the machine.
+if(MPI)
+  file(MAKE_DIRECTORY ${work}/outside_mpi)
+  file(COPY ${SOURCE_DIR}/tools/examples/mpi_host.cc ${SOURCE_DIR}/tests/mpi/host_program.c DESTINATION ${work}/outside_mpi)
+  file(WRITE ${work}/outside_mpi/CMakeLists.txt [[
+cmake_minimum_required(VERSION 3.25)
+project(outside_mpi LANGUAGES C CXX)
+find_package(lockstep 0.1 REQUIRED CONFIG COMPONENTS mpi OPTIONAL_COMPONENTS mpi_c)
+add_executable(mpi_host mpi_host.cc)
+target_link_libraries(mpi_host PRIVATE lockstep::mpi MPI::MPI_C)
+if(TARGET lockstep::mpi_c)
+  add_executable(host_program host_program.c)
+  target_link_libraries(host_program PRIVATE lockstep::mpi_c MPI::MPI_C)
+endif()
+]])
+  run(${CMAKE_COMMAND} -S ${work}/outside_mpi -B ${work}/outside_mpi/build -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${CXX}
+      -DCMAKE_C_COMPILER=${CC} -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH=${prefix} -DMPI_C_COMPILER=${MPI})
+  run(${CMAKE_COMMAND} --build ${work}/outside_mpi/build)
 endif()
 
 # How much the engine adds to a program that embeds it.

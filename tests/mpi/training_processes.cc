@@ -1,7 +1,8 @@
 // Whole training runs on ranks that are processes, against the same run of one process: the bits of
 // all parameters, running statistics and counts at their end. Started by mpirun:
 //
-//   training_processes [models=mlp,cnn,gpt,lstm] [threads=1,2] [shards=8] [batch=52] [samples=181] [epochs=3]
+//   training_processes [models=mlp,cnn,gpt,lstm] [threads=1,2] [shards=8] [batch=52] [samples=181]
+//                      [epochs=3]
 //
 // prints a row for each model and number of threads, and ends non-zero where bits differ.
 #include <cstdint>

@@ -13,13 +13,17 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/integers.h"
+#include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
+#include "engine/parallel/shards.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/predictor.h"
 #include "engine/train/training_step.h"
 #include "models/recipe.h"
 #include "models/recipe_saved.h"
 #include "tools/capi/lockstep.h"
+#include "tools/capi/ranks.h"
 
 namespace {
 
@@ -48,7 +52,10 @@ struct lockstep_model {
   int64_t steps = 0;
   std::vector<int32_t> class_targets;  // room for a batch of them
   Shape x_shape, y_shape;              // of one sample, with a batch of 1 in front
-  int64_t inputs = 0, outputs = 0, batch = 0;
+  int64_t inputs = 0, outputs = 0;
+  int64_t batch = 0;                     // the most samples of a step, on all ranks together
+  int64_t rows = 0;                      // of them here
+  Communicator* communicator = nullptr;  // null: no other ranks
   char error[kErrorSize] = "";
 };
 
@@ -154,6 +161,9 @@ Result<std::unique_ptr<lockstep_model>> Start(const Recipe& recipe,
       recipe,
       ContextOptions{.threads = threads, .join_current_arena = options.join_host_arena != 0});
   model->batch = options.batch > 0 ? options.batch : recipe.train.batch;
+  if (options.ranks != nullptr) model->communicator = options.ranks->communicator.get();
+  model->rows =
+      CeilDiv(model->batch, model->communicator == nullptr ? 1 : model->communicator->size());
   return model;
 }
 
@@ -169,12 +179,12 @@ Status Finish(lockstep_model& model, Network network) {
   model.outputs = model.y_shape.size();
   if (!net.trains()) return Status::Ok();
   LOCKSTEP_TRY_ASSIGN(model.optimizer, BuildOptimizer(model.recipe));
-  LOCKSTEP_TRY(model.optimizer->Bind(model.context, net.store().ParametersToWrite()));
-  model.learning_rate = model.optimizer->learning_rate();
   LOCKSTEP_TRY_ASSIGN(model.step,
                       TrainingStep::Make(net, {.clip_norm = model.recipe.optimizer.clip_norm}));
+  LOCKSTEP_TRY(model.step->BindOptimizer(*model.optimizer));
+  model.learning_rate = model.optimizer->learning_rate();
   if (model.samples.task == Task::kClasses)
-    model.class_targets.resize(static_cast<size_t>(model.batch));
+    model.class_targets.resize(static_cast<size_t>(model.rows));
   return Status::Ok();
 }
 
@@ -193,8 +203,9 @@ Result<std::unique_ptr<lockstep_model>> Create(const Recipe& recipe,
     model->samples = data.train.dataset->info();
     model->standardizer = std::move(data.standardizer);
   }
-  LOCKSTEP_TRY_ASSIGN(Network network, BuildNetwork(model->context, recipe, model->samples,
-                                                    model->batch, options.predict_only == 0));
+  LOCKSTEP_TRY_ASSIGN(Network network,
+                      BuildNetwork(model->context, recipe, model->samples, model->rows,
+                                   options.predict_only == 0, model->communicator));
   LOCKSTEP_TRY(StartFromWeights(recipe, network).status());
   LOCKSTEP_TRY(Finish(*model, std::move(network)));
   return model;
@@ -208,8 +219,8 @@ Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
   model->samples = saved.samples;
   model->standardizer = saved.standardizer;
-  Result<Network> network =
-      BuildNetwork(model->context, saved, model->batch, options.predict_only == 0);
+  Result<Network> network = BuildNetwork(model->context, saved, model->rows,
+                                         options.predict_only == 0, model->communicator);
   if (!network.ok()) return network.status().At(path);
   LOCKSTEP_TRY(Finish(*model, std::move(network).value()).At(path));
   model->steps = saved.state.step;
@@ -231,9 +242,11 @@ lockstep_code MakeModel(const lockstep_options* options, lockstep_model** model,
   if (model != nullptr) *model = nullptr;
   return Guarded(error, error_size, [&]() -> Status {
     LOCKSTEP_TRY(Needs(model != nullptr, "model"));
-    LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> made,
-                        make(options == nullptr ? lockstep_options{} : *options));
-    *model = made.release();
+    const lockstep_options given = options == nullptr ? lockstep_options{} : *options;
+    Result<std::unique_ptr<lockstep_model>> made = make(given);
+    if (given.ranks != nullptr) LOCKSTEP_TRY(Agree(*given.ranks->communicator, made.status()));
+    LOCKSTEP_TRY(made.status());
+    *model = made->release();
     return Status::Ok();
   });
 }
@@ -257,26 +270,44 @@ Status ClassTargets(const float* targets, int64_t samples, std::vector<int32_t>&
   return Status::Ok();
 }
 
+// The samples of a step on `samples` in all that are this process's.
+IndexRange Share(const lockstep_model& model, int64_t samples) {
+  if (model.communicator == nullptr) return {0, samples};
+  return ShardRange(samples, model.communicator->size(), model.communicator->rank());
+}
+
+Status CheckStep(lockstep_model& model, int64_t samples, const float* x, const float* targets) {
+  LOCKSTEP_TRY(InRange("samples", samples, 1, model.batch));
+  const int64_t rows = Share(model, samples).size();
+  LOCKSTEP_TRY(Needs(x != nullptr || rows == 0, "x"));
+  LOCKSTEP_TRY(Needs(targets != nullptr || rows == 0, "targets"));
+  if (model.samples.task == Task::kClasses)
+    LOCKSTEP_TRY(ClassTargets(targets, rows, model.class_targets));
+  return Status::Ok();
+}
+
 Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const float* targets,
                  double* loss) {
   if (model.optimizer == nullptr)
     return Status::Invalid("this model was made with options.predict_only, it cannot be trained");
-  LOCKSTEP_TRY(InRange("samples", samples, 1, model.batch));
-  LOCKSTEP_TRY(Needs(x != nullptr, "x"));
-  LOCKSTEP_TRY(Needs(targets != nullptr, "targets"));
+  // What is wrong here is said on all ranks.
+  const Status status = CheckStep(model, samples, x, targets);
+  if (!status.ok() && model.communicator == nullptr) return status;
+  const int64_t rows = status.ok() ? Share(model, samples).size() : 0;
   Network& net = *model.network;
-  const Shape target_shape = net.loss()->target_shape(net.output_shape().WithBatch(samples));
+  const Shape target_shape = net.loss()->target_shape(net.output_shape().WithBatch(rows));
   ConstTensor target(targets, target_shape);
-  if (model.samples.task == Task::kClasses) {
-    LOCKSTEP_TRY(ClassTargets(targets, samples, model.class_targets));
+  if (model.samples.task == Task::kClasses)
     target = ConstTensor(model.class_targets.data(), target_shape);
-  }
   const ConstTensor features =
-      model.predictor->Standardized(ConstTensor(x, model.x_shape.WithBatch(samples)));
+      model.predictor->Standardized(ConstTensor(x, model.x_shape.WithBatch(rows)));
   const std::array inputs{features, target};
   LOCKSTEP_TRY_ASSIGN(
       const TrainingStepReport report,
-      model.step->Run({.inputs = inputs, .samples = samples, .global_samples = samples},
+      model.step->Run({.inputs = inputs,
+                       .samples = rows,
+                       .global_samples = samples,
+                       .failure = status.ok() ? nullptr : &status},
                       static_cast<uint64_t>(model.steps), *model.optimizer, model.learning_rate));
   if (loss != nullptr)
     *loss = report.skipped ? std::numeric_limits<double>::quiet_NaN()
@@ -291,8 +322,8 @@ Status Predict(lockstep_model& model, int64_t samples, const float* x, float* y)
   LOCKSTEP_TRY(InRange("samples", samples, 0, std::numeric_limits<int64_t>::max() / kLargest));
   LOCKSTEP_TRY(Needs(x != nullptr, "x"));
   LOCKSTEP_TRY(Needs(y != nullptr, "y"));
-  for (int64_t done = 0; done < samples; done += model.batch) {
-    const int64_t count = std::min(model.batch, samples - done);
+  for (int64_t done = 0; done < samples; done += model.rows) {
+    const int64_t count = std::min(model.rows, samples - done);
     LOCKSTEP_TRY(
         model.predictor->Run(ConstTensor(x + done * model.inputs, model.x_shape.WithBatch(count)),
                              Tensor(y + done * model.outputs, model.y_shape.WithBatch(count))));
@@ -340,6 +371,13 @@ lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const 
   return On(model, [&] { return TrainStep(*model, samples, x, targets, loss); });
 }
 
+int64_t lockstep_share(const lockstep_model* model, int64_t samples, int64_t* first) {
+  const IndexRange share =
+      model == nullptr || samples < 0 || samples > kLargest ? IndexRange{} : Share(*model, samples);
+  if (first != nullptr) *first = share.begin;
+  return share.size();
+}
+
 lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_rate) {
   return On(model, [&]() -> Status {
     if (!(learning_rate >= 0.0 && std::isfinite(learning_rate)))
@@ -366,7 +404,7 @@ lockstep_code lockstep_save(lockstep_model* model, const char* path) {
                             .optimizer = model->optimizer.get(),
                             .standardizer = model->standardizer ? &*model->standardizer : nullptr,
                             .samples = &model->samples},
-                           std::move(state));
+                           std::move(state), {}, model->communicator);
   });
 }
 

@@ -69,6 +69,9 @@ typedef enum lockstep_task {
   LOCKSTEP_REGRESSION = 3
 } lockstep_task;
 
+/* The processes that train a model together: lockstep_mpi.h makes it of an MPI communicator. */
+typedef struct lockstep_ranks lockstep_ranks;
+
 /* Zeros are the defaults: lockstep_options options = {0}; or pass NULL. */
 typedef struct lockstep_options {
   /* Threads, the caller's included. 0: as the recipe says (train.threads), and where that is 0 as
@@ -89,6 +92,10 @@ typedef struct lockstep_options {
   int64_t inputs;
   int64_t outputs;
   lockstep_task task;
+  /* NULL: this process alone. Else all ranks make the model with the same arguments, and each holds
+   * the same weights after each step; train.shards of the recipe, divided by the ranks, must be a
+   * power of two. Outlives the model. */
+  lockstep_ranks* ranks;
 } lockstep_options;
 
 /* Makes a model, from a recipe file, from a recipe's text, or from what lockstep_save or `lockstep
@@ -116,6 +123,13 @@ void lockstep_destroy(lockstep_model* model);
  * from the second step on. */
 lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
                                   const float* targets, double* loss);
+
+/* With options.ranks: which samples of a step on `samples` in all are this rank's, counted from
+ * *first (may be NULL); returns how many. All ranks then call lockstep_train_step with the
+ * `samples` of all, and x and targets hold the rows of their own; *loss is that of all. A step that
+ * fails on one rank fails on each. Without ranks all samples. lockstep_save is called by all ranks,
+ * too, with the same path; lockstep_predict is each rank's own affair. */
+int64_t lockstep_share(const lockstep_model* model, int64_t samples, int64_t* first);
 
 /* The learning rate of the following steps, for schedules. The recipe's holds before, and again in
  * a loaded model. */

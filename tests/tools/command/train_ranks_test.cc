@@ -152,7 +152,9 @@ TEST_F(TrainRanks, ASignalSavesAndTheSameCommandGoesOnUntilItIsFinished) {
   EXPECT_EQ(more.code, 0) << more.out;
   EXPECT_THAT(more.out, HasSubstr("run has finished"));
   EXPECT_EQ(Read("run/log.txt"), log);
-  EXPECT_NE(RunOn(2, train + "--auto-resume").code, 0);  // no folder to find it by
+  const Ran lost = RunOn(2, "train " + kClinical + " train.shards=4 --auto-resume");
+  EXPECT_NE(lost.code, 0);
+  EXPECT_THAT(lost.out, HasSubstr("--auto-resume finds a run by its folder"));
 }
 
 TEST_F(TrainRanks, ASecondJobOnTheFolderIsRefused) {

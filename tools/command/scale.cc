@@ -40,7 +40,10 @@ namespace {
 using Clock = std::chrono::system_clock;
 
 // Where nothing was measured between ranks: a network of 100 Gbit/s as MPI sees it.
-constexpr scale::NetworkCost kAssumedNetwork{.latency_seconds = 2e-6, .bytes_per_second = 10e9};
+scale::NetworkCost AssumedNetwork() {
+  return {
+      .latency_seconds = 2e-6, .bytes_per_second = 10e9, .source = "assumed; --network sets it"};
+}
 
 // What was asked for, once the words of the command line are known to make sense.
 struct Wanted {
@@ -271,7 +274,7 @@ class Scaling {
   }
 
   Status AddPrediction() {
-    if (!network_) network_ = kAssumedNetwork, network_->source = "assumed; --network sets it";
+    if (!network_) network_ = AssumedNetwork();
     LOCKSTEP_TRY_ASSIGN(const scale::StepModel model,
                         MeasureStepModel(subject_, result_.layers.back(), result_.options));
     result_.prediction = Predict(model, *network_, static_cast<int>(args_.predict), subject_.batch);

@@ -40,7 +40,8 @@ std::vector<double> Between(double last) {
   return x;
 }
 
-// One line through all points, or one for each number of ranks where two points have as many workers.
+// One line through all points, or one for each number of ranks where two points have as many
+// workers.
 std::vector<Series> MeasuredLines(const ScaleResult& result, const Curve& curve) {
   bool apart = false;
   for (size_t i = 1; i < curve.points.size(); ++i)

@@ -15,8 +15,8 @@ namespace lockstep::scale {
 // What is timed, and what `bytes` counts:
 //   kPointToPoint  half a round trip between rank 0 and the last one; of a message
 //   kAllGather     everyone gets what everyone has; of each rank's part
-//   kBroadcast     from rank 0, and an empty answer from all, without which rank 0 would measure how
-//                  quickly it hands a message over; of the message
+//   kBroadcast     from rank 0, and an empty answer from all, without which rank 0 would measure
+//                  how quickly it hands a message over; of the message
 //   kGradients     a share of a flat array to each owner, and the shares of all owners back; of the
 //                  whole array
 enum class Collective { kPointToPoint, kAllGather, kBroadcast, kGradients };

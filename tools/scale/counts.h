@@ -18,8 +18,8 @@ Result<std::vector<int>> ParseCounts(const std::string& option, const std::strin
 std::vector<int> DoublingUpTo(int available);
 
 // The number of fixed ranges that a global batch is summed in when `ranks` processes share it: the
-// recipe's own where each rank then holds a power of two of them, else the smallest larger number of
-// which that is true (BatchCut::IsRegular).
+// recipe's own where each rank then holds a power of two of them, else the smallest larger number
+// of which that is true (BatchCut::IsRegular).
 int ShardsFor(int shards, int ranks);
 
 }  // namespace lockstep::scale

@@ -34,14 +34,14 @@ std::vector<ScalePoint> PlanPoints(const Subject& subject, std::span<const int> 
 Status MeasurePoints(const Subject& subject, const MeasureOptions& options,
                      Communicator* communicator, std::span<ScalePoint> points);
 
-// What a prediction needs to know of one rank: steps at the subject's batch, a half and a quarter of
-// it (where the network takes so small a batch), and the update alone, all in turns. `layers` is of
-// as many threads.
+// What a prediction needs to know of one rank: steps at the subject's batch, a half and a quarter
+// of it (where the network takes so small a batch), and the update alone, all in turns. `layers`
+// is of as many threads.
 Result<StepModel> MeasureStepModel(const Subject& subject, const LayerTable& layers,
                                    const MeasureOptions& options);
 
-// Puts what was measured beside what the model says for the same place: points of the model's number
-// of threads that need no more than `cores` cores.
+// Puts what was measured beside what the model says for the same place: points of the model's
+// number of threads that need no more than `cores` cores.
 void CheckPrediction(const std::vector<ScalePoint>& points, int cores, Prediction& prediction);
 
 }  // namespace lockstep::scale

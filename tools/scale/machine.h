@@ -1,5 +1,5 @@
-// What a machine is, for people who compare measurements: read from /proc and /sys, and "unavailable"
-// where the system does not say.
+// What a machine is, for people who compare measurements: read from /proc and /sys, and
+// "unavailable" where the system does not say.
 #ifndef LOCKSTEP_TOOLS_SCALE_MACHINE_H_
 #define LOCKSTEP_TOOLS_SCALE_MACHINE_H_
 

@@ -1,9 +1,10 @@
 // Times steps at several points in one sitting.
 //
-// On a machine that does other things too, what is measured at ten o'clock and what at eleven differ
-// by more than two points of a curve. So all points take turns: a round measures each of them once,
-// beginning with another one each time, and a point's figure is the median over rounds. Before its
-// turn a point runs a step that nobody times, which wakes its threads and warms its caches.
+// On a machine that does other things too, what is measured at ten o'clock and what at eleven
+// differ by more than two points of a curve. So all points take turns: a round measures each of
+// them once, beginning with another one each time, and a point's figure is the median over rounds.
+// Before its turn a point runs a step that nobody times, which wakes its threads and warms its
+// caches.
 #ifndef LOCKSTEP_TOOLS_SCALE_MEASURE_H_
 #define LOCKSTEP_TOOLS_SCALE_MEASURE_H_
 

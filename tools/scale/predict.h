@@ -8,8 +8,8 @@
 //            batches
 //   u        the optimizer's update of all parameters; each rank updates its share
 //   E        one way of the exchange: a share of the gradients to each owner, or a share of the
-//            parameters from each; m messages of latency l, and g (R - 1) / R bytes through a rank's
-//            link of bandwidth w:            E = m l + g (R - 1) / (R w)
+//            parameters from each; m messages of latency l, and g (R - 1) / R bytes through a
+//            rank's link of bandwidth w:     E = m l + g (R - 1) / (R w)
 //   m        messages that a rank sends one way: R - 1 for each bucket, and no more than there are
 //            cells of 256 bytes (engine/train/gradient_exchange.h)
 //   B        the time of backward, behind which the way there hides; the way back does not

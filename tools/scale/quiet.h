@@ -10,8 +10,8 @@
 namespace lockstep::scale {
 
 // One rank measures what it does alone, while the others sleep: a rank that waits for a message in
-// an MPI call keeps its core busy with looking for it. body() on rank 0; returns when it has ended, with its status there. On the others an error says
-// that it failed. Collective.
+// an MPI call keeps its core busy with looking for it. body() on rank 0; returns when it has
+// ended, with its status there. On the others an error says that it failed. Collective.
 Status OnFirstRankAlone(Communicator& communicator, const std::function<Status()>& body);
 
 }  // namespace lockstep::scale

@@ -12,9 +12,9 @@ namespace lockstep::scale {
 // One row for each point and curve; a header first. Fields hold no commas.
 std::string CsvText(const ScaleResult& result);
 
-// `name: value unit` lines, which ReFrame's regular expressions find. The first one is what a sanity
-// check looks for: "sanity: ok", or what is wrong; figures follow only where there is something to
-// read.
+// `name: value unit` lines, which ReFrame's regular expressions find. The first one is what a
+// sanity check looks for: "sanity: ok", or what is wrong; figures follow only where there is
+// something to read.
 std::string ReframeText(const ScaleResult& result);
 
 // Lines in the style of MLPerf's logs, ":::MLLOG {...}", with its keys where it has them: facts of

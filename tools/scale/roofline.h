@@ -12,8 +12,8 @@
 //                they can ride on those.
 //                bytes: each gradient is written once, and the optimizer reads gradient, parameter
 //                and states and writes parameter and states (SGD with momentum 24 a parameter in
-//                all, AdamW 32). Activations count nothing, nor do the weights that products read: a
-//                schedule can be thought of that keeps either in cache.
+//                all, AdamW 32). Activations count nothing, nor do the weights that products read:
+//                a schedule can be thought of that keeps either in cache.
 //
 // A layer whose numbers stay in the caches is not bound by memory, and may then be above 100 % of a
 // bound that is. Ways to multiply with fewer operations (Winograd) may be, too.

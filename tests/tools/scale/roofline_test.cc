@@ -51,8 +51,8 @@ TEST(StepCost, OfAResNetIsThatOfItsConvolutions) {
   ASSERT_TRUE(network.ok()) << network.status().message();
   Sgd sgd({.lr = 0.1, .momentum = 0.9});
   const Cost cost = CostOf(*network, sgd);
-  // Rows times outputs times inputs of each convolution; taps in the padding may count or not, which
-  // is a tenth at 8 x 8.
+  // Rows times outputs times inputs of each convolution; taps in the padding may count or not,
+  // which is a tenth at 8 x 8.
   double products = 0.0;
   const auto conv = [&](double in, double out, double kernel, double side, double times) {
     products += times * 4 * side * side * out * in * kernel * kernel;
@@ -98,8 +98,8 @@ TEST(LayerCosts, OfEachLayerThatComputes) {
   EXPECT_DOUBLE_EQ(layers[0].forward.operations, 2.0 * 32 * 50 * 96);
   // x, W and b read; y written.
   EXPECT_DOUBLE_EQ(layers[0].forward.bytes, 4.0 * (32 * 50 + 50 * 96 + 96 + 32 * 96));
-  // dW alone: nobody wants dx of the first layer. dy and x are read, W is declared as read, dW and db
-  // written.
+  // dW alone: nobody wants dx of the first layer. dy and x are read, W is declared as read, dW and
+  // db written.
   EXPECT_DOUBLE_EQ(layers[0].backward.operations, 2.0 * 32 * 50 * 96);
   EXPECT_DOUBLE_EQ(layers[0].backward.bytes, 4.0 * (32 * 96 + 32 * 50 + 50 * 96 + 50 * 96 + 96));
   double operations = 0.0;

@@ -46,9 +46,11 @@ class Pieces {
 int64_t ThreadScratch(const RecurrentShape& s, int64_t rows) {
   const int64_t products = std::max(kernels::PanelProduct::Scratch(s.hidden),
                                     kernels::PanelProduct::Scratch(s.columns()));
-  // The state h or its gradient, c or its gradient, the gates; two rows.
-  return RoundUp(products, 16) + rows * (2 * (s.hidden + kPad) + s.columns() + kPad) +
-         2 * RoundUp(s.hidden, 16) + 4 * 16;
+  // The state h or its gradient, c or its gradient, the gates; two rows. Whole cache lines, so that
+  // the scratch of the next thread is aligned too: it begins with the pieces of a product.
+  return RoundUp(RoundUp(products, 16) + rows * (2 * (s.hidden + kPad) + s.columns() + kPad) +
+                     2 * RoundUp(s.hidden, 16) + 4 * 16,
+                 16);
 }
 
 void CopyRow(const float* from, int64_t n, float* to) { std::copy(from, from + n, to); }

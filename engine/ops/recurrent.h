@@ -81,7 +81,7 @@ struct RecurrentArgs {
 // All overwritten, and 0 at padding.
 struct RecurrentGradients {
   const float* dy = nullptr;      // (B, T, H)
-  const float* packed = nullptr;  // as PackRecurrentBackward gives it
+  const float* packed = nullptr;  // as PackRecurrent gives it for backward
   float* d_input = nullptr;       // (B, T, G H); may be `gates` of an LSTM
   // (B, T, G H): the gradient of `hidden`, which of an LSTM is d_input; null there.
   float* d_hidden = nullptr;

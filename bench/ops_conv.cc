@@ -20,11 +20,11 @@
 #include <string>
 
 #include "bench/floats.h"
-#include "bench/peaks.h"
 #include "engine/ops/conv.h"
 #include "engine/ops/winograd.h"
 #include "engine/parallel/context.h"
 #include "tests/reference/conv.h"
+#include "tools/scale/peaks.h"
 
 namespace lockstep {
 namespace {

@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "bench/peaks.h"
 #include "engine/train/generator.h"
 #include "models/gpt.h"
+#include "tools/scale/peaks.h"
 
 namespace lockstep {
 namespace {

@@ -172,7 +172,7 @@ void Run(benchmark::State& state, const Case& of, Pass pass, int threads) {
   Convolution convolution(context, of);
   convolution.Run(pass);
   if (!convolution.IsRight(pass)) return state.SkipWithError("wrong result");
-  bench::FmaPeak peak(context);
+  scale::FmaPeak peak(context);
   double peak_rate = 0.0;
   const auto seconds = [&] {
     if (threads == 1) return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
@@ -187,7 +187,7 @@ void Run(benchmark::State& state, const Case& of, Pass pass, int threads) {
   }
   const double operations = convolution.operations(pass);
   if (operations == 0.0) return;
-  for (int i = 0; i < 100; ++i) bench::RateOf([&] { return peak.Run(); }, peak_rate);
+  for (int i = 0; i < 100; ++i) scale::RateOf([&] { return peak.Run(); }, peak_rate);
   const double rate = operations * static_cast<double>(state.iterations()) / taken;
   state.counters["gflops"] = 1e-9 * rate;
   state.counters["of_peak"] = rate / peak_rate;

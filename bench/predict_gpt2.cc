@@ -71,24 +71,24 @@ void Generate(benchmark::State& state, int threads) {
   };
   Status status = begin();
   // The limit is measured between the tokens: what else the machine does slows both down.
-  bench::StreamPeak stream(ctx);
-  const bench::StreamPeak::Way way = stream.FindBest().way;
+  scale::StreamPeak stream(ctx);
+  const scale::StreamPeak::Way way = stream.FindBest().way;
   double peak = 0.0, best = 0.0;
   for (auto _ : state) {
     const double rate = static_cast<double>(BytesPerToken(*net));
-    bench::RateOf(
+    scale::RateOf(
         [&] {
           status = generator->Next().status();
           return static_cast<int64_t>(rate);
         },
         best);
     state.PauseTiming();
-    for (int sample = 0; sample < 4; ++sample) bench::RateOf([&] { return stream.Run(way); }, peak);
+    for (int sample = 0; sample < 4; ++sample) scale::RateOf([&] { return stream.Run(way); }, peak);
     if (generator->tokens() == 512) status = begin();
     state.ResumeTiming();
     if (!status.ok()) return state.SkipWithError(status.message().c_str());
   }
-  state.SetLabel(bench::StreamPeak::Name(way));
+  state.SetLabel(scale::StreamPeak::Name(way));
   state.counters["tokens/s"] = benchmark::Counter(1, benchmark::Counter::kIsIterationInvariantRate);
   state.SetBytesProcessed(state.iterations() * BytesPerToken(*net));
   state.counters["best_GB/s"] = best * 1e-9;

@@ -189,6 +189,7 @@ class Trainer {
 
   // The epochs that ended since this Trainer was made.
   const std::vector<EpochReport>& history() const { return history_; }
+  const TrainingStep& training_step() const { return *training_step_; }
   int64_t step() const { return progress_.step; }
   int64_t total_steps() const { return total_steps_; }
   // What a checkpoint written now would say.

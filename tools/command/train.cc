@@ -52,8 +52,9 @@ Json JsonOf(const EvaluationResult& result) {
   return json;
 }
 
-// Where the time of several ranks went.
-Json JsonOf(const TrainingSummary& summary, Ranks& ranks) {
+// Where the time of several ranks went; of the last step, how far the gradients had come while the
+// backward pass still ran.
+Json JsonOf(const TrainingSummary& summary, const GradientExchange& exchange, Ranks& ranks) {
   Json json;
   json["ranks"] = ranks.size();
   json["mpi"] = ranks.mpi();
@@ -61,6 +62,15 @@ Json JsonOf(const TrainingSummary& summary, Ranks& ranks) {
   json["sent_bytes_of_rank_0"] = ranks.communicator()->sent_bytes();
   for (const RankTime& one : summary.ranks)
     json["steps"].push_back({{"seconds", one.seconds}, {"waited_seconds", one.waited}});
+  Json& last = json["last_backward"];
+  last["seconds"] = exchange.backward_seconds();
+  for (size_t i = 0; i < exchange.buckets(); ++i) {
+    const GradientExchange::Times times = exchange.times(i);
+    last["buckets"].push_back({{"gradients_of", times.parameters},
+                               {"sent_bytes", times.bytes},
+                               {"started", times.started},
+                               {"arrived", times.arrived}});
+  }
   return json;
 }
 
@@ -97,7 +107,8 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
     if (ranks.speaks()) Say(fmt::format("{:<10}  {}\n", name, Describe(result)));
   }
   if (!ranks.speaks()) return Status::Ok();
-  if (ranks.size() > 1) json["communication"] = JsonOf(summary, ranks);
+  if (const GradientExchange* exchange = trainer.training_step().exchange(); exchange != nullptr)
+    json["communication"] = JsonOf(summary, *exchange, ranks);
   if (data.best_test) {
     json["best_possible_test"] = {{"auc", data.best_test->drawn_auc},
                                   {"loss", data.best_test->drawn_log_loss},

@@ -48,6 +48,11 @@ TEST_F(TrainRanks, RecipesOfAllKindsEndInTheBitsOfOneProcess) {
       EXPECT_EQ(communication["steps"].size(), static_cast<size_t>(ranks));
       EXPECT_GE(communication["share"], 0.0);
       EXPECT_LE(communication["share"], 1.0);
+      for (const auto& bucket : communication["last_backward"]["buckets"]) {
+        EXPECT_GT(bucket["sent_bytes"], 0);
+        EXPECT_LE(bucket["started"], communication["last_backward"]["seconds"]);
+        EXPECT_LE(bucket["started"], bucket["arrived"]);
+      }
       // One voice.
       EXPECT_EQ(ran.out.find("parameter hash"), ran.out.rfind("parameter hash")) << ran.out;
       EXPECT_THAT(ran.out, AllOf(HasSubstr(std::to_string(ranks) + " ranks over "),

@@ -110,7 +110,8 @@ TEST(RanksRestartTest, ARunGoesOnWithAnotherNumberOfRanksToTheSameBits) {
   std::string from;
   int64_t reached = 0;
   for (size_t leg = 0; leg < legs.size(); ++leg) {
-    const auto [ranks, stop_at] = legs[leg];
+    const int ranks = legs[leg].ranks;
+    const int64_t stop_at = legs[leg].stop_at;
     const std::string to = folder / std::to_string(leg);
     std::vector<End> ends(static_cast<size_t>(ranks));
     ThreadRanks::Run(ranks, [&](Communicator& communicator) {

@@ -120,18 +120,12 @@ class SharedWriter {
   }
 
  private:
-  template <class T>
-  Result<std::vector<T>> Gather(std::span<const T> mine) {
-    std::vector<T> all(mine.size() * static_cast<size_t>(ranks_.size()));
-    LOCKSTEP_TRY(ranks_.AllGather(std::as_bytes(mine), std::as_writable_bytes(std::span(all))));
-    return all;
-  }
-
   // All ranks would write the same header, and together they hold every byte; `whole_` says which
   // tensors each of them holds.
   Status CheckAlike() {
     const uint64_t mine = Hasher().Add(plan_->header.text).Finish();
-    LOCKSTEP_TRY_ASSIGN(const std::vector<uint64_t> headers, Gather(std::span(&mine, 1)));
+    LOCKSTEP_TRY_ASSIGN(const std::vector<uint64_t> headers,
+                        GatherAll(ranks_, std::span(&mine, 1)));
     for (size_t r = 0; r < headers.size(); ++r) {
       if (headers[r] == headers[0]) continue;
       return Status::Invalid(path_ + ": rank " + std::to_string(r) +
@@ -141,7 +135,8 @@ class SharedWriter {
     std::vector<int64_t> held(entries.size());
     for (const Placed& piece : plan_->pieces)
       held[piece.entry] += static_cast<int64_t>(piece.bytes.size());
-    LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> all, Gather(std::span<const int64_t>(held)));
+    LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> all,
+                        GatherAll(ranks_, std::span<const int64_t>(held)));
     for (size_t i = 0; i < entries.size(); ++i) {
       bool whole = true;
       int64_t sum = 0;
@@ -226,7 +221,8 @@ class SharedWriter {
     LOCKSTEP_TRY(Agree(ranks_, mine.status()));
     const auto most = static_cast<size_t>(CeilDiv(HashBlocks(plan_->data_bytes), ranks_.size()));
     mine->resize(most);
-    LOCKSTEP_TRY_ASSIGN(const std::vector<uint64_t> all, Gather(std::span<const uint64_t>(*mine)));
+    LOCKSTEP_TRY_ASSIGN(const std::vector<uint64_t> all,
+                        GatherAll(ranks_, std::span<const uint64_t>(*mine)));
     std::vector<uint64_t> hashes;
     for (int r = 0; r < ranks_.size(); ++r) {
       const auto from = all.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(r) * most);

@@ -14,13 +14,6 @@ struct Record {
   int64_t length = 0;
 };
 
-Result<std::vector<Record>> GatherRecords(Communicator& communicator, const Record& mine) {
-  std::vector<Record> all(static_cast<size_t>(communicator.size()));
-  LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(&mine, 1)),
-                                      std::as_writable_bytes(std::span(all))));
-  return all;
-}
-
 // Texts of the lengths that all ranks know.
 Result<std::vector<std::string>> GatherKnown(Communicator& communicator, std::string_view mine,
                                              const std::vector<Record>& records) {
@@ -43,9 +36,9 @@ Result<std::vector<std::string>> GatherKnown(Communicator& communicator, std::st
 
 Status Agree(Communicator& communicator, const Status& mine) {
   if (communicator.size() == 1) return mine;
-  const Result<std::vector<Record>> records =
-      GatherRecords(communicator, {.code = static_cast<int64_t>(mine.code()),
-                                   .length = static_cast<int64_t>(mine.message().size())});
+  const Record record{.code = static_cast<int64_t>(mine.code()),
+                      .length = static_cast<int64_t>(mine.message().size())};
+  const Result<std::vector<Record>> records = GatherAll(communicator, std::span(&record, 1));
   if (!records.ok()) return mine.ok() ? records.status() : mine;
   const auto is_ok = [](const Record& one) { return static_cast<Code>(one.code) == Code::kOk; };
   const auto first = std::find_if_not(records->begin(), records->end(), is_ok);
@@ -63,9 +56,9 @@ Status Agree(Communicator& communicator, const Status& mine) {
 }
 
 Result<std::vector<std::string>> GatherTexts(Communicator& communicator, std::string_view mine) {
-  LOCKSTEP_TRY_ASSIGN(
-      const std::vector<Record> records,
-      GatherRecords(communicator, {.code = 0, .length = static_cast<int64_t>(mine.size())}));
+  const Record record{.length = static_cast<int64_t>(mine.size())};
+  LOCKSTEP_TRY_ASSIGN(const std::vector<Record> records,
+                      GatherAll(communicator, std::span(&record, 1)));
   return GatherKnown(communicator, mine, records);
 }
 

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <string>
 
+#include "engine/base/random.h"
+
 #if defined(__linux__)
 #include <sys/syscall.h>
 #endif
@@ -33,10 +35,7 @@ Neighbours::Place Neighbours::Mine() {
   std::ifstream("/proc/sys/kernel/random/boot_id") >> boot;
   struct stat visible = {};
   if (boot.empty() || stat("/proc/self/ns/pid", &visible) != 0) return {.process = getpid()};
-  uint64_t world = 14695981039346656037u;
-  for (const char c : boot + std::to_string(visible.st_ino))
-    world = (world ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  return {.process = getpid(), .world = world};
+  return {.process = getpid(), .world = StreamOf(boot + std::to_string(visible.st_ino))};
 }
 
 Neighbours::Neighbours(std::span<const Place> ranks) {

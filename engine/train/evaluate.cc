@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/comm/agreement.h"
 
 namespace lockstep {
 namespace {
@@ -14,9 +15,8 @@ namespace {
 Result<int64_t> CommonBatch(const Network& network, Communicator* communicator) {
   const int64_t mine = network.evaluation_batch();
   if (communicator == nullptr) return mine;
-  std::vector<int64_t> all(static_cast<size_t>(communicator->size()));
-  LOCKSTEP_TRY(communicator->AllGather(std::as_bytes(std::span(&mine, 1)),
-                                       std::as_writable_bytes(std::span(all))));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> all,
+                      GatherAll(*communicator, std::span(&mine, 1)));
   return *std::min_element(all.begin(), all.end());
 }
 

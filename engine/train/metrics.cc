@@ -355,9 +355,8 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
 
 Status MetricsAccumulator::MergeCounts(Communicator& communicator, EvaluationResult& result) {
   const size_t n = counts_.size();
-  std::vector<int64_t> all(n * static_cast<size_t>(plan_.ranks));
-  LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(counts_)),
-                                      std::as_writable_bytes(std::span(all))));
+  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> all,
+                      GatherAll(communicator, std::span<const int64_t>(counts_)));
   for (size_t i = n; i < all.size(); ++i) all[i % n] += all[i];
   all.resize(n);
 

@@ -203,9 +203,8 @@ Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
 
 Status Trainer::GatherTimes(RankTime mine, std::vector<RankTime>& all) {
   if (communicator_.size() == 1) return Status::Ok();
-  all.resize(static_cast<size_t>(communicator_.size()));
-  return communicator_.AllGather(std::as_bytes(std::span(&mine, 1)),
-                                 std::as_writable_bytes(std::span(all)));
+  LOCKSTEP_TRY_ASSIGN(all, GatherAll(communicator_, std::span<const RankTime>(&mine, 1)));
+  return Status::Ok();
 }
 
 double Trainer::LearningRate(int64_t step) const {
@@ -229,9 +228,8 @@ void Trainer::TakeWish(Wish wish) {
 
 // After a step that has told the ranks that one of them wishes something.
 Status Trainer::AgreeOnWishes() {
-  std::vector<Wish> all(static_cast<size_t>(communicator_.size()));
-  LOCKSTEP_TRY(communicator_.AllGather(std::as_bytes(std::span(&wish_, 1)),
-                                       std::as_writable_bytes(std::span(all))));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<Wish> all,
+                      GatherAll(communicator_, std::span<const Wish>(&wish_, 1)));
   agreed_ = *std::max_element(all.begin(), all.end());
   wish_ = Wish::kGoOn;
   return Status::Ok();

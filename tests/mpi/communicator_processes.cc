@@ -118,25 +118,7 @@ TEST(MpiTest, AddsInTheOrderOfTheTree) {
   EXPECT_EQ(0, std::memcmp(values.data(), of_threads.data(), values.size() * sizeof(float)));
 }
 
-TEST(MpiTest, ExchangesOverlapAndRepeat) {
-  Communicator& c = World();
-  AllToAll first(c, "first", 3, 1), second(c, "second", 5, 2);
-  for (uint64_t round = 0; round < 4; ++round) {
-    first.Start(round);
-    second.Start(round);
-    Expect(c.Barrier());  // a collective between them
-    while (!second.Done()) {
-    }
-    second.Check();
-    second.Start(round + 100);
-    first.Wait();
-    first.Check();
-    first.Wait();  // of one that is done: nothing
-    EXPECT_TRUE(first.Done());
-    second.Wait();
-    second.Check();
-  }
-}
+TEST(MpiTest, ExchangesOverlapAndRepeat) { OverlapAndRepeat(World()); }
 
 TEST(MpiTest, ExchangesGiveWhatThreadsGive) {
   SameAsThreads([](Communicator& c) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <utility>
 
+#include "engine/comm/agreement.h"
 #include "engine/parallel/shards.h"
 #include "tools/scale/statistics.h"
 
@@ -143,9 +144,8 @@ Result<CollectiveTime> TimeCollective(Communicator& communicator, Collective col
     const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
     if (i >= 0) seconds[static_cast<size_t>(i)] = taken.count();
   }
-  std::vector<double> all(seconds.size() * ranks);
-  LOCKSTEP_TRY(communicator.AllGather(std::as_bytes(std::span(seconds)),
-                                      std::as_writable_bytes(std::span(all))));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<double> all,
+                      GatherAll(communicator, std::span<const double>(seconds)));
   for (size_t i = 0; i < seconds.size(); ++i) {
     for (size_t rank = 0; rank < ranks; ++rank)
       seconds[i] = std::max(seconds[i], all[rank * seconds.size() + i]);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <numeric>
 
+#include "engine/comm/agreement.h"
 #include "tools/scale/energy.h"
 
 namespace lockstep::scale {
@@ -89,15 +90,14 @@ class Sitting {
   // The longest time, and the means of the rest.
   Result<Turn> OverRanks(const Turn& mine) {
     if (communicator_ == nullptr) return mine;
-    const auto ranks = static_cast<size_t>(communicator_->size());
-    std::vector<Turn> all(ranks);
-    LOCKSTEP_TRY(communicator_->AllGather(std::as_bytes(std::span(&mine, 1)),
-                                          std::as_writable_bytes(std::span(all))));
+    LOCKSTEP_TRY_ASSIGN(const std::vector<Turn> all,
+                        GatherAll(*communicator_, std::span(&mine, 1)));
+    const auto ranks = static_cast<double>(all.size());
     Turn turn;
     for (const Turn& one : all) {
       turn.seconds = std::max(turn.seconds, one.seconds);
-      turn.waited += one.waited / static_cast<double>(ranks);
-      turn.sent += one.sent / static_cast<double>(ranks);
+      turn.waited += one.waited / ranks;
+      turn.sent += one.sent / ranks;
     }
     return turn;
   }

@@ -91,6 +91,26 @@ class AllToAll {
   std::unique_ptr<Exchange> exchange_;
 };
 
+// Two exchanges under way at once, with a collective between them, again and again.
+inline void OverlapAndRepeat(Communicator& c) {
+  AllToAll first(c, "first", 3, 1), second(c, "second", 5, 2);
+  for (uint64_t round = 0; round < 4; ++round) {
+    first.Start(round);
+    second.Start(round);
+    Expect(c.Barrier());
+    while (!second.Done()) {
+    }
+    second.Check();
+    second.Start(round + 100);
+    first.Wait();
+    first.Check();
+    first.Wait();  // of one that is done: nothing
+    EXPECT_TRUE(first.Done());
+    second.Wait();
+    second.Check();
+  }
+}
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_TESTS_ENGINE_COMM_ALL_TO_ALL_H_

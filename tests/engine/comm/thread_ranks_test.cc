@@ -90,26 +90,7 @@ TEST(ThreadRanksTest, NobodyLeavesABarrierBeforeAllHaveCome) {
 }
 
 TEST(ThreadRanksTest, ExchangesOverlapAndRepeat) {
-  for (const int size : kSizes) {
-    ThreadRanks::Run(size, [&](Communicator& c) {
-      AllToAll first(c, "first", 3, 1), second(c, "second", 5, 2);
-      for (uint64_t round = 0; round < 4; ++round) {
-        first.Start(round);
-        second.Start(round);
-        Expect(c.Barrier());  // a collective between them
-        while (!second.Done()) {
-        }
-        second.Check();
-        second.Start(round + 100);
-        first.Wait();
-        first.Check();
-        first.Wait();  // of one that is done: nothing
-        EXPECT_TRUE(first.Done());
-        second.Wait();
-        second.Check();
-      }
-    });
-  }
+  for (const int size : kSizes) ThreadRanks::Run(size, OverlapAndRepeat);
 }
 
 TEST(ThreadRanksTest, WhatTheySendIsCounted) {

@@ -97,17 +97,18 @@ void FlatOptimizer::CutIntoPieces() {
     settings[i] = static_cast<size_t>(known - settings_.begin());
     if (known == settings_.end()) settings_.push_back(setting);
   }
-  for (const Held& held : held_) {
+  int64_t held_begin = 0;  // of the range among what is held
+  for (const IndexRange& held : held_) {
     for (size_t i = 0; i < infos.size(); ++i) {
       if (infos[i].frozen) continue;
       const int64_t after = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
-      const int64_t to_held = held.begin - held.floats.begin;  // from a place in the flat arrays
-      const int64_t end = std::min(after, held.floats.end) + to_held;
-      for (int64_t begin = std::max(infos[i].offset, held.floats.begin) + to_held; begin < end;) {
+      const int64_t to_held = held_begin - held.begin;  // from a place in the flat arrays
+      const int64_t end = std::min(after, held.end) + to_held;
+      for (int64_t begin = std::max(infos[i].offset, held.begin) + to_held; begin < end;) {
         const int64_t stop = std::min(end, (begin / kFlatBlock + 1) * kFlatBlock);
         const bool continues = !pieces_.empty() && pieces_.back().setting == settings[i] &&
                                pieces_.back().end == begin && begin % kFlatBlock != 0 &&
-                               begin != held.begin;
+                               begin != held_begin;
         if (continues) {
           pieces_.back().end = stop;
         } else {
@@ -116,6 +117,7 @@ void FlatOptimizer::CutIntoPieces() {
         begin = stop;
       }
     }
+    held_begin += held.size();
   }
   const int64_t blocks = FlatBlocks(held_floats_);
   size_t piece = 0;
@@ -138,8 +140,7 @@ Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters,
     LOCKSTEP_CHECK(before <= range.begin && range.begin <= range.end && range.end <= floats_,
                    "ranges out of order, or beyond the parameters");
     before = range.end;
-    held_.push_back({range, held_floats_});
-    ranges_.push_back(range);
+    held_.push_back(range);
     held_floats_ += range.size();
   }
   CutIntoPieces();
@@ -194,14 +195,16 @@ std::vector<OptimizerState> FlatOptimizer::states() const {
   for (const ParameterInfo& info : infos_) {
     if (info.frozen) continue;
     const size_t before = states.size();
-    for (const Held& held : held_) {
-      const int64_t begin = std::max(info.offset, held.floats.begin);
-      const int64_t end = std::min(info.offset + info.shape.size(), held.floats.end);
+    int64_t held_begin = 0;  // of the next range among what is held
+    for (const IndexRange& held : held_) {
+      const int64_t first = held_begin;
+      held_begin += held.size();
+      const int64_t begin = std::max(info.offset, held.begin);
+      const int64_t end = std::min(info.offset + info.shape.size(), held.end);
       if (begin >= end) continue;
       const Shape shape = end - begin == info.shape.size() ? info.shape : Shape{end - begin};
       for (size_t s = 0; s < states_.size(); ++s) {
-        float* data =
-            reinterpret_cast<float*>(states_[s].data()) + held.begin + begin - held.floats.begin;
+        float* data = reinterpret_cast<float*>(states_[s].data()) + first + begin - held.begin;
         states.push_back(
             {info.name, state_names_[s], Tensor(data, shape), info.shape, begin - info.offset});
       }

@@ -24,7 +24,7 @@ class FlatOptimizer : public Optimizer {
   Status Bind(Context& ctx, const ParameterSet& parameters,
               std::span<const IndexRange> floats) final;
   bool bound() const final { return floats_ >= 0; }
-  std::span<const IndexRange> held() const final { return ranges_; }
+  std::span<const IndexRange> held() const final { return held_; }
   Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                 double grad_scale = 1.0) final;
 
@@ -78,11 +78,6 @@ class FlatOptimizer : public Optimizer {
     int64_t offset = 0;  // of `begin` in the flat arrays
     size_t setting = 0;
   };
-  // A range of the flat arrays that is updated here.
-  struct Held {
-    IndexRange floats;
-    int64_t begin = 0;  // of its first among what is held
-  };
 
   Status CheckCommon(const ParameterSet& parameters) const;
   Setting SettingOf(const ParameterInfo& info) const;
@@ -96,9 +91,8 @@ class FlatOptimizer : public Optimizer {
   std::vector<size_t> first_piece_;  // of each block (flat_blocks.h); blocks + 1 entries
   std::vector<PageMemory> states_;   // by state_names_; of what is held
   int64_t floats_ = -1;              // of the flat arrays; negative before Bind
-  std::vector<Held> held_;
-  std::vector<IndexRange> ranges_;  // of held_
-  int64_t held_floats_ = 0;
+  std::vector<IndexRange> held_;     // ranges of the flat arrays that are updated here
+  int64_t held_floats_ = 0;          // in all of them
   int64_t step_count_ = 0;
 };
 

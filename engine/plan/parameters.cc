@@ -133,10 +133,21 @@ Tensor ParameterStore::further_gradient(int number) const {
 }
 
 void ParameterStore::AddFurtherGradients(Context& ctx) {
-  for (size_t i = 0; i < further_.size(); ++i) {
-    const Tensor from = further_gradient(static_cast<int>(i));
-    const Tensor to = ParametersToWrite().gradient(static_cast<size_t>(further_[i].parameter));
-    ops::CopyOrAdd(ctx, from.f32(), from.size(), /*accumulate=*/true, to.f32());
+  const IndexRange all{0, floats_};
+  AddFurtherGradients(ctx, std::span(&all, 1));
+}
+
+void ParameterStore::AddFurtherGradients(Context& ctx, std::span<const IndexRange> floats) {
+  for (int i = 0; i < further_gradients(); ++i) {
+    const ParameterInfo& info = infos_[static_cast<size_t>(further_parameter(i))];
+    const float* from = further_gradient(i).f32();
+    for (const IndexRange& range : floats) {
+      const int64_t begin = std::max(range.begin, info.offset);
+      const int64_t n = std::min(range.end, info.offset + info.shape.size()) - begin;
+      if (n > 0)
+        ops::CopyOrAdd(ctx, from + begin - info.offset, n, /*accumulate=*/true,
+                       all_gradients().data() + begin);
+    }
   }
 }
 

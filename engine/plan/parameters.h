@@ -11,6 +11,7 @@
 
 #include "engine/base/status.h"
 #include "engine/parallel/context.h"
+#include "engine/parallel/shards.h"
 #include "engine/plan/page_memory.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/shape.h"
@@ -144,7 +145,9 @@ class ParameterStore {
     return {reinterpret_cast<float*>(gradient_memory_.data()),
             static_cast<size_t>(gradient_bytes() / 4)};
   }
+  // Of all of the flat arrays, or of ranges of them.
   void AddFurtherGradients(Context& ctx);
+  void AddFurtherGradients(Context& ctx, std::span<const IndexRange> floats);
   void ClearFurtherGradients();
 
   // A training step writes its states into a copy, which becomes the network's only when the step

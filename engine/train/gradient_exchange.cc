@@ -159,7 +159,12 @@ Status GradientExchange::BookMessages() {
   for (Bucket& bucket : buckets_) {
     const std::vector<IndexRange>& owned = bucket.owned[static_cast<size_t>(me_)];
     bucket.mine = GradientsOf(owned);
-    for (const std::span<float>& span : bucket.mine) bucket.chunk += std::ssize(span);
+    for (size_t i = 0; i < bucket.mine.size(); ++i) {
+      const int64_t n = std::ssize(bucket.mine[i]);
+      for (int64_t begin = 0; begin < n; begin += kPiece)
+        bucket.pieces.push_back({i, bucket.chunk, begin, std::min(n, begin + kPiece)});
+      bucket.chunk += n;
+    }
     const auto chunk = static_cast<size_t>(bucket.chunk);
     bucket.received.resize(others * chunk);
     size_t to_send = 0;
@@ -204,9 +209,6 @@ Status GradientExchange::BookMessages() {
     LOCKSTEP_TRY_ASSIGN(bucket.values,
                         communicator_.Book("new values of " + bucket.name, std::move(values_out),
                                            std::move(values_in)));
-    int64_t pieces = 0;
-    for (const std::span<float>& span : bucket.mine) pieces += CeilDiv(std::ssize(span), kPiece);
-    pieces_.reserve(std::max(pieces_.capacity(), static_cast<size_t>(pieces)));
   }
   return Status::Ok();
 }
@@ -259,17 +261,9 @@ void GradientExchange::Pack(Context& ctx, Bucket& bucket) {
 
 // Slot r of an element is what rank r has of it: MergeTree over the slots, into the gradient.
 void GradientExchange::Merge(Context& ctx, Bucket& bucket) {
-  pieces_.clear();
-  int64_t before = 0;
-  for (size_t s = 0; s < bucket.mine.size(); ++s) {
-    const int64_t n = std::ssize(bucket.mine[s]);
-    for (int64_t begin = 0; begin < n; begin += kPiece)
-      pieces_.push_back({s, before, begin, std::min(n, begin + kPiece)});
-    before += n;
-  }
   const int ranks = communicator_.size();
-  ctx.For(std::ssize(pieces_), bucket.chunk * ranks, [&](int64_t p) {
-    const Piece& piece = pieces_[static_cast<size_t>(p)];
+  ctx.For(std::ssize(bucket.pieces), bucket.chunk * ranks, [&](int64_t p) {
+    const Piece& piece = bucket.pieces[static_cast<size_t>(p)];
     const int64_t n = piece.end - piece.begin;
     float* own = bucket.mine[piece.span].data() + piece.begin;
     const auto received = [&](int64_t rank) {
@@ -293,25 +287,6 @@ void GradientExchange::Merge(Context& ctx, Bucket& bucket) {
   });
 }
 
-// In the order of ParameterStore::AddFurtherGradients, of what this rank owns.
-void GradientExchange::AddFurtherGradients(Context& ctx) {
-  const std::span<float> all = store_.all_gradients();
-  for (int k = 0; k < store_.further_gradients(); ++k) {
-    const ParameterInfo& info = store_.infos()[static_cast<size_t>(store_.further_parameter(k))];
-    const float* further = store_.further_gradient(k).f32();
-    for (const IndexRange& range : owned()) {
-      const int64_t begin = std::max(range.begin, info.offset);
-      const int64_t n = std::min(range.end, info.offset + info.shape.size()) - begin;
-      if (n <= 0) continue;
-      ctx.For(CeilDiv(n, kPiece), 3 * n, [&](int64_t piece) {
-        const int64_t first = piece * kPiece;
-        kernels::AddTo(further + begin - info.offset + first, all.data() + begin + first,
-                       std::min(n - first, kPiece));
-      });
-    }
-  }
-}
-
 Status GradientExchange::FinishGradients(Context& ctx) {
   backward_seconds_ = Now();
   for (Bucket& bucket : buckets_) bucket.waits_for = 0;
@@ -325,7 +300,7 @@ Status GradientExchange::FinishGradients(Context& ctx) {
     if (status_.ok()) Merge(ctx, bucket);
   }
   LOCKSTEP_TRY(status_);
-  AddFurtherGradients(ctx);
+  store_.AddFurtherGradients(ctx, owned());
   return Status::Ok();
 }
 

@@ -92,6 +92,11 @@ class GradientExchange {
   double backward_seconds() const { return backward_seconds_; }  // when the last was final
 
  private:
+  struct Piece {  // of a bucket, that one thread adds up
+    size_t span = 0;
+    int64_t before = 0;          // floats of the chunk before it
+    int64_t begin = 0, end = 0;  // in the span
+  };
   struct Bucket {
     std::vector<std::vector<IndexRange>> owned;  // by rank: of the flat arrays
     std::string name;                            // of its parameters, for messages
@@ -99,6 +104,7 @@ class GradientExchange {
     std::vector<std::span<float>> mine;  // what this rank owns of it, further gradients behind
     std::vector<std::vector<std::span<float>>> theirs;  // by rank: the same of gradients to send
     int64_t chunk = 0;                                  // floats in `mine`
+    std::vector<Piece> pieces;                          // of the chunk
     std::vector<float> received;                        // by rank but this one, `chunk` each
     std::vector<BFloat16> sent_bf16, received_bf16;     // by rank but this one
     int parameters = 0;                                 // that it has a part of
@@ -107,12 +113,6 @@ class GradientExchange {
     int64_t sent_bytes = 0;
     double started_at = 0.0, done_at = 0.0;
   };
-  struct Piece {  // of a bucket, that one thread adds up
-    size_t span = 0;
-    int64_t before = 0;          // floats of the chunk before it
-    int64_t begin = 0, end = 0;  // in the span
-  };
-
   GradientExchange(Communicator& communicator, ParameterStore& store, Wire wire);
   void CutIntoBuckets(std::span<const int> final_order, const GradientExchangeOptions& options);
   Status BookMessages();
@@ -123,7 +123,6 @@ class GradientExchange {
   void StartBuckets(Context& ctx);
   void Pack(Context& ctx, Bucket& bucket);
   void Merge(Context& ctx, Bucket& bucket);
-  void AddFurtherGradients(Context& ctx);
 
   Communicator& communicator_;
   ParameterStore& store_;
@@ -132,7 +131,6 @@ class GradientExchange {
   std::vector<Bucket> buckets_;                 // in the order in which they are sent
   std::vector<std::vector<int>> buckets_of_;    // by parameter
   std::vector<std::vector<IndexRange>> owned_;  // by rank
-  std::vector<Piece> pieces_;                   // of the bucket that is merged
   size_t next_ = 0;                             // bucket to start
   Status status_;
   std::chrono::steady_clock::time_point begin_;

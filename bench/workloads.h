@@ -58,6 +58,22 @@ struct Workload {
       bind{};
 };
 
+// Of descriptions that live for ever, each with a name and a batch.
+template <class Sizes, class Bind>
+std::vector<Workload> WorkloadsOf(const Sizes& known, const Bind& bind,
+                                  benchmark::TimeUnit unit = benchmark::kMillisecond) {
+  std::vector<Workload> all;
+  for (const auto& work : known) {
+    all.push_back({.name = work.name,
+                   .batch = work.batch,
+                   .unit = unit,
+                   .bind = [&work, bind](Context& ctx, const scale::WorkPlace& place) {
+                     return bind(work, ctx, place);
+                   }});
+  }
+  return all;
+}
+
 std::vector<Workload> MlpWorkloads();
 std::vector<Workload> CnnWorkloads();
 std::vector<Workload> GptWorkloads();

@@ -66,16 +66,6 @@ Result<std::unique_ptr<BoundWorkload>> Bind(const Sizes& work, Context& ctx,
 
 }  // namespace
 
-std::vector<Workload> GptWorkloads() {
-  std::vector<Workload> all;
-  for (const Sizes& work : Known()) {
-    all.push_back({.name = work.name,
-                   .batch = work.batch,
-                   .bind = [&work](Context& ctx, const scale::WorkPlace& place) {
-                     return Bind(work, ctx, place);
-                   }});
-  }
-  return all;
-}
+std::vector<Workload> GptWorkloads() { return WorkloadsOf(Known(), Bind); }
 
 }  // namespace lockstep::bench

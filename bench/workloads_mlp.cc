@@ -90,17 +90,6 @@ Result<std::unique_ptr<BoundWorkload>> Bind(const Sizes& work, Context& ctx,
 
 }  // namespace
 
-std::vector<Workload> MlpWorkloads() {
-  std::vector<Workload> all;
-  for (const Sizes& work : Known()) {
-    all.push_back({.name = work.name,
-                   .batch = work.batch,
-                   .unit = benchmark::kMicrosecond,
-                   .bind = [&work](Context& ctx, const scale::WorkPlace& place) {
-                     return Bind(work, ctx, place);
-                   }});
-  }
-  return all;
-}
+std::vector<Workload> MlpWorkloads() { return WorkloadsOf(Known(), Bind, benchmark::kMicrosecond); }
 
 }  // namespace lockstep::bench

@@ -1,8 +1,6 @@
 #include "tools/command/placement.h"
 
 #include <fmt/format.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,11 +9,10 @@
 #include <set>
 
 #include "engine/parallel/context.h"
+#include "tools/scale/machine.h"
 
 namespace lockstep::tools {
 namespace {
-
-constexpr int kMostCpus = 8192;
 
 bool SameMask(const Place& a, const Place& b) { return a.host == b.host && a.cpus == b.cpus; }
 
@@ -44,30 +41,9 @@ Place PlaceOfThisProcess(int wanted_threads) {
   Place place;
   place.available = AvailableThreads();
   place.wanted_threads = wanted_threads;
-  char name[256] = "";
-  place.host = gethostname(name, sizeof name - 1) == 0 ? name : "?";
-  cpu_set_t* mask = CPU_ALLOC(kMostCpus);
-  const size_t size = CPU_ALLOC_SIZE(kMostCpus);
-  if (mask != nullptr && sched_getaffinity(0, size, mask) == 0) {
-    for (int cpu = 0; cpu < kMostCpus; ++cpu) {
-      if (CPU_ISSET_S(cpu, size, mask)) place.cpus.push_back(cpu);
-    }
-  }
-  if (mask != nullptr) CPU_FREE(mask);
+  place.host = scale::HostName();
+  place.cpus = scale::AllowedProcessors();
   return place;
-}
-
-std::string ListOf(const std::vector<int>& cpus) {
-  std::string text;
-  for (size_t i = 0; i < cpus.size();) {
-    size_t end = i + 1;
-    while (end < cpus.size() && cpus[end] == cpus[end - 1] + 1) ++end;
-    if (!text.empty()) text += ",";
-    text += std::to_string(cpus[i]);
-    if (end - i > 1) text += "-" + std::to_string(cpus[end - 1]);
-    i = end;
-  }
-  return text;
 }
 
 std::string TextOf(const Place& place) {
@@ -117,7 +93,7 @@ std::vector<std::string> Describe(const std::vector<Place>& places) {
     lines.push_back(fmt::format("{}  {}  CPUs {}  {} thread{}{}",
                                 end - first == 1 ? fmt::format("rank {}", first)
                                                  : fmt::format("ranks {}-{}", first, end - 1),
-                                places[first].host, ListOf(places[first].cpus), threads,
+                                places[first].host, scale::ListOf(places[first].cpus), threads,
                                 threads == 1 ? "" : "s", end - first == 1 ? "" : " each"));
     first = end;
   }
@@ -132,7 +108,7 @@ std::vector<std::string> Remarks(const std::vector<Place>& places) {
       if (SameMask(places[a], places[b]) || !Overlap(places[a], places[b])) continue;
       remarks.push_back(fmt::format(
           "ranks {} and {} on {} share some of their CPUs ({} and {}): give each its own, by {}", a,
-          b, places[a].host, ListOf(places[a].cpus), ListOf(places[b].cpus),
+          b, places[a].host, scale::ListOf(places[a].cpus), scale::ListOf(places[b].cpus),
           Flags(std::max(1, ThreadsOf(places, a)))));
     }
   }

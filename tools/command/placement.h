@@ -19,9 +19,6 @@ struct Place {
 };
 Place PlaceOfThisProcess(int wanted_threads);
 
-// "0-3,8": as taskset and SLURM write it.
-std::string ListOf(const std::vector<int>& cpus);
-
 // To send it to other ranks.
 std::string TextOf(const Place& place);
 Result<Place> PlaceFrom(std::string_view text);

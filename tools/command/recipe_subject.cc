@@ -34,11 +34,13 @@ Result<std::unique_ptr<scale::TrainingWork>> MakeWork(Recipe recipe, const Recip
                                                     /*training=*/true, place.communicator));
   LOCKSTEP_TRY(StartFromWeights(recipe, network).status());
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
+  LOCKSTEP_TRY_ASSIGN(const TrainerOptions trainer,
+                      BuildTrainerOptions(recipe, loader->batches_per_epoch()));
   scale::TrainingWork::Parts work{
       .context = std::move(context),
       .network = std::move(network),
       .optimizer = std::move(optimizer),
-      .step = {.clip_norm = recipe.optimizer.clip_norm, .parts = parts}};
+      .step = {.clip_norm = trainer.clip_norm, .parts = parts, .wire = trainer.wire}};
   if (loading) {
     work.loader = std::move(loader);
     return scale::TrainingWork::Make(place, std::move(work));

@@ -230,7 +230,7 @@ class Scaling {
   // The points of all ranks together.
   Result<scale::RankReport> MeasureRanks() {
     LOCKSTEP_TRY(MeasurePoints(subject_, result_.options, communicator(), result_.points));
-    scale::RankReport report{.library = ranks_.mpi()};
+    scale::RankReport report{.mpi = ranks_.mpi()};
     for (const scale::ScalePoint& point : result_.points) {
       if (point.ranks == communicator()->size()) report.points.push_back(point);
     }
@@ -247,7 +247,7 @@ class Scaling {
   }
 
   void TakeFrom(const scale::RankReport& report, int ranks) {
-    library_ = report.library;
+    mpi_ = report.mpi;
     if (!network_) network_ = report.network;
     result_.machine.push_back({fmt::format("{} ranks", ranks), report.placement});
   }
@@ -285,7 +285,7 @@ class Scaling {
   Status Finish() {
     if (wanted_.strong) result_.curves.push_back(CurveOf(scale::Mode::kStrong, result_.points));
     if (wanted_.weak) result_.curves.push_back(CurveOf(scale::Mode::kWeak, result_.points));
-    AddProgramFacts(library_, result_.machine);
+    AddProgramFacts(mpi_, result_.machine);
     const auto wide = std::count_if(result_.points.begin(), result_.points.end(),
                                     [&](const auto& point) { return result_.unstable(point); });
     if (wide > 0 && args_.repetitions >= 6) {
@@ -309,7 +309,7 @@ class Scaling {
   scale::Subject subject_;
   scale::ScaleResult result_;
   std::optional<scale::NetworkCost> network_;
-  std::string library_ = ranks_.mpi();
+  std::string mpi_ = ranks_.mpi();
 };
 
 }  // namespace

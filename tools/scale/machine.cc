@@ -99,7 +99,7 @@ std::string ListOf(const std::vector<int>& numbers) {
   return text;
 }
 
-std::string AffinityMask() {
+std::vector<int> AllowedProcessors() {
   std::vector<int> allowed;
 #ifdef __linux__
   // Machines have more processors than cpu_set_t has bits.
@@ -114,7 +114,14 @@ std::string AffinityMask() {
     if (known) break;
   }
 #endif
-  return OrUnavailable(ListOf(allowed));
+  return allowed;
+}
+
+std::string AffinityMask() { return OrUnavailable(ListOf(AllowedProcessors())); }
+
+std::string HostName() {
+  char name[256] = "";
+  return gethostname(name, sizeof name - 1) == 0 ? name : "?";
 }
 
 std::string ProcessorName(const fs::path& root) {

@@ -29,6 +29,10 @@ std::string ProcessorName(const std::filesystem::path& root = "/");
 
 // The processors that this process may run on, as "0-3,8".
 std::string AffinityMask();
+// The same by number, rising; none where they are not known.
+std::vector<int> AllowedProcessors();
+
+std::string HostName();  // "?" where there is none
 
 // Numbers, rising, in the form of the kernel's lists: "0-3,8".
 std::string ListOf(const std::vector<int>& numbers);

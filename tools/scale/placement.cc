@@ -1,9 +1,6 @@
 #include "tools/scale/placement.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "engine/comm/agreement.h"
@@ -12,9 +9,7 @@
 namespace lockstep::scale {
 
 Result<std::vector<std::string>> GatherPlacement(Communicator& communicator) {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  return GatherTexts(communicator, std::string(host.data()) + ": " + AffinityMask());
+  return GatherTexts(communicator, HostName() + ": " + AffinityMask());
 }
 
 std::string PlacementText(const std::vector<std::string>& ranks) {

@@ -169,7 +169,7 @@ std::string JsonText(const ScaleResult& result) {
 std::string JsonText(const RankReport& report) {
   Json json{{"points", Json::array()},
             {"network", JsonOf(report.network)},
-            {"library", report.library},
+            {"mpi", report.mpi},
             {"placement", report.placement}};
   for (const ScalePoint& point : report.points) json["points"].push_back(JsonOf(point, 1.0));
   return Written(json);
@@ -181,7 +181,7 @@ Result<RankReport> ParseRankReport(const std::string& text, const std::string& n
     RankReport report{.network = {.latency_seconds = json.at("network").at("latency_seconds"),
                                   .bytes_per_second = json.at("network").at("bytes_per_second"),
                                   .source = json.at("network").at("source")},
-                      .library = json.at("library"),
+                      .mpi = json.at("mpi"),
                       .placement = json.at("placement")};
     for (const Json& point : json.at("points")) report.points.push_back(PointFrom(point));
     return report;

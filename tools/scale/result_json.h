@@ -18,7 +18,7 @@ std::string JsonText(const ScaleResult& result);
 struct RankReport {
   std::vector<ScalePoint> points{};
   NetworkCost network{};
-  std::string library{};    // of MPI
+  std::string mpi{};        // its name and version
   std::string placement{};  // PlacementText
 };
 std::string JsonText(const RankReport& report);

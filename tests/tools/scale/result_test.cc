@@ -62,7 +62,7 @@ TEST(RankReport, ComesBackAsItWas) {
   const ScaleResult result = ExampleResult();
   RankReport report{.points = result.points,
                     .network = {.latency_seconds = 1e-6, .bytes_per_second = 3e9, .source = "here"},
-                    .library = "an MPI",
+                    .mpi = "an MPI",
                     .placement = "2 on here: 0-1"};
   report.points[0].timing.joules = 2.5;
   const auto back = ParseRankReport(JsonText(report), "file");
@@ -75,13 +75,13 @@ TEST(RankReport, ComesBackAsItWas) {
     EXPECT_EQ(back->points[i].timing.joules, report.points[i].timing.joules);
   }
   EXPECT_EQ(back->network.bytes_per_second, 3e9);
-  EXPECT_EQ(back->library, "an MPI");
+  EXPECT_EQ(back->mpi, "an MPI");
   EXPECT_EQ(back->placement, "2 on here: 0-1");
 }
 
 TEST(RankReport, OtherFilesAreAnError) {
   for (const char* text : {"", "{", "[]", "{}", "{\"points\": 3}", "null",
-                           "{\"points\":[{}],\"network\":{},\"library\":\"\"}"}) {
+                           "{\"points\":[{}],\"network\":{},\"mpi\":\"\"}"}) {
     const auto report = ParseRankReport(text, "some.json");
     ASSERT_FALSE(report.ok()) << text;
     EXPECT_THAT(report.status().message(), HasSubstr("some.json"));

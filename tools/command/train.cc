@@ -26,6 +26,7 @@
 #include "tools/command/recorder.h"
 #include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
+#include "tools/command/terminal.h"
 #include "tools/command/version.h"
 #include "tools/command/which_run.h"
 #include "tools/report/run_report.h"
@@ -389,7 +390,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   Made made;
   LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
   for (const std::string& remark : made.remarks) {
-    if (ranks.speaks()) fmt::print("note: {}\n", remark);
+    if (ranks.speaks()) Say("note: " + remark + "\n");
   }
   const DatasetInfo& info = made.data.train.dataset->info();
   LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",

@@ -14,7 +14,6 @@
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 #include "tools/command/interrupts.h"
-#include "tools/command/run_folder.h"
 #include "tools/command/terminal.h"
 #include "tools/command/text_stream.h"
 

@@ -122,8 +122,8 @@ void LiveLine::Epoch(const EpochReport& report, bool improved) {
 
 std::string LiveLine::Losses() {
   const int width = terminal_.is_one ? std::min(terminal_.columns - 1, 80) : 72;
-  const std::vector<std::string> lines =
-      DrawCurve(train_losses_, validation_losses_, {.width = width, .height = 8, .color = terminal_.color});
+  const std::vector<std::string> lines = DrawCurve(
+      train_losses_, validation_losses_, {.width = width, .height = 8, .color = terminal_.color});
   if (lines.empty()) return {};
   std::string text;
   for (const std::string& line : lines) text += line + "\n";

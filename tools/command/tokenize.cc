@@ -16,7 +16,6 @@
 #include "engine/io/file.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
-#include "tools/command/run_folder.h"
 #include "tools/command/terminal.h"
 
 namespace lockstep::tools {

@@ -31,7 +31,7 @@ std::string Duration(double seconds) {
 std::string ShortMetric(const EvaluationResult& result) {
   if (result.auc) return fmt::format("AUC {:.4f}", *result.auc);
   if (result.accuracy) return fmt::format("accuracy {:.2f} %", *result.accuracy * 100.0);
-  if (result.r2) return fmt::format("R2 {:.4f}", *result.r2);
+  if (result.r2) return "R2 " + LossText(*result.r2);
   return "validation " + LossText(result.loss);
 }
 
@@ -150,10 +150,10 @@ std::string Describe(const EvaluationResult& result) {
   if (result.accuracy) text += fmt::format("  accuracy {:.2f} %", *result.accuracy * 100.0);
   if (result.exact) text += fmt::format("  exact {:.2f} %", *result.exact * 100.0);
   if (result.perplexity) text += fmt::format("  perplexity {:.4g}", *result.perplexity);
-  if (result.bits_per_byte) text += fmt::format("  bits per byte {:.4f}", *result.bits_per_byte);
+  if (result.bits_per_byte) text += "  bits per byte " + LossText(*result.bits_per_byte);
   if (result.auc) text += fmt::format("  AUC {:.4f}", *result.auc);
   if (result.mae) text += fmt::format("  mean absolute error {:.4g}", *result.mae);
-  if (result.r2) text += fmt::format("  R2 {:.4f}", *result.r2);
+  if (result.r2) text += "  R2 " + LossText(*result.r2);
   return text;
 }
 

@@ -103,19 +103,19 @@ TEST_F(Program, ALastBatchOfOneIsRefusedBeforeTheEpochThatWouldEndInIt) {
   EXPECT_EQ(Run(arguments + "train.last_batch=drop").code, 0);
 }
 
-// And by plan, with the key that helps; also where it is a part of the last batch.
+// And by plan, with the key that helps; also where batches are computed in parts.
 TEST_F(Program, PlanTellsOfALastBatchOfOne) {
   const std::string recipe = kClinical + " data.size=100 ";
   for (const std::string command : {"plan ", "train "}) {
     ExpectFails(command + recipe + "train.batch=69 train.last_batch=keep",
                 "leaves a last batch of 1 of the 70 training samples");
-    ExpectFails(command + recipe + "train.batch=34 train.last_batch=keep train.micro_batches=2",
+    ExpectFails(command + recipe + "train.batch=69 train.last_batch=keep train.micro_batches=3",
                 "train.last_batch=drop");
   }
   EXPECT_FALSE(fs::exists(folder_ / "runs"));
   EXPECT_EQ(Run("plan " + recipe + "train.batch=69 train.last_batch=drop").code, 0);
   EXPECT_EQ(Run("plan " + recipe +
-                "train.batch=34 train.micro_batches=2 train.last_batch=keep "
+                "train.batch=69 train.micro_batches=3 train.last_batch=keep "
                 "model.single_value=skip")
                 .code,
             0);

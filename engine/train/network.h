@@ -6,9 +6,9 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_NETWORK_H_
 #define LOCKSTEP_ENGINE_TRAIN_NETWORK_H_
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -48,7 +48,8 @@ struct NetworkOptions {
   // The processes that share each global batch; null: this one alone. Borrowed.
   Communicator* communicator = nullptr;
   // Shell patterns on names of parameters ("body.*") that training does not change. A batch norm
-  // whose weight is frozen normalises by its running statistics.
+  // whose weight is frozen normalises by its running statistics. One that matches nothing is an
+  // error, kNotFound.
   std::vector<std::string> frozen{};
   // Layers ("3", "body.1") whose outputs can be read after each step, see output(name).
   std::vector<std::string> layer_outputs{};

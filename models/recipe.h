@@ -40,6 +40,11 @@ struct Recipe {
     int64_t seed = 1;
     double validation = 0.15;
     double test = 0.15;
+    std::string split = "random";
+    std::string time{};
+    std::string weight{};
+    int64_t folds = 0;
+    int64_t fold = 0;
     int64_t split_seed = 1;
     bool standardize = true;
     double pixel_mean = 0.0;
@@ -88,6 +93,7 @@ struct Recipe {
     double label_smoothing = 0.0;
     std::vector<double> class_weights{};
     double pos_weight = 1.0;
+    bool balanced = false;
     double delta = 1.0;
   } loss;
   struct Optim {
@@ -116,6 +122,7 @@ struct Recipe {
     std::string last_batch = "keep";
     int64_t micro_batches = 1;
     int64_t seed = 1;
+    std::vector<int64_t> seeds{};
     int64_t shards = 1;
     int64_t threads = 0;
     double give_up_after = 600.0;

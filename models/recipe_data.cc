@@ -11,6 +11,7 @@
 #include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
+#include "models/recipe_split.h"
 #include "models/recipe_text.h"
 
 namespace lockstep {
@@ -21,7 +22,8 @@ struct Sources {
   std::shared_ptr<const Dataset> train, test;
   std::optional<ClinicalData> clinical{};
   bool tabular = true;
-  std::optional<Splits> splits{};  // of train; else as SplitOf says
+  std::optional<Splits> splits{};  // of train; else as SplitSamples says
+  SplitKeys keys{};                // of train, for that
   std::vector<std::string> remarks{};
   std::optional<PictureSources> pictures{};  // instead of all that
   std::optional<RecipeData> ready{};         // instead of all that
@@ -231,23 +233,20 @@ constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"series", {SeriesOf, true}},
                                            {"sums", {Sums, false}}};
 
-Share ShareOf(double fraction) {
-  return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
-}
-
-SplitOptions SplitOptionsOf(const Recipe::Data& data, bool has_test) {
-  return {.validation = ShareOf(data.validation),
-          .test = has_test ? Share::Count(0) : ShareOf(data.test),
-          .seed = static_cast<uint64_t>(data.split_seed)};
-}
-
-Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
-  const SplitOptions options = SplitOptionsOf(data, has_test);
-  const bool sequences = dataset.info().task == Task::kClasses &&
-                         dataset.info().target_shape.rank() > 0;  // without a class each
-  if (sequences || ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
-  return StratifiedSplit(classes, options);
+// One fold after another is the test set.
+void HoldBackFolds(const Recipe::Data& data, Sources& sources) {
+  const bool has_test =
+      sources.test != nullptr || (sources.pictures && sources.pictures->test != nullptr);
+  if (has_test) {
+    sources.remarks.push_back("data.folds = " + std::to_string(data.folds) +
+                              ": a fold is tested on, and the test set of its own is not used");
+  }
+  sources.test = nullptr;
+  if (sources.pictures) sources.pictures->test = nullptr;
+  if (data.fold == 0) {
+    sources.remarks.push_back("data.folds = " + std::to_string(data.folds) +
+                              ": here fold 1 stands for all; data.fold = 2 says another");
+  }
 }
 
 }  // namespace
@@ -276,12 +275,19 @@ Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> st
   LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_text != nullptr
                                            ? kind.load_text(recipe, std::move(tokenizer))
                                            : kind.load(recipe));
+  LOCKSTEP_TRY(CheckSplitKind(recipe.data, sources.splits || sources.ready, sources.keys));
+  if (recipe.data.folds > 0) HoldBackFolds(recipe.data, sources);
   if (sources.pictures) {
     const PictureSources& pictures = *sources.pictures;
-    SplitOptions options = SplitOptionsOf(recipe.data, pictures.test != nullptr);
-    if (pictures.validation != nullptr) options.validation = Share::Count(0);
-    LOCKSTEP_TRY_ASSIGN(Splits splits, StratifiedSplit(pictures.train->info().labels, options));
-    return PictureData(recipe, pictures, std::move(splits), std::move(standardizer));
+    Recipe::Data shares = recipe.data;
+    if (pictures.validation != nullptr) shares.validation = 0.0;
+    const std::vector<int32_t>& labels = pictures.train->info().labels;
+    LOCKSTEP_TRY_ASSIGN(Splits splits, SplitSamples(std::ssize(labels), {.classes = labels}, shares,
+                                                    pictures.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(RecipeData data,
+                        PictureData(recipe, pictures, std::move(splits), std::move(standardizer)));
+    data.remarks.insert(data.remarks.begin(), sources.remarks.begin(), sources.remarks.end());
+    return data;
   }
   if (ChangesPictures(recipe)) {
     return Status::Invalid(
@@ -291,8 +297,10 @@ Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> st
   }
   if (sources.ready) return std::move(*sources.ready);
   if (!sources.splits) {
-    LOCKSTEP_TRY_ASSIGN(sources.splits,
-                        SplitOf(*sources.train, recipe.data, sources.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(SplitKeys keys, ClassKeys(*sources.train));
+    sources.keys.classes = std::move(keys.classes);
+    LOCKSTEP_TRY_ASSIGN(sources.splits, SplitSamples(sources.train->size(), sources.keys,
+                                                     recipe.data, sources.test != nullptr));
   }
   Splits& splits = *sources.splits;
   RecipeData data{.train = {}, .validation = {}, .test = {}, .remarks = sources.remarks};

@@ -15,7 +15,7 @@ namespace lockstep {
 KeyLimits DataKinds();       // recipe_data.cc
 KeyLimits CsvHeaders();      // recipe_data.cc
 KeyLimits CsvTasks();        // recipe_data.cc
-KeyLimits CsvMissing();      // recipe_data.cc
+KeyLimits CsvMissing();      // recipe_table.cc
 KeyLimits PictureFits();     // recipe_pictures.cc
 KeyLimits PictureCrops();    // recipe_pictures.cc
 KeyLimits PictureEdges();    // recipe_pictures.cc
@@ -38,6 +38,8 @@ Result<T> Under(const std::string& key, Result<T> result) {
 
 // What data.header says.
 Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// What data.delimiter says, where nobody looks: a comma for auto.
+char DelimiterOf(const Recipe::Data& data);  // recipe_data.cc
 
 // How many threads the run may use.
 int CoresOf(const Recipe& recipe);  // recipe_build.cc
@@ -73,14 +75,40 @@ void VisitKeys(R& r, Visit&& visit) {
         "csv, text_table, series: whether the first row holds names; tokens: no is for a .bin file "
         "of uint16 without a header");
   visit("data.delimiter", r.data.delimiter, KeyLimits{},
-        "csv, text_table, series: one character between columns");
+        "csv, text_table, series: one character between columns, \" \" for runs of blanks, tab "
+        "(auto: found by looking; texts and series: a comma)");
+  visit("data.quote", r.data.quote, KeyLimits{}, "csv: around texts (auto: found by looking)");
+  visit("data.decimal", r.data.decimal, KeyLimits{},
+        "csv: in front of the decimals of a number (auto: found by looking)");
+  visit("data.thousands", r.data.thousands, KeyLimits{},
+        "csv: between groups of three digits (auto: found by looking; none)");
+  visit("data.comment", r.data.comment, KeyLimits{},
+        "csv: lines that begin with it are left out (auto: # or % in front of the table; none)");
+  visit("data.types", r.data.types, KeyLimits{},
+        "csv: what columns hold, where that is not what is found: \"town=category\", "
+        "\"3=number\"; number, category, yes/no, date (\"date, day first\", \"date, month "
+        "first\"), left out");
+  visit("data.one_hot", r.data.one_hot, Between(0, 65536),
+        "csv: categories of up to so many values are a feature for each, others an embedding");
+  visit("data.weight", r.data.weight, KeyLimits{},
+        "csv: a column, by name or number, with the weight of each row");
+  visit("data.time", r.data.time, KeyLimits{},
+        "csv: a column, by name or number, that says which rows came first");
   visit("data.task", r.data.task, CsvTasks(),
-        "csv, text_table, series: what the label is (auto: binary; text_table: classes; series: "
-        "regression, the value data.horizon rows on)");
+        "csv, text_table, series: what the label is (auto: csv: told by its values; text_table: "
+        "classes; series: regression, the value data.horizon rows on)");
   visit("data.positive", r.data.positive, KeyLimits{},
         "binary: the label that counts as 1 (empty: the one that sorts last)");
   visit("data.missing", r.data.missing, CsvMissing(),
-        "csv, series: what to do about an empty cell");
+        "csv, series: what to do about a missing number: mean (of the training rows) takes its "
+        "place, indicate adds a feature that says so, drop leaves the row out; csv: a missing "
+        "category is one more category");
+  visit("data.missing_texts", r.data.missing_texts, KeyLimits{},
+        "csv: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
+  visit("data.cache", r.data.cache, KeyLimits{},
+        "csv: keep a binary copy of the table, which is quick to read again");
+  visit("data.cache_folder", r.data.cache_folder, KeyLimits{},
+        "csv: where that copy is (empty: beside the table)");
   visit("data.size", r.data.size, AtLeast(0),
         "clinical, digits: samples to make (0: 8000 patients; 10000 digits and 2000 to test)");
   visit("data.seed", r.data.seed, AtLeast(0), "clinical, digits, sums: seed of the samples");
@@ -93,10 +121,6 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.split", r.data.split, SplitKinds(),
         "csv: what is held back: samples at random (whole groups of data.group), or the latest by "
         "data.time");
-  visit("data.time", r.data.time, KeyLimits{},
-        "csv: a column of dates or numbers, by name or number from 0, that orders the rows");
-  visit("data.weight", r.data.weight, KeyLimits{},
-        "csv: a column of numbers from 0, by name or number: how much each row counts in the loss");
   visit("data.folds", r.data.folds, Between(0, 1000),
         "cross-validation: so many folds, each held back to test in a run of its own, instead of "
         "data.test (0: none)");

@@ -86,6 +86,16 @@ Status CheckSplitKind(const Recipe::Data& data, bool in_order, const SplitKeys& 
   return Status::Ok();
 }
 
+std::vector<std::string> FoldRemarks(const Recipe::Data& data, bool has_test) {
+  std::vector<std::string> remarks;
+  const std::string key = "data.folds = " + std::to_string(data.folds);
+  if (data.folds > 0 && has_test)
+    remarks.push_back(key + ": a fold is tested on, and the test set of its own is not used");
+  if (data.folds > 0 && data.fold == 0)
+    remarks.push_back(key + ": here fold 1 stands for all; data.fold = 2 says another");
+  return remarks;
+}
+
 Result<Splits> SplitSamples(int64_t size, const SplitKeys& keys, const Recipe::Data& data,
                             bool has_test) {
   const auto seed = static_cast<uint64_t>(data.split_seed);

@@ -14,8 +14,9 @@
 
 namespace lockstep {
 
-// What data.group and data.time say of the rows of a table whose description gives those columns
-// their roles. Errors name key, row and column: a row without group or time.
+// What the columns of class, group (data.group) and time (data.time, where data.split asks for it)
+// say of the rows of a table. Groups are numbered as they first come. An error names key and row: one
+// without a time.
 Result<SplitKeys> KeysOf(const Table& table, const Recipe::Data& data);  // recipe_table_keys.cc
 
 // Whether the column that the description gives the role of weights holds what weights can be:
@@ -29,6 +30,10 @@ Result<SplitKeys> ClassKeys(const Dataset& dataset);
 // one fold is, all the same. Errors name the keys.
 Result<Splits> SplitSamples(int64_t size, const SplitKeys& keys, const Recipe::Data& data,
                             bool has_test);
+
+// What the user should be told of data.folds: that a test set is not used, that one fold stands for
+// all.
+std::vector<std::string> FoldRemarks(const Recipe::Data& data, bool has_test);
 
 // An error where data.split, data.folds or data.group ask for what these samples cannot have:
 // those that come in an order of their own (a text, a series), or without `keys`.

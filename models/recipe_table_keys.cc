@@ -12,9 +12,21 @@ Result<SplitKeys> KeysOf(const Table& table, const Recipe::Data& data) {
   using Role = TableColumn::Role;
   SplitKeys keys;
   if (const int64_t group = table.description.PlaceOf(Role::kGroup); group >= 0) {
-    LOCKSTEP_TRY_ASSIGN(RowGroups groups, GroupsOf(table, group));
-    keys.groups = std::move(groups.of_row);
-    keys.group_names = std::move(groups.names);
+    LOCKSTEP_TRY_ASSIGN(const RowGroups groups, GroupsOf(table, group));
+    // In whichever order the table lists them: a model that is read again splits as it did.
+    std::vector<int32_t> number(groups.names.size(), -1);
+    for (const int32_t of_row : groups.of_row) {
+      int32_t& here = number[static_cast<size_t>(of_row)];
+      if (here < 0) {
+        here = static_cast<int32_t>(keys.group_names.size());
+        keys.group_names.push_back(groups.names[static_cast<size_t>(of_row)]);
+      }
+      keys.groups.push_back(here);
+    }
+  }
+  if (table.description.task != Task::kRegression) {
+    LOCKSTEP_TRY_ASSIGN(RowGroups classes, GroupsOf(table, table.description.target()));
+    keys.classes = std::move(classes.of_row);
   }
   const int64_t time = table.description.PlaceOf(Role::kTime);
   if (time < 0 || data.split != "time") return keys;

@@ -312,6 +312,11 @@ Status CheckTogether(const Recipe& recipe) {
         "data.delimiter must be one character, \"tab\" or \"auto\" (found by looking), not " +
         Quoted(delimiter));
   }
+  if (recipe.data.fold > 0 && recipe.data.fold > recipe.data.folds) {
+    return Status::Invalid("data.fold = " + std::to_string(recipe.data.fold) + " is none of the " +
+                           std::to_string(recipe.data.folds) +
+                           " folds of data.folds, which count from 1");
+  }
   if (recipe.train.batch % recipe.train.micro_batches != 0) {
     return Status::Invalid("train.micro_batches = " + std::to_string(recipe.train.micro_batches) +
                            " does not divide train.batch = " + std::to_string(recipe.train.batch));

@@ -51,6 +51,9 @@ struct Recipe {
     int64_t seed = 1;
     double validation = 0.15;
     double test = 0.15;
+    std::string split = "random";
+    int64_t folds = 0;
+    int64_t fold = 0;
     int64_t split_seed = 1;
     bool standardize = true;
     double pixel_mean = 0.0;
@@ -99,6 +102,7 @@ struct Recipe {
     double label_smoothing = 0.0;
     std::vector<double> class_weights{};
     double pos_weight = 1.0;
+    bool balanced = false;
     double delta = 1.0;
   } loss;
   struct Optim {
@@ -127,6 +131,7 @@ struct Recipe {
     std::string last_batch = "keep";
     int64_t micro_batches = 1;
     int64_t seed = 1;
+    std::vector<int64_t> seeds{};
     int64_t shards = 1;
     int64_t threads = 0;
     double give_up_after = 600.0;

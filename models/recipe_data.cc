@@ -12,6 +12,7 @@
 #include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
+#include "models/recipe_split.h"
 #include "models/recipe_table.h"
 #include "models/recipe_text.h"
 
@@ -23,10 +24,11 @@ struct Sources {
   std::shared_ptr<const Dataset> train, test;
   std::optional<ClinicalData> clinical{};
   bool tabular = true;
-  std::optional<Splits> splits{};  // of train; else as SplitOf says
+  std::optional<Splits> splits{};  // of train; else as SplitSamples says
   std::vector<std::string> remarks{};
   std::optional<PictureSources> pictures{};  // instead of all that
   std::optional<RecipeData> ready{};         // instead of all that
+  bool by_keys = false;                      // `ready` was split by the recipe's keys for that
 };
 
 Result<Sources> Clinical(const Recipe& recipe) {
@@ -186,7 +188,7 @@ Result<Sources> Ready(const Recipe& recipe, SavedSamples saved) {
 
 Result<Sources> Csv(const Recipe& recipe, SavedSamples saved) {
   LOCKSTEP_TRY_ASSIGN(RecipeData data, TableData(recipe, std::move(saved.table)));
-  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data)};
+  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data), .by_keys = true};
 }
 
 Result<Sources> TextTableOf(const Recipe& recipe, SavedSamples saved) {
@@ -215,23 +217,15 @@ constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"series", {SeriesOf, true}},
                                            {"sums", {Sums, false}}};
 
-Share ShareOf(double fraction) {
-  return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
-}
-
-SplitOptions SplitOptionsOf(const Recipe::Data& data, bool has_test) {
-  return {.validation = ShareOf(data.validation),
-          .test = has_test ? Share::Count(0) : ShareOf(data.test),
-          .seed = static_cast<uint64_t>(data.split_seed)};
-}
-
-Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
-  const SplitOptions options = SplitOptionsOf(data, has_test);
-  const bool sequences = dataset.info().task == Task::kClasses &&
-                         dataset.info().target_shape.rank() > 0;  // without a class each
-  if (sequences || ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
-  return StratifiedSplit(classes, options);
+// With data.folds a fold is the test set.
+void HoldBackFolds(const Recipe::Data& data, Sources& sources) {
+  if (data.folds == 0) return;
+  const bool has_test =
+      sources.test != nullptr || (sources.pictures && sources.pictures->test != nullptr);
+  for (std::string& remark : FoldRemarks(data, has_test))
+    sources.remarks.push_back(std::move(remark));
+  sources.test = nullptr;
+  if (sources.pictures) sources.pictures->test = nullptr;
 }
 
 }  // namespace
@@ -274,12 +268,21 @@ Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
   LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_saved != nullptr
                                            ? kind.load_saved(recipe, std::move(saved))
                                            : kind.load(recipe));
+  if (!sources.by_keys) {
+    LOCKSTEP_TRY(CheckSplitKind(recipe.data, sources.splits || sources.ready, {}));
+    HoldBackFolds(recipe.data, sources);
+  }
   if (sources.pictures) {
     const PictureSources& pictures = *sources.pictures;
-    SplitOptions options = SplitOptionsOf(recipe.data, pictures.test != nullptr);
-    if (pictures.validation != nullptr) options.validation = Share::Count(0);
-    LOCKSTEP_TRY_ASSIGN(Splits splits, StratifiedSplit(pictures.train->info().labels, options));
-    return PictureData(recipe, pictures, std::move(splits), std::move(standardizer));
+    Recipe::Data shares = recipe.data;
+    if (pictures.validation != nullptr) shares.validation = 0.0;
+    const std::vector<int32_t>& labels = pictures.train->info().labels;
+    LOCKSTEP_TRY_ASSIGN(Splits splits, SplitSamples(std::ssize(labels), {.classes = labels}, shares,
+                                                    pictures.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(RecipeData data,
+                        PictureData(recipe, pictures, std::move(splits), std::move(standardizer)));
+    data.remarks.insert(data.remarks.begin(), sources.remarks.begin(), sources.remarks.end());
+    return data;
   }
   if (ChangesPictures(recipe)) {
     return Status::Invalid(
@@ -289,8 +292,9 @@ Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
   }
   if (sources.ready) return std::move(*sources.ready);
   if (!sources.splits) {
-    LOCKSTEP_TRY_ASSIGN(sources.splits,
-                        SplitOf(*sources.train, recipe.data, sources.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, ClassKeys(*sources.train));
+    LOCKSTEP_TRY_ASSIGN(sources.splits, SplitSamples(sources.train->size(), keys, recipe.data,
+                                                     sources.test != nullptr));
   }
   Splits& splits = *sources.splits;
   RecipeData data{.train = {}, .validation = {}, .test = {}, .remarks = sources.remarks};

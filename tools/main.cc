@@ -79,10 +79,17 @@ int Main(int argc, char** argv) {
                   "print every key with its value and meaning, and stop");
   train->add_option("--digest", train_args.digest,
                     "file: a hash of each tensor after each step, for compare-digests");
+  train
+      ->add_option("--folds", train_args.folds,
+                   "cross-validation: so many runs, each with another fold held back to test")
+      ->check(CLI::Range(int64_t{2}, int64_t{1000}));
+  train->add_option("--seeds", train_args.seeds,
+                    "a run for each of so many seeds, from train.seed on, or of a list: 1,2,5");
   train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
       "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data train.epochs=60\n"
+      "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data --folds 5\n"
       "  lockstep train --resume runs/clinical\n"
       "  lockstep train --resume runs/clinical train.epochs=60\n"
       "  mpirun -n 4 lockstep train models/recipes/clinical.toml train.shards=4 "

@@ -27,7 +27,9 @@ class LayerModel final : public Model {
                         graph.AddInput("x", shape, options_.input_dtype, options_.input_gradient));
     LOCKSTEP_TRY_ASSIGN(const Value y, Apply(graph, "", layers_, x));
     LOCKSTEP_TRY(graph.AddOutput("y", y));
-    return loss_ == nullptr || goes_on ? Status::Ok() : AddLoss(graph, "target", *loss_, y);
+    return loss_ == nullptr || goes_on
+               ? Status::Ok()
+               : AddLoss(graph, "target", *loss_, y, 1.0, options_.weighted ? "weights" : "");
   }
 
  private:

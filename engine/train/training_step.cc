@@ -353,9 +353,13 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   LOCKSTEP_TRY(Exchange(status, wish, weights_, &report.any_wish));
   if (report.skipped) return report;
   for (size_t i = 0; i < weights_.size(); ++i) {
-    if (!(weights_[i] > 0.0))
+    const Graph::Loss& loss = program.graph().losses()[i];
+    if (!(weights_[i] > 0.0)) {
+      report.skipped = loss.weighted;
+      if (report.skipped) return report;
       return Status::Invalid("no target of the batch counts, so there is no loss to reduce");
-    factors_[i] = program.graph().losses()[i].factor / weights_[i];
+    }
+    factors_[i] = loss.factor / weights_[i];
   }
 
   net.store().StageStates();

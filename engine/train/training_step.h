@@ -48,6 +48,7 @@ struct GlobalBatch {
 
 struct TrainingStepReport {
   LossSum loss{};  // of the whole global batch, before the update
+  // Nothing was updated: a layer's policy left the batch out, or all of its samples have weight 0.
   bool skipped = false;
   bool any_wish = false;                  // some rank brought a wish
   std::optional<double> gradient_norm{};  // before clipping; only where clip_norm asks for it

@@ -17,8 +17,10 @@
 #include "engine/train/checkpointing.h"
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
+#include "models/recipe_split.h"
 #include "tools/command/commands.h"
 #include "tools/command/goes_on.h"
+#include "tools/command/held_out.h"
 #include "tools/command/interrupts.h"
 #include "tools/command/live_line.h"
 #include "tools/command/placement.h"
@@ -27,6 +29,7 @@
 #include "tools/command/recorder.h"
 #include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
+#include "tools/command/run_set.h"
 #include "tools/command/terminal.h"
 #include "tools/command/version.h"
 #include "tools/command/which_run.h"
@@ -125,6 +128,10 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   LOCKSTEP_TRY(SaveModel(folder.model(), net, trainer.state(),
                          data.standardizer ? &*data.standardizer : nullptr,
                          &data.train.dataset->info()));
+  if (recipe.data.fold > 0) {
+    LOCKSTEP_TRY_ASSIGN(const HeldOut held, MeasureHeldOut(net, data.test));
+    LOCKSTEP_TRY(WriteHeldOut(folder.held_out(), held));
+  }
   LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
   if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
   const std::string waited = ranks.size() == 1
@@ -231,6 +238,14 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   recipe.train.threads = threads;
   LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe));
   made.remarks = made.data.remarks;
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
+  made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());
+  LOCKSTEP_TRY_ASSIGN(const std::string balanced, BalanceClasses(made.data, recipe.loss));
+  if (!balanced.empty()) made.remarks.push_back(balanced);
+  if (made.data.train.dataset->info().weighted) {
+    made.remarks.push_back("losses are means by the weights of data.weight = \"" +
+                           recipe.data.weight + "\"; all other metrics count every sample once");
+  }
   const Subset& train = made.data.train;
   LOCKSTEP_TRY_ASSIGN(LoaderOptions loader_options, BuildLoaderOptions(recipe));
   loader_options.rank = ranks.rank();
@@ -254,7 +269,10 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   LOCKSTEP_TRY_ASSIGN(made.options,
                       BuildTrainerOptions(recipe, made.loader->batches_per_epoch(), &made.remarks));
   made.options.validation = made.data.validation;
-  made.options.recipe = PrintRecipe(run.recipe);
+  // Weights of balanced classes travel with the model as numbers.
+  Recipe printed = run.recipe;
+  printed.loss = recipe.loss;
+  made.options.recipe = PrintRecipe(printed);
   made.options.standardizer = made.data.standardizer;
   made.options.digest = args.digest;
   if (made.options.validation.empty()) made.options.keep_best = false;
@@ -355,6 +373,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
     if (ranks.speaks()) Say(run.folder.path + " has finished: there is nothing to go on with\n");
     return Status::Ok();
   }
+  if (IsSet(recipe)) return TrainSet(args, std::move(run), ranks);
   // From here on a closed pipe is a failure to write like another, not the end of the program.
   std::signal(SIGPIPE, SIG_IGN);
 

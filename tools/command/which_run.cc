@@ -8,6 +8,7 @@
 
 #include "engine/io/file.h"
 #include "tools/command/resume.h"
+#include "tools/command/run_set.h"
 #include "tools/report/run_report.h"
 
 namespace lockstep::tools {
@@ -47,11 +48,29 @@ Result<std::vector<std::string>> OverridesOf(const TrainArgs& args) {
   return overrides;
 }
 
+// --folds and --seeds as the keys that they stand for.
+Status AddSetKeys(const TrainArgs& args, WhichRun& run) {
+  if (args.folds == 0 && args.seeds.empty()) return Status::Ok();
+  if (run.resume) {
+    return Status::Invalid(
+        "--folds and --seeds begin a set of runs; --resume goes on with the one that it names");
+  }
+  if (args.folds > 0) run.overrides.push_back("data.folds=" + std::to_string(args.folds));
+  if (args.seeds.empty()) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, run.overrides));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> seeds, SeedsFrom(args.seeds, recipe.train.seed));
+  std::string list;
+  for (const int64_t seed : seeds) list += (list.empty() ? "" : ", ") + std::to_string(seed);
+  run.overrides.push_back("train.seeds=[" + list + "]");
+  return Status::Ok();
+}
+
 Result<WhichRun> ReadRecipe(const TrainArgs& args) {
   WhichRun run;
   run.resume = !args.resume.empty();
   run.folder.path = args.resume;
   LOCKSTEP_TRY_ASSIGN(run.overrides, OverridesOf(args));
+  LOCKSTEP_TRY(AddSetKeys(args, run));
   LOCKSTEP_TRY_ASSIGN(run.recipe,
                       LoadRecipe(run.resume ? run.folder.recipe() : args.recipe, run.overrides));
   if (args.auto_resume && run.recipe.output.folder.empty()) {
@@ -81,6 +100,7 @@ Status Lock(WhichRun& run) {
   run.lock.emplace(std::move(taken));
   // Killed before its first checkpoint, a run has a recipe and nothing else.
   run.saved = Exists(folder.last());
+  if (IsSet(run.recipe)) return Status::Ok();  // each of its runs has checkpoints
   LOCKSTEP_TRY(CheckMayGoOn(folder, run.recipe, run.overrides));
   if (run.saved || !Exists(folder.summary()) || IsMarkedNotFinite(folder)) return Status::Ok();
   return Status::Invalid(folder.path +
@@ -109,6 +129,9 @@ Result<WhichRun> ChooseRun(const TrainArgs& args, Ranks& ranks) {
       resume.auto_resume = false;
       resume.recipe.clear();
       resume.resume = folder.path;
+      resume.overrides = run->overrides;  // with --folds and --seeds
+      resume.folds = 0;
+      resume.seeds.clear();
       std::erase_if(resume.overrides,
                     [](const std::string& one) { return one.starts_with(kFolderKey); });
       run = ReadRecipe(resume);

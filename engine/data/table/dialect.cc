@@ -337,6 +337,10 @@ Result<FoundDialect> Finder::Find() {
     found_.remarks.push_back(std::string("lines that begin with \"") + comment_ +
                              "\" were left out as comments; data.comment = \"\" keeps them");
   }
+  if (LineAt(front_).starts_with("@relation") || LineAt(front_).starts_with("@RELATION")) {
+    return Status::Invalid(name_ + ": is an ARFF file of Weka; make a CSV file of the lines behind "
+                                   "@data, with the attributes' names in front of them");
+  }
   Cut cut = Best();
   if (cut.rows.empty()) {
     // Says what is wrong, if something is.

@@ -1,5 +1,6 @@
 #include "engine/data/table/table_cache.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>

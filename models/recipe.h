@@ -89,6 +89,7 @@ struct Recipe {
     std::vector<double> class_weights{};
     double pos_weight = 1.0;
     double delta = 1.0;
+    std::vector<double> quantiles = {0.05, 0.5, 0.95};
   } loss;
   struct Optim {
     std::string kind = "adamw";

@@ -175,6 +175,9 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("loss.pos_weight", r.loss.pos_weight, Between(0, 1e6),
         "bce: multiplies the loss of positives");
   visit("loss.delta", r.loss.delta, Between(1e-30, 1e30), "huber: where it turns linear");
+  visit("loss.quantiles", r.loss.quantiles, Between(0, 1),
+        "quantile: which of each number are told; the median is the value, the outer ones are an "
+        "interval");
 
   visit("optimizer.kind", r.optimizer.kind, OptimizerKinds(), "");
   visit("optimizer.learning_rate", r.optimizer.learning_rate, Between(0, 1e6),

@@ -172,6 +172,11 @@ def reduce_sum(x, axes=None, keepdims=1, noop_with_empty_axes=0):
     return x if none and noop_with_empty_axes else x.sum(axis=None if none else tuple(axes), keepdims=bool(keepdims))
 
 
+def cast(x, to):
+    return x.astype(onnx.helper.tensor_dtype_to_np_dtype(to) if hasattr(onnx.helper, "tensor_dtype_to_np_dtype")
+                    else onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[to])
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -213,6 +218,7 @@ OPERATORS = {
     "And": np.logical_and,
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,
+    "Cast": cast,
     "Concat": lambda *x, axis: np.concatenate(x, axis),
     "Conv": conv,
     "ConvTranspose": conv_transpose,
@@ -349,6 +355,8 @@ def unused_form(node):
                 (nearest and attributes.get("nearest_mode") != b"floor") or {"axes", "antialias", "exclude_outside"} & set(attributes))
     if node.op_type == "Pad":
         return len(node.input) > 3 or attributes.get("mode") == b"wrap"
+    if node.op_type == "Cast":
+        return attributes["to"] not in (1, 7, 11)  # float, int64, double
     if node.op_type in ("GRU", "LSTM"):
         return len(node.input) > 4 or attributes.get("layout", 0) == 1
     return node.op_type == "Transpose" and "perm" not in attributes

@@ -416,7 +416,7 @@ int64_t lockstep_outputs(const lockstep_model* model) {
 }
 int64_t lockstep_targets(const lockstep_model* model) {
   if (model == nullptr) return 0;
-  return model->samples.task == Task::kClasses ? 1 : model->outputs;
+  return model->network->loss()->target_shape(model->y_shape).size();
 }
 int64_t lockstep_batch(const lockstep_model* model) { return model == nullptr ? 0 : model->batch; }
 int64_t lockstep_steps(const lockstep_model* model) { return model == nullptr ? 0 : model->steps; }

@@ -164,8 +164,9 @@ int Main(int argc, char** argv) {
       ->required();
   exports->add_flag("--fold", export_args.fold,
                     "each batch norm becomes part of the product in front of it");
-  exports->add_flag("--standardize", export_args.standardize,
-                    "the network takes raw features and standardises them itself");
+  exports->add_flag("--standardize,--raw", export_args.standardize,
+                    "the network takes raw features and standardises them itself; of a table, its "
+                    "rows as they are, an input for each column, and it answers as predict does");
   exports->footer("example:\n  lockstep export runs/clinical clinical.onnx --fold --standardize");
 
   ImportArgs import_args;

@@ -77,7 +77,7 @@ class TableInputs {
         values.push_back(inputs[static_cast<size_t>(where->column)]);
       return SideBySide(graph_, values);
     };
-    if (!numbers.empty()) AddNumbers(numbers, together(numbers));
+    if (!numbers.empty()) AddScaled(numbers, together(numbers));
     if (!dates.empty()) AddDates(dates, together(dates));
     return InPlace(layout.size);
   }
@@ -112,28 +112,53 @@ class TableInputs {
     return graph_.Cast(graph_.Add("Div", {centred, divided}), OnnxType::kFloat);
   }
 
-  void AddNumbers(const std::vector<const ColumnFeatures*>& columns, OnnxValue v) {
+  // The first number of each column; v without missing ones, and which of them were.
+  OnnxValue AddScaled(const std::vector<const ColumnFeatures*>& columns, OnnxValue v) {
     std::vector<int64_t> places, indicated, indicators;
     for (size_t i = 0; i < columns.size(); ++i) {
       places.push_back(columns[i]->begin);
       if (!ColumnOf(*columns[i]).indicate) continue;
       indicated.push_back(static_cast<int64_t>(i));
-      indicators.push_back(columns[i]->begin + 1);
+      indicators.push_back(columns[i]->end - 1);
     }
-    OnnxValue missing;
+    const OnnxValue missing = graph_.Add("IsNaN", {v});
     if (!table_.missing_is_error) {
-      missing = graph_.Add("IsNaN", {v});
       const OnnxValue fill = Row("fill", columns, [](const TableColumn& c) { return c.fill; });
       v = graph_.Add("Where", {missing, fill, v}, v.shape);
     }
     Put(Scaled(columns, v), places);
-    if (indicated.empty()) return;
-    if (missing.name.empty()) missing = graph_.Add("IsNaN", {v});
-    Put(graph_.Cast(Columns(graph_, missing, indicated), OnnxType::kFloat), indicators);
+    if (!indicated.empty())
+      Put(graph_.Cast(Columns(graph_, missing, indicated), OnnxType::kFloat), indicators);
+    return missing;
   }
 
   void AddDates(const std::vector<const ColumnFeatures*>& columns, const OnnxValue& v) {
-    (void)columns, (void)v;
+    const OnnxValue missing = AddScaled(columns, v);
+    for (int cycle = 0; cycle < kMostCycles; ++cycle) {
+      std::vector<int64_t> which, sines, cosines;
+      for (size_t i = 0; i < columns.size(); ++i) {
+        if (cycle >= CyclesOf(ColumnOf(*columns[i]))) continue;
+        which.push_back(static_cast<int64_t>(i));
+        sines.push_back(columns[i]->begin + 1 + 2 * cycle);
+        cosines.push_back(columns[i]->begin + 2 + 2 * cycle);
+      }
+      if (which.empty()) continue;
+      const DateCycle of = CycleOf(cycle);
+      const OnnxValue days = Columns(graph_, v, which), none = Columns(graph_, missing, which);
+      const OnnxValue turns = graph_.Add(
+          "Div", {graph_.Add("Add", {days, Number(of.shift)}), Number(of.length)});
+      const OnnxValue phase = graph_.Add("Sub", {turns, graph_.Add("Floor", {turns})});
+      const OnnxValue angle =
+          graph_.Cast(graph_.Add("Mul", {phase, Number(2.0 * std::numbers::pi)}), OnnxType::kFloat);
+      const auto put = [&](const char* op, const std::vector<int64_t>& places) {
+        OnnxValue wave = graph_.Add(op, {angle});
+        if (!table_.missing_is_error)
+          wave = graph_.Add("Where", {none, graph_.Scalar(0.0), wave}, wave.shape);
+        Put(wave, places);
+      };
+      put("Sin", sines);
+      put("Cos", cosines);
+    }
   }
 
   // A number for each text, and what EncodeCell writes for each number.

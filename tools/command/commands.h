@@ -63,7 +63,7 @@ struct ExportArgs {
   std::string model{};       // a run folder or a checkpoint file
   std::string output{};      // NAME.onnx or NAME.safetensors
   bool fold = false;         // batch norms into the products before them
-  bool standardize = false;  // the file takes raw features
+  bool standardize = false;  // the file takes raw features; of a table, its rows as they are
 };
 // Writes a trained model in a format that other programs read.
 Status Export(const ExportArgs& args);

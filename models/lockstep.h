@@ -63,6 +63,7 @@
 #include "engine/train/predictor.h"
 #include "engine/train/sample_description.h"
 #include "engine/train/sampler.h"
+#include "engine/train/table_predictor.h"
 #include "engine/train/trainer.h"
 #include "engine/train/training_step.h"
 #include "engine/train/weight_files.h"

@@ -264,9 +264,11 @@ Status CheckTogether(const Recipe& recipe) {
     return Status::Invalid("data.kind = \"" + recipe.data.kind +
                            "\" needs data.path; give it in the recipe, or as data.path=...");
   }
-  if (recipe.data.delimiter.size() != 1) {
-    return Status::Invalid("data.delimiter must be one character, not " +
-                           Quoted(recipe.data.delimiter));
+  const std::string& delimiter = recipe.data.delimiter;
+  if (delimiter.size() != 1 && delimiter != "auto" && delimiter != "tab") {
+    return Status::Invalid(
+        "data.delimiter must be one character, \"tab\" or \"auto\" (found by looking), not " +
+        Quoted(delimiter));
   }
   if (recipe.train.batch % recipe.train.micro_batches != 0) {
     return Status::Invalid("train.micro_batches = " + std::to_string(recipe.train.micro_batches) +

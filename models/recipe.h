@@ -32,10 +32,21 @@ struct Recipe {
     std::string label = "-1";
     std::vector<std::string> ignore{};
     std::string header = "auto";
-    std::string delimiter = ",";
+    std::string delimiter = "auto";
     std::string task = "auto";
     std::string positive{};
     std::string missing = "error";
+    std::vector<std::string> missing_texts{};
+    std::vector<std::string> types{};
+    int64_t one_hot = 32;
+    std::string quote = "auto";
+    std::string comment = "auto";
+    std::string decimal = "auto";
+    std::string thousands = "auto";
+    std::string weight{};
+    std::string time{};
+    bool cache = false;
+    std::string cache_folder{};
     int64_t size = 0;
     int64_t seed = 1;
     double validation = 0.15;
@@ -166,11 +177,14 @@ struct RecipeData {
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each
 };
-// `standardizer` replaces the one measured on the training samples, `tokenizer` the one that the
-// recipe says: a trained model brings its own.
-Result<RecipeData> LoadData(const Recipe& recipe,
-                            std::optional<Standardizer> standardizer = std::nullopt,
-                            std::shared_ptr<const Tokenizer> tokenizer = nullptr);
+// What a trained model brings of the data it was trained on, in the place of what would be measured
+// or chosen anew.
+struct SavedSamples {
+  std::optional<Standardizer> standardizer{};
+  std::shared_ptr<const Tokenizer> tokenizer{};
+  std::shared_ptr<const TableDescription> table{};
+};
+Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved = {});
 
 // The network for samples as `info` describes them, bound for `batch` samples at a time (in this
 // process).

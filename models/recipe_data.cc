@@ -11,6 +11,7 @@
 #include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
+#include "models/recipe_table.h"
 #include "models/recipe_text.h"
 
 namespace lockstep {
@@ -26,8 +27,6 @@ struct Sources {
   std::optional<PictureSources> pictures{};  // instead of all that
   std::optional<RecipeData> ready{};         // instead of all that
 };
-// A trained model's, or null.
-using SavedTokenizer = std::shared_ptr<const Tokenizer>;
 
 Result<Sources> Clinical(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
@@ -105,9 +104,6 @@ Result<Sources> Pictures(const Recipe& recipe) {
 constexpr Choice<CsvOptions::Header> kHeaders[] = {{"auto", CsvOptions::Header::kAuto},
                                                    {"yes", CsvOptions::Header::kYes},
                                                    {"no", CsvOptions::Header::kNo}};
-constexpr Choice<CsvOptions::Missing> kMissing[] = {{"error", CsvOptions::Missing::kError},
-                                                    {"mean", CsvOptions::Missing::kMean},
-                                                    {"drop", CsvOptions::Missing::kDropRow}};
 constexpr char kAuto[] = "auto";
 
 Result<Task> TaskOf(const std::string& name) {
@@ -117,48 +113,20 @@ Result<Task> TaskOf(const std::string& name) {
   return Task(objective->task);
 }
 
-Result<CsvOptions> CsvOptionsOf(const Recipe::Data& data) {
-  CsvOptions options{.delimiter = data.delimiter.front(),
-                     .label = CsvColumnFrom(data.label),
-                     .positive = data.positive};
-  LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
-  LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
-  LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
-  for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
-  return options;
-}
-
-Result<Sources> Csv(const Recipe& recipe) {
-  const Recipe::Data& data = recipe.data;
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions options, CsvOptionsOf(data));
-  LOCKSTEP_TRY_ASSIGN(const CsvData csv, LoadCsv(data.path, options));
-  Sources sources{.train = csv.dataset, .test = nullptr};
-  if (data.test_path.empty()) return sources;
-  LOCKSTEP_TRY_ASSIGN(const CsvData test, LoadCsv(data.test_path, options));
-  if (!(test.dataset->info().x_shape == csv.dataset->info().x_shape) ||
-      test.dataset->info().class_names != csv.dataset->info().class_names) {
-    return Status::Invalid(data.test_path + " has other columns or labels than " + data.path);
-  }
-  sources.test = test.dataset;
-  return sources;
-}
-
 Result<SeriesOptions> SeriesOptionsOf(const Recipe::Data& data) {
-  SeriesOptions options{.delimiter = data.delimiter.front(),
+  SeriesOptions options{.delimiter = DelimiterOf(data),
                         .target = CsvColumnFrom(data.label),
                         .positive = data.positive};
   LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
   if (data.task != kAuto) {
     LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
   }
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Missing missing,
-                      Chosen("data.missing", kMissing, data.missing));
-  if (missing == CsvOptions::Missing::kDropRow) {
-    return Status::Invalid(
-        "data.missing = \"drop\" would tear a series: with data.kind = \"series\" it is error or "
-        "mean");
+  if (data.missing != "error" && data.missing != "mean") {
+    return Status::Invalid("data.missing = \"" + data.missing +
+                           "\" is for tables (drop would tear a series): with data.kind = "
+                           "\"series\" it is error or mean");
   }
-  options.allow_missing = missing == CsvOptions::Missing::kMean;
+  options.allow_missing = data.missing == "mean";
   if (!data.group.empty()) options.group = CsvColumnFrom(data.group);
   for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   return options;
@@ -199,14 +167,19 @@ Result<Sources> Sums(const Recipe& recipe) {
   return Sources{.train = sums.train, .test = sums.test, .tabular = false};
 }
 
-template <Result<RecipeData> (*kRead)(const Recipe&, SavedTokenizer)>
-Result<Sources> Ready(const Recipe& recipe, SavedTokenizer tokenizer) {
-  LOCKSTEP_TRY_ASSIGN(RecipeData data, kRead(recipe, std::move(tokenizer)));
+template <Result<RecipeData> (*kRead)(const Recipe&, std::shared_ptr<const Tokenizer>)>
+Result<Sources> Ready(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(RecipeData data, kRead(recipe, std::move(saved.tokenizer)));
   return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data)};
 }
 
-Result<Sources> TextTableOf(const Recipe& recipe, SavedTokenizer tokenizer) {
-  LOCKSTEP_TRY_ASSIGN(TextTables tables, TextTableSources(recipe, std::move(tokenizer)));
+Result<Sources> Csv(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(RecipeData data, TableData(recipe, std::move(saved.table)));
+  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data)};
+}
+
+Result<Sources> TextTableOf(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(TextTables tables, TextTableSources(recipe, std::move(saved.tokenizer)));
   return Sources{.train = std::move(tables.train),
                  .test = std::move(tables.test),
                  .tabular = false,
@@ -216,11 +189,11 @@ Result<Sources> TextTableOf(const Recipe& recipe, SavedTokenizer tokenizer) {
 struct DataKind {
   Result<Sources> (*load)(const Recipe& recipe);
   bool reads_files;
-  Result<Sources> (*load_text)(const Recipe& recipe, SavedTokenizer tokenizer) = nullptr;
+  Result<Sources> (*load_saved)(const Recipe& recipe, SavedSamples saved) = nullptr;
 };
 constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"digits", {Digits, false}},
-                                           {"csv", {Csv, true}},
+                                           {"csv", {nullptr, true, Csv}},
                                            {"mnist", {Mnist, true}},
                                            {"npy", {Npy, true}},
                                            {"cifar10", {Pictures<Cifar10Sources>, true}},
@@ -254,7 +227,6 @@ Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool ha
 
 KeyLimits DataKinds() { return OneOf(kDataKinds); }
 KeyLimits CsvHeaders() { return OneOf(kHeaders); }
-KeyLimits CsvMissing() { return OneOf(kMissing); }
 KeyLimits CsvTasks() {
   KeyLimits limits{.choices = {kAuto}};
   for (const Objective& one : Objectives()) limits.choices.emplace_back(one.name);
@@ -270,11 +242,15 @@ Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data) {
   return Chosen("data.header", kHeaders, data.header);
 }
 
-Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> standardizer,
-                            std::shared_ptr<const Tokenizer> tokenizer) {
+char DelimiterOf(const Recipe::Data& data) {
+  return data.delimiter == "auto" ? ',' : data.delimiter == "tab" ? '\t' : data.delimiter.front();
+}
+
+Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
+  std::optional<Standardizer>& standardizer = saved.standardizer;
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
-  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_text != nullptr
-                                           ? kind.load_text(recipe, std::move(tokenizer))
+  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_saved != nullptr
+                                           ? kind.load_saved(recipe, std::move(saved))
                                            : kind.load(recipe));
   if (sources.pictures) {
     const PictureSources& pictures = *sources.pictures;

@@ -15,7 +15,7 @@ namespace lockstep {
 KeyLimits DataKinds();       // recipe_data.cc
 KeyLimits CsvHeaders();      // recipe_data.cc
 KeyLimits CsvTasks();        // recipe_data.cc
-KeyLimits CsvMissing();      // recipe_data.cc
+KeyLimits CsvMissing();      // recipe_table.cc
 KeyLimits PictureFits();     // recipe_pictures.cc
 KeyLimits PictureCrops();    // recipe_pictures.cc
 KeyLimits PictureEdges();    // recipe_pictures.cc
@@ -37,6 +37,8 @@ Result<T> Under(const std::string& key, Result<T> result) {
 
 // What data.header says.
 Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// What data.delimiter says, where nobody looks: a comma for auto.
+char DelimiterOf(const Recipe::Data& data);  // recipe_data.cc
 
 // How many threads the run may use.
 int CoresOf(const Recipe& recipe);  // recipe_build.cc
@@ -72,14 +74,40 @@ void VisitKeys(R& r, Visit&& visit) {
         "csv, text_table, series: whether the first row holds names; tokens: no is for a .bin file "
         "of uint16 without a header");
   visit("data.delimiter", r.data.delimiter, KeyLimits{},
-        "csv, text_table, series: one character between columns");
+        "csv, text_table, series: one character between columns, \" \" for runs of blanks, tab "
+        "(auto: found by looking; texts and series: a comma)");
+  visit("data.quote", r.data.quote, KeyLimits{}, "csv: around texts (auto: found by looking)");
+  visit("data.decimal", r.data.decimal, KeyLimits{},
+        "csv: in front of the decimals of a number (auto: found by looking)");
+  visit("data.thousands", r.data.thousands, KeyLimits{},
+        "csv: between groups of three digits (auto: found by looking; none)");
+  visit("data.comment", r.data.comment, KeyLimits{},
+        "csv: lines that begin with it are left out (auto: # or % in front of the table; none)");
+  visit("data.types", r.data.types, KeyLimits{},
+        "csv: what columns hold, where that is not what is found: \"town=category\", "
+        "\"3=number\"; number, category, yes/no, date (\"date, day first\", \"date, month "
+        "first\"), left out");
+  visit("data.one_hot", r.data.one_hot, Between(0, 65536),
+        "csv: categories of up to so many values are a feature for each, others an embedding");
+  visit("data.weight", r.data.weight, KeyLimits{},
+        "csv: a column, by name or number, with the weight of each row");
+  visit("data.time", r.data.time, KeyLimits{},
+        "csv: a column, by name or number, that says which rows came first");
   visit("data.task", r.data.task, CsvTasks(),
-        "csv, text_table, series: what the label is (auto: binary; text_table: classes; series: "
-        "regression, the value data.horizon rows on)");
+        "csv, text_table, series: what the label is (auto: csv: told by its values; text_table: "
+        "classes; series: regression, the value data.horizon rows on)");
   visit("data.positive", r.data.positive, KeyLimits{},
         "binary: the label that counts as 1 (empty: the one that sorts last)");
   visit("data.missing", r.data.missing, CsvMissing(),
-        "csv, series: what to do about an empty cell");
+        "csv, series: what to do about a missing number: mean (of the training rows) takes its "
+        "place, indicate adds a feature that says so, drop leaves the row out; csv: a missing "
+        "category is one more category");
+  visit("data.missing_texts", r.data.missing_texts, KeyLimits{},
+        "csv: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
+  visit("data.cache", r.data.cache, KeyLimits{},
+        "csv: keep a binary copy of the table, which is quick to read again");
+  visit("data.cache_folder", r.data.cache_folder, KeyLimits{},
+        "csv: where that copy is (empty: beside the table)");
   visit("data.size", r.data.size, AtLeast(0),
         "clinical, digits: samples to make (0: 8000 patients; 10000 digits and 2000 to test)");
   visit("data.seed", r.data.seed, AtLeast(0), "clinical, digits, sums: seed of the samples");
@@ -132,7 +160,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.horizon", r.data.horizon, Between(1, 1 << 24),
         "series, regression: how many rows behind the window the value to predict is");
   visit("data.group", r.data.group, KeyLimits{},
-        "series: a column, by name or number; rows that are alike there are a series of their own");
+        "csv, series: a column, by name or number; csv: rows that are alike there are never split "
+        "up; series: they are a series of their own");
   visit("data.digits", r.data.digits, Between(1, 3), "sums: of each operand");
 
   visit("augment.crop", r.augment.crop, PictureCrops(),

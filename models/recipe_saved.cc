@@ -4,6 +4,7 @@
 
 #include "engine/train/checkpointing.h"
 #include "engine/train/sample_description.h"
+#include "models/recipe_keys.h"
 
 namespace lockstep {
 
@@ -35,7 +36,7 @@ Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batc
 
 CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model) {
   const Recipe::Data& data = model.recipe.data;
-  CsvFeatureOptions options{.delimiter = data.delimiter.front(),
+  CsvFeatureOptions options{.delimiter = DelimiterOf(data),
                             .count = model.samples.x_shape.channels(),
                             .names = model.samples.feature_names,
                             .allow_missing = data.missing == "mean" && model.standardizer};

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numbers>
 #include <string>
 #include <utility>
 #include <vector>
@@ -134,16 +135,18 @@ class TableInputs {
 
   void AddDates(const std::vector<const ColumnFeatures*>& columns, const OnnxValue& v) {
     const OnnxValue missing = AddScaled(columns, v);
-    for (int cycle = 0; cycle < kMostCycles; ++cycle) {
+    for (size_t cycle = 0;; ++cycle) {
       std::vector<int64_t> which, sines, cosines;
+      DateCycle of{};
       for (size_t i = 0; i < columns.size(); ++i) {
-        if (cycle >= CyclesOf(ColumnOf(*columns[i]))) continue;
+        const std::span<const DateCycle> cycles = CyclesOf(ColumnOf(*columns[i]));
+        if (cycle >= cycles.size()) continue;
+        of = cycles[cycle];
         which.push_back(static_cast<int64_t>(i));
-        sines.push_back(columns[i]->begin + 1 + 2 * cycle);
-        cosines.push_back(columns[i]->begin + 2 + 2 * cycle);
+        sines.push_back(columns[i]->begin + 1 + 2 * static_cast<int64_t>(cycle));
+        cosines.push_back(sines.back() + 1);
       }
-      if (which.empty()) continue;
-      const DateCycle of = CycleOf(cycle);
+      if (which.empty()) return;
       const OnnxValue days = Columns(graph_, v, which), none = Columns(graph_, missing, which);
       const OnnxValue turns = graph_.Add(
           "Div", {graph_.Add("Add", {days, Number(of.shift)}), Number(of.length)});

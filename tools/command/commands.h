@@ -39,6 +39,7 @@ struct PredictArgs {
   std::vector<std::string> overrides{};  // key=value: another delimiter, for instance
   int64_t top =
       -1;  // the likeliest classes alone; 0: all of them; -1: of picture files 1, else all
+  std::string explain{};  // the number of a row, from 1, or "all": by column, why; empty: not
 };
 Status Predict(const PredictArgs& args);
 

@@ -100,8 +100,7 @@ Result<CellValue> CellReader::ReadNumberOf(const TableColumn& column,
   }
   if (column.role == Role::kWeight && number.value < 0.0)
     return Fail(cell, " is a negative weight; weights are 0 or more");
-  if (!std::isfinite(static_cast<float>(number.value)) &&
-      !(std::isfinite(column.divided) && column.divided > 1.0))
+  if (std::abs(number.value) > std::numeric_limits<float>::max())
     return Fail(cell, " is too large for a 32-bit float; divide the column by something");
   return CellValue{.number = number.value};
 }

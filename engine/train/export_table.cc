@@ -226,7 +226,7 @@ std::vector<OnnxValue> Sorted(OnnxGraph& graph, const OnnxValue& x) {
 OnnxValue ClassName(OnnxGraph& graph, const DatasetInfo& samples, const OnnxValue& number) {
   const auto count = static_cast<int64_t>(samples.class_names.size());
   const OnnxValue names = graph.AddTexts("classes", {count}, samples.class_names);
-  return graph.Add("Gather", {names, number}, {1});
+  return graph.Add("Gather", {names, number}, Shape{1});
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/base/text.h"
 #include "engine/data/objective.h"
-#include "engine/io/text.h"
+#include "engine/io/file.h"
 
 namespace lockstep {
 namespace {

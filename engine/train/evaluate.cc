@@ -95,6 +95,7 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
                      .batch = batch,
                      .rank = rank,
                      .ranks = ranks,
+                     .target_scale = samples.dataset->info().target_scale,
                      .token_bytes = TokenBytes(samples.dataset->info()),
                      .quantiles = {quantiles.begin(), quantiles.end()}}));
   if (!mine.empty()) {

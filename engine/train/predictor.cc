@@ -1,6 +1,7 @@
 #include "engine/train/predictor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
@@ -9,6 +10,18 @@
 #include "engine/kernels/elementwise/softmax.h"
 
 namespace lockstep {
+namespace {
+
+// Each `count` neighbouring numbers in ascending order: a network knows nothing of the order of its
+// outputs, and in sparse places its quantiles may cross.
+void SortEach(int64_t count, Tensor y) {
+  if (count < 2) return;
+  const auto before = [](float a, float b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
+  for (float* at = y.f32(); at != y.f32() + y.size(); at += count)
+    std::sort(at, at + count, before);
+}
+
+}  // namespace
 
 Predictor::Predictor(Network& network, Task task, std::optional<Standardizer> standardizer)
     : network_(&network), task_(task), standardizer_(std::move(standardizer)) {
@@ -42,6 +55,8 @@ Status Predictor::Run(ConstTensor x, Tensor y) {
   LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
   switch (ObjectiveOf(task_).reading) {
     case Reading::kValues:
+      if (network_->loss() != nullptr)
+        SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
       break;
     case Reading::kPositive:
       kernels::ActivationForward({.kind = kernels::ActivationKind::kSigmoid}, y.f32(), y.f32(),

@@ -3,7 +3,8 @@
 //
 //   binary      y = 1 / (1 + e^-logit)      the probability of the positive class
 //   classes     y = softmax(logits)         the probability of each class
-//   regression  y = the network's output
+//   regression  y = the network's output; where the network's loss says that it is quantiles
+//                   (Loss::quantiles), those of each target in ascending order
 #ifndef LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_
 #define LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_
 

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "engine/base/random.h"
+#include "layers/loss/pinball.h"
 #include "models/mlp.h"
 
 namespace lockstep {
@@ -81,6 +83,22 @@ TEST(PredictorTest, GivesProbabilitiesOfStandardisedFeatures) {
     const double expected = 1.0 / (1.0 + std::exp(-static_cast<double>(logits[i])));
     EXPECT_TRUE(std::abs(p[i] - expected) <= 4e-7) << i;
   }
+}
+
+TEST(PredictorTest, QuantilesOfEachTargetComeInAscendingOrder) {
+  Context ctx({.threads = 1});
+  Network net = Network::Bind(ctx, Sequential(Linear(6)), PinballLoss({0.1, 0.5, 0.9}),
+                              {.input = {kSamples, kInputs}, .seed = 3})
+                    .value();
+  const std::vector<float> x = Features();
+  const ConstTensor samples(x.data(), {kSamples, kInputs});
+  std::vector<float> raw(kSamples * 6), y(kSamples * 6);
+  ASSERT_TRUE(net.Predict(samples, {raw.data(), {kSamples, 6}}).ok());
+  Predictor predictor = Predictor::Make(net, Task::kRegression).value();
+  ASSERT_TRUE(predictor.Run(samples, {y.data(), {kSamples, 6}}).ok());
+  EXPECT_NE(y, raw);  // some do cross in a network that has not learned
+  for (auto at = raw.begin(); at != raw.end(); at += 3) std::sort(at, at + 3);
+  EXPECT_EQ(y, raw);
 }
 
 TEST(PredictorTest, RefusesWhatDoesNotFit) {

@@ -184,6 +184,17 @@ Status Dataset::Gather(std::span<const int64_t> indices, Tensor x, Tensor target
   return Read(indices, x, target, epoch);
 }
 
+Status Dataset::GatherWeights(std::span<const int64_t> indices, std::span<float> weights) const {
+  LOCKSTEP_CHECK_EQ(indices.size(), weights.size());
+  if (info_.weighted) return ReadWeights(indices, weights);
+  std::fill(weights.begin(), weights.end(), 1.0f);
+  return Status::Ok();
+}
+
+Status Dataset::ReadWeights(std::span<const int64_t>, std::span<float>) const {
+  return Status::Invalid(info_.name + ": says that samples have weights and does not give them");
+}
+
 Result<std::shared_ptr<const InMemoryDataset>> InMemoryDataset::Make(DatasetInfo info, X x,
                                                                      Targets targets,
                                                                      ByteScale byte_scale) {

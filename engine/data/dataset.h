@@ -20,6 +20,20 @@
 namespace lockstep {
 
 class Tokenizer;
+struct TableDescription;
+
+// Where the numbers that come from one column of a table are within a sample.
+struct FeatureColumn {
+  std::string name;
+  int64_t begin = 0, end = 0;
+};
+// A feature that is a number below `values` (exact in a float), to be looked up in an embedding of
+// `width` numbers.
+struct EmbeddedFeature {
+  int64_t feature = 0;
+  int64_t values = 0;
+  int64_t width = 0;
+};
 
 // A class target that takes no part in the loss (as in PyTorch).
 inline constexpr int32_t kIgnoredTarget = -100;
@@ -42,7 +56,14 @@ struct DatasetInfo {
   std::vector<std::string> feature_names = {};  // one per channel of x, or empty: not known
   std::vector<std::string> class_names = {};    // kClasses: `classes` names; kBinary: {of 0, of 1};
                                                 // or empty: not known
-  uint64_t content = 0;  // a hash of all samples and targets as stored; 0: not known
+  // Where features come from columns; empty: each is a column of its own.
+  std::vector<FeatureColumn> columns = {};
+  std::vector<EmbeddedFeature> embedded = {};       // the last features, if any
+  std::shared_ptr<const TableDescription> table{};  // null: the samples are of no table
+  // kRegression: an answer in its own unit is y * target_scale + target_offset.
+  double target_offset = 0.0, target_scale = 1.0;
+  bool weighted = false;  // samples have weights: GatherWeights
+  uint64_t content = 0;   // a hash of all samples and targets as stored; 0: not known
 };
 
 // How many classes there are to tell apart: 0 for a regression.
@@ -73,6 +94,8 @@ class Dataset {
   // for datasets in memory. Fails only where samples are read or decoded on the fly; an index or a
   // tensor that does not fit is a failed check.
   Status Gather(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t epoch = 0) const;
+  // The weight of each sample: 1 where info().weighted is false. REQUIRES: as many as indices.
+  Status GatherWeights(std::span<const int64_t> indices, std::span<float> weights) const;
 
  protected:
   explicit Dataset(DatasetInfo info);
@@ -81,6 +104,8 @@ class Dataset {
   // Gather, with everything checked and denormals flushed.
   virtual Status Read(std::span<const int64_t> indices, Tensor x, Tensor target,
                       int64_t epoch) const = 0;
+  // Of those that say `weighted`.
+  virtual Status ReadWeights(std::span<const int64_t> indices, std::span<float> weights) const;
 
   DatasetInfo info_;
 };

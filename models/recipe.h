@@ -41,6 +41,7 @@ struct Recipe {
     double validation = 0.15;
     double test = 0.15;
     int64_t split_seed = 1;
+    std::vector<std::string> subgroups{};
     bool standardize = true;
     double pixel_mean = 0.0;
     double pixel_sd = 1.0;
@@ -125,6 +126,10 @@ struct Recipe {
     int64_t patience = 0;
     bool keep_best = true;
     double ema_decay = 0.0;
+    std::string calibrate = "none";
+    std::string threshold = "half";
+    double false_negative_cost = 1.0;
+    double recall = 0.95;
   } train;
   struct Output {
     std::string folder{};

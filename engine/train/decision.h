@@ -6,6 +6,8 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_DECISION_H_
 #define LOCKSTEP_ENGINE_TRAIN_DECISION_H_
 
+#include <span>
+
 #include "engine/base/status.h"
 #include "engine/data/objective.h"
 #include "engine/io/safetensors.h"
@@ -30,6 +32,9 @@ Result<Decision> DecisionFrom(const Metadata& metadata);
 // The network's outputs y f32 (..., channels) become predictions in place (see Reading), at this
 // temperature. Numbers of a regression stay as they are.
 void MakePredictions(Reading reading, float temperature, Tensor y);
+// Numbers of a regression, targets or outputs, become those of the data: y * scale + offset, in
+// double, where these are DatasetInfo's target_scale and target_offset.
+void ToOwnUnit(double scale, double offset, std::span<float> y);
 
 }  // namespace lockstep
 

@@ -94,7 +94,9 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
                      .batch = batch,
                      .rank = rank,
                      .ranks = ranks,
-                     .token_bytes = TokenBytes(samples.dataset->info())}));
+                     .token_bytes = TokenBytes(samples.dataset->info()),
+                     .decision = options.decision,
+                     .target_scale = samples.dataset->info().target_scale}));
   if (!mine.empty()) {
     LOCKSTEP_TRY_ASSIGN(evaluator->loader_,
                         Loader::Make(std::move(samples.dataset), std::move(mine),

@@ -1,6 +1,6 @@
 // How good a network's outputs are: loss, accuracy, AUC, confusion, errors of a regression.
 //
-//   binary       a positive is predicted where the logit is > 0
+//   binary       a positive is predicted where the logit is > 0, or as the model's decision says
 //   classes      the predicted class is the first of the largest outputs
 //   auc          P(score of a positive > score of a negative) + P(equal) / 2
 //   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
@@ -25,6 +25,7 @@
 #include "engine/data/dataset.h"
 #include "engine/loss.h"
 #include "engine/tensor/tensor.h"
+#include "engine/train/decision.h"
 
 namespace lockstep {
 
@@ -87,6 +88,8 @@ class MetricsAccumulator {
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
     std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
+    Decision decision{};                 // what is predicted; the loss is that of the outputs
+    double target_scale = 1.0;           // regression: errors are told in the unit of the data
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.
   explicit MetricsAccumulator(const Plan& plan);
@@ -116,6 +119,7 @@ class MetricsAccumulator {
   std::vector<double> slots_, all_slots_;  // of this rank; of all, one after the other
   std::vector<int64_t> counts_;            // the confusion, or hits and misses alone
   std::vector<float> scores_, labels_;     // binary, by place in the evaluation
+  std::vector<float> predicted_;           // binary, of a batch, where there is a decision
 };
 
 }  // namespace lockstep

@@ -44,6 +44,7 @@ struct lockstep_model {
   Context context;
   DatasetInfo samples;
   std::optional<Standardizer> standardizer;
+  Decision decision;
   std::optional<Network> network;
   std::optional<Predictor> predictor;
   std::unique_ptr<Optimizer> optimizer;  // null: for predictions only
@@ -172,7 +173,7 @@ Status Finish(lockstep_model& model, Network network) {
   model.network = std::move(network);
   Network& net = *model.network;
   LOCKSTEP_TRY_ASSIGN(model.predictor,
-                      Predictor::Make(net, model.samples.task, model.standardizer));
+                      Predictor::Make(net, model.samples, model.standardizer, model.decision));
   model.x_shape = net.input_shape().WithBatch(1);
   model.y_shape = net.output_shape().WithBatch(1);
   model.inputs = model.x_shape.size();
@@ -219,6 +220,7 @@ Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
   model->samples = saved.samples;
   model->standardizer = saved.standardizer;
+  model->decision = saved.decision;
   Result<Network> network = BuildNetwork(model->context, saved, model->rows,
                                          options.predict_only == 0, model->communicator);
   if (!network.ok()) return network.status().At(path);
@@ -314,6 +316,8 @@ Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const f
                            : report.loss.sum / report.loss.weight;
   if (report.skipped) return Status::Ok();
   ++model.steps;
+  model.decision = {};  // it was found for other weights
+  model.predictor->set_decision(model.decision);
   return Status::Ok();
 }
 
@@ -404,7 +408,7 @@ lockstep_code lockstep_save(lockstep_model* model, const char* path) {
                             .optimizer = model->optimizer.get(),
                             .standardizer = model->standardizer ? &*model->standardizer : nullptr,
                             .samples = &model->samples},
-                           std::move(state), {}, model->communicator);
+                           std::move(state), MetadataOf(model->decision), model->communicator);
   });
 }
 
@@ -427,6 +431,10 @@ lockstep_task lockstep_task_of(const lockstep_model* model) {
     if (model->samples.task == task) return of_c;
   }
   return LOCKSTEP_TASK_AUTO;
+}
+
+double lockstep_threshold(const lockstep_model* model) {
+  return model == nullptr ? 0.5 : static_cast<double>(model->decision.threshold);
 }
 
 const char* lockstep_error(const lockstep_model* model) {

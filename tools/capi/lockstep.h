@@ -139,6 +139,12 @@ lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_
  * others. Allocates nothing. */
 lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y);
 
+/* LOCKSTEP_BINARY: the probability above which the model says a positive; 0.5 unless a run chose
+ * another one on its validation samples (train.threshold). It belongs to the weights, as the
+ * temperature does that probabilities may be calibrated with: a training step undoes both. 0.5 for
+ * NULL. */
+double lockstep_threshold(const lockstep_model* model);
+
 /* Writes everything to a safetensors file, which `lockstep eval`, `predict` and `inspect` take too;
  * the file appears whole or not at all. */
 lockstep_code lockstep_save(lockstep_model* model, const char* path);

@@ -8,6 +8,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/io/text.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/checkpointing.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
@@ -16,6 +17,7 @@
 #include "tools/command/placement.h"
 #include "tools/command/ranks.h"
 #include "tools/command/run_folder.h"
+#include "tools/report/assessment_text.h"
 
 namespace lockstep::tools {
 namespace {
@@ -127,13 +129,18 @@ Status Eval(const EvalArgs& args, Ranks& ranks) {
   LOCKSTEP_TRY(
       ranks.CheckSame("the model", "of parameter hash " + HexOf(ModelHash(*made.network))));
   const Result<EvaluationResult> result =
-      Evaluate(*made.network, made.subset, {.communicator = ranks.communicator()});
+      Evaluate(*made.network, made.subset,
+               {.communicator = ranks.communicator(), .decision = made.model->decision});
   LOCKSTEP_TRY(ranks.Agree(result.status()));
   if (!ranks.speaks()) return Status::Ok();
   fmt::print("{} samples ({})  {}\n", result->samples, args.data.empty() ? args.split : args.data,
              Describe(*result));
   PrintConfusion(*result,
                  info.class_names.empty() ? made.model->samples.class_names : info.class_names);
+  if (!CanBeAssessed(*made.network, info)) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(const Assessment all, Assess(*made.network, made.subset, made.model->decision,
+                                                   {.importance = false}));
+  fmt::print("{}", Describe(all));
   return Status::Ok();
 }
 

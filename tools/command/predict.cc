@@ -36,6 +36,7 @@ class Writer {
  public:
   Writer(const SavedModel& model, int64_t columns, int64_t top, const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
+        threshold_(model.decision.threshold),
         delimiter_(model.recipe.data.delimiter.front()) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
@@ -66,7 +67,7 @@ class Writer {
     if (top_ > 0) {
       AddTop(y);
     } else {
-      if (const int64_t predicted = PredictedClass(reading_, y); predicted >= 0)
+      if (const int64_t predicted = PredictedClass(reading_, y, threshold_); predicted >= 0)
         Field(names_[static_cast<size_t>(predicted)]);
       for (const float value : y) Field(fmt::to_string(value));
     }
@@ -87,9 +88,12 @@ class Writer {
     std::vector<std::pair<float, size_t>> classes;
     for (size_t c = 0; c < names_.size(); ++c)
       classes.emplace_back(!positive ? y[c] : c == 1 ? y[0] : 1.0f - y[0], c);
-    // Of equal ones the first is predicted, as PredictedClass does.
+    // First what PredictedClass says, then by probability; of equal ones the first.
+    const auto predicted = static_cast<size_t>(PredictedClass(reading_, y, threshold_));
     std::partial_sort(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(top_),
-                      classes.end(), [](const auto& a, const auto& b) {
+                      classes.end(), [&](const auto& a, const auto& b) {
+                        if ((a.second == predicted) != (b.second == predicted))
+                          return a.second == predicted;
                         return a.first > b.first || (a.first == b.first && a.second < b.second);
                       });
     for (size_t i = 0; i < top_; ++i) {
@@ -99,6 +103,7 @@ class Writer {
   }
 
   Reading reading_;
+  float threshold_;
   char delimiter_;
   std::vector<std::string> names_;  // as fields
   size_t top_ = 0;
@@ -178,7 +183,8 @@ Status Predict(const PredictArgs& args) {
   Result<Network> built = BuildNetwork(ctx, model, batch);
   if (!built.ok()) return built.status().At(path);
   Network& network = *built;
-  Result<Predictor> made = Predictor::Make(network, model.samples.task, model.standardizer);
+  Result<Predictor> made =
+      Predictor::Make(network, model.samples, model.standardizer, model.decision);
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 

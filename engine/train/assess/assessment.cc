@@ -9,8 +9,9 @@ namespace {
 
 // What a thousand classes have of a few thousand samples.
 constexpr int64_t kMostOutputs = int64_t{1} << 22;
-// Passes through the network take this many multiplications and additions at most: a second or two.
-constexpr double kMostWork = 2e10;
+// Passes of single samples through the network take so many multiplications and additions together:
+// a second or two. Each counts some thousand beside those of its parameters.
+constexpr double kMostWork = 2e10, kOfEachPass = 4000.0;
 constexpr int64_t kFewestSamples = 100;
 
 void AssessClasses(const Predictions& predictions, Assessment& all) {
@@ -70,11 +71,12 @@ SubgroupScores AssessGroups(const Predictions& predictions, const Subgroup& by,
 // Of as many samples as the work allows.
 Status AssessColumns(Network& network, const Subset& samples, ImportanceOptions options,
                      Assessment& all) {
-  const std::vector<SourceColumn> columns = ColumnsOf(samples.dataset->info());
+  const std::vector<FeatureColumn> columns = ColumnsOf(samples.dataset->info());
   if (columns.empty()) return Status::Ok();
   const double passes =
       static_cast<double>(columns.size()) * static_cast<double>(options.repetitions);
-  const double most = kMostWork / (2.0 * static_cast<double>(network.parameter_count()) * passes);
+  const double of_one = kOfEachPass + 2.0 * static_cast<double>(network.parameter_count());
+  const double most = kMostWork / (of_one * passes);
   if (most < static_cast<double>(kFewestSamples)) {
     all.importance_note = "not measured: with " + std::to_string(columns.size()) +
                           " columns and a network of " + std::to_string(network.parameter_count()) +
@@ -82,8 +84,8 @@ Status AssessColumns(Network& network, const Subset& samples, ImportanceOptions 
     return Status::Ok();
   }
   options.samples = std::min(options.samples, static_cast<int64_t>(most));
-  LOCKSTEP_TRY_ASSIGN(all.importances, PermutationImportance(network, samples, columns,
-                                                             all.decision, options));
+  LOCKSTEP_TRY_ASSIGN(all.importances,
+                      PermutationImportance(network, samples, columns, all.decision, options));
   return Status::Ok();
 }
 
@@ -103,10 +105,11 @@ Result<Assessment> Assess(Network& network, const Subset& samples, const Decisio
                  .interval_samples = std::min(options.interval_samples, predictions.samples())};
   all.scores = ScoresOf(predictions, decision, all.interval_samples);
   if (predictions.reading == Reading::kValues) {
-    for (int64_t c = 0; c < predictions.columns; ++c) {
-      all.residuals.push_back(
-          ResidualsOf(predictions, c, {.interval_samples = all.interval_samples}));
-    }
+    const bool one = predictions.columns == 1;  // whose scores are those of all
+    const int64_t share = one ? 0 : all.interval_samples / predictions.columns;
+    for (int64_t c = 0; c < predictions.columns; ++c)
+      all.residuals.push_back(ResidualsOf(predictions, c, {.interval_samples = share}));
+    if (one) all.residuals[0].scores = all.scores;
   } else {
     AssessClasses(predictions, all);
   }

@@ -33,7 +33,7 @@ class Shuffled {
   }
 
   // The outputs where sample i has the features of `column` from sample places[i].
-  Status Predict(const SourceColumn& column, std::span<const size_t> places,
+  Status Predict(const FeatureColumn& column, std::span<const size_t> places,
                  std::vector<float>& outputs) {
     const auto columns = static_cast<size_t>(network_.output_shape().sample_size());
     const auto most = static_cast<size_t>(network_.evaluation_batch());
@@ -61,8 +61,9 @@ class Shuffled {
 
 }  // namespace
 
-std::vector<SourceColumn> ColumnsOf(const DatasetInfo& info) {
-  std::vector<SourceColumn> columns;
+std::vector<FeatureColumn> ColumnsOf(const DatasetInfo& info) {
+  if (!info.columns.empty()) return info.columns;
+  std::vector<FeatureColumn> columns;
   if (info.x_dtype != DType::kF32 || info.x_shape.rank() != 1) return columns;
   for (int64_t f = 0; f < info.x_shape[0]; ++f) {
     const auto at = static_cast<size_t>(f);
@@ -75,13 +76,13 @@ std::vector<SourceColumn> ColumnsOf(const DatasetInfo& info) {
 }
 
 Result<Importances> PermutationImportance(Network& network, const Subset& samples,
-                                          std::span<const SourceColumn> columns,
+                                          std::span<const FeatureColumn> columns,
                                           const Decision& decision,
                                           const ImportanceOptions& options) {
   LOCKSTEP_TRY_ASSIGN(Predictions predictions,
                       Collect(network, DrawSamples(samples, options.samples)));
   const int64_t features = network.input_shape().sample_size();
-  for (const SourceColumn& column : columns) {
+  for (const FeatureColumn& column : columns) {
     if (column.begin < 0 || column.end > features || column.begin >= column.end)
       return Status::Invalid("column " + column.name + " has no features in a sample of " +
                              std::to_string(features));
@@ -112,10 +113,9 @@ Result<Importances> PermutationImportance(Network& network, const Subset& sample
     double mean = 0.0, squares = 0.0;
     for (const double loss : losses) mean += loss / static_cast<double>(losses.size());
     for (const double loss : losses) squares += (loss - mean) * (loss - mean);
-    result.columns.push_back(
-        {.column = columns[c].name,
-         .mean = mean,
-         .sd = std::sqrt(squares / static_cast<double>(losses.size()))});
+    result.columns.push_back({.column = columns[c].name,
+                              .mean = mean,
+                              .sd = std::sqrt(squares / static_cast<double>(losses.size()))});
   }
   std::stable_sort(result.columns.begin(), result.columns.end(),
                    [](const Importance& a, const Importance& b) { return a.mean > b.mean; });

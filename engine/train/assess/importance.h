@@ -12,19 +12,15 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/data/dataset.h"
 #include "engine/train/decision.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
 namespace lockstep {
 
-// The features [begin, end) are those of one column of the table.
-struct SourceColumn {
-  std::string name{};
-  int64_t begin = 0, end = 0;
-};
-// Of samples that are rows of a table; else none.
-std::vector<SourceColumn> ColumnsOf(const DatasetInfo& info);
+// Of samples that are rows of a table, where that says no more each feature is a column; else none.
+std::vector<FeatureColumn> ColumnsOf(const DatasetInfo& info);
 
 struct Importance {
   std::string column{};
@@ -48,7 +44,7 @@ struct ImportanceOptions {
 // the first of the Scorer's that is defined for these samples. A pure function of network and
 // arguments. Errors: as Collect; a column outside the features.
 Result<Importances> PermutationImportance(Network& network, const Subset& samples,
-                                          std::span<const SourceColumn> columns,
+                                          std::span<const FeatureColumn> columns,
                                           const Decision& decision,
                                           const ImportanceOptions& options = {});
 

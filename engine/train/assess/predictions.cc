@@ -50,7 +50,7 @@ std::vector<float> Predictions::Probabilities(float temperature) const {
   return p;
 }
 
-bool CanBeAssessed(const DatasetInfo& info) {
+bool CanBeAssessed(const Network& network, const DatasetInfo& info) {
   switch (ObjectiveOf(info.task).reading) {
     case Reading::kPositive:
       return info.target_shape.size() == 1;
@@ -58,7 +58,8 @@ bool CanBeAssessed(const DatasetInfo& info) {
       return info.target_dtype == DType::kI32 ? info.target_shape.rank() == 0
                                               : info.target_shape.rank() == 1;
     case Reading::kValues:
-      return info.target_shape.size() <= kMostValues;
+      return info.target_shape.size() <= kMostValues &&
+             info.target_shape.size() == network.output_shape().sample_size();
   }
   return false;
 }
@@ -84,7 +85,7 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
     return Status::Invalid("there are no samples to assess");
   const DatasetInfo& info = samples.dataset->info();
   LOCKSTEP_TRY(CheckFits(network, *samples.dataset));
-  if (!CanBeAssessed(info))
+  if (!CanBeAssessed(network, info))
     return Status::Invalid(info.name + ": only samples with one prediction each can be assessed");
   Predictions all{.reading = ObjectiveOf(info.task).reading,
                   .columns = network.output_shape().sample_size()};
@@ -98,8 +99,8 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader->Next());
     if (batch == nullptr) break;
-    LOCKSTEP_TRY(network.Predict(
-        batch->x, Tensor(y.data(), network.output_shape().WithBatch(batch->count))));
+    LOCKSTEP_TRY(network.Predict(batch->x,
+                                 Tensor(y.data(), network.output_shape().WithBatch(batch->count))));
     for (size_t i = 0; i < static_cast<size_t>(batch->count); ++i) {
       const std::span<const float> outputs = std::span(y).subspan(i * columns, columns);
       if (const auto bad = std::find_if_not(outputs.begin(), outputs.end(),
@@ -122,6 +123,10 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
     }
   }
   if (all.indices.empty()) return Status::Invalid(info.name + ": no target counts");
+  if (all.reading == Reading::kValues) {
+    ToOwnUnit(info.target_scale, info.target_offset, all.outputs);
+    ToOwnUnit(info.target_scale, info.target_offset, all.truths);
+  }
   return all;
 }
 

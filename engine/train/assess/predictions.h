@@ -17,7 +17,7 @@ namespace lockstep {
 struct Predictions {
   Reading reading = Reading::kValues;
   int64_t columns = 1;             // of each sample: 1, or the classes, or the numbers
-  std::vector<float> outputs{};    // (samples, columns), of the network: logits, or numbers
+  std::vector<float> outputs{};    // (samples, columns): logits, or numbers in their own unit
   std::vector<float> truths{};     // kPositive: 0 or 1 (samples); kValues: (samples, columns)
   std::vector<int32_t> classes{};  // kOneOf: the true one (samples)
   std::vector<int64_t> indices{};  // which samples of the dataset these are
@@ -36,8 +36,9 @@ struct Predictions {
 };
 
 // Whether such samples have one prediction each that can be looked at by itself: not sequences with
-// a class for each position, nor pictures as targets of a regression.
-bool CanBeAssessed(const DatasetInfo& info);
+// a class for each position, nor pictures as targets of a regression, nor several answers for one
+// target.
+bool CanBeAssessed(const Network& network, const DatasetInfo& info);
 
 // `most` of the samples without repetition, in their order, drawn by `seed`; all where there are no
 // more. REQUIRES: most > 0.

@@ -16,6 +16,7 @@
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
 #include "engine/optim/optimizer.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 #include "engine/train/trainer.h"
@@ -169,7 +170,11 @@ struct RecipeData {
   std::optional<Standardizer> standardizer{};
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each
+  // By data.subgroups: of the samples of train.dataset, and of test.dataset where that is another.
+  std::vector<Subgroup> subgroups{}, test_subgroups{};
 };
+// Those of `subset`, which is one of the data's.
+const std::vector<Subgroup>& SubgroupsOf(const RecipeData& data, const Subset& subset);
 // `standardizer` replaces the one measured on the training samples, `tokenizer` the one that the
 // recipe says: a trained model brings its own.
 Result<RecipeData> LoadData(const Recipe& recipe,

@@ -78,6 +78,10 @@ double Percent(int64_t part, int64_t whole) {
 KeyLimits Thresholds() { return OneOf(kRules); }
 KeyLimits Calibrations() { return OneOf(kCalibrations); }
 
+const std::vector<Subgroup>& SubgroupsOf(const RecipeData& data, const Subset& subset) {
+  return subset.dataset == data.train.dataset ? data.subgroups : data.test_subgroups;
+}
+
 bool AsksForDecision(const Recipe& recipe) { return !KeysOf(recipe).empty(); }
 
 Status CheckDecision(const Recipe& recipe, const Subset& validation) {
@@ -114,6 +118,13 @@ Status CheckDecision(const Recipe& recipe, const Subset& validation) {
                          std::to_string(size) + " of them are " +
                          (positives == 0 ? "negative" : "positive") +
                          "; hold more back with data.validation, or use train.threshold = half");
+}
+
+Status CheckSubgroups(const Recipe& recipe, const RecipeData& data) {
+  if (recipe.data.subgroups.empty() || !data.subgroups.empty()) return Status::Ok();
+  return Status::Invalid("data.subgroups = [" + Quoted(recipe.data.subgroups[0]) +
+                         "] names columns of a table, which data.kind = " + recipe.data.kind +
+                         " has none of; leave it out");
 }
 
 Result<FoundDecision> FindDecision(const Recipe& recipe, Network& network,

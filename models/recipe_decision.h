@@ -20,6 +20,9 @@ bool AsksForDecision(const Recipe& recipe);
 // class; a task that has no threshold, or no probabilities of single samples.
 Status CheckDecision(const Recipe& recipe, const Subset& validation);
 
+// An error where data.subgroups asks for what such data do not have.
+Status CheckSubgroups(const Recipe& recipe, const RecipeData& data);
+
 struct FoundDecision {
   Decision decision{};
   std::vector<std::string> remarks{};  // what was found and what it gives there, a line each

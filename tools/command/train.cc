@@ -138,7 +138,8 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
                          &data.train.dataset->info(), decision));
   std::optional<Assessment> assessment;
   if (judged != nullptr && CanBeAssessed(net, judged->dataset->info())) {
-    LOCKSTEP_TRY_ASSIGN(assessment, Assess(net, *judged, decision));
+    LOCKSTEP_TRY_ASSIGN(assessment,
+                        Assess(net, *judged, decision, {.subgroups = SubgroupsOf(data, *judged)}));
     json["assessment"] = JsonOf(*assessment, judged->dataset->info().class_names);
     json["assessment"]["split"] = report.results.back().first;
     report.assessment = &*assessment;
@@ -298,6 +299,7 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   made.options.standardizer = made.data.standardizer;
   made.options.digest = args.digest;
   LOCKSTEP_TRY(CheckDecision(recipe, made.data.validation));
+  LOCKSTEP_TRY(CheckSubgroups(recipe, made.data));
   if (made.options.validation.empty()) made.options.keep_best = false;
   return CheckBatches(*made.network, *made.loader, recipe);
 }

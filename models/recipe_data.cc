@@ -3,6 +3,7 @@
 
 #include "engine/data/builtin/digits.h"
 #include "engine/data/builtin/sums.h"
+#include "engine/data/image/class_numbers.h"
 #include "engine/data/image/idx.h"
 #include "engine/data/image/npy_pictures.h"
 #include "engine/data/series/series.h"
@@ -11,6 +12,8 @@
 #include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
+#include "models/recipe_split.h"
+#include "models/recipe_table.h"
 #include "models/recipe_text.h"
 
 namespace lockstep {
@@ -21,13 +24,12 @@ struct Sources {
   std::shared_ptr<const Dataset> train, test;
   std::optional<ClinicalData> clinical{};
   bool tabular = true;
-  std::optional<Splits> splits{};  // of train; else as SplitOf says
+  std::optional<Splits> splits{};  // of train; else as SplitSamples says
   std::vector<std::string> remarks{};
   std::optional<PictureSources> pictures{};  // instead of all that
   std::optional<RecipeData> ready{};         // instead of all that
+  bool by_keys = false;                      // `ready` was split by the recipe's keys for that
 };
-// A trained model's, or null.
-using SavedTokenizer = std::shared_ptr<const Tokenizer>;
 
 Result<Sources> Clinical(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
@@ -60,6 +62,11 @@ Result<Sources> BytesOrPictures(const Recipe& recipe, std::shared_ptr<const InMe
   return sources;
 }
 
+void Tell(const std::string& remark, Sources& sources) {
+  if (remark.empty()) return;
+  (sources.pictures ? sources.pictures->remarks : sources.remarks).push_back(remark);
+}
+
 Result<Sources> Digits(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
   DigitsOptions options{.seed = static_cast<uint64_t>(data.seed), .byte_scale = PixelScale(data)};
@@ -74,7 +81,9 @@ Result<Sources> Digits(const Recipe& recipe) {
 Result<Sources> Mnist(const Recipe& recipe) {
   LOCKSTEP_TRY_ASSIGN(const MnistData mnist,
                       Under("data.path", LoadMnist(recipe.data.path, PixelScale(recipe.data))));
-  return BytesOrPictures(recipe, mnist.train, mnist.test);
+  LOCKSTEP_TRY_ASSIGN(Sources sources, BytesOrPictures(recipe, mnist.train, mnist.test));
+  Tell(mnist.remark, sources);
+  return sources;
 }
 
 Result<Sources> Npy(const Recipe& recipe) {
@@ -84,15 +93,18 @@ Result<Sources> Npy(const Recipe& recipe) {
         "data.kind = \"npy\" needs data.label_path beside data.path: the file of "
         "labels");
   }
-  LOCKSTEP_TRY_ASSIGN(auto pictures, Under("data.path, data.label_path",
-                                           LoadNpyPictures(data.path, data.label_path,
-                                                           {.byte_scale = PixelScale(data)})));
+  LOCKSTEP_TRY_ASSIGN(auto pictures,
+                      Under("data.path, data.label_path",
+                            LoadNpyPictures(data.path, data.label_path, PixelScale(data))));
   if (pictures->info().classes < 2) {
     return Status::Invalid(data.label_path +
                            " (data.label_path) holds one class: to tell classes "
                            "apart, it needs two or more");
   }
-  return BytesOrPictures(recipe, std::move(pictures), nullptr);
+  const std::string remark = ClassNumbersRemark(pictures->info().class_names, data.label_path);
+  LOCKSTEP_TRY_ASSIGN(Sources sources, BytesOrPictures(recipe, std::move(pictures), nullptr));
+  Tell(remark, sources);
+  return sources;
 }
 
 template <Result<PictureSources> (*kOpen)(const Recipe&)>
@@ -105,9 +117,6 @@ Result<Sources> Pictures(const Recipe& recipe) {
 constexpr Choice<CsvOptions::Header> kHeaders[] = {{"auto", CsvOptions::Header::kAuto},
                                                    {"yes", CsvOptions::Header::kYes},
                                                    {"no", CsvOptions::Header::kNo}};
-constexpr Choice<CsvOptions::Missing> kMissing[] = {{"error", CsvOptions::Missing::kError},
-                                                    {"mean", CsvOptions::Missing::kMean},
-                                                    {"drop", CsvOptions::Missing::kDropRow}};
 constexpr char kAuto[] = "auto";
 
 Result<Task> TaskOf(const std::string& name) {
@@ -117,48 +126,20 @@ Result<Task> TaskOf(const std::string& name) {
   return Task(objective->task);
 }
 
-Result<CsvOptions> CsvOptionsOf(const Recipe::Data& data) {
-  CsvOptions options{.delimiter = data.delimiter.front(),
-                     .label = CsvColumnFrom(data.label),
-                     .positive = data.positive};
-  LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
-  LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
-  LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
-  for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
-  return options;
-}
-
-Result<Sources> Csv(const Recipe& recipe) {
-  const Recipe::Data& data = recipe.data;
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions options, CsvOptionsOf(data));
-  LOCKSTEP_TRY_ASSIGN(const CsvData csv, LoadCsv(data.path, options));
-  Sources sources{.train = csv.dataset, .test = nullptr};
-  if (data.test_path.empty()) return sources;
-  LOCKSTEP_TRY_ASSIGN(const CsvData test, LoadCsv(data.test_path, options));
-  if (!(test.dataset->info().x_shape == csv.dataset->info().x_shape) ||
-      test.dataset->info().class_names != csv.dataset->info().class_names) {
-    return Status::Invalid(data.test_path + " has other columns or labels than " + data.path);
-  }
-  sources.test = test.dataset;
-  return sources;
-}
-
 Result<SeriesOptions> SeriesOptionsOf(const Recipe::Data& data) {
-  SeriesOptions options{.delimiter = data.delimiter.front(),
+  SeriesOptions options{.delimiter = DelimiterOf(data),
                         .target = CsvColumnFrom(data.label),
                         .positive = data.positive};
   LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
   if (data.task != kAuto) {
     LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
   }
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Missing missing,
-                      Chosen("data.missing", kMissing, data.missing));
-  if (missing == CsvOptions::Missing::kDropRow) {
-    return Status::Invalid(
-        "data.missing = \"drop\" would tear a series: with data.kind = \"series\" it is error or "
-        "mean");
+  if (data.missing != "error" && data.missing != "mean") {
+    return Status::Invalid("data.missing = \"" + data.missing +
+                           "\" is for tables (drop would tear a series): with data.kind = "
+                           "\"series\" it is error or mean");
   }
-  options.allow_missing = missing == CsvOptions::Missing::kMean;
+  options.allow_missing = data.missing == "mean";
   if (!data.group.empty()) options.group = CsvColumnFrom(data.group);
   for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   return options;
@@ -199,14 +180,19 @@ Result<Sources> Sums(const Recipe& recipe) {
   return Sources{.train = sums.train, .test = sums.test, .tabular = false};
 }
 
-template <Result<RecipeData> (*kRead)(const Recipe&, SavedTokenizer)>
-Result<Sources> Ready(const Recipe& recipe, SavedTokenizer tokenizer) {
-  LOCKSTEP_TRY_ASSIGN(RecipeData data, kRead(recipe, std::move(tokenizer)));
+template <Result<RecipeData> (*kRead)(const Recipe&, std::shared_ptr<const Tokenizer>)>
+Result<Sources> Ready(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(RecipeData data, kRead(recipe, std::move(saved.tokenizer)));
   return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data)};
 }
 
-Result<Sources> TextTableOf(const Recipe& recipe, SavedTokenizer tokenizer) {
-  LOCKSTEP_TRY_ASSIGN(TextTables tables, TextTableSources(recipe, std::move(tokenizer)));
+Result<Sources> Csv(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(RecipeData data, TableData(recipe, std::move(saved.table)));
+  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data), .by_keys = true};
+}
+
+Result<Sources> TextTableOf(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(TextTables tables, TextTableSources(recipe, std::move(saved.tokenizer)));
   return Sources{.train = std::move(tables.train),
                  .test = std::move(tables.test),
                  .tabular = false,
@@ -216,11 +202,11 @@ Result<Sources> TextTableOf(const Recipe& recipe, SavedTokenizer tokenizer) {
 struct DataKind {
   Result<Sources> (*load)(const Recipe& recipe);
   bool reads_files;
-  Result<Sources> (*load_text)(const Recipe& recipe, SavedTokenizer tokenizer) = nullptr;
+  Result<Sources> (*load_saved)(const Recipe& recipe, SavedSamples saved) = nullptr;
 };
 constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"digits", {Digits, false}},
-                                           {"csv", {Csv, true}},
+                                           {"csv", {nullptr, true, Csv}},
                                            {"mnist", {Mnist, true}},
                                            {"npy", {Npy, true}},
                                            {"cifar10", {Pictures<Cifar10Sources>, true}},
@@ -231,34 +217,30 @@ constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"series", {SeriesOf, true}},
                                            {"sums", {Sums, false}}};
 
-Share ShareOf(double fraction) {
-  return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
-}
-
-SplitOptions SplitOptionsOf(const Recipe::Data& data, bool has_test) {
-  return {.validation = ShareOf(data.validation),
-          .test = has_test ? Share::Count(0) : ShareOf(data.test),
-          .seed = static_cast<uint64_t>(data.split_seed)};
-}
-
-Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
-  const SplitOptions options = SplitOptionsOf(data, has_test);
-  const bool sequences = dataset.info().task == Task::kClasses &&
-                         dataset.info().target_shape.rank() > 0;  // without a class each
-  if (sequences || ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
-  return StratifiedSplit(classes, options);
+// With data.folds a fold is the test set.
+void HoldBackFolds(const Recipe::Data& data, Sources& sources) {
+  if (data.folds == 0) return;
+  const bool has_test =
+      sources.test != nullptr || (sources.pictures && sources.pictures->test != nullptr);
+  for (std::string& remark : FoldRemarks(data, has_test))
+    sources.remarks.push_back(std::move(remark));
+  sources.test = nullptr;
+  if (sources.pictures) sources.pictures->test = nullptr;
 }
 
 }  // namespace
 
 KeyLimits DataKinds() { return OneOf(kDataKinds); }
 KeyLimits CsvHeaders() { return OneOf(kHeaders); }
-KeyLimits CsvMissing() { return OneOf(kMissing); }
 KeyLimits CsvTasks() {
   KeyLimits limits{.choices = {kAuto}};
   for (const Objective& one : Objectives()) limits.choices.emplace_back(one.name);
   return limits;
+}
+
+bool TakesTestPath(const std::string& kind) {
+  constexpr std::string_view kKinds[] = {"csv", "images", "text", "tokens", "text_table", "series"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
 }
 
 bool ReadsFiles(const Recipe::Data& data) {
@@ -270,18 +252,37 @@ Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data) {
   return Chosen("data.header", kHeaders, data.header);
 }
 
-Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> standardizer,
-                            std::shared_ptr<const Tokenizer> tokenizer) {
+char DelimiterOf(const Recipe::Data& data) {
+  return data.delimiter == "auto" ? ',' : data.delimiter == "tab" ? '\t' : data.delimiter.front();
+}
+
+Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
+  std::optional<Standardizer>& standardizer = saved.standardizer;
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
-  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_text != nullptr
-                                           ? kind.load_text(recipe, std::move(tokenizer))
+  if (!recipe.data.test_path.empty() && !TakesTestPath(recipe.data.kind)) {
+    return Status::Invalid(
+        "data.kind = \"" + recipe.data.kind +
+        "\" has no data.test_path; leave it out: what there is to test with comes "
+        "with the set, or is held back of it, as data.test=0.2 says");
+  }
+  LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_saved != nullptr
+                                           ? kind.load_saved(recipe, std::move(saved))
                                            : kind.load(recipe));
+  if (!sources.by_keys) {
+    LOCKSTEP_TRY(CheckSplitKind(recipe.data, sources.splits || sources.ready, {}));
+    HoldBackFolds(recipe.data, sources);
+  }
   if (sources.pictures) {
     const PictureSources& pictures = *sources.pictures;
-    SplitOptions options = SplitOptionsOf(recipe.data, pictures.test != nullptr);
-    if (pictures.validation != nullptr) options.validation = Share::Count(0);
-    LOCKSTEP_TRY_ASSIGN(Splits splits, StratifiedSplit(pictures.train->info().labels, options));
-    return PictureData(recipe, pictures, std::move(splits), std::move(standardizer));
+    Recipe::Data shares = recipe.data;
+    if (pictures.validation != nullptr) shares.validation = 0.0;
+    const std::vector<int32_t>& labels = pictures.train->info().labels;
+    LOCKSTEP_TRY_ASSIGN(Splits splits, SplitSamples(std::ssize(labels), {.classes = labels}, shares,
+                                                    pictures.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(RecipeData data,
+                        PictureData(recipe, pictures, std::move(splits), std::move(standardizer)));
+    data.remarks.insert(data.remarks.begin(), sources.remarks.begin(), sources.remarks.end());
+    return data;
   }
   if (ChangesPictures(recipe)) {
     return Status::Invalid(
@@ -291,8 +292,9 @@ Result<RecipeData> LoadData(const Recipe& recipe, std::optional<Standardizer> st
   }
   if (sources.ready) return std::move(*sources.ready);
   if (!sources.splits) {
-    LOCKSTEP_TRY_ASSIGN(sources.splits,
-                        SplitOf(*sources.train, recipe.data, sources.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, ClassKeys(*sources.train));
+    LOCKSTEP_TRY_ASSIGN(sources.splits, SplitSamples(sources.train->size(), keys, recipe.data,
+                                                     sources.test != nullptr));
   }
   Splits& splits = *sources.splits;
   RecipeData data{.train = {}, .validation = {}, .test = {}, .remarks = sources.remarks};

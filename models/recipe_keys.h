@@ -15,12 +15,13 @@ namespace lockstep {
 KeyLimits DataKinds();       // recipe_data.cc
 KeyLimits CsvHeaders();      // recipe_data.cc
 KeyLimits CsvTasks();        // recipe_data.cc
-KeyLimits CsvMissing();      // recipe_data.cc
+KeyLimits CsvMissing();      // recipe_table.cc
 KeyLimits PictureFits();     // recipe_pictures.cc
 KeyLimits PictureCrops();    // recipe_pictures.cc
 KeyLimits PictureEdges();    // recipe_pictures.cc
 KeyLimits BadKinds();        // recipe_pictures.cc
 KeyLimits TokenizerKinds();  // recipe_text.cc
+KeyLimits SplitKinds();      // recipe_split.cc
 KeyLimits LossKinds();       // recipe_build.cc
 KeyLimits OptimizerKinds();  // recipe_build.cc
 KeyLimits ScheduleKinds();   // recipe_build.cc
@@ -39,6 +40,8 @@ Result<T> Under(const std::string& key, Result<T> result) {
 
 // What data.header says.
 Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// What data.delimiter says, where nobody looks: a comma for auto.
+char DelimiterOf(const Recipe::Data& data);  // recipe_data.cc
 
 // How many threads the run may use.
 int CoresOf(const Recipe& recipe);  // recipe_build.cc
@@ -74,14 +77,40 @@ void VisitKeys(R& r, Visit&& visit) {
         "csv, text_table, series: whether the first row holds names; tokens: no is for a .bin file "
         "of uint16 without a header");
   visit("data.delimiter", r.data.delimiter, KeyLimits{},
-        "csv, text_table, series: one character between columns");
+        "csv, text_table, series: one character between columns, \" \" for runs of blanks, tab "
+        "(auto: found by looking; texts and series: a comma)");
+  visit("data.quote", r.data.quote, KeyLimits{}, "csv: around texts (auto: found by looking)");
+  visit("data.decimal", r.data.decimal, KeyLimits{},
+        "csv: in front of the decimals of a number (auto: found by looking)");
+  visit("data.thousands", r.data.thousands, KeyLimits{},
+        "csv: between groups of three digits (auto: found by looking; none)");
+  visit("data.comment", r.data.comment, KeyLimits{},
+        "csv: lines that begin with it are left out (auto: # or % in front of the table; none)");
+  visit("data.types", r.data.types, KeyLimits{},
+        "csv: what columns hold, where that is not what is found: \"town=category\", "
+        "\"3=number\"; number, category, yes/no, date (\"date, day first\", \"date, month "
+        "first\"), left out");
+  visit("data.one_hot", r.data.one_hot, Between(0, 65536),
+        "csv: categories of up to so many values are a feature for each, others an embedding");
+  visit("data.weight", r.data.weight, KeyLimits{},
+        "csv: a column, by name or number, with the weight of each row");
+  visit("data.time", r.data.time, KeyLimits{},
+        "csv: a column, by name or number, that says which rows came first");
   visit("data.task", r.data.task, CsvTasks(),
-        "csv, text_table, series: what the label is (auto: binary; text_table: classes; series: "
-        "regression, the value data.horizon rows on)");
+        "csv, text_table, series: what the label is (auto: csv: told by its values; text_table: "
+        "classes; series: regression, the value data.horizon rows on)");
   visit("data.positive", r.data.positive, KeyLimits{},
         "binary: the label that counts as 1 (empty: the one that sorts last)");
   visit("data.missing", r.data.missing, CsvMissing(),
-        "csv, series: what to do about an empty cell");
+        "csv, series: what to do about a missing number: mean (of the training rows) takes its "
+        "place, indicate adds a feature that says so, drop leaves the row out; csv: a missing "
+        "category is one more category");
+  visit("data.missing_texts", r.data.missing_texts, KeyLimits{},
+        "csv: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
+  visit("data.cache", r.data.cache, KeyLimits{},
+        "csv: keep a binary copy of the table, which is quick to read again");
+  visit("data.cache_folder", r.data.cache_folder, KeyLimits{},
+        "csv: where that copy is (empty: beside the table)");
   visit("data.size", r.data.size, AtLeast(0),
         "clinical, digits: samples to make (0: 8000 patients; 10000 digits and 2000 to test)");
   visit("data.seed", r.data.seed, AtLeast(0), "clinical, digits, sums: seed of the samples");
@@ -91,6 +120,14 @@ void VisitKeys(R& r, Visit&& visit) {
       "data.test", r.data.test, Between(0, 0.9),
       "share of the samples held back to test, where there is no test set; of a text or series the "
       "end");
+  visit("data.split", r.data.split, SplitKinds(),
+        "csv: what is held back: samples at random (whole groups of data.group), or the latest by "
+        "data.time");
+  visit("data.folds", r.data.folds, Between(0, 1000),
+        "cross-validation: so many folds, each held back to test in a run of its own, instead of "
+        "data.test (0: none)");
+  visit("data.fold", r.data.fold, Between(0, 1000),
+        "data.folds: the one fold that is held back, from 1 (0: each in turn)");
   visit("data.split_seed", r.data.split_seed, AtLeast(0), "seed of the split");
   visit("data.subgroups", r.data.subgroups, KeyLimits{},
         "csv: columns, by name or number, by whose values results are told group by group");
@@ -136,7 +173,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.horizon", r.data.horizon, Between(1, 1 << 24),
         "series, regression: how many rows behind the window the value to predict is");
   visit("data.group", r.data.group, KeyLimits{},
-        "series: a column, by name or number; rows that are alike there are a series of their own");
+        "a column, by name or number: csv: rows that are alike there (of one patient) are never on "
+        "both sides of a split; series: they are a series of their own");
   visit("data.digits", r.data.digits, Between(1, 3), "sums: of each operand");
 
   visit("augment.crop", r.augment.crop, PictureCrops(),
@@ -178,6 +216,9 @@ void VisitKeys(R& r, Visit&& visit) {
         "cross_entropy: one for each class (empty: ones)");
   visit("loss.pos_weight", r.loss.pos_weight, Between(0, 1e6),
         "bce: multiplies the loss of positives");
+  visit("loss.balanced", r.loss.balanced, KeyLimits{},
+        "bce, cross_entropy: every class counts as much as any other in the training samples; sets "
+        "pos_weight, or class_weights");
   visit("loss.delta", r.loss.delta, Between(1e-30, 1e30), "huber: where it turns linear");
 
   visit("optimizer.kind", r.optimizer.kind, OptimizerKinds(), "");
@@ -191,13 +232,14 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("optimizer.nesterov", r.optimizer.nesterov, KeyLimits{}, "sgd");
   visit("optimizer.beta1", r.optimizer.beta1, Between(0, 0.999999), "adam, adamw");
   visit("optimizer.beta2", r.optimizer.beta2, Between(0, 0.9999999), "adam, adamw");
-  visit("optimizer.eps", r.optimizer.eps, Between(1e-30, 1), "adam, adamw");
+  visit("optimizer.eps", r.optimizer.eps, Between(1.1e-19, 1),
+        "adam, adamw: at least 3.5e-18 with beta2 = 0.999, see LeastAdamEps");
   visit("optimizer.clip_norm", r.optimizer.clip_norm, Between(0, 1e30),
         "largest global norm of the gradients (0: no clipping)");
 
   visit("schedule.kind", r.schedule.kind, ScheduleKinds(), "of the learning rate");
   visit("schedule.warmup_epochs", r.schedule.warmup_epochs, Between(0, 1e9),
-        "cosine: linear rise at the start");
+        "cosine: linear rise at the start (in a run that is no longer: half of it)");
   visit("schedule.floor", r.schedule.floor, Between(0, 1),
         "cosine: share of the learning rate it ends at");
   visit("schedule.step_epochs", r.schedule.step_epochs, Between(1e-6, 1e9),
@@ -213,6 +255,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("train.micro_batches", r.train.micro_batches, AtLeast(1),
         "parts that each batch is computed in, to save memory");
   visit("train.seed", r.train.seed, AtLeast(0), "of initial weights, shuffling and dropout");
+  visit("train.seeds", r.train.seeds, AtLeast(0),
+        "a run of its own for each of these seeds (empty: one run, of train.seed)");
   visit("train.shards", r.train.shards, Between(1, 65536),
         "fixed ranges that a batch is summed in; ranks must divide it");
   visit("train.threads", r.train.threads, Between(0, 1023),

@@ -1,11 +1,23 @@
 #include "models/recipe_saved.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "engine/train/checkpointing.h"
 #include "engine/train/sample_description.h"
+#include "models/recipe_keys.h"
 
 namespace lockstep {
+
+std::string ModelFile(const std::string& run_folder_or_file) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (!fs::is_directory(run_folder_or_file, ignored)) return run_folder_or_file;
+  const std::string model = run_folder_or_file + "/model.safetensors";
+  const std::string last = run_folder_or_file + "/last.safetensors";
+  return !fs::exists(model, ignored) && fs::exists(last, ignored) ? last : model;
+}
 
 Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::string> overrides) {
   SavedModel model;
@@ -38,7 +50,7 @@ Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batc
 
 CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model) {
   const Recipe::Data& data = model.recipe.data;
-  CsvFeatureOptions options{.delimiter = data.delimiter.front(),
+  CsvFeatureOptions options{.delimiter = DelimiterOf(data),
                             .count = model.samples.x_shape.channels(),
                             .names = model.samples.feature_names,
                             .allow_missing = data.missing == "mean" && model.standardizer};

@@ -109,7 +109,7 @@ Result<Streams> Encoded(const Tokenizer& tokenizer, const std::string& path,
 }
 
 Result<TextTableOptions> TableOptionsOf(const Recipe::Data& data) {
-  TextTableOptions options{.delimiter = data.delimiter.front(),
+  TextTableOptions options{.delimiter = DelimiterOf(data),
                            .text = CsvColumnFrom(data.text),
                            .label = CsvColumnFrom(data.label),
                            .positive = data.positive};

@@ -10,6 +10,7 @@
 //   "data.vocabulary"  tokens: how many there are; left out where samples are floats
 //   "data.padded"      "1": tokens may be -1 where a text is over; else left out
 //   "data.tokenizer"   Tokenizer::Description(); left out where there is none
+//   "data.table"       ToJson(TableDescription); left out where samples are of no table
 #ifndef LOCKSTEP_ENGINE_TRAIN_SAMPLE_DESCRIPTION_H_
 #define LOCKSTEP_ENGINE_TRAIN_SAMPLE_DESCRIPTION_H_
 

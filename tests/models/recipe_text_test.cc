@@ -91,7 +91,7 @@ TEST_F(RecipeText, ATestTextKeepsTheTokenizer) {
 TEST_F(RecipeText, AModelBringsItsTokenizer) {
   Spill("a.txt", std::string(100, 'b'));
   const Recipe recipe = Made({"data.kind=text", Path("a.txt"), "data.context=3"});
-  const auto data = LoadData(recipe, std::nullopt, MakeCharacterTokenizer("abc"));
+  const auto data = LoadData(recipe, {.tokenizer = MakeCharacterTokenizer("abc")});
   ASSERT_TRUE(data.ok()) << data.status().message();
   EXPECT_EQ(data->test.dataset->info().vocabulary, 3);
   EXPECT_EQ(Gathered(data->test)[0], 1);

@@ -173,7 +173,7 @@ Status Finish(lockstep_model& model, Network network) {
   model.network = std::move(network);
   Network& net = *model.network;
   LOCKSTEP_TRY_ASSIGN(model.predictor,
-                      Predictor::Make(net, model.samples, model.standardizer, model.decision));
+                      Predictor::Make(net, model.samples.task, model.standardizer, model.decision));
   model.x_shape = net.input_shape().WithBatch(1);
   model.y_shape = net.output_shape().WithBatch(1);
   model.inputs = model.x_shape.size();

@@ -8,8 +8,10 @@
 
 #include "engine/data/loader.h"
 #include "engine/data/series/series_dataset.h"
+#include "engine/data/table/table.h"
 #include "engine/io/file.h"
 #include "engine/train/predictor.h"
+#include "models/recipe_keys.h"
 #include "models/recipe_saved.h"
 #include "models/recipe_text.h"
 #include "tools/command/commands.h"
@@ -26,6 +28,13 @@ std::string CsvField(const std::string& text, char delimiter) {
   return quoted + "\"";
 }
 
+// As the table that the model was trained on has it.
+char OutputDelimiter(const SavedModel& model) {
+  if (model.samples.table == nullptr) return DelimiterOf(model.recipe.data);
+  const char found = model.samples.table->dialect.delimiter;
+  return found == ' ' ? ',' : found;
+}
+
 // A line for the header, then one for each sample, as its predictions are to be read:
 //   kPositive   class, the probability of the positive class
 //   kOneOf      class, the probability of each class
@@ -37,7 +46,9 @@ class Writer {
   Writer(const SavedModel& model, int64_t columns, int64_t top, const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
         threshold_(model.decision.threshold),
-        delimiter_(model.recipe.data.delimiter.front()) {
+        delimiter_(OutputDelimiter(model)),
+        offset_(model.samples.target_offset),
+        scale_(model.samples.target_scale) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
       names_.push_back(
@@ -69,7 +80,8 @@ class Writer {
     } else {
       if (const int64_t predicted = PredictedClass(reading_, y, threshold_); predicted >= 0)
         Field(names_[static_cast<size_t>(predicted)]);
-      for (const float value : y) Field(fmt::to_string(value));
+      for (const float value : y)
+        Field(reading_ == Reading::kValues ? OwnUnit(value) : fmt::to_string(value));
     }
     EndLine();
   }
@@ -82,6 +94,9 @@ class Writer {
     out_ += text;
   }
   void EndLine() { out_ += '\n'; }
+  std::string OwnUnit(float y) const {
+    return fmt::to_string(static_cast<float>(y * scale_ + offset_));
+  }
 
   void AddTop(std::span<const float> y) {
     const bool positive = reading_ == Reading::kPositive;
@@ -105,6 +120,7 @@ class Writer {
   Reading reading_;
   float threshold_;
   char delimiter_;
+  double offset_, scale_;
   std::vector<std::string> names_;  // as fields
   size_t top_ = 0;
   std::string out_;
@@ -128,6 +144,14 @@ Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
     if (kind == "text_table") {
       LOCKSTEP_TRY_ASSIGN(samples.dataset,
                           DocumentsToPredict(model.recipe, model.samples, args.inputs[0]));
+      return samples;
+    }
+    if (model.samples.table != nullptr) {
+      LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], *model.samples.table,
+                                                          {.threads = CoresOf(model.recipe)}));
+      for (const std::string& remark : table.remarks)
+        std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
+      LOCKSTEP_TRY_ASSIGN(samples.dataset, TableSamples(table, model.samples.table));
       return samples;
     }
     LOCKSTEP_TRY_ASSIGN(CsvFeatures table,
@@ -184,7 +208,7 @@ Status Predict(const PredictArgs& args) {
   if (!built.ok()) return built.status().At(path);
   Network& network = *built;
   Result<Predictor> made =
-      Predictor::Make(network, model.samples, model.standardizer, model.decision);
+      Predictor::Make(network, model.samples.task, model.standardizer, model.decision);
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 

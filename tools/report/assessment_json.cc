@@ -51,7 +51,10 @@ Json JsonOf(const Residuals& residuals) {
 }
 
 Json JsonOf(const SubgroupScores& by, bool positives) {
-  Json json = {{"column", by.column}, {"without", by.without}, {"groups", Json::array()}};
+  Json json = {{"column", by.column},
+               {"without", by.without},
+               {"smaller", by.smaller},
+               {"groups", Json::array()}};
   for (const GroupScores& group : by.groups) {
     Json one = {{"name", group.name}, {"samples", group.samples}};
     if (positives) one["positives"] = group.positives;

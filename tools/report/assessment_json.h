@@ -7,7 +7,7 @@
 //   "classes": [{"name", "samples", "predicted", "recall", "precision", "f1", "auc"}, ...]
 //   "columns": [{"scores", "residuals": {"least", "q05", "median", "q95", "most"},
 //                "largest_errors": [{"sample", "true", "predicted"}, ...]}, ...]
-//   "subgroups": [{"column", "without", "groups": [{"name", "samples", "positives", "scores"}]}]
+//   "subgroups": [{"column", "without", "smaller", "groups": [{"name", "samples", "positives", "scores"}]}]
 //   "importance": {"score", "value", "samples", "repetitions", "columns": [{"name", "mean", "sd"}]}
 #ifndef LOCKSTEP_TOOLS_REPORT_ASSESSMENT_JSON_H_
 #define LOCKSTEP_TOOLS_REPORT_ASSESSMENT_JSON_H_

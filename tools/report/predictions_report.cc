@@ -17,8 +17,8 @@ namespace {
 using Row = std::vector<std::string>;
 
 constexpr size_t kLargestMatrix = 20;
-// What a reader looks at of many columns, groups or features.
-constexpr size_t kMostColumns = 6, kMostGroups = 20, kMostBars = 20;
+// What a reader looks at of many.
+constexpr size_t kMostColumns = 6, kMostBars = 20;
 
 std::string ShareText(int64_t part, int64_t whole) {
   return whole == 0 ? "-"
@@ -241,7 +241,6 @@ void AddSubgroups(const SubgroupScores& by, Reading reading, Page& page) {
   if (binary) header.push_back("positives");
   std::vector<Row> rows;
   for (const GroupScores& group : by.groups) {
-    if (rows.size() == kMostGroups) break;
     Row row = {group.name, Grouped(group.samples)};
     if (binary) row.push_back(Grouped(group.positives));
     for (const Score& score : group.scores) {
@@ -251,8 +250,8 @@ void AddSubgroups(const SubgroupScores& by, Reading reading, Page& page) {
     rows.push_back(std::move(row));
   }
   std::string title = "By " + by.column;
-  if (by.groups.size() > kMostGroups)
-    title += fmt::format(": the largest {} of {} groups", kMostGroups, by.groups.size());
+  if (by.smaller > 0)
+    title += fmt::format(", the largest groups ({} are smaller)", Grouped(by.smaller));
   if (by.without > 0)
     title += fmt::format(" ({} samples have no value there)", Grouped(by.without));
   page.Table(title, header, rows);

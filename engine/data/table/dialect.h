@@ -38,6 +38,7 @@ struct Dialect {
 struct DialectOptions {
   std::optional<char> delimiter{}, quote{}, comment{}, decimal{}, thousands{};
   std::optional<bool> header{};
+  std::optional<Dialect::Encoding> encoding{};
   // Names that only a header can hold (of columns that are asked for by name): a first row with all
   // of them is a header.
   std::vector<std::string> names{};
@@ -47,15 +48,26 @@ struct DialectOptions {
 
 struct FoundDialect {
   Dialect dialect;
-  int64_t skipped_lines = 0;  // in front of the first row: "sep=;", comments, empty lines
+  int64_t columns = 0;
+  // Of each column, in UTF-8; empty: there is no header. A column of row names is called "". Made
+  // distinct as pandas does: "age", "age.1"; several may be "".
+  std::vector<std::string> names{};
+  // Where the rows behind the header begin, in bytes of `beginning`, and their first line, from 1.
+  size_t rows_begin = 0;
+  int64_t rows_line = 1;
   // What was guessed though something else was possible, for the user, a line each.
   std::vector<std::string> remarks{};
 };
 
+// The remark on a text in Latin-1.
+inline constexpr const char* kReadAsLatin1 =
+    "the text is not UTF-8 and was read as Latin-1 (Windows-1252); data.encoding = \"utf-8\" "
+    "refuses "
+    "it";
+
 // `beginning` is UTF-8 or Latin-1 text, without a byte order mark, of the file called `name`;
 // `whole` says whether it is all of the file. Errors name the file and what to say (the recipe's
-// key): no row at all, a file of another kind (NPY, Parquet, XLSX, ZIP, ...) by its name, rows that
-// fit no delimiter.
+// key): no row at all, a header that the rows do not fit, settings that contradict each other.
 Result<FoundDialect> FindDialect(std::string_view beginning, bool whole, const std::string& name,
                                  const DialectOptions& options);
 

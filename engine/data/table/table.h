@@ -63,7 +63,8 @@ Result<Table> ParseTable(std::string_view text, const std::string& name,
 // What a table for a description must have beside its features.
 struct TableNeeds {
   bool target = false;  // else it may be there or not, and is not read
-  bool group = false;   // likewise
+  bool others = false;  // weights, groups and times, likewise
+  bool drop = false;    // rows with a missing value are left out, as TableOptions::kDropRow
   int threads = 1;
   TableText::Progress progress{};
 };

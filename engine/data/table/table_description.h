@@ -38,6 +38,7 @@ struct TableColumn {
   // the network tells, so that its answer is y * divided + subtracted.
   double subtracted = 0.0, divided = 1.0;
   double fill = 0.0;      // in the place of a missing number; the mean of the training rows
+  bool exact = false;     // kNumber: stored as a double, for as a float it would lose too much
   bool indicate = false;  // one more feature is 1 where the value is missing
   std::string note = {};  // kLeftOut: why
 

@@ -26,8 +26,7 @@ struct RecordLayout {
   std::vector<int64_t> categories{};  // of each, how many; the code for missing is that
   int64_t bytes = 0;                  // of a record
 
-  // `exact` says which number columns need a double: those that lose too much as a float.
-  static RecordLayout Of(const TableDescription& description, const std::vector<bool>& exact);
+  static RecordLayout Of(const TableDescription& description);
   void Put(int64_t column, CellValue value, std::byte* record) const;
   CellValue Get(int64_t column, const std::byte* record) const;
 };
@@ -39,6 +38,8 @@ class TableRows {
   TableRows(RecordLayout layout, std::vector<std::byte> records);
   TableRows(RecordLayout layout, std::span<const std::byte> records,
             std::shared_ptr<const void> owner);
+  TableRows(const TableRows&) = delete;
+  TableRows& operator=(const TableRows&) = delete;
 
   int64_t size() const { return size_; }
   const RecordLayout& layout() const { return layout_; }

@@ -16,7 +16,9 @@
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/data/byte_source.h"
 #include "engine/data/table/dialect.h"
+#include "engine/data/table/text_encoding.h"
 
 namespace lockstep {
 
@@ -46,9 +48,9 @@ class TableText {
   const std::string& name() const { return name_; }
   const Dialect& dialect() const { return found_.dialect; }
   const std::vector<std::string>& remarks() const { return found_.remarks; }
-  int64_t columns() const { return columns_; }
+  int64_t columns() const { return found_.columns; }
   // Of each column, in UTF-8; empty: there is no header. A column of row names is called "".
-  const std::vector<std::string>& names() const { return names_; }
+  const std::vector<std::string>& names() const { return found_.names; }
   // In messages: "column 3" or "column 3 (\"age\")".
   std::string NameOf(int64_t column) const;
 
@@ -65,13 +67,15 @@ class TableText {
 
  private:
   TableText() = default;
+  Status Find(const DialectOptions& options);
+  Result<std::unique_ptr<ByteSource>> Open() const;
+
   std::string name_;
-  std::string path_;       // of a file
-  std::string_view text_;  // of text in memory
-  bool in_memory_ = false;
+  std::string path_;                         // of a file
+  std::shared_ptr<const std::string> read_;  // of what can be read but once
+  std::string_view text_;                    // of text in memory
+  FoundEncoding encoding_;
   FoundDialect found_;
-  int64_t columns_ = 0;
-  std::vector<std::string> names_;
 };
 
 }  // namespace lockstep

@@ -13,6 +13,7 @@ constexpr int64_t kMostOutputs = int64_t{1} << 22;
 // a second or two. Each counts some thousand beside those of its parameters.
 constexpr double kMostWork = 2e10, kOfEachPass = 4000.0;
 constexpr int64_t kFewestSamples = 100;
+constexpr int64_t kMostGroups = 20;
 
 void AssessClasses(const Predictions& predictions, Assessment& all) {
   const std::vector<float> p = predictions.Probabilities(all.decision.temperature);
@@ -50,8 +51,15 @@ SubgroupScores AssessGroups(const Predictions& predictions, const Subgroup& by,
       places[static_cast<size_t>(group)].push_back(i);
     }
   }
+  std::vector<size_t> order;
   for (size_t g = 0; g < places.size(); ++g) {
-    if (places[g].empty()) continue;
+    if (!places[g].empty()) order.push_back(g);
+  }
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return places[a].size() > places[b].size(); });
+  result.smaller = std::max<int64_t>(0, static_cast<int64_t>(order.size()) - kMostGroups);
+  order.resize(order.size() - static_cast<size_t>(result.smaller));
+  for (const size_t g : order) {
     const Predictions some = predictions.Selected(places[g]);
     GroupScores group{.name = by.names[g],
                       .samples = some.samples(),
@@ -62,9 +70,6 @@ SubgroupScores AssessGroups(const Predictions& predictions, const Subgroup& by,
     }
     result.groups.push_back(std::move(group));
   }
-  std::stable_sort(
-      result.groups.begin(), result.groups.end(),
-      [](const GroupScores& a, const GroupScores& b) { return a.samples > b.samples; });
   return result;
 }
 

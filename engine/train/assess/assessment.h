@@ -34,7 +34,8 @@ struct GroupScores {
 };
 struct SubgroupScores {
   std::string column{};
-  std::vector<GroupScores> groups{};  // the largest first; those with samples
+  std::vector<GroupScores> groups{};  // the largest first, 20 at most; those with samples
+  int64_t smaller = 0;                // groups with samples that are not among these
   int64_t without = 0;                // samples that belong to none
 };
 

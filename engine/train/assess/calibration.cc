@@ -154,8 +154,7 @@ std::optional<float> FitTemperature(const Predictions& predictions) {
     if (inside && std::abs(b - before) <= 1e-7 * before) break;
   }
   const double rounded = std::round(1e4 / b) / 1e4;
-  return static_cast<float>(
-      std::clamp<double>(rounded, kLeastTemperature, kMostTemperature));
+  return static_cast<float>(std::clamp<double>(rounded, kLeastTemperature, kMostTemperature));
 }
 
 }  // namespace lockstep

@@ -44,14 +44,10 @@ struct Binary {
     }
     const auto [tn, fp] = outcomes[0];
     const auto [fn, tp] = outcomes[1];
-    const double all[] = {areas.auc,
-                          areas.average_precision,
-                          Share(tp + tn, n),
-                          Share(tp, tp + fn),
-                          Share(tn, tn + fp),
-                          Share(tp, tp + fp),
-                          Share(tn, tn + fn),
-                          Share(2.0 * tp, 2.0 * tp + fp + fn),
+    const double all[] = {areas.auc,          areas.average_precision,
+                          Share(tp + tn, n),  Share(tp, tp + fn),
+                          Share(tn, tn + fp), Share(tp, tp + fp),
+                          Share(tn, tn + fn), Share(2.0 * tp, 2.0 * tp + fp + fn),
                           Share(sum, n)};
     std::copy(std::begin(all), std::end(all), values.begin());
   }
@@ -59,11 +55,11 @@ struct Binary {
 
 Scorer BinaryScorer(const Predictions& predictions, const Decision& decision) {
   const std::vector<float> p = predictions.Probabilities(decision.temperature);
-  auto binary = std::make_shared<Binary>(
-      Binary{.ranking = Ranking(predictions.outputs, predictions.truths),
-             .positive = {},
-             .said = {},
-             .brier = BriersOf(predictions, p)});
+  auto binary =
+      std::make_shared<Binary>(Binary{.ranking = Ranking(predictions.outputs, predictions.truths),
+                                      .positive = {},
+                                      .said = {},
+                                      .brier = BriersOf(predictions, p)});
   for (size_t i = 0; i < p.size(); ++i) {
     binary->positive.push_back(predictions.truths[i] > 0.5f ? 1 : 0);
     binary->said.push_back(p[i] > decision.threshold ? 1 : 0);
@@ -133,8 +129,9 @@ struct OneOf {
       auc += area;
       areas += 1.0;
     }
-    const double all[] = {Share(hits, n),         Share(auc, areas),  Share(recall, present),
-                          Share(precision, present), Share(f1, present), Share(sum, n)};
+    const double all[] = {Share(hits, n),         Share(auc, areas),
+                          Share(recall, present), Share(precision, present),
+                          Share(f1, present),     Share(sum, n)};
     std::copy(std::begin(all), std::end(all), values.begin());
   }
 };
@@ -147,12 +144,12 @@ Scorer ClassScorer(const Predictions& predictions, const Decision& decision, boo
             .predicted = PredictedClasses(p, predictions.columns),
             .brier = BriersOf(predictions, p),
             .rankings = ranked ? RankingsOf(predictions, p) : std::vector<Ranking>()});
-  return {.names = {"accuracy", "macro_auc", "macro_recall", "macro_precision", "macro_f1",
-                    "brier"},
-          .larger_is_better = {true, true, true, true, true, false},
-          .measure = [one_of](std::span<const uint32_t> weights, std::span<double> values) {
-            one_of->Measure(weights, values);
-          }};
+  return {
+      .names = {"accuracy", "macro_auc", "macro_recall", "macro_precision", "macro_f1", "brier"},
+      .larger_is_better = {true, true, true, true, true, false},
+      .measure = [one_of](std::span<const uint32_t> weights, std::span<double> values) {
+        one_of->Measure(weights, values);
+      }};
 }
 
 struct Values {
@@ -243,8 +240,7 @@ std::vector<Score> ScoresOf(const Predictions& predictions, const Decision& deci
       {.dataset = nullptr, .indices = AllIndices(predictions.samples())}, interval_samples);
   const auto drawn = static_cast<int64_t>(places.indices.size());
   const bool ranked = drawn * predictions.columns <= kMostRanked;
-  const Scorer of_drawn =
-      MakeScorer(predictions.Selected(places.indices), decision, ranked);
+  const Scorer of_drawn = MakeScorer(predictions.Selected(places.indices), decision, ranked);
   const std::vector<std::optional<Interval>> intervals =
       Bootstrap(drawn, values.size(), of_drawn.measure);
   for (size_t s = 0; s < values.size(); ++s) {

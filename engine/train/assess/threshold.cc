@@ -58,9 +58,9 @@ Result<float> ChooseThreshold(std::span<const float> p, std::span<const float> l
   LOCKSTEP_CHECK(options.recall > 0.0 && options.recall <= 1.0, "a recall");
   const Ranking ranking(p, labels);
   if (ranking.positives() == 0 || ranking.negatives() == 0) {
-    return Status::Invalid("a threshold is chosen where there are samples of both classes, and all " +
-                           std::to_string(p.size()) + " are " +
-                           (ranking.positives() == 0 ? "negative" : "positive"));
+    return Status::Invalid(
+        "a threshold is chosen where there are samples of both classes, and all " +
+        std::to_string(p.size()) + " are " + (ranking.positives() == 0 ? "negative" : "positive"));
   }
   float best = 1.0f;  // nothing is above
   double best_gain = GainOf(0.0, 0.0, ranking, options);

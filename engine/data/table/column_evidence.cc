@@ -1,0 +1,138 @@
+#include "engine/data/table/column_evidence.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace lockstep {
+namespace {
+
+void Note(NotedCell& noted, int64_t line, std::string_view text) {
+  if (noted.line == 0) noted = {line, std::string(text)};
+}
+void Note(NotedCell& noted, const NotedCell& next) {
+  if (noted.line == 0) noted = next;
+}
+
+}  // namespace
+
+void ColumnEvidence::Add(std::string_view cell, int64_t line, const MissingTexts& missing_texts,
+                         NumberForm form) {
+  ++cells;
+  if (missing_texts.Has(cell)) {
+    ++missing;
+    Note(first_missing, line, cell);
+    return;
+  }
+  AddText(cell, 1);
+  const NumberCell number = ReadNumber(cell, form);
+  if (number.kind == NumberCell::kNumber) {
+    AddNumber(number.value);
+    return;
+  }
+  counting_ = false;
+  if (number.kind != NumberCell::kText) {
+    ++numbers;
+    ++unusable;
+    whole = false;
+    Note(first_unusable, line, cell);
+    return;
+  }
+  Note(first_text, line, cell);
+  if (ReadYesNo(cell)) {
+    ++words;
+    return;
+  }
+  for (size_t form_number = 0; form_number < dates.size(); ++form_number) {
+    const auto date = ReadDate(cell, static_cast<DateForm>(form_number));
+    if (!date) continue;
+    ++dates[form_number];
+    has_time = has_time || date->has_time;
+  }
+}
+
+// Welford's update of the mean and the sum of squared deviations.
+void ColumnEvidence::AddNumber(double value) {
+  ++numbers;
+  ++count_;
+  if (count_ == 1) {
+    first_ = value;
+  } else if (value != last_ + 1.0) {
+    counting_ = false;
+  }
+  last_ = value;
+  whole = whole && value == std::floor(value);
+  least = std::min(least, value);
+  most = std::max(most, value);
+  const double delta = value - mean_;
+  mean_ += delta / static_cast<double>(count_);
+  m2_ += delta * (value - mean_);
+}
+
+void ColumnEvidence::AddText(std::string_view text, int64_t count) {
+  if (too_many_) return;
+  // The one that came last comes again most often.
+  const auto [found, is_new] = places_.try_emplace(std::string(text), texts.size());
+  if (!is_new) {
+    texts[found->second].second += count;
+    return;
+  }
+  texts.emplace_back(text, count);
+  const size_t limit = numbers == present() - 1 || all(numbers) ? most_numbers_ : most_texts_;
+  if (texts.size() > limit) Forget();
+}
+
+void ColumnEvidence::Forget() {
+  too_many_ = true;
+  texts = {};
+  places_ = {};
+}
+
+void ColumnEvidence::Merge(const ColumnEvidence& next) {
+  if (next.cells == 0) return;
+  counting_ = counting_ && next.counting_ &&
+              (count_ == 0 || next.count_ == 0 || next.first_ == last_ + 1.0);
+  if (next.count_ > 0) {
+    if (count_ == 0) first_ = next.first_;
+    last_ = next.last_;
+    // Chan's merge.
+    const double delta = next.mean_ - mean_;
+    const auto a = static_cast<double>(count_), b = static_cast<double>(next.count_);
+    mean_ += delta * b / (a + b);
+    m2_ += next.m2_ + delta * delta * a * b / (a + b);
+    count_ += next.count_;
+  }
+  cells += next.cells;
+  missing += next.missing;
+  numbers += next.numbers;
+  unusable += next.unusable;
+  words += next.words;
+  for (size_t form = 0; form < dates.size(); ++form) dates[form] += next.dates[form];
+  has_time = has_time || next.has_time;
+  whole = whole && next.whole;
+  least = std::min(least, next.least);
+  most = std::max(most, next.most);
+  if (next.too_many_) Forget();
+  for (const auto& [text, count] : next.texts) AddText(text, count);
+  Note(first_missing, next.first_missing);
+  Note(first_text, next.first_text);
+  Note(first_unusable, next.first_unusable);
+}
+
+double ColumnEvidence::sd() const {
+  return count_ == 0 ? 0.0 : std::sqrt(m2_ / static_cast<double>(count_));
+}
+
+std::vector<std::string> ColumnEvidence::OrderedTexts(NumberForm form) const {
+  std::vector<std::pair<double, std::string>> keyed;
+  for (const auto& [text, count] : texts) {
+    const NumberCell number = ReadNumber(text, form);
+    keyed.emplace_back(all(numbers) && unusable == 0 ? number.value : 0.0, text);
+  }
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<std::string> ordered;
+  for (auto& [key, text] : keyed) ordered.push_back(std::move(text));
+  return ordered;
+}
+
+}  // namespace lockstep

@@ -1,0 +1,202 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "engine/base/text.h"
+#include "engine/data/table/table.h"
+
+namespace lockstep {
+namespace {
+
+using Kind = TableColumn::Kind;
+using Role = TableColumn::Role;
+
+// Welford's update, one value after another, in double.
+struct Moments {
+  int64_t count = 0;
+  double mean = 0.0, m2 = 0.0;
+  double least = std::numeric_limits<double>::infinity(), most = -least;
+  void Add(double value) {
+    ++count;
+    const double delta = value - mean;
+    mean += delta / static_cast<double>(count);
+    m2 += delta * (value - mean);
+    least = std::min(least, value);
+    most = std::max(most, value);
+  }
+};
+
+void SetScale(const Moments& moments, bool standardize, TableColumn& column) {
+  const bool constant = !(moments.least < moments.most);  // rounding must not make it vary
+  column.fill = moments.count == 0 ? 0.0 : constant ? moments.least : moments.mean;
+  column.subtracted = 0.0;
+  column.divided = 1.0;
+  if (!standardize) return;
+  column.subtracted = column.fill;
+  const double sd = constant ? 0.0 : std::sqrt(moments.m2 / static_cast<double>(moments.count));
+  column.divided = std::isfinite(sd) && sd >= std::numeric_limits<double>::min() ? sd : 0.0;
+}
+
+class TableDataset final : public Dataset {
+ public:
+  TableDataset(DatasetInfo info, std::shared_ptr<const TableRows> rows,
+               std::shared_ptr<const TableDescription> description)
+      : Dataset(std::move(info)),
+        rows_(std::move(rows)),
+        description_(std::move(description)),
+        layout_(LayoutOf(*description_)),
+        target_(description_->target()),
+        weight_(description_->PlaceOf(Role::kWeight)) {}
+
+ private:
+  Status Read(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t) const override {
+    for (size_t i = 0; i < indices.size(); ++i) {
+      const std::byte* const record = rows_->record(indices[i]);
+      if (!x.empty()) {
+        float* const to = x.f32() + static_cast<int64_t>(i) * layout_.size;
+        for (const ColumnFeatures& where : layout_.columns) {
+          EncodeCell(description_->columns[static_cast<size_t>(where.column)], where,
+                     rows_->layout().Get(where.column, record), to);
+        }
+      }
+      if (target.empty()) continue;
+      const CellValue value = rows_->layout().Get(target_, record);
+      switch (info().task) {
+        case Task::kClasses:
+          target.as<int32_t>()[i] = static_cast<int32_t>(value.code);
+          break;
+        case Task::kBinary:
+          target.f32()[i] = static_cast<float>(value.code);
+          break;
+        case Task::kRegression:
+          target.f32()[i] =
+              static_cast<float>((value.number - info().target_offset) / info().target_scale);
+          break;
+      }
+    }
+    return Status::Ok();
+  }
+
+  Status ReadWeights(std::span<const int64_t> indices, std::span<float> weights) const override {
+    for (size_t i = 0; i < indices.size(); ++i)
+      weights[i] = static_cast<float>(rows_->at(indices[i], weight_).number);
+    return Status::Ok();
+  }
+
+  std::shared_ptr<const TableRows> rows_;
+  std::shared_ptr<const TableDescription> description_;
+  FeatureLayout layout_;
+  int64_t target_, weight_;
+};
+
+}  // namespace
+
+Status SetScales(const Table& table, std::span<const int64_t> train, bool standardize,
+                 TableDescription& description) {
+  if (train.empty())
+    return Status::Invalid(table.name + ": scales need at least one row to train on");
+  const TableRows& rows = *table.rows;
+  for (size_t i = 0; i < description.columns.size(); ++i) {
+    TableColumn& column = description.columns[i];
+    if (column.role != Role::kFeature && column.role != Role::kTarget) continue;
+    const auto place = static_cast<int64_t>(i);
+    if (column.kind == Kind::kCategory) {
+      column.counts.assign(column.categories.size(), 0);
+      bool missing = false;
+      for (const int64_t row : train) {
+        const int64_t code = rows.at(row, place).code;
+        if (code >= 0) ++column.counts[static_cast<size_t>(code)];
+        missing = missing || code == kMissingCode;
+      }
+      if (column.role == Role::kFeature) column.has_missing = missing;
+      const auto none = std::find(column.counts.begin(), column.counts.end(), 0);
+      if (column.role == Role::kTarget && none != column.counts.end()) {
+        return Status::Invalid(
+            table.name + ": no row to train on is of the class " +
+            column.categories[static_cast<size_t>(none - column.counts.begin())] +
+            "; take a smaller data.validation and data.test, or leave its rows out");
+      }
+      continue;
+    }
+    Moments moments;
+    for (const int64_t row : train) {
+      const double value = rows.at(row, place).number;
+      if (!std::isnan(value)) moments.Add(value);
+    }
+    if (column.role == Role::kTarget) {
+      SetScale(moments, /*standardize=*/true, column);
+      if (column.divided == 0.0) column.divided = 1.0;
+    } else {
+      SetScale(moments, standardize, column);
+    }
+  }
+  return Status::Ok();
+}
+
+Result<std::shared_ptr<const Dataset>> TableSamples(
+    const Table& table, std::shared_ptr<const TableDescription> description) {
+  DatasetInfo info{.name = table.name, .size = table.rows->size(), .content = table.content};
+  DescribeSamples(description, info);
+  info.weighted = info.weighted && table.description.PlaceOf(Role::kWeight) >= 0;
+  if (table.description.target() < 0) {  // nothing to compare with
+    SetTargets(Task::kRegression, 1, info);
+    info.class_names.clear();
+  }
+  return std::shared_ptr<const Dataset>(
+      std::make_shared<TableDataset>(std::move(info), table.rows, std::move(description)));
+}
+
+Result<RowGroups> GroupsOf(const Table& table, int64_t column) {
+  const TableColumn& described = table.description.columns[static_cast<size_t>(column)];
+  const TableRows& rows = *table.rows;
+  RowGroups groups{.names = {}, .of_row = std::vector<int32_t>(static_cast<size_t>(rows.size()))};
+  if (rows.layout().types[static_cast<size_t>(column)] == CellType::kNone) {
+    return Status::Invalid(table.name + ": the column " + ColumnName(table.description, column) +
+                           " is left out, so its rows cannot be told apart by it");
+  }
+  if (described.kind == Kind::kCategory) {
+    groups.names = described.categories;
+    int32_t missing = -1, unseen = -1;
+    const auto extra = [&](int32_t& place, const char* name) {
+      if (place < 0) {
+        place = static_cast<int32_t>(groups.names.size());
+        groups.names.push_back(name);
+      }
+      return place;
+    };
+    for (int64_t row = 0; row < rows.size(); ++row) {
+      const int64_t code = rows.at(row, column).code;
+      groups.of_row[static_cast<size_t>(row)] = code == kMissingCode  ? extra(missing, "(missing)")
+                                                : code == kUnseenCode ? extra(unseen, "(unknown)")
+                                                                      : static_cast<int32_t>(code);
+    }
+    return groups;
+  }
+  std::vector<double> values;
+  for (int64_t row = 0; row < rows.size(); ++row) values.push_back(rows.at(row, column).number);
+  std::vector<double> different = values;
+  std::erase_if(different, [](double v) { return std::isnan(v); });
+  std::sort(different.begin(), different.end());
+  different.erase(std::unique(different.begin(), different.end()), different.end());
+  for (const double value : different) groups.names.push_back(TextOf(value));
+  const auto missing = static_cast<int32_t>(groups.names.size());
+  bool any_missing = false;
+  for (size_t row = 0; row < values.size(); ++row) {
+    any_missing = any_missing || std::isnan(values[row]);
+    groups.of_row[row] = std::isnan(values[row])
+                             ? missing
+                             : static_cast<int32_t>(std::lower_bound(different.begin(),
+                                                                     different.end(), values[row]) -
+                                                    different.begin());
+  }
+  if (any_missing) groups.names.push_back("(missing)");
+  if (described.kind == Kind::kYesNo) {
+    for (std::string& name : groups.names) {
+      if (name == "0" || name == "1") name = described.categories[name == "1" ? 1 : 0];
+    }
+  }
+  return groups;
+}
+
+}  // namespace lockstep

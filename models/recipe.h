@@ -16,6 +16,7 @@
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
 #include "engine/optim/optimizer.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 #include "engine/train/trainer.h"
@@ -55,6 +56,7 @@ struct Recipe {
     int64_t folds = 0;
     int64_t fold = 0;
     int64_t split_seed = 1;
+    std::vector<std::string> subgroups{};
     bool standardize = true;
     double pixel_mean = 0.0;
     double pixel_sd = 1.0;
@@ -142,6 +144,10 @@ struct Recipe {
     int64_t patience = 0;
     bool keep_best = true;
     double ema_decay = 0.0;
+    std::string calibrate = "none";
+    std::string threshold = "half";
+    double false_negative_cost = 1.0;
+    double recall = 0.95;
   } train;
   struct Output {
     std::string folder{};
@@ -181,7 +187,11 @@ struct RecipeData {
   std::optional<Standardizer> standardizer{};
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each
+  // By data.subgroups: of the samples of train.dataset, and of test.dataset where that is another.
+  std::vector<Subgroup> subgroups{}, test_subgroups{};
 };
+// Those of `subset`, which is one of the data's.
+const std::vector<Subgroup>& SubgroupsOf(const RecipeData& data, const Subset& subset);
 // What a trained model brings of the data it was trained on, in the place of what would be measured
 // or chosen anew.
 struct SavedSamples {

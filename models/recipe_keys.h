@@ -28,6 +28,8 @@ KeyLimits ScheduleKinds();   // recipe_build.cc
 KeyLimits LastBatches();     // recipe_build.cc
 KeyLimits Monitors();        // recipe_build.cc
 KeyLimits Wires();           // recipe_build.cc
+KeyLimits Calibrations();    // recipe_decision.cc
+KeyLimits Thresholds();      // recipe_decision.cc
 
 // What was read from where the key `key` says; an error names it.
 template <class T>
@@ -127,6 +129,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.fold", r.data.fold, Between(0, 1000),
         "data.folds: the one fold that is held back, from 1 (0: each in turn)");
   visit("data.split_seed", r.data.split_seed, AtLeast(0), "seed of the split");
+  visit("data.subgroups", r.data.subgroups, KeyLimits{},
+        "csv: columns, by name or number, by whose values results are told group by group");
   visit("data.standardize", r.data.standardize, KeyLimits{},
         "features to mean 0 and deviation 1, measured on the training samples");
   visit("data.pixel_mean", r.data.pixel_mean, Between(-1, 2),
@@ -274,6 +278,18 @@ void VisitKeys(R& r, Visit&& visit) {
         "end with the weights of the best validation");
   visit("train.ema_decay", r.train.ema_decay, Between(0, 0.9999999),
         "moving average of the weights (0: none)");
+  visit("train.calibrate", r.train.calibrate, Calibrations(),
+        "classes: at the end of training, divide the network's outputs by the temperature that "
+        "makes probabilities right on the validation samples");
+  visit("train.threshold", r.train.threshold, Thresholds(),
+        "binary: the probability above which a positive is said, chosen on the validation samples: "
+        "half is 0.5; youden: recall and specificity together the largest; cost: false positives "
+        "and train.false_negative_cost times false negatives the fewest; recall: train.recall "
+        "reached with the fewest false positives");
+  visit("train.false_negative_cost", r.train.false_negative_cost, Between(1e-6, 1e6),
+        "threshold = cost: how many false positives one false negative is worth");
+  visit("train.recall", r.train.recall, Between(1e-6, 1),
+        "threshold = recall: share of the positives to find");
 
   visit("output.folder", r.output.folder, KeyLimits{},
         "where the run is written (empty: runs/ and the recipe's name, numbered)");

@@ -34,6 +34,9 @@ Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::
   Result<std::optional<Standardizer>> standardizer = ReadStandardizer(model.checkpoint);
   if (!standardizer.ok()) return standardizer.status().At(path);
   model.standardizer = std::move(standardizer).value();
+  const Result<Decision> decision = DecisionFrom(model.checkpoint.meta);
+  if (!decision.ok()) return decision.status().At(path);
+  model.decision = *decision;
   return model;
 }
 

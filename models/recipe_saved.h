@@ -13,6 +13,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/table/csv_features.h"
 #include "engine/data/table/standardize.h"
+#include "engine/train/decision.h"
 #include "engine/train/network.h"
 #include "models/recipe.h"
 
@@ -24,6 +25,7 @@ struct SavedModel {
   Recipe recipe;
   DatasetInfo samples;
   std::optional<Standardizer> standardizer;
+  Decision decision{};
 };
 
 // A run folder stands for the model in it, or, where the run has none yet, for its last checkpoint:

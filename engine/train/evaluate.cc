@@ -102,7 +102,8 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
                      .ranks = ranks,
                      .target_scale = samples.dataset->info().target_scale,
                      .token_bytes = TokenBytes(samples.dataset->info()),
-                     .quantiles = {quantiles.begin(), quantiles.end()}}));
+                     .quantiles = {quantiles.begin(), quantiles.end()},
+                     .decision = options.decision}));
   if (!mine.empty()) {
     LOCKSTEP_TRY_ASSIGN(evaluator->loader_,
                         Loader::Make(std::move(samples.dataset), std::move(mine),

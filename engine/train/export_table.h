@@ -26,6 +26,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/table/table_description.h"
 #include "engine/plan/onnx_graph.h"
+#include "engine/train/decision.h"
 
 namespace lockstep {
 
@@ -34,8 +35,9 @@ namespace lockstep {
 OnnxGraph::Value AddTableInputs(const TableDescription& table, OnnxGraph& graph);
 
 // Adds the outputs, given the network's y. `quantiles`: Loss::quantiles().
-void AddTableOutputs(const DatasetInfo& samples, std::span<const double> quantiles,
-                     const OnnxGraph::Value& y, OnnxGraph& graph);
+void AddTableOutputs(const DatasetInfo& samples, const Decision& decision,
+                     std::span<const double> quantiles, const OnnxGraph::Value& y,
+                     OnnxGraph& graph);
 
 }  // namespace lockstep
 

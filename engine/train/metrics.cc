@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <numeric>
 #include <string>
 
 #include "engine/base/check.h"
@@ -11,6 +10,7 @@
 #include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
 #include "engine/data/text/tokenizer.h"
+#include "engine/train/assess/ranking.h"
 
 namespace lockstep {
 namespace {
@@ -135,27 +135,8 @@ std::vector<int32_t> TokenBytes(const DatasetInfo& info) {
   return bytes;
 }
 
-// Goes through the scores in rising order, equal ones together: each positive wins against every
-// negative below it, and half against those beside it. Counted in halves, so that it stays whole.
 std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels) {
-  LOCKSTEP_CHECK_EQ(scores.size(), labels.size());
-  std::vector<int64_t> order(scores.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  const auto score = [&](int64_t i) { return scores[static_cast<size_t>(i)]; };
-  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return score(a) < score(b); });
-  uint64_t half_wins = 0, positives = 0, negatives = 0;
-  for (size_t i = 0; i < order.size();) {
-    uint64_t equal_positives = 0, equal_negatives = 0;
-    const float value = score(order[i]);
-    for (; i < order.size() && score(order[i]) == value; ++i) {
-      ++(labels[static_cast<size_t>(order[i])] > 0.5f ? equal_positives : equal_negatives);
-    }
-    half_wins += equal_positives * (2 * negatives + equal_negatives);
-    positives += equal_positives;
-    negatives += equal_negatives;
-  }
-  if (positives == 0 || negatives == 0) return std::nullopt;
-  return static_cast<double>(half_wins) / (2.0 * static_cast<double>(positives * negatives));
+  return Ranking(scores, labels).Auc();
 }
 
 MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
@@ -175,6 +156,7 @@ MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
     counts_.resize(4);
     scores_.resize(static_cast<size_t>(plan.samples));
     labels_.resize(static_cast<size_t>(plan.samples));
+    if (plan.decision != Decision{}) predicted_.resize(static_cast<size_t>(plan.batch));
   } else if (reading == Reading::kOneOf) {
     const bool matrix = plan.columns <= kMaxConfusionClasses;
     counts_.resize(static_cast<size_t>(matrix ? plan.columns * plan.columns : 2));
@@ -229,11 +211,18 @@ Status MetricsAccumulator::AddBinary(ConstTensor y, ConstTensor target, int64_t 
   LOCKSTEP_CHECK_EQ(plan_.columns, int64_t{1});
   const std::span<const float> logits = y.span<float>(), truths = target.span<float>();
   LOCKSTEP_CHECK_EQ(logits.size(), truths.size());
+  const bool decided = !predicted_.empty();
+  if (decided) {  // with the bits of a prediction
+    std::copy(logits.begin(), logits.end(), predicted_.begin());
+    MakePredictions(Reading::kPositive, plan_.decision.temperature,
+                    Tensor(predicted_.data(), y.shape()));
+  }
   for (size_t i = 0; i < logits.size(); ++i) {
     const auto sample = static_cast<size_t>(first_sample) + i;
     if (!std::isfinite(logits[i])) return NotFinite(static_cast<int64_t>(sample), logits[i]);
     const bool truth = truths[i] > 0.5f;
-    ++counts_[(truth ? 2u : 0u) + (logits[i] > 0.0f ? 1u : 0u)];
+    const bool said = decided ? predicted_[i] > plan_.decision.threshold : logits[i] > 0.0f;
+    ++counts_[(truth ? 2u : 0u) + (said ? 1u : 0u)];
     scores_[sample] = logits[i];
     labels_[sample] = truth ? 1.0f : 0.0f;
   }

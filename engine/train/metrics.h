@@ -1,6 +1,6 @@
 // How good a network's outputs are: loss, accuracy, AUC, confusion, errors of a regression.
 //
-//   binary       a positive is predicted where the logit is > 0
+//   binary       a positive is predicted where the logit is > 0, or as the model's decision says
 //   classes      the predicted class is the first of the largest outputs
 //   auc          P(score of a positive > score of a negative) + P(equal) / 2
 //   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
@@ -29,6 +29,7 @@
 #include "engine/data/dataset.h"
 #include "engine/loss.h"
 #include "engine/tensor/tensor.h"
+#include "engine/train/decision.h"
 
 namespace lockstep {
 
@@ -64,9 +65,9 @@ enum class Metric {
   kBitsPerByte,
   kCoverage,
 };
-inline constexpr Metric kMetrics[] = {
-    Metric::kLoss,  Metric::kAccuracy,   Metric::kAuc,         Metric::kMae,     Metric::kR2,
-    Metric::kExact, Metric::kPerplexity, Metric::kBitsPerByte, Metric::kCoverage};
+inline constexpr Metric kMetrics[] = {Metric::kLoss,       Metric::kAccuracy,    Metric::kAuc,
+                                      Metric::kMae,        Metric::kR2,          Metric::kExact,
+                                      Metric::kPerplexity, Metric::kBitsPerByte, Metric::kCoverage};
 
 // "loss", "accuracy", "auc", "mae", "r2", "exact", "perplexity", "bits_per_byte", "coverage"
 const char* NameOf(Metric metric);
@@ -102,10 +103,11 @@ class MetricsAccumulator {
     int64_t batch = 1;    // samples in each batch but the last
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
-    double target_scale = 1.0;  // regression: of an error in the targets' own unit
+    double target_scale = 1.0;           // regression: of an error in the targets' own unit
     std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
     // Loss::quantiles(): the columns are those of one target after the other.
     std::vector<double> quantiles{};
+    Decision decision{};  // what is predicted; the loss is that of the outputs
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.
   explicit MetricsAccumulator(const Plan& plan);
@@ -139,6 +141,7 @@ class MetricsAccumulator {
   std::vector<int64_t> counts_;            // the confusion, or hits and misses alone
   std::vector<float> scores_, labels_;     // binary, by place in the evaluation
   std::vector<float> sorted_;              // room for the quantiles of one target
+  std::vector<float> predicted_;           // binary, of a batch, where there is a decision
 };
 
 }  // namespace lockstep

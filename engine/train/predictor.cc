@@ -6,8 +6,6 @@
 #include <utility>
 
 #include "engine/data/objective.h"
-#include "engine/kernels/elementwise/activation.h"
-#include "engine/kernels/elementwise/softmax.h"
 
 namespace lockstep {
 namespace {
@@ -23,19 +21,26 @@ void SortEach(int64_t count, Tensor y) {
 
 }  // namespace
 
-Predictor::Predictor(Network& network, Task task, std::optional<Standardizer> standardizer)
-    : network_(&network), task_(task), standardizer_(std::move(standardizer)) {
+Predictor::Predictor(Network& network, const DatasetInfo& samples,
+                     std::optional<Standardizer> standardizer, const Decision& decision)
+    : network_(&network),
+      reading_(ObjectiveOf(samples.task).reading),
+      target_scale_(samples.target_scale),
+      target_offset_(samples.target_offset),
+      decision_(decision),
+      standardizer_(std::move(standardizer)) {
   if (standardizer_) x_.resize(static_cast<size_t>(network.input_shape().size()));
 }
 
-Result<Predictor> Predictor::Make(Network& network, Task task,
-                                  std::optional<Standardizer> standardizer) {
+Result<Predictor> Predictor::Make(Network& network, const DatasetInfo& samples,
+                                  std::optional<Standardizer> standardizer,
+                                  const Decision& decision) {
   if (standardizer && standardizer->channels() != network.input_shape().channels()) {
     return Status::Invalid("the standardised features are " +
                            std::to_string(standardizer->channels()) + ", the network takes " +
                            network.input_shape().ToString());
   }
-  return Predictor(network, task, std::move(standardizer));
+  return Predictor(network, samples, std::move(standardizer), decision);
 }
 
 ConstTensor Predictor::Standardized(ConstTensor x) {
@@ -53,18 +58,12 @@ Status Predictor::Run(ConstTensor x, Tensor y) {
                     x.shape().batch() <= bound.batch() &&
                     x.shape().WithBatch(bound.batch()) == bound;
   LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
-  switch (ObjectiveOf(task_).reading) {
-    case Reading::kValues:
-      if (network_->loss() != nullptr)
-        SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
-      break;
-    case Reading::kPositive:
-      kernels::ActivationForward({.kind = kernels::ActivationKind::kSigmoid}, y.f32(), y.f32(),
-                                 y.size());
-      break;
-    case Reading::kOneOf:
-      kernels::SoftmaxForward(y.f32(), y.shape().rows(), y.shape().channels(), y.f32());
-      break;
+  if (reading_ == Reading::kValues) {
+    if (network_->loss() != nullptr)
+      SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
+    ToOwnUnit(target_scale_, target_offset_, y.span<float>());
+  } else {
+    MakePredictions(reading_, decision_.temperature, y);
   }
   return Status::Ok();
 }

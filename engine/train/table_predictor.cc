@@ -59,7 +59,8 @@ TablePredictor::TablePredictor(Network& network, const DatasetInfo& samples, Pre
   y_.resize(static_cast<size_t>(network.output_shape().sample_size()));
 }
 
-Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo& samples) {
+Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo& samples,
+                                            const Decision& decision) {
   if (samples.table == nullptr)
     return Status::Invalid("the model was not trained on a table, it has no columns by name");
   const Shape x{LayoutOf(*samples.table).size};
@@ -67,7 +68,8 @@ Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo&
     return Status::Invalid("the table gives samples of " + x.ToString() + ", the network takes " +
                            network.input_shape().ToString());
   }
-  LOCKSTEP_TRY_ASSIGN(Predictor predictor, Predictor::Make(network, samples.task));
+  LOCKSTEP_TRY_ASSIGN(Predictor predictor,
+                      Predictor::Make(network, samples, std::nullopt, decision));
   return TablePredictor(network, samples, std::move(predictor));
 }
 
@@ -125,16 +127,10 @@ void TablePredictor::Encode(std::span<const CellValue> row, float* x) const {
 
 Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row) {
   Encode(row, x_.data());
-  LOCKSTEP_TRY(
-      predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
-                     Tensor(y_.data(), network_->output_shape().WithBatch(1))));
-  const Reading reading = ObjectiveOf(samples_.task).reading;
-  TableAnswer answer{.predicted = PredictedClass(reading, y_)};
-  for (const float y : y_) {
-    answer.numbers.push_back(reading == Reading::kValues
-                                 ? y * samples_.target_scale + samples_.target_offset
-                                 : double{y});
-  }
+  LOCKSTEP_TRY(predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
+                              Tensor(y_.data(), network_->output_shape().WithBatch(1))));
+  TableAnswer answer{.predicted = predictor_.ClassOf(y_)};
+  answer.numbers.assign(y_.begin(), y_.end());
   return answer;
 }
 

@@ -32,7 +32,8 @@ class TablePredictor {
  public:
   // `samples` is what the model says of its samples (SavedModel::samples). An error if they are of
   // no table, or the network takes or gives something else.
-  static Result<TablePredictor> Make(Network& network, const DatasetInfo& samples);
+  static Result<TablePredictor> Make(Network& network, const DatasetInfo& samples,
+                                     const Decision& decision = {});
 
   const DatasetInfo& samples() const { return samples_; }
   const TableDescription& table() const { return *samples_.table; }

@@ -80,9 +80,9 @@ Status Finish(lockstep_model& model, Network network) {
   model.network = std::move(network);
   Network& net = *model.network;
   LOCKSTEP_TRY_ASSIGN(model.predictor,
-                      Predictor::Make(net, model.samples.task, model.standardizer));
+                      Predictor::Make(net, model.samples, model.standardizer, model.decision));
   if (model.samples.table != nullptr) {
-    LOCKSTEP_TRY_ASSIGN(model.table, TablePredictor::Make(net, model.samples));
+    LOCKSTEP_TRY_ASSIGN(model.table, TablePredictor::Make(net, model.samples, model.decision));
     for (const int64_t column : model.table->columns())
       model.column_names.push_back(model.table->NameOf(column));
     model.answer_names = model.table->answer_names();
@@ -133,6 +133,7 @@ Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
   model->samples = saved.samples;
   model->standardizer = saved.standardizer;
+  model->decision = saved.decision;
   Result<Network> network = BuildNetwork(model->context, saved, model->rows,
                                          options.predict_only == 0, model->communicator);
   if (!network.ok()) return network.status().At(path);
@@ -221,6 +222,8 @@ Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const f
                            : report.loss.sum / report.loss.weight;
   if (report.skipped) return Status::Ok();
   ++model.steps;
+  model.decision = {};  // it was found for other weights
+  model.predictor->set_decision(model.decision);
   return Status::Ok();
 }
 
@@ -311,7 +314,7 @@ lockstep_code lockstep_save(lockstep_model* model, const char* path) {
                             .optimizer = model->optimizer.get(),
                             .standardizer = model->standardizer ? &*model->standardizer : nullptr,
                             .samples = &model->samples},
-                           std::move(state), {}, model->communicator);
+                           std::move(state), MetadataOf(model->decision), model->communicator);
   });
 }
 
@@ -334,6 +337,10 @@ lockstep_task lockstep_task_of(const lockstep_model* model) {
     if (model->samples.task == task) return of_c;
   }
   return LOCKSTEP_TASK_AUTO;
+}
+
+double lockstep_threshold(const lockstep_model* model) {
+  return model == nullptr ? 0.5 : static_cast<double>(model->decision.threshold);
 }
 
 const char* lockstep_error(const lockstep_model* model) {

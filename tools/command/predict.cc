@@ -42,9 +42,8 @@ class Writer {
   Writer(const SavedModel& model, int64_t columns, std::span<const double> quantiles, int64_t top,
          const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
-        delimiter_(OutputDelimiter(model)),
-        offset_(model.samples.target_offset),
-        scale_(model.samples.target_scale) {
+        threshold_(model.decision.threshold),
+        delimiter_(OutputDelimiter(model)) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
       names_.push_back(
@@ -73,7 +72,7 @@ class Writer {
     if (top_ > 0) {
       AddTop(y);
     } else {
-      if (const int64_t predicted = PredictedClass(reading_, y); predicted >= 0)
+      if (const int64_t predicted = PredictedClass(reading_, y, threshold_); predicted >= 0)
         Field(names_[static_cast<size_t>(predicted)]);
       if (reading_ == Reading::kValues) {
         AddValues(y);
@@ -92,9 +91,6 @@ class Writer {
     out_ += text;
   }
   void EndLine() { out_ += '\n'; }
-  std::string OwnUnit(float y) const {
-    return fmt::to_string(static_cast<float>(y * scale_ + offset_));
-  }
 
   // Of each target its value first, then its other quantiles.
   void StartValues(int64_t columns, std::span<const double> quantiles) {
@@ -112,7 +108,7 @@ class Writer {
   }
   void AddValues(std::span<const float> y) {
     for (size_t begin = 0; begin < y.size(); begin += order_.size()) {
-      for (const size_t i : order_) Field(OwnUnit(y[begin + i]));
+      for (const size_t i : order_) Field(fmt::to_string(y[begin + i]));
     }
   }
 
@@ -121,9 +117,12 @@ class Writer {
     std::vector<std::pair<float, size_t>> classes;
     for (size_t c = 0; c < names_.size(); ++c)
       classes.emplace_back(!positive ? y[c] : c == 1 ? y[0] : 1.0f - y[0], c);
-    // Of equal ones the first is predicted, as PredictedClass does.
+    // First what PredictedClass says, then by probability; of equal ones the first.
+    const auto predicted = static_cast<size_t>(PredictedClass(reading_, y, threshold_));
     std::partial_sort(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(top_),
-                      classes.end(), [](const auto& a, const auto& b) {
+                      classes.end(), [&](const auto& a, const auto& b) {
+                        if ((a.second == predicted) != (b.second == predicted))
+                          return a.second == predicted;
                         return a.first > b.first || (a.first == b.first && a.second < b.second);
                       });
     for (size_t i = 0; i < top_; ++i) {
@@ -133,8 +132,8 @@ class Writer {
   }
 
   Reading reading_;
+  float threshold_;
   char delimiter_;
-  double offset_, scale_;
   std::vector<std::string> names_;  // as fields
   std::vector<size_t> order_{};     // of the numbers of one value
   size_t top_ = 0;
@@ -223,7 +222,8 @@ Status Predict(const PredictArgs& args) {
   Result<Network> built = BuildNetwork(ctx, model, batch);
   if (!built.ok()) return built.status().At(path);
   Network& network = *built;
-  Result<Predictor> made = Predictor::Make(network, model.samples.task, model.standardizer);
+  Result<Predictor> made =
+      Predictor::Make(network, model.samples, model.standardizer, model.decision);
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 
@@ -237,7 +237,9 @@ Status Predict(const PredictArgs& args) {
   const int64_t top = args.top >= 0 ? args.top : samples.files != nullptr ? 1 : 0;
   const bool by_row = !samples.rows.empty();
   Writer writer(model, columns, network.loss()->quantiles(), top,
-                samples.files != nullptr ? "picture" : by_row ? "row" : "");
+                samples.files != nullptr ? "picture"
+                : by_row                 ? "row"
+                                         : "");
   int64_t bad = 0;
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* const part, loader->Next());

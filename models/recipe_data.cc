@@ -3,6 +3,7 @@
 
 #include "engine/data/builtin/digits.h"
 #include "engine/data/builtin/sums.h"
+#include "engine/data/image/class_numbers.h"
 #include "engine/data/image/idx.h"
 #include "engine/data/image/npy_pictures.h"
 #include "engine/data/series/series.h"
@@ -61,6 +62,11 @@ Result<Sources> BytesOrPictures(const Recipe& recipe, std::shared_ptr<const InMe
   return sources;
 }
 
+void Tell(const std::string& remark, Sources& sources) {
+  if (remark.empty()) return;
+  (sources.pictures ? sources.pictures->remarks : sources.remarks).push_back(remark);
+}
+
 Result<Sources> Digits(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
   DigitsOptions options{.seed = static_cast<uint64_t>(data.seed), .byte_scale = PixelScale(data)};
@@ -75,7 +81,9 @@ Result<Sources> Digits(const Recipe& recipe) {
 Result<Sources> Mnist(const Recipe& recipe) {
   LOCKSTEP_TRY_ASSIGN(const MnistData mnist,
                       Under("data.path", LoadMnist(recipe.data.path, PixelScale(recipe.data))));
-  return BytesOrPictures(recipe, mnist.train, mnist.test);
+  LOCKSTEP_TRY_ASSIGN(Sources sources, BytesOrPictures(recipe, mnist.train, mnist.test));
+  Tell(mnist.remark, sources);
+  return sources;
 }
 
 Result<Sources> Npy(const Recipe& recipe) {
@@ -85,15 +93,18 @@ Result<Sources> Npy(const Recipe& recipe) {
         "data.kind = \"npy\" needs data.label_path beside data.path: the file of "
         "labels");
   }
-  LOCKSTEP_TRY_ASSIGN(auto pictures, Under("data.path, data.label_path",
-                                           LoadNpyPictures(data.path, data.label_path,
-                                                           {.byte_scale = PixelScale(data)})));
+  LOCKSTEP_TRY_ASSIGN(auto pictures,
+                      Under("data.path, data.label_path",
+                            LoadNpyPictures(data.path, data.label_path, PixelScale(data))));
   if (pictures->info().classes < 2) {
     return Status::Invalid(data.label_path +
                            " (data.label_path) holds one class: to tell classes "
                            "apart, it needs two or more");
   }
-  return BytesOrPictures(recipe, std::move(pictures), nullptr);
+  const std::string remark = ClassNumbersRemark(pictures->info().class_names, data.label_path);
+  LOCKSTEP_TRY_ASSIGN(Sources sources, BytesOrPictures(recipe, std::move(pictures), nullptr));
+  Tell(remark, sources);
+  return sources;
 }
 
 template <Result<PictureSources> (*kOpen)(const Recipe&)>
@@ -227,6 +238,11 @@ KeyLimits CsvTasks() {
   return limits;
 }
 
+bool TakesTestPath(const std::string& kind) {
+  constexpr std::string_view kKinds[] = {"csv", "images", "text", "tokens", "text_table", "series"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
+}
+
 bool ReadsFiles(const Recipe::Data& data) {
   const Result<DataKind> kind = Chosen("data.kind", kDataKinds, data.kind);
   return kind.ok() && kind->reads_files;
@@ -243,6 +259,12 @@ char DelimiterOf(const Recipe::Data& data) {
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
   std::optional<Standardizer>& standardizer = saved.standardizer;
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
+  if (!recipe.data.test_path.empty() && !TakesTestPath(recipe.data.kind)) {
+    return Status::Invalid(
+        "data.kind = \"" + recipe.data.kind +
+        "\" has no data.test_path; leave it out: what there is to test with comes "
+        "with the set, or is held back of it, as data.test=0.2 says");
+  }
   LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_saved != nullptr
                                            ? kind.load_saved(recipe, std::move(saved))
                                            : kind.load(recipe));

@@ -228,13 +228,14 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("optimizer.nesterov", r.optimizer.nesterov, KeyLimits{}, "sgd");
   visit("optimizer.beta1", r.optimizer.beta1, Between(0, 0.999999), "adam, adamw");
   visit("optimizer.beta2", r.optimizer.beta2, Between(0, 0.9999999), "adam, adamw");
-  visit("optimizer.eps", r.optimizer.eps, Between(1e-30, 1), "adam, adamw");
+  visit("optimizer.eps", r.optimizer.eps, Between(1.1e-19, 1),
+        "adam, adamw: at least 3.5e-18 with beta2 = 0.999, see LeastAdamEps");
   visit("optimizer.clip_norm", r.optimizer.clip_norm, Between(0, 1e30),
         "largest global norm of the gradients (0: no clipping)");
 
   visit("schedule.kind", r.schedule.kind, ScheduleKinds(), "of the learning rate");
   visit("schedule.warmup_epochs", r.schedule.warmup_epochs, Between(0, 1e9),
-        "cosine: linear rise at the start");
+        "cosine: linear rise at the start (in a run that is no longer: half of it)");
   visit("schedule.floor", r.schedule.floor, Between(0, 1),
         "cosine: share of the learning rate it ends at");
   visit("schedule.step_epochs", r.schedule.step_epochs, Between(1e-6, 1e9),

@@ -33,8 +33,6 @@ std::optional<CsvColumn> ColumnOf(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional(CsvColumnFrom(text));
 }
 
-Splits WithoutSplit(int64_t rows) { return {.train = AllIndices(rows)}; }
-
 // What a model needs not to know: which groups and times there were.
 void ForgetRows(TableDescription& description) {
   for (TableColumn& column : description.columns) {

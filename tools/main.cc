@@ -17,6 +17,7 @@
 #include "engine/io/nearest_name.h"
 #include "tools/command/commands.h"
 #include "tools/command/ranks.h"
+#include "tools/command/terminal.h"
 #include "tools/command/version.h"
 
 namespace lockstep::tools {
@@ -320,6 +321,9 @@ int Main(int argc, char** argv) {
                          "print the completion script for bash: source <(lockstep "
                          "completion)");
 
+  const CLI::App* const version =
+      app.add_subcommand("version", "print what this program was made of, as --version does");
+
   const std::string command = argc > 1 ? argv[1] : "";
   std::vector<std::string> commands;
   for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
@@ -360,6 +364,7 @@ int Main(int argc, char** argv) {
     return Report(Tokenize(tokenize_args));
   }
   if (study->parsed()) return Report(RunStudy(study_args));
+  if (version->parsed()) std::printf("%s\n", VersionText().c_str());
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());
   return 0;
 }
@@ -368,14 +373,20 @@ int Main(int argc, char** argv) {
 }  // namespace lockstep::tools
 
 int main(int argc, char** argv) {
+  using lockstep::tools::OutputStatus;
+  lockstep::tools::KeepStandardStreams();
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file larger than `ulimit -f` allows is then an error we can report
   try {
-    return lockstep::tools::Main(argc, argv);
+    const int code = lockstep::tools::Main(argc, argv);
+    return code == 0 ? lockstep::tools::Report(OutputStatus()) : code;
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "lockstep: out of memory; a smaller train.batch or model needs less\n");
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "lockstep: internal error: %s\n", error.what());
+    const lockstep::Status printed = OutputStatus();  // printing throws
+    const std::string text =
+        printed.ok() ? std::string("internal error: ") + error.what() : printed.message();
+    std::fprintf(stderr, "lockstep: %s\n", text.c_str());
   }
   return 1;
 }

@@ -99,6 +99,7 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
                      .batch = batch,
                      .rank = rank,
                      .ranks = ranks,
+                     .target_scale = samples.dataset->info().target_scale,
                      .token_bytes = TokenBytes(samples.dataset->info())}));
   if (!mine.empty()) {
     LOCKSTEP_TRY_ASSIGN(evaluator->loader_,

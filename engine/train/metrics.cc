@@ -401,7 +401,7 @@ void MetricsAccumulator::MergeRegression(EvaluationResult& result) const {
     varies = varies && m2 > 0.0;
     if (varies) r2 += 1.0 - errors / m2;
   }
-  result.mae = absolute / static_cast<double>(result.predictions);
+  result.mae = plan_.target_scale * absolute / static_cast<double>(result.predictions);
   if (varies) result.r2 = r2 / static_cast<double>(plan_.columns);
 }
 

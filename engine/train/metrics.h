@@ -37,7 +37,7 @@ struct EvaluationResult {
   double loss = 0.0;        // the mean over everything that was evaluated, by samples' weights
   std::optional<double> accuracy{};       // binary and classes
   std::optional<double> auc{};            // binary, where there are samples of both classes
-  std::optional<double> mae{};            // regression: mean absolute error
+  std::optional<double> mae{};            // regression: mean absolute error, in the targets' unit
   std::optional<double> r2{};             // regression, where the targets of every column vary
   std::optional<double> exact{};          // sequences of classes
   std::optional<double> perplexity{};     // likewise
@@ -88,6 +88,7 @@ class MetricsAccumulator {
     int64_t batch = 1;    // samples in each batch but the last
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
+    double target_scale = 1.0;  // regression: of an error in the targets' own unit
     std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.

@@ -182,7 +182,7 @@ Status Network::BuildPrograms() {
     if (found) continue;
     std::string message = "no parameter matches '" + pattern + "', to be frozen";
     if (!store_->infos().empty()) message += "; names look like " + store_->infos().front().name;
-    return Status::Invalid(message);
+    return Status::NotFound(message);
   }
 
   store_->Allocate(*ctx_, options_.seed, options_.training);

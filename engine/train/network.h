@@ -50,7 +50,8 @@ struct NetworkOptions {
   // Of layers with a loss: each sample has a weight, a third input behind x and target (AddLoss).
   bool weighted = false;
   // Shell patterns on names of parameters ("body.*") that training does not change. A batch norm
-  // whose weight is frozen normalises by its running statistics.
+  // whose weight is frozen normalises by its running statistics. One that matches nothing is an
+  // error, kNotFound.
   std::vector<std::string> frozen{};
   // Layers ("3", "body.1") whose outputs can be read after each step, see output(name).
   std::vector<std::string> layer_outputs{};

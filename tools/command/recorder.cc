@@ -11,6 +11,7 @@
 
 #include "engine/io/file.h"
 #include "tools/command/rank_times.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 namespace {

@@ -73,9 +73,6 @@ struct RunFolder::Made {
   FolderLock lock;
 };
 
-// Commands take a run folder for the model in it: the file that is meant.
-std::string ModelFile(const std::string& run_folder_or_file);
-
 }  // namespace lockstep::tools
 
 #endif  // LOCKSTEP_TOOLS_COMMAND_RUN_FOLDER_H_

@@ -4,6 +4,7 @@
 #include <csignal>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -29,6 +30,7 @@
 #include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
 #include "tools/command/run_set.h"
+#include "tools/command/terminal.h"
 #include "tools/command/version.h"
 #include "tools/command/which_run.h"
 #include "tools/report/run_report.h"
@@ -189,28 +191,6 @@ Status AfterFailure(const RunFolder& folder, const Recipe& recipe, Recorder& rec
   return Status(why.code(), text);
 }
 
-// What a layer says to the batches that an epoch has, before it has taken an hour to come to the
-// last one: a batch norm refuses a batch of one.
-Status CheckBatches(const Network& net, const Loader& loader, const Recipe& recipe) {
-  const int64_t samples = loader.samples_per_epoch(), batch = recipe.train.batch;
-  if (recipe.train.micro_batches > 1) return Status::Ok();
-  for (const int64_t n : {std::min(batch, samples), samples % batch}) {
-    if (n == 0) continue;
-    const Status status =
-        net.training_program().Admit(BatchCut::Whole(n, recipe.train.shards)).status();
-    if (status.ok()) continue;
-    const std::string what =
-        "train.batch = " + std::to_string(batch) +
-        (n == batch ? ""
-                    : " leaves a last batch of " + std::to_string(n) + " of the " +
-                          std::to_string(samples) + " training samples");
-    return Status(status.code(), what + ": " + status.message() +
-                                     "; the keys are train.batch, train.last_batch=drop and "
-                                     "model.single_value=skip or =running");
-  }
-  return Status::Ok();
-}
-
 std::string Joined(const std::vector<std::string>& texts) {
   std::string all;
   for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
@@ -282,11 +262,12 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   LOCKSTEP_TRY(network.status());
   made.network.emplace(std::move(*network));
   if (!run.saved) {
-    LOCKSTEP_TRY_ASSIGN(const std::string remark, StartFromWeights(recipe, *made.network));
-    if (!remark.empty()) made.remarks.push_back(remark);
+    LOCKSTEP_TRY_ASSIGN(std::vector<std::string> remarks, StartFromWeights(recipe, *made.network));
+    std::move(remarks.begin(), remarks.end(), std::back_inserter(made.remarks));
   }
   LOCKSTEP_TRY_ASSIGN(made.optimizer, BuildOptimizer(recipe));
-  LOCKSTEP_TRY_ASSIGN(made.options, BuildTrainerOptions(recipe, made.loader->batches_per_epoch()));
+  LOCKSTEP_TRY_ASSIGN(made.options,
+                      BuildTrainerOptions(recipe, made.loader->batches_per_epoch(), &made.remarks));
   made.options.validation = made.data.validation;
   // Weights of balanced classes travel with the model as numbers.
   Recipe printed = run.recipe;
@@ -295,7 +276,7 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   made.options.standardizer = made.data.standardizer;
   made.options.digest = args.digest;
   if (made.options.validation.empty()) made.options.keep_best = false;
-  return CheckBatches(*made.network, *made.loader, recipe);
+  return CheckBatches(recipe, *made.network, *made.loader);
 }
 
 Status MakeOrSay(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks,
@@ -383,7 +364,6 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
     return Status::Ok();
   }
   LOCKSTEP_TRY_ASSIGN(WhichRun run, ChooseRun(args, ranks));
-  run.recipe.model.weights = ModelFile(run.recipe.model.weights);
   const Recipe& recipe = run.recipe;
   if (args.print_recipe) {
     if (ranks.speaks()) fmt::print("{}", PrintRecipe(recipe));
@@ -408,7 +388,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   Made made;
   LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
   for (const std::string& remark : made.remarks) {
-    if (ranks.speaks()) fmt::print("note: {}\n", remark);
+    if (ranks.speaks()) Say("note: " + remark + "\n");
   }
   const DatasetInfo& info = made.data.train.dataset->info();
   LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",

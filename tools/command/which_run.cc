@@ -2,6 +2,8 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "engine/io/file.h"
@@ -30,9 +32,18 @@ Result<std::vector<std::string>> OverridesOf(const TrainArgs& args) {
   } else if (!args.recipe.empty()) {
     return Status::Invalid("--resume takes the run's own recipe: give no other, but key=value");
   }
+  // Its own folder may be named.
+  std::erase_if(overrides, [&](const std::string& one) {
+    std::error_code ignored;
+    return one.starts_with(kFolderKey) &&
+           std::filesystem::equivalent(one.substr(std::string_view(kFolderKey).size()), args.resume,
+                                       ignored);
+  });
   for (const std::string& one : overrides) {
-    if (one.starts_with(kFolderKey))
-      return Status::Invalid("a run stays in its folder: --resume takes no output.folder");
+    if (one.starts_with(kFolderKey)) {
+      return Status::Invalid("a run stays in its folder " + args.resume +
+                             ": --resume takes no other output.folder; move the folder itself");
+    }
   }
   return overrides;
 }

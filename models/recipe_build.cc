@@ -172,8 +172,8 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                                            .parts = recipe.train.micro_batches,
                                            .evaluation_batch = evaluation_batch,
                                            .training = training,
-                                           .weighted = info.weighted,
                                            .communicator = communicator,
+                                           .weighted = info.weighted,
                                            .frozen = recipe.model.freeze});
   if (!network.ok() && network.status().code() == Code::kNotFound)
     return network.status().At("model.freeze");

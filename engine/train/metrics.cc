@@ -337,6 +337,8 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
   }
   result.predictions = static_cast<int64_t>(predictions);
   if (predictions == 0.0) return Status::Invalid("no target of the evaluation counts");
+  if (!(weight > 0.0))
+    return Status::Invalid("every sample of the evaluation has weight 0, so there is no loss");
   result.loss = sum / weight;
   if (sequences > 0.0) {
     result.exact = exact / sequences;
@@ -399,7 +401,7 @@ void MetricsAccumulator::MergeRegression(EvaluationResult& result) const {
     varies = varies && m2 > 0.0;
     if (varies) r2 += 1.0 - errors / m2;
   }
-  result.mae = absolute / static_cast<double>(result.predictions);
+  result.mae = plan_.target_scale * absolute / static_cast<double>(result.predictions);
   if (varies) result.r2 = r2 / static_cast<double>(plan_.columns);
 }
 

@@ -4,6 +4,8 @@
 //   classes      the predicted class is the first of the largest outputs
 //   auc          P(score of a positive > score of a negative) + P(equal) / 2
 //   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
+// Where samples have weights, the loss is their weighted mean (and so is perplexity made of it);
+// all other metrics count every sample once.
 // Of sequences, whose classes are those of their positions:
 //   accuracy     the share of the positions that count, of all samples together
 //   exact        the share of samples with every position right that counts, of those that have one
@@ -32,10 +34,10 @@ struct EvaluationResult {
   int64_t samples = 0;
   int64_t predictions = 0;  // that count: samples, or positions of sequences that are not ignored,
                             // or numbers in a regression
-  double loss = 0.0;        // the mean over everything that was evaluated
+  double loss = 0.0;        // the mean over everything that was evaluated, by samples' weights
   std::optional<double> accuracy{};       // binary and classes
   std::optional<double> auc{};            // binary, where there are samples of both classes
-  std::optional<double> mae{};            // regression: mean absolute error
+  std::optional<double> mae{};            // regression: mean absolute error, in the targets' unit
   std::optional<double> r2{};             // regression, where the targets of every column vary
   std::optional<double> exact{};          // sequences of classes
   std::optional<double> perplexity{};     // likewise
@@ -86,6 +88,7 @@ class MetricsAccumulator {
     int64_t batch = 1;    // samples in each batch but the last
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
+    double target_scale = 1.0;  // regression: of an error in the targets' own unit
     std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.

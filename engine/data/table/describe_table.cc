@@ -200,7 +200,10 @@ class Describer {
                     "04/03/2020)");
     }
     if (seen.present() == 0) return Kind::kNumber;
-    if (seen.all(seen.words)) return Kind::kYesNo;
+    // A third answer is made up by nobody: where some are missing, that is one.
+    const bool two_answers =
+        seen.missing == 0 || options_.on_missing != TableOptions::Missing::kError;
+    if (seen.all(seen.words)) return two_answers ? Kind::kYesNo : Kind::kCategory;
     if (IsDate(seen)) return Kind::kDate;
     return IsText(seen) ? Kind::kCategory : Kind::kNumber;
   }

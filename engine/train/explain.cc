@@ -30,8 +30,8 @@ class Trials {
   Status Flush() {
     if (waiting_ == 0) return Status::Ok();
     const Shape y = network_.output_shape().WithBatch(waiting_);
-    LOCKSTEP_TRY(network_.Predict(ConstTensor(x_.data(), network_.input_shape().WithBatch(waiting_)),
-                                  Tensor(y_.data(), y)));
+    LOCKSTEP_TRY(network_.Predict(
+        ConstTensor(x_.data(), network_.input_shape().WithBatch(waiting_)), Tensor(y_.data(), y)));
     const auto outputs = static_cast<size_t>(y.sample_size());
     for (size_t i = 0; i < static_cast<size_t>(waiting_); ++i) {
       const double told = told_(std::span<const float>(y_).subspan(i * outputs, outputs));

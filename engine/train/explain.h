@@ -25,7 +25,7 @@
 namespace lockstep {
 
 struct ExplainOptions {
-  int64_t exact = 10;   // 2^exact samples are predicted at most
+  int64_t exact = 10;    // 2^exact samples are predicted at most
   int64_t orders = 256;  // drawn where there are more columns; an even number
   uint64_t seed = 1;
 };

@@ -33,7 +33,7 @@ Result<OnnxValue> Standardized(OnnxGraph& graph, const Standardizer& standardize
 // y of x, every operation of the program in turn; parameters become constants under their own names
 // where they are first asked for.
 Result<OnnxValue> AddOperations(const Program& program, const Step& step, const OnnxValue& x,
-                     OnnxGraph& onnx) {
+                                OnnxGraph& onnx) {
   const Graph& graph = program.graph();
   std::vector<OnnxValue> values(graph.value_count());
   values[static_cast<size_t>(graph.inputs()[0].value.id)] = x;
@@ -88,9 +88,8 @@ Status ExportOnnx(Network& network, const std::string& path, const ExportOptions
     return WriteOnnx(path, graph, MetadataOf(*options.samples));
   }
   const TensorSpec& spec = program->graph().spec(program->graph().inputs()[0].value);
-  OnnxValue x = graph.AddInput("x", network.input_shape(), spec.dtype == DType::kI32
-                                                               ? OnnxType::kInt64
-                                                               : OnnxType::kFloat);
+  OnnxValue x = graph.AddInput("x", network.input_shape(),
+                               spec.dtype == DType::kI32 ? OnnxType::kInt64 : OnnxType::kFloat);
   if (options.standardizer != nullptr) {
     LOCKSTEP_TRY_ASSIGN(x, Standardized(graph, *options.standardizer, options.missing, x));
   }

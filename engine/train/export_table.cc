@@ -57,9 +57,9 @@ class TableInputs {
       const TableColumn& column = table_.columns[c];
       if (column.role != TableColumn::Role::kFeature) continue;
       const bool text = column.kind == TableColumn::Kind::kCategory;
-      inputs[c] = graph_.AddInput(ColumnName(table_, static_cast<int64_t>(c)), {1, 1},
-                                  text ? OnnxType::kString : OnnxType::kDouble,
-                                  AboutOf(column.kind));
+      inputs[c] =
+          graph_.AddInput(ColumnName(table_, static_cast<int64_t>(c)), {1, 1},
+                          text ? OnnxType::kString : OnnxType::kDouble, AboutOf(column.kind));
     }
     const OnnxGraph::Scope scope(graph_, "data");
     std::vector<const ColumnFeatures*> numbers, dates;
@@ -148,8 +148,8 @@ class TableInputs {
       }
       if (which.empty()) return;
       const OnnxValue days = Columns(graph_, v, which), none = Columns(graph_, missing, which);
-      const OnnxValue turns = graph_.Add(
-          "Div", {graph_.Add("Add", {days, Number(of.shift)}), Number(of.length)});
+      const OnnxValue turns =
+          graph_.Add("Div", {graph_.Add("Add", {days, Number(of.shift)}), Number(of.length)});
       const OnnxValue phase = graph_.Add("Sub", {turns, graph_.Add("Floor", {turns})});
       const OnnxValue angle =
           graph_.Cast(graph_.Add("Mul", {phase, Number(2.0 * std::numbers::pi)}), OnnxType::kFloat);
@@ -165,8 +165,7 @@ class TableInputs {
   }
 
   // A number for each text, and what EncodeCell writes for each number.
-  void AddCategory(const TableColumn& column, const ColumnFeatures& where,
-                   const OnnxValue& input) {
+  void AddCategory(const TableColumn& column, const ColumnFeatures& where, const OnnxValue& input) {
     const int64_t width = where.end - where.begin;
     const auto missing = static_cast<int64_t>(column.categories.size()), unseen = missing + 1;
     std::map<std::string, int64_t> numbers = {{"", missing}};
@@ -174,9 +173,7 @@ class TableInputs {
     std::vector<float> encoded(static_cast<size_t>((unseen + 1) * width));
     for (int64_t code = 0; code <= unseen; ++code) {
       const bool category = code < missing;
-      const CellValue cell{.code = category          ? code
-                                   : code == missing ? kMissingCode
-                                                     : kUnseenCode};
+      const CellValue cell{.code = category ? code : code == missing ? kMissingCode : kUnseenCode};
       EncodeCell(column, where, cell, encoded.data() + code * width);
       if (category) numbers.emplace(column.categories[static_cast<size_t>(code)], code);
     }
@@ -241,11 +238,9 @@ void AddTableOutputs(const DatasetInfo& samples, std::span<const double> quantil
     case Reading::kPositive: {
       const OnnxValue p = graph.Add("Sigmoid", {y});
       const OnnxValue is_positive = graph.Add("Greater", {p, graph.Scalar(0.5)});
-      const OnnxValue number =
-          graph.Reshape(graph.Cast(is_positive, OnnxType::kInt64), {1});
+      const OnnxValue number = graph.Reshape(graph.Cast(is_positive, OnnxType::kInt64), {1});
       const OnnxValue name = ClassName(graph, samples, number);
-      graph.AddOutput(p, "probability", OnnxType::kFloat,
-                      "of class " + samples.class_names.back());
+      graph.AddOutput(p, "probability", OnnxType::kFloat, "of class " + samples.class_names.back());
       graph.AddOutput(name, "class", OnnxType::kString, "the likelier one");
       return;
     }

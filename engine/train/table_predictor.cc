@@ -125,9 +125,8 @@ void TablePredictor::Encode(std::span<const CellValue> row, float* x) const {
 
 Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row) {
   Encode(row, x_.data());
-  LOCKSTEP_TRY(
-      predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
-                     Tensor(y_.data(), network_->output_shape().WithBatch(1))));
+  LOCKSTEP_TRY(predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
+                              Tensor(y_.data(), network_->output_shape().WithBatch(1))));
   const Reading reading = ObjectiveOf(samples_.task).reading;
   TableAnswer answer{.predicted = PredictedClass(reading, y_)};
   for (const float y : y_) {

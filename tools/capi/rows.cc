@@ -58,8 +58,8 @@ Result<std::vector<CellValue>> RowOf(const lockstep_model& model, const RowCells
   return row;
 }
 
-Status PredictRow(lockstep_model& model, const RowCells& given, double* answers,
-                  int64_t* predicted, int64_t* unseen) {
+Status PredictRow(lockstep_model& model, const RowCells& given, double* answers, int64_t* predicted,
+                  int64_t* unseen) {
   LOCKSTEP_TRY_ASSIGN(const std::vector<CellValue> row, RowOf(model, given));
   LOCKSTEP_TRY(Needs(answers != nullptr, "answers"));
   LOCKSTEP_TRY_ASSIGN(const TableAnswer answer, model.table->Predict(row));
@@ -72,8 +72,8 @@ Status PredictRow(lockstep_model& model, const RowCells& given, double* answers,
   return Status::Ok();
 }
 
-Status ExplainRow(lockstep_model& model, const RowCells& given, double* contributions,
-                  double* told, double* usual) {
+Status ExplainRow(lockstep_model& model, const RowCells& given, double* contributions, double* told,
+                  double* usual) {
   LOCKSTEP_TRY_ASSIGN(const std::vector<CellValue> row, RowOf(model, given));
   LOCKSTEP_TRY(Needs(contributions != nullptr, "contributions"));
   LOCKSTEP_TRY_ASSIGN(const Explanation explanation, model.table->Explain(row));
@@ -125,8 +125,8 @@ const char* lockstep_answer_name(const lockstep_model* model, int64_t answer) {
 }
 
 lockstep_code lockstep_predict_row(lockstep_model* model, int64_t cells, const char* const* names,
-                                   const char* const* texts, const double* numbers,
-                                   double* answers, int64_t* predicted, int64_t* unseen) {
+                                   const char* const* texts, const double* numbers, double* answers,
+                                   int64_t* predicted, int64_t* unseen) {
   return On(model, [&] {
     return PredictRow(*model, {cells, names, texts, numbers}, answers, predicted, unseen);
   });

@@ -237,7 +237,9 @@ Status Predict(const PredictArgs& args) {
   const int64_t top = args.top >= 0 ? args.top : samples.files != nullptr ? 1 : 0;
   const bool by_row = !samples.rows.empty();
   Writer writer(model, columns, network.loss()->quantiles(), top,
-                samples.files != nullptr ? "picture" : by_row ? "row" : "");
+                samples.files != nullptr ? "picture"
+                : by_row                 ? "row"
+                                         : "");
   int64_t bad = 0;
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* const part, loader->Next());

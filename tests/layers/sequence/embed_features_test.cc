@@ -72,8 +72,7 @@ TEST(EmbedFeaturesTest, ValuesAndGradientsArePyTorchs) {
     for (size_t e = 0; e < tables.size(); ++e) {
       const std::vector<float> start =
           Values(100 + static_cast<uint32_t>(e), tables[e].values * tables[e].width);
-      std::copy(start.begin(), start.end(),
-                runner.value(std::to_string(e) + ".weight").begin());
+      std::copy(start.begin(), start.end(), runner.value(std::to_string(e) + ".weight").begin());
     }
     ExpectClose(runner.Forward(x, {rows, features}), golden.at("y"), "y");
     const std::vector<float> dy = Values(2, runner.out().size());

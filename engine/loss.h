@@ -38,9 +38,11 @@ class Loss {
 };
 
 // The loss of y against a new input of the network, which is named `target`. `factor`: its share
-// where there are several losses.
+// where there are several losses. With `weights` that is the name of a further input behind it: of
+// f32 (batch), what each sample counts for, so that the loss is sum_i w_i loss_i / sum_i w_i over
+// the whole global batch.
 Status AddLoss(Graph& graph, const std::string& target, const Loss& loss, Value y,
-               double factor = 1.0);
+               double factor = 1.0, const std::string& weights = "");
 
 }  // namespace lockstep
 

@@ -51,6 +51,9 @@ struct Recipe {
     int64_t seed = 1;
     double validation = 0.15;
     double test = 0.15;
+    std::string split = "random";
+    int64_t folds = 0;
+    int64_t fold = 0;
     int64_t split_seed = 1;
     bool standardize = true;
     double pixel_mean = 0.0;
@@ -99,6 +102,7 @@ struct Recipe {
     double label_smoothing = 0.0;
     std::vector<double> class_weights{};
     double pos_weight = 1.0;
+    bool balanced = false;
     double delta = 1.0;
     std::vector<double> quantiles = {0.05, 0.5, 0.95};
   } loss;
@@ -128,6 +132,7 @@ struct Recipe {
     std::string last_batch = "keep";
     int64_t micro_batches = 1;
     int64_t seed = 1;
+    std::vector<int64_t> seeds{};
     int64_t shards = 1;
     int64_t threads = 0;
     double give_up_after = 600.0;
@@ -194,15 +199,20 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
 // How many samples are evaluated at a time in training on batches of `batch` in all, the same on any
 // number of ranks: the last bits of a loss depend on it.
 int64_t EvaluationBatch(const Recipe& recipe, int64_t batch);
-// Replaces the initial weights by those in model.weights, where that names a file, see
-// ImportForNewTask in engine/train/weight_files.h. The result is what the user should be told: that
-// the last layer begins anew, or nothing.
-Result<std::string> StartFromWeights(const Recipe& recipe, Network& network);
+// Replaces the initial weights by those in model.weights, where that names a file, or a run folder
+// for the model in it; see ImportForNewTask in engine/train/weight_files.h. The result is what the
+// user should be told, a line each: that the last layer begins anew, what was made good.
+Result<std::vector<std::string>> StartFromWeights(const Recipe& recipe, Network& network);
 Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe);
 Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe);
 // Everything but validation data, observer and recipe text. `batches` is the number of batches in
-// an epoch.
-Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches);
+// an epoch. `remarks` takes what the user should be told (null: nobody is): of a warm-up that would
+// not end within the run half the run is left.
+Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches,
+                                           std::vector<std::string>* remarks = nullptr);
+// What a layer says to the batches that an epoch has, the last one among them, before it has taken
+// an hour to come to that: a batch norm refuses a batch of one. An error names the keys.
+Status CheckBatches(const Recipe& recipe, const Network& network, const Loader& loader);
 
 }  // namespace lockstep
 

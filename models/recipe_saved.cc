@@ -1,5 +1,7 @@
 #include "models/recipe_saved.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "engine/train/checkpointing.h"
@@ -7,6 +9,15 @@
 #include "models/recipe_keys.h"
 
 namespace lockstep {
+
+std::string ModelFile(const std::string& run_folder_or_file) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (!fs::is_directory(run_folder_or_file, ignored)) return run_folder_or_file;
+  const std::string model = run_folder_or_file + "/model.safetensors";
+  const std::string last = run_folder_or_file + "/last.safetensors";
+  return !fs::exists(model, ignored) && fs::exists(last, ignored) ? last : model;
+}
 
 Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::string> overrides) {
   SavedModel model;

@@ -26,6 +26,10 @@ struct SavedModel {
   std::optional<Standardizer> standardizer;
 };
 
+// A run folder stands for the model in it, or, where the run has none yet, for its last checkpoint:
+// the file that is meant. Any other path as it is.
+std::string ModelFile(const std::string& run_folder_or_file);
+
 // Reads what `lockstep train`, Trainer::Save (with a recipe) and the C interface write. Overrides
 // are for the recipe that is in the file.
 Result<SavedModel> ReadSavedModel(const std::string& path,

@@ -9,6 +9,7 @@
 #include "engine/data/split.h"
 #include "engine/io/text.h"
 #include "models/recipe_keys.h"
+#include "models/recipe_split.h"
 
 namespace lockstep {
 namespace {
@@ -41,16 +42,10 @@ void ForgetRows(TableDescription& description) {
 }
 
 Result<Splits> SplitTable(const Table& table, const Recipe::Data& data, bool has_test) {
-  const auto share = [](double fraction) {
-    return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
-  };
-  const SplitOptions options{.validation = share(data.validation),
-                             .test = has_test ? Share::Count(0) : share(data.test),
-                             .seed = static_cast<uint64_t>(data.split_seed)};
-  const int64_t rows = table.rows->size();
-  if (table.description.task == Task::kRegression) return Split(rows, options);
-  LOCKSTEP_TRY_ASSIGN(const RowGroups classes, GroupsOf(table, table.description.target()));
-  return StratifiedSplit(classes.of_row, options);
+  LOCKSTEP_TRY(CheckWeights(table, data));
+  LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, KeysOf(table, data));
+  LOCKSTEP_TRY(CheckSplitKind(data, /*in_order=*/false, keys));
+  return SplitSamples(table.rows->size(), keys, data, has_test);
 }
 
 }  // namespace
@@ -97,7 +92,7 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
 Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDescription> saved) {
   const Recipe::Data& data = recipe.data;
   LOCKSTEP_TRY_ASSIGN(const TableOptions options, TableOptionsOf(recipe));
-  const bool has_test = !data.test_path.empty();
+  const bool has_test = !data.test_path.empty() && data.folds == 0;
   const TableNeeds whole{.target = true,
                          .others = true,
                          .drop = options.on_missing == TableOptions::Missing::kDropRow,
@@ -112,6 +107,8 @@ Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDe
     saved = std::make_shared<const TableDescription>(std::move(description));
   }
   RecipeData made{.train = {}, .validation = {}, .test = {}, .remarks = table.remarks};
+  for (std::string& remark : FoldRemarks(data, !data.test_path.empty()))
+    made.remarks.push_back(std::move(remark));
   LOCKSTEP_TRY_ASSIGN(const std::shared_ptr<const Dataset> samples, TableSamples(table, saved));
   made.train = {samples, std::move(splits.train)};
   made.train_unchanged = made.train;

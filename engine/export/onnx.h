@@ -11,8 +11,10 @@
 namespace lockstep {
 
 // The version of ONNX's operators that graphs are made of: the first with every operator that the
-// layers use in the form they use it, so that the oldest programs can read the file.
-inline constexpr int kOnnxOpset = 13;
+// layers use in a form that leaves no doubt, so that the oldest programs can read the file. Before
+// 14 nothing but the number of outputs said whether a BatchNormalization is one of training, which
+// ONNX's own reference evaluator takes it for.
+inline constexpr int kOnnxOpset = 14;
 
 // What else a file says of its model, by keys.
 using OnnxProperties = std::map<std::string, std::string>;

@@ -36,6 +36,11 @@ Status CheckFits(const Network& network, const Dataset& dataset) {
                            "it has missing values, which are NaN to a network: standardise it");
   }
   if (network.loss() == nullptr) return Status::Invalid("this network was bound without a loss");
+  if (info.weighted && !network.weighted()) {
+    return Status::Invalid(where +
+                           "its samples have weights, which the network was not bound for: "
+                           "NetworkOptions::weighted");
+  }
   const Shape& output = network.output_shape();
   const Shape target = network.loss()->target_shape(output);
   if (info.target_dtype != network.loss()->target_dtype() ||
@@ -110,7 +115,7 @@ Status Evaluator::RunBatches() {
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader_->Next());
     if (batch == nullptr) return Status::Ok();
-    LOCKSTEP_TRY_ASSIGN(const LossSum loss, network_.Evaluate(batch->x, batch->target));
+    LOCKSTEP_TRY_ASSIGN(const LossSum loss, network_.Evaluate(BatchInputs(*batch, network_).all()));
     LOCKSTEP_TRY(metrics_.Add(network_.output(), batch->target, loss));
   }
 }

@@ -2,8 +2,11 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_EVALUATE_H_
 #define LOCKSTEP_ENGINE_TRAIN_EVALUATE_H_
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -23,7 +26,20 @@ struct Subset {
 };
 
 // Says what does not fit: samples of `dataset` against the network's input, its output, its loss.
+// Samples without weights count 1 each to a network that weighs them.
 Status CheckFits(const Network& network, const Dataset& dataset);
+
+// A batch as a network takes it: x, target and, where it weighs samples, their weights.
+class BatchInputs {
+ public:
+  BatchInputs(const Batch& batch, const Network& network)
+      : tensors_{batch.x, batch.target, batch.weights}, count_(network.weighted() ? 3 : 2) {}
+  std::span<const ConstTensor> all() const { return {tensors_.data(), count_}; }
+
+ private:
+  std::array<ConstTensor, 3> tensors_;
+  size_t count_;
+};
 
 struct EvaluationOptions {
   // Samples at a time; 0: as many as the network was bound for (with several ranks: as the rank

@@ -357,6 +357,8 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
   }
   result.predictions = static_cast<int64_t>(predictions);
   if (predictions == 0.0) return Status::Invalid("no target of the evaluation counts");
+  if (!(weight > 0.0))
+    return Status::Invalid("every sample of the evaluation has weight 0, so there is no loss");
   result.loss = sum / weight;
   if (sequences > 0.0) {
     result.exact = exact / sequences;

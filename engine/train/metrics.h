@@ -4,6 +4,8 @@
 //   classes      the predicted class is the first of the largest outputs
 //   auc          P(score of a positive > score of a negative) + P(equal) / 2
 //   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
+// Where samples have weights, the loss is their weighted mean (and so is perplexity made of it);
+// all other metrics count every sample once.
 // Of a regression whose outputs are quantiles of each target, mae and r2 are of the median:
 //   coverage     the share of the targets that lie between the lowest and the highest quantile
 // Of sequences, whose classes are those of their positions:
@@ -34,7 +36,7 @@ struct EvaluationResult {
   int64_t samples = 0;
   int64_t predictions = 0;  // that count: samples, or positions of sequences that are not ignored,
                             // or numbers in a regression
-  double loss = 0.0;        // the mean over everything that was evaluated
+  double loss = 0.0;        // the mean over everything that was evaluated, by samples' weights
   std::optional<double> accuracy{};       // binary and classes
   std::optional<double> auc{};            // binary, where there are samples of both classes
   std::optional<double> mae{};            // regression: mean absolute error, in the targets' unit

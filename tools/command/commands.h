@@ -21,6 +21,8 @@ struct TrainArgs {
   bool print_recipe = false;             // print the recipe with all its keys instead of training
   bool curve = false;                    // draw the losses in characters
   std::string digest{};                  // a file for the hashes of every step; empty: none
+  int64_t folds = 0;                     // data.folds, unless 0
+  std::string seeds{};                   // train.seeds: how many, or a list; empty: as they are
 };
 Status Train(const TrainArgs& args, Ranks& ranks);
 

@@ -9,7 +9,6 @@
 #include "engine/train/weight_files.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
-#include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 

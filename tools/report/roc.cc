@@ -62,7 +62,7 @@ Result<std::vector<RocPoint>> RocOf(Network& network, const Subset& samples) {
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader->Next());
     if (batch == nullptr) break;
-    LOCKSTEP_TRY(network.Evaluate(batch->x, batch->target).status());
+    LOCKSTEP_TRY(network.Evaluate(BatchInputs(*batch, network).all()).status());
     const std::span<const float> y = network.output().span<float>();
     const std::span<const float> target = batch->target.span<float>();
     scores.insert(scores.end(), y.begin(), y.end());

@@ -14,6 +14,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/train/checkpointing.h"
+#include "tools/command/live_line.h"
 #include "tools/command/machine.h"
 #include "tools/report/layer_probe.h"
 #include "tools/report/page.h"
@@ -78,7 +79,7 @@ const char* TitleOf(Metric metric) {
 std::string TextOf(Metric metric, double value) {
   return metric == Metric::kAccuracy || metric == Metric::kExact
              ? fmt::format("{:.2f} %", 100.0 * value)
-             : fmt::format("{:.4f}", value);
+             : LossText(value);
 }
 
 std::vector<std::string_view> Cells(std::string_view line) {

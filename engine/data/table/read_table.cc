@@ -9,6 +9,7 @@
 #include "engine/data/table/cell_reader.h"
 #include "engine/data/table/describe_table.h"
 #include "engine/data/table/table.h"
+#include "engine/data/table/table_cache.h"
 #include "engine/io/hash.h"
 #include "engine/io/nearest_name.h"
 
@@ -114,20 +115,27 @@ void AddMeaning(const TableDescription& description, Hasher& hasher) {
   }
 }
 
-// All rows, stored. `rows`: how many there are, where that is known.
+// All rows, stored, or written to `cache` where there is one. `rows`: how many there are, where that
+// is known.
 Result<Table> Store(const Reading& reading, int64_t rows, int threads,
-                    const TableText::Progress& progress) {
+                    const TableText::Progress& progress, TableCache* cache = nullptr) {
   Table table{.name = reading.text.name(), .description = {}, .rows = nullptr};
   table.unseen.resize(reading.description.columns.size());
   std::vector<std::vector<std::string>> words(table.unseen.size());
   std::vector<std::byte> records;
-  records.reserve(static_cast<size_t>(rows * reading.layout.bytes));
+  if (cache == nullptr) records.reserve(static_cast<size_t>(rows * reading.layout.bytes));
+  bool any = false;
   Hasher hasher;
   AddMeaning(reading.description, hasher);
   const auto make = [&] { return std::make_unique<RecordVisitor>(reading); };
   const auto take = [&](RowVisitor& visitor) {
     auto& part = static_cast<RecordVisitor&>(visitor);
-    records.insert(records.end(), part.records.begin(), part.records.end());
+    any = any || !part.records.empty();
+    if (cache != nullptr) {
+      LOCKSTEP_TRY(cache->Append(part.records));
+    } else {
+      records.insert(records.end(), part.records.begin(), part.records.end());
+    }
     hasher.Add(part.records);
     table.dropped_rows += part.dropped;
     for (size_t i = 0; i < table.unseen.size(); ++i) {
@@ -155,13 +163,14 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
     table.remarks.push_back(std::to_string(table.dropped_rows) +
                             " rows with missing values are left out");
   }
-  if (records.empty()) {
+  if (!any) {
     return Status::Corrupt(reading.text.name() + ": all " + std::to_string(table.dropped_rows) +
                            " rows have missing values and were left out; have them filled instead "
                            "(data.missing = \"mean\")");
   }
   table.content = hasher.Finish();
-  table.rows = std::make_shared<const TableRows>(reading.layout, std::move(records));
+  if (cache == nullptr)
+    table.rows = std::make_shared<const TableRows>(reading.layout, std::move(records));
   return table;
 }
 
@@ -181,7 +190,8 @@ DialectOptions WithMissing(const TableOptions& options) {
   return dialect;
 }
 
-Result<Table> Read(const TableText& text, const TableOptions& options) {
+Result<Table> Read(const TableText& text, const TableOptions& options,
+                   TableCache* cache = nullptr) {
   LOCKSTEP_TRY_ASSIGN(const ColumnWishes wishes, WishesFor(text, options));
   std::vector<ColumnEvidence> evidence = EvidenceFor(text, wishes);
   const std::vector<ColumnEvidence> empty = evidence;
@@ -211,12 +221,14 @@ Result<Table> Read(const TableText& text, const TableOptions& options) {
   }
   const Reading reading(text, described.description, std::move(sources), text.dialect().number,
                         options.on_missing == TableOptions::Missing::kDropRow);
-  LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, evidence[0].cells, options.threads, half(0.5)));
+  LOCKSTEP_TRY_ASSIGN(Table table,
+                      Store(reading, evidence[0].cells, options.threads, half(0.5), cache));
   std::vector<std::string> remarks = text.remarks();
   for (std::vector<std::string>* more : {&described.remarks, &table.remarks})
     remarks.insert(remarks.end(), more->begin(), more->end());
   table.remarks = std::move(remarks);
   table.description = std::move(described.description);
+  if (cache != nullptr) LOCKSTEP_TRY(cache->Finish(reading.layout, table));
   return table;
 }
 
@@ -327,6 +339,14 @@ Result<Table> ReadFor(const TableText& text, const TableDescription& description
 }  // namespace
 
 Result<Table> ReadTable(const std::string& path, const TableOptions& options) {
+  if (options.cache) {
+    LOCKSTEP_TRY_ASSIGN(TableCache cache, TableCache::Open(path, options));
+    if (std::optional<Table> table = cache.Take()) return std::move(*table);
+    LOCKSTEP_TRY_ASSIGN(const TableText text, TableText::OpenFile(path, WithMissing(options)));
+    LOCKSTEP_TRY_ASSIGN(Table table, Read(text, options, cache.writes() ? &cache : nullptr));
+    if (!cache.remark().empty()) table.remarks.push_back(cache.remark());
+    return table;
+  }
   LOCKSTEP_TRY_ASSIGN(const TableText text, TableText::OpenFile(path, WithMissing(options)));
   return Read(text, options);
 }

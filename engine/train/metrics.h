@@ -64,9 +64,9 @@ enum class Metric {
   kBitsPerByte,
   kCoverage,
 };
-inline constexpr Metric kMetrics[] = {Metric::kLoss,       Metric::kAccuracy,    Metric::kAuc,
-                                      Metric::kMae,        Metric::kR2,          Metric::kExact,
-                                      Metric::kPerplexity, Metric::kBitsPerByte, Metric::kCoverage};
+inline constexpr Metric kMetrics[] = {
+    Metric::kLoss,  Metric::kAccuracy,   Metric::kAuc,         Metric::kMae,     Metric::kR2,
+    Metric::kExact, Metric::kPerplexity, Metric::kBitsPerByte, Metric::kCoverage};
 
 // "loss", "accuracy", "auc", "mae", "r2", "exact", "perplexity", "bits_per_byte", "coverage"
 const char* NameOf(Metric metric);
@@ -102,7 +102,7 @@ class MetricsAccumulator {
     int64_t batch = 1;    // samples in each batch but the last
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
-    double target_scale = 1.0;           // regression: of an error in the targets' own unit
+    double target_scale = 1.0;  // regression: of an error in the targets' own unit
     std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
     // Loss::quantiles(): the columns are those of one target after the other.
     std::vector<double> quantiles{};

@@ -37,9 +37,9 @@ Result<std::vector<int64_t>> RowsOf(const std::string& which, int64_t rows) {
 
 struct ExplainedRow {
   int64_t row = 0;
-  std::vector<CellValue> cells;
-  TableAnswer answer;
-  Explanation explanation;
+  std::vector<CellValue> cells{};
+  TableAnswer answer{};
+  Explanation explanation{};
 };
 
 Result<ExplainedRow> ExplainRow(const Table& table, int64_t row, TablePredictor& predictor) {

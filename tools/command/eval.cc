@@ -42,10 +42,8 @@ void PrintConfusion(const EvaluationResult& result, const std::vector<std::strin
 
 // The samples that --split says, of the recipe's data.
 Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data,
-                      LoadData(model.recipe, {.standardizer = model.standardizer,
-                                              .tokenizer = model.samples.tokenizer,
-                                              .table = model.samples.table}));
+  LOCKSTEP_TRY_ASSIGN(SavedSamples saved, SamplesOf(model));
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(model.recipe, std::move(saved)));
   const Subset& subset = split == "train"        ? data.train_unchanged
                          : split == "validation" ? data.validation
                                                  : data.test;

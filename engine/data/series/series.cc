@@ -272,23 +272,44 @@ DialectOptions DialectFor(const SeriesOptions& options) {
   return dialect;
 }
 
-Result<Series> Parse(const Result<TableText>& text, const SeriesOptions& options,
-                     const std::vector<std::string>& missing) {
+// Values often go up from row to row: numbers in the first row are no names, unless all that is
+// wanted is among them.
+bool IsNoHeader(const TableText& text, const DialectOptions& dialect) {
+  const std::vector<std::string>& names = text.names();
+  const bool numbers = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return ReadNumber(name, text.dialect().number).kind == NumberCell::kNumber;
+  });
+  const auto is_name = [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return numbers && !(!dialect.names.empty() &&
+                      std::all_of(dialect.names.begin(), dialect.names.end(), is_name));
+}
+
+template <class Open>
+Result<Series> Parse(const SeriesOptions& options, const Open& open) {
+  DialectOptions dialect = DialectFor(options);
+  Result<TableText> text = open(dialect);
+  if (text.ok() && !dialect.header && IsNoHeader(*text, dialect)) {
+    dialect.header = false;
+    text = open(dialect);
+  }
   LOCKSTEP_TRY(text.status());
-  return Parser(*text, options).Parse(missing);
+  return Parser(*text, options).Parse(dialect.missing);
 }
 
 }  // namespace
 
 Result<Series> LoadSeries(const std::string& path, const SeriesOptions& options) {
-  const DialectOptions dialect = DialectFor(options);
-  return Parse(TableText::OpenFile(path, dialect), options, dialect.missing);
+  return Parse(options,
+               [&](const DialectOptions& dialect) { return TableText::OpenFile(path, dialect); });
 }
 
 Result<Series> ParseSeries(std::string_view text, const std::string& name,
                            const SeriesOptions& options) {
-  const DialectOptions dialect = DialectFor(options);
-  return Parse(TableText::OpenText(text, name, dialect), options, dialect.missing);
+  return Parse(options, [&](const DialectOptions& dialect) {
+    return TableText::OpenText(text, name, dialect);
+  });
 }
 
 }  // namespace lockstep

@@ -18,7 +18,9 @@
 namespace lockstep {
 
 struct SeriesOptions {
-  DialectOptions dialect{};  // `names` and `missing` of it are filled in
+  // Where `header` is not given, a first row with numbers is none, and there is one where a column is
+  // given by its name. `names` and `missing` are filled in.
+  DialectOptions dialect{};
   // What is to be told: of kRegression a column of numbers, which are features of their moment as
   // well; else a label of the moment, which is none.
   CsvColumn target = int64_t{-1};

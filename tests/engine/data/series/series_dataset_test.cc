@@ -137,7 +137,7 @@ TEST(SeriesTest, MissingFeaturesAreRefusedOrNaN) {
 TEST(SeriesTest, WrongTablesSayWhere) {
   EXPECT_THAT(ErrorOf(""), HasSubstr("empty"));
   EXPECT_THAT(ErrorOf("a,b\n"), HasSubstr("only a header"));
-  EXPECT_THAT(ErrorOf("1,2\n3\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 cell")));
+  EXPECT_THAT(ErrorOf("1,2\n3\n2,3\n4,4\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 cell")));
   EXPECT_THAT(ErrorOf("1,2\nx,3\n"), HasSubstr("no number"));
   EXPECT_THAT(ErrorOf("1,2\n", {.target = "b"}), HasSubstr("no label column"));
   EXPECT_THAT(ErrorOf("1,2\n", {.group = int64_t{1}}), HasSubstr("groups as well"));
@@ -253,7 +253,7 @@ TEST(SeriesTest, IsWrittenAsPeopleWriteIt) {
 
 TEST(SeriesTest, AnyNumberOfThreadsReadsTheSame) {
   std::string text = "who,a,b\n";
-  for (int i = 0; i < 300000; ++i)
+  for (int i = 0; i < 60000; ++i)
     text +=
         std::to_string(i % 17) + "," + std::to_string(i) + "," + std::to_string(i % 1000) + "\n";
   const Series one = ParseSeries(text, "s.csv", {.group = "who"}).value();

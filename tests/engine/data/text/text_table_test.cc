@@ -78,7 +78,7 @@ TEST(TextTableTest, EmptyDocumentsAreCountedAndLeftOut) {
 
 TEST(TextTableTest, WrongTablesSayWhere) {
   EXPECT_THAT(ErrorOf(""), HasSubstr("empty"));
-  EXPECT_THAT(ErrorOf("a,1\nb\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 cell")));
+  EXPECT_THAT(ErrorOf("a,1\nb\nc,1\nd,2\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 cell")));
   EXPECT_THAT(ErrorOf("a,1\nb,\n"), AllOf(HasSubstr("line 2"), HasSubstr("label is missing")));
   EXPECT_THAT(ErrorOf("a,1\nb,1\n"), HasSubstr("same label"));
   EXPECT_THAT(ErrorOf("a,1\n", {.dialect = {.delimiter = '"'}}), HasSubstr("delimiter"));

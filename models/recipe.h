@@ -15,6 +15,7 @@
 #include "engine/data/builtin/clinical.h"
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
+#include "engine/data/table/table_description.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/assess/assessment.h"
 #include "engine/train/evaluate.h"
@@ -198,6 +199,9 @@ struct SavedSamples {
   std::optional<Standardizer> standardizer{};
   std::shared_ptr<const Tokenizer> tokenizer{};
   std::shared_ptr<const TableDescription> table{};
+  // Of a series: the columns trained on, with names and roles, and the labels.
+  std::vector<TableColumn> columns{};
+  std::vector<std::string> classes{};
 };
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved = {});
 

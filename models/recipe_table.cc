@@ -103,6 +103,17 @@ Result<std::vector<Subgroup>> SubgroupsOf(const Table& table, const Recipe::Data
 
 KeyLimits CsvMissing() { return OneOf(kMissing); }
 
+Result<DialectOptions> DialectOf(const Recipe::Data& data) {
+  DialectOptions dialect;
+  LOCKSTEP_TRY_ASSIGN(dialect.delimiter, LetterOf("data.delimiter", data.delimiter));
+  LOCKSTEP_TRY_ASSIGN(dialect.quote, LetterOf("data.quote", data.quote));
+  LOCKSTEP_TRY_ASSIGN(dialect.comment, LetterOf("data.comment", data.comment));
+  LOCKSTEP_TRY_ASSIGN(dialect.decimal, LetterOf("data.decimal", data.decimal));
+  LOCKSTEP_TRY_ASSIGN(dialect.thousands, LetterOf("data.thousands", data.thousands));
+  LOCKSTEP_TRY_ASSIGN(dialect.header, CsvHeaderOf(data));
+  return dialect;
+}
+
 Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
   TableOptions options{.target = CsvColumnFrom(data.label),
@@ -113,19 +124,10 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
                        .more_missing = data.missing_texts,
                        .one_hot = data.one_hot,
                        .threads = CoresOf(recipe)};
-  DialectOptions& dialect = options.dialect;
-  LOCKSTEP_TRY_ASSIGN(dialect.delimiter, LetterOf("data.delimiter", data.delimiter));
-  LOCKSTEP_TRY_ASSIGN(dialect.quote, LetterOf("data.quote", data.quote));
-  LOCKSTEP_TRY_ASSIGN(dialect.comment, LetterOf("data.comment", data.comment));
-  LOCKSTEP_TRY_ASSIGN(dialect.decimal, LetterOf("data.decimal", data.decimal));
-  LOCKSTEP_TRY_ASSIGN(dialect.thousands, LetterOf("data.thousands", data.thousands));
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Header header, CsvHeaderOf(data));
-  if (header != CsvOptions::Header::kAuto) dialect.header = header == CsvOptions::Header::kYes;
+  LOCKSTEP_TRY_ASSIGN(options.dialect, DialectOf(data));
   LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
   if (data.task != "auto") {
-    const Objective* const objective = ObjectiveNamed(data.task);
-    if (objective == nullptr) return UnknownChoice(data.task, CsvTasks().choices).At("data.task");
-    options.task = objective->task;
+    LOCKSTEP_TRY_ASSIGN(options.task, TaskNamed(data.task));
   }
   for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   for (const std::string& one : data.types) {

@@ -8,10 +8,10 @@
 #include "engine/data/byte_source.h"
 #include "engine/data/table/cell_reader.h"
 #include "engine/data/table/describe_table.h"
+#include "engine/data/table/find_columns.h"
 #include "engine/data/table/table.h"
 #include "engine/data/table/table_cache.h"
 #include "engine/io/hash.h"
-#include "engine/io/nearest_name.h"
 
 namespace lockstep {
 namespace {
@@ -163,6 +163,8 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
     table.remarks.push_back(std::to_string(table.dropped_rows) +
                             " rows with missing values are left out");
   }
+  if (!any && table.dropped_rows == 0)
+    return Status::Corrupt(reading.text.name() + ": there is only a header and no row of data");
   if (!any) {
     return Status::Corrupt(reading.text.name() + ": all " + std::to_string(table.dropped_rows) +
                            " rows have missing values and were left out; have them filled instead "
@@ -232,83 +234,6 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   return table;
 }
 
-// Where the columns that are needed stand in a file.
-class ColumnFinder {
- public:
-  ColumnFinder(const TableText& text, const TableDescription& description, const TableNeeds& needs)
-      : text_(text), description_(description), needs_(needs) {}
-
-  Result<std::vector<int64_t>> Find() const {
-    const bool named = std::any_of(description_.columns.begin(), description_.columns.end(),
-                                   [](const TableColumn& column) { return !column.name.empty(); });
-    return named && !text_.names().empty() ? FindByName() : FindByPlace();
-  }
-
- private:
-  bool Needs(const TableColumn& column) const {
-    switch (column.role) {
-      case Role::kFeature:
-        return true;
-      case Role::kTarget:
-        return needs_.target;
-      case Role::kGroup:
-      case Role::kWeight:
-      case Role::kTime:
-        return needs_.others;
-      case Role::kLeftOut:
-        break;
-    }
-    return false;
-  }
-  Status Fail(const std::string& what) const { return Status::Corrupt(text_.name() + ": " + what); }
-
-  Result<std::vector<int64_t>> FindByName() const {
-    std::vector<int64_t> sources;
-    const std::vector<std::string>& names = text_.names();
-    for (size_t i = 0; i < description_.columns.size(); ++i) {
-      const TableColumn& column = description_.columns[i];
-      const auto found = std::find(names.begin(), names.end(), column.name);
-      const bool here = found != names.end() && !column.name.empty();
-      if (!here && Needs(column)) {
-        return Fail("the header has no column " + ShownText(column.name) +
-                    ", which the model was trained on; the nearest is " +
-                    ShownText(NearestName(column.name, names)));
-      }
-      sources.push_back(here && Needs(column) ? found - names.begin() : -1);
-    }
-    return sources;
-  }
-
-  // All columns as in training, or those without the target, or the needed ones alone.
-  Result<std::vector<int64_t>> FindByPlace() const {
-    const auto columns = static_cast<int64_t>(description_.columns.size());
-    int64_t needed = 0;
-    for (const TableColumn& column : description_.columns) needed += Needs(column) ? 1 : 0;
-    const int64_t target = needs_.target ? -1 : description_.target();
-    const int64_t width = text_.columns();
-    const bool whole = width == columns;
-    const bool without_target = target >= 0 && width == columns - 1;
-    if (!whole && !without_target && width != needed) {
-      return Fail("it has " + std::to_string(width) + " columns, the model was trained on " +
-                  std::to_string(columns) + " and needs " + std::to_string(needed) +
-                  " of them; check data.delimiter too");
-    }
-    std::vector<int64_t> sources;
-    int64_t place = 0;
-    for (int64_t i = 0; i < columns; ++i) {
-      const bool needs = Needs(description_.columns[static_cast<size_t>(i)]);
-      const bool here = whole || (without_target ? i != target : needs);
-      sources.push_back(here && needs ? place : -1);
-      place += here ? 1 : 0;
-    }
-    return sources;
-  }
-
-  const TableText& text_;
-  const TableDescription& description_;
-  const TableNeeds& needs_;
-};
-
 DialectOptions DialectFor(const TableDescription& description) {
   DialectOptions options{.missing = description.missing};
   for (const TableColumn& column : description.columns) {
@@ -320,7 +245,10 @@ DialectOptions DialectFor(const TableDescription& description) {
 Result<Table> ReadFor(const TableText& text, const TableDescription& description,
                       const TableNeeds& needs) {
   // What a description needs not is not stored.
-  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> sources, ColumnFinder(text, description, needs).Find());
+  LOCKSTEP_TRY_ASSIGN(
+      FoundColumns found,
+      FindColumns(text, description.columns, {.target = needs.target, .others = needs.others}));
+  std::vector<int64_t>& sources = found.sources;
   TableDescription stored = description;
   for (size_t i = 0; i < sources.size(); ++i) {
     if (sources[i] < 0) stored.columns[i].role = Role::kLeftOut;
@@ -331,6 +259,7 @@ Result<Table> ReadFor(const TableText& text, const TableDescription& description
   LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, 0, needs.threads, needs.progress));
   table.description = std::move(stored);
   std::vector<std::string> remarks = text.remarks();
+  if (!found.remark.empty()) remarks.push_back(found.remark);
   remarks.insert(remarks.end(), table.remarks.begin(), table.remarks.end());
   table.remarks = std::move(remarks);
   return table;

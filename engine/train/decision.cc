@@ -53,6 +53,11 @@ Result<Decision> DecisionFrom(const Metadata& metadata) {
   return decision;
 }
 
+int64_t ClassOf(const Decision& decision, Reading reading, std::span<const float> predictions) {
+  if (reading == Reading::kPositive) return predictions[0] > decision.threshold ? 1 : 0;
+  return PredictedClass(reading, predictions);
+}
+
 void MakePredictions(Reading reading, float temperature, Tensor y) {
   if (reading == Reading::kValues) return;
   if (temperature != 1.0f) {

@@ -106,6 +106,7 @@ struct Recipe {
     double pos_weight = 1.0;
     bool balanced = false;
     double delta = 1.0;
+    std::vector<double> quantiles = {0.05, 0.5, 0.95};
   } loss;
   struct Optim {
     std::string kind = "adamw";

@@ -220,6 +220,9 @@ void VisitKeys(R& r, Visit&& visit) {
         "bce, cross_entropy: every class counts as much as any other in the training samples; sets "
         "pos_weight, or class_weights");
   visit("loss.delta", r.loss.delta, Between(1e-30, 1e30), "huber: where it turns linear");
+  visit("loss.quantiles", r.loss.quantiles, Between(0, 1),
+        "quantile: which of each number are told; the median is the value, the outer ones are an "
+        "interval");
 
   visit("optimizer.kind", r.optimizer.kind, OptimizerKinds(), "");
   visit("optimizer.learning_rate", r.optimizer.learning_rate, Between(0, 1e6),

@@ -71,9 +71,4 @@ void MakePredictions(Reading reading, float temperature, Tensor y) {
   }
 }
 
-void ToOwnUnit(double scale, double offset, std::span<float> y) {
-  if (scale == 1.0 && offset == 0.0) return;
-  for (float& v : y) v = static_cast<float>(v * scale + offset);
-}
-
 }  // namespace lockstep

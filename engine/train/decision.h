@@ -35,9 +35,6 @@ int64_t ClassOf(const Decision& decision, Reading reading, std::span<const float
 // The network's outputs y f32 (..., channels) become predictions in place (see Reading), at this
 // temperature. Numbers of a regression stay as they are.
 void MakePredictions(Reading reading, float temperature, Tensor y);
-// Numbers of a regression, targets or outputs, become those of the data: y * scale + offset, in
-// double, where these are DatasetInfo's target_scale and target_offset.
-void ToOwnUnit(double scale, double offset, std::span<float> y);
 
 }  // namespace lockstep
 

@@ -1,25 +1,36 @@
 #include "engine/train/predictor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 
 #include "engine/data/objective.h"
 
 namespace lockstep {
+namespace {
 
-Predictor::Predictor(Network& network, const DatasetInfo& samples,
-                     std::optional<Standardizer> standardizer, const Decision& decision)
+// Each `count` neighbouring numbers in ascending order: a network knows nothing of the order of its
+// outputs, and in sparse places its quantiles may cross.
+void SortEach(int64_t count, Tensor y) {
+  if (count < 2) return;
+  const auto before = [](float a, float b) { return a < b || (std::isnan(b) && !std::isnan(a)); };
+  for (float* at = y.f32(); at != y.f32() + y.size(); at += count)
+    std::sort(at, at + count, before);
+}
+
+}  // namespace
+
+Predictor::Predictor(Network& network, Task task, std::optional<Standardizer> standardizer,
+                     const Decision& decision)
     : network_(&network),
-      reading_(ObjectiveOf(samples.task).reading),
-      target_scale_(samples.target_scale),
-      target_offset_(samples.target_offset),
+      reading_(ObjectiveOf(task).reading),
       decision_(decision),
       standardizer_(std::move(standardizer)) {
   if (standardizer_) x_.resize(static_cast<size_t>(network.input_shape().size()));
 }
 
-Result<Predictor> Predictor::Make(Network& network, const DatasetInfo& samples,
+Result<Predictor> Predictor::Make(Network& network, Task task,
                                   std::optional<Standardizer> standardizer,
                                   const Decision& decision) {
   if (standardizer && standardizer->channels() != network.input_shape().channels()) {
@@ -27,7 +38,7 @@ Result<Predictor> Predictor::Make(Network& network, const DatasetInfo& samples,
                            std::to_string(standardizer->channels()) + ", the network takes " +
                            network.input_shape().ToString());
   }
-  return Predictor(network, samples, std::move(standardizer), decision);
+  return Predictor(network, task, std::move(standardizer), decision);
 }
 
 ConstTensor Predictor::Standardized(ConstTensor x) {
@@ -45,10 +56,10 @@ Status Predictor::Run(ConstTensor x, Tensor y) {
                     x.shape().batch() <= bound.batch() &&
                     x.shape().WithBatch(bound.batch()) == bound;
   LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
-  if (reading_ == Reading::kValues) {
-    ToOwnUnit(target_scale_, target_offset_, y.span<float>());
-  } else {
+  if (reading_ != Reading::kValues) {
     MakePredictions(reading_, decision_.temperature, y);
+  } else if (network_->loss() != nullptr) {
+    SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
   }
   return Status::Ok();
 }

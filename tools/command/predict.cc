@@ -15,18 +15,13 @@
 #include "models/recipe_saved.h"
 #include "models/recipe_text.h"
 #include "tools/command/commands.h"
+#include "tools/command/csv_field.h"
+#include "tools/command/explain.h"
 #include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {
-
-std::string CsvField(const std::string& text, char delimiter) {
-  if (text.find_first_of(std::string("\"\r\n") + delimiter) == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
 
 // As the table that the model was trained on has it.
 char OutputDelimiter(const SavedModel& model) {
@@ -38,12 +33,14 @@ char OutputDelimiter(const SavedModel& model) {
 // A line for the header, then one for each sample, as its predictions are to be read:
 //   kPositive   class, the probability of the positive class
 //   kOneOf      class, the probability of each class
-//   kValues     the value, or values
+//   kValues     the value, or values, each with its other quantiles
 // With `top`: class, its probability, the next likely class, its probability, ...
 // Files have their name in front, windows of a series the row that they end with, from 1.
 class Writer {
  public:
-  Writer(const SavedModel& model, int64_t columns, int64_t top, const char* first)
+  // `quantiles`: Loss::quantiles() of the network.
+  Writer(const SavedModel& model, int64_t columns, std::span<const double> quantiles, int64_t top,
+         const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
         decision_(model.decision),
         delimiter_(OutputDelimiter(model)),
@@ -57,8 +54,7 @@ class Writer {
     top_ = std::min(static_cast<size_t>(top), names_.size());
     if (*first != '\0') Field(first);
     if (reading_ == Reading::kValues) {
-      for (int64_t c = 0; c < columns; ++c)
-        Field(columns == 1 ? "value" : "value " + std::to_string(c));
+      StartValues(columns, quantiles);
     } else if (top_ > 0) {
       for (size_t i = 1; i <= top_; ++i) {
         const std::string place = i == 1 ? "" : " " + std::to_string(i);
@@ -80,8 +76,11 @@ class Writer {
     } else {
       if (const int64_t predicted = ClassOf(decision_, reading_, y); predicted >= 0)
         Field(names_[static_cast<size_t>(predicted)]);
-      for (const float value : y)
-        Field(reading_ == Reading::kValues ? OwnUnit(value) : fmt::to_string(value));
+      if (reading_ == Reading::kValues) {
+        AddValues(y);
+      } else {
+        for (const float value : y) Field(fmt::to_string(value));
+      }
     }
     EndLine();
   }
@@ -96,6 +95,26 @@ class Writer {
   void EndLine() { out_ += '\n'; }
   std::string OwnUnit(float y) const {
     return fmt::to_string(static_cast<float>(y * scale_ + offset_));
+  }
+
+  // Of each target its value first, then its other quantiles.
+  void StartValues(int64_t columns, std::span<const double> quantiles) {
+    const std::vector<std::string> names = ValueNames(quantiles);
+    const size_t median = PlaceOfMedian(quantiles);
+    order_ = {median};
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (i != median) order_.push_back(i);
+    }
+    const auto targets = static_cast<size_t>(columns) / names.size();
+    for (size_t t = 0; t < targets; ++t) {
+      for (const size_t i : order_)
+        Field(CsvField(targets == 1 ? names[i] : names[i] + " " + std::to_string(t), delimiter_));
+    }
+  }
+  void AddValues(std::span<const float> y) {
+    for (size_t begin = 0; begin < y.size(); begin += order_.size()) {
+      for (const size_t i : order_) Field(OwnUnit(y[begin + i]));
+    }
   }
 
   void AddTop(std::span<const float> y) {
@@ -122,6 +141,7 @@ class Writer {
   char delimiter_;
   double offset_, scale_;
   std::vector<std::string> names_;  // as fields
+  std::vector<size_t> order_{};     // of the numbers of one value
   size_t top_ = 0;
   std::string out_;
 };
@@ -199,6 +219,7 @@ Status Predict(const PredictArgs& args) {
   if (model.samples.target_shape.rank() > 0 && model.samples.x_dtype == DType::kI32 &&
       model.samples.task == Task::kClasses)
     return Status::Invalid(path + ": a model of language goes on with a text: use generate");
+  if (!args.explain.empty()) return ExplainRows(args, path, model);
   LOCKSTEP_TRY_ASSIGN(const Samples samples, OpenSamples(args, model));
   const int64_t rows = samples.dataset->size();
   const int64_t batch = PredictionBatch(model, rows);
@@ -221,7 +242,10 @@ Status Predict(const PredictArgs& args) {
   std::vector<float> y(static_cast<size_t>(batch * columns));
   const int64_t top = args.top >= 0 ? args.top : samples.files != nullptr ? 1 : 0;
   const bool by_row = !samples.rows.empty();
-  Writer writer(model, columns, top, samples.files != nullptr ? "picture" : by_row ? "row" : "");
+  Writer writer(model, columns, network.loss()->quantiles(), top,
+                samples.files != nullptr ? "picture"
+                : by_row                 ? "row"
+                                         : "");
   int64_t bad = 0;
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* const part, loader->Next());

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/data/byte_source.h"
+#include "engine/data/table/cell_reader.h"
 #include "engine/data/table/describe_table.h"
 #include "engine/data/table/table.h"
 #include "engine/data/table/table_cache.h"
@@ -43,25 +44,17 @@ struct Reading {
   const TableDescription& description;
   RecordLayout layout;
   std::vector<int64_t> sources;  // by column of the description: where it stands; -1: not here
-  bool drop = false;             // rows with a missing value
-  NumberForm form{};
-  MissingTexts missing{};
-  std::vector<std::unordered_map<std::string_view, int64_t>> codes{};  // by column
+  bool drop;                     // rows with a missing value
+  CellReader cells;
 
-  Reading(const TableText& of, const TableDescription& as, RecordLayout into)
+  Reading(const TableText& of, const TableDescription& as, std::vector<int64_t> from,
+          NumberForm form, bool drops)
       : text(of),
         description(as),
-        layout(std::move(into)),
-        form(of.dialect().number),
-        missing(as.missing),
-        codes(as.columns.size()) {
-    for (size_t i = 0; i < as.columns.size(); ++i) {
-      const TableColumn& column = as.columns[i];
-      if (column.kind != Kind::kCategory || column.role == Role::kLeftOut) continue;
-      for (const std::string& category : column.categories)
-        codes[i].emplace(category, static_cast<int64_t>(codes[i].size()));
-    }
-  }
+        layout(RecordLayout::Of(as)),
+        sources(std::move(from)),
+        drop(drops),
+        cells(as, form, drops) {}
 };
 
 // The records of neighbouring rows.
@@ -79,14 +72,18 @@ class RecordVisitor final : public RowVisitor {
       const int64_t source = reading_.sources[i];
       if (source < 0) continue;
       const std::string_view cell = row.cells[static_cast<size_t>(source)];
-      bool is_missing = false;
-      LOCKSTEP_TRY_ASSIGN(const CellValue value, Read(i, cell, row.line, source, is_missing));
-      if (is_missing && reading_.drop) {
+      if (reading_.drop && reading_.cells.IsMissing(cell)) {
         records.resize(begin);
         ++dropped;
         return Status::Ok();
       }
-      reading_.layout.Put(static_cast<int64_t>(i), value, records.data() + begin);
+      const Result<CellValue> value = reading_.cells.Read(i, cell);
+      if (!value.ok()) {
+        return value.status().At(reading_.text.name() + ": line " + std::to_string(row.line) +
+                                 ", " + reading_.text.NameOf(source));
+      }
+      if (value->code == kUnseenCode) NoteUnseen(i, cell);
+      reading_.layout.Put(static_cast<int64_t>(i), *value, records.data() + begin);
     }
     return Status::Ok();
   }
@@ -97,78 +94,11 @@ class RecordVisitor final : public RowVisitor {
   std::vector<std::vector<std::string>> words;  // some of the unseen ones
 
  private:
-  Result<CellValue> Read(size_t i, std::string_view cell, int64_t line, int64_t source,
-                         bool& is_missing) {
-    const TableColumn& column = reading_.description.columns[i];
-    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-    const auto fail = [&](const std::string& what) {
-      return Status::Corrupt(reading_.text.name() + ": line " + std::to_string(line) + ", " +
-                             reading_.text.NameOf(source) + ": " + ShownText(cell) + what);
-    };
-    is_missing = reading_.missing.Has(cell);
-    if (is_missing) {
-      if (column.role == Role::kTarget && !reading_.drop)
-        return fail(" is a missing target; complete it, or leave the row out");
-      const bool is_error = column.kind != Kind::kCategory && !reading_.drop &&
-                            (reading_.description.missing_is_error || column.role == Role::kWeight);
-      if (is_error) {
-        return fail(
-            column.role == Role::kWeight
-                ? " is a missing weight; complete it, or leave the row out"
-                : " is a missing value, and the model was trained without any; complete it or "
-                  "leave the row out");
-      }
-      return CellValue{.number = kNone, .code = kMissingCode};
-    }
-    switch (column.kind) {
-      case Kind::kNumber: {
-        const NumberCell number = ReadNumber(cell, reading_.form);
-        if (number.kind != NumberCell::kNumber) {
-          return fail(number.kind == NumberCell::kTooLarge ? " is too large for a number"
-                      : number.kind == NumberCell::kNotFinite
-                          ? " is not a finite number"
-                          : " is not a number" + std::string(kMend));
-        }
-        if (column.role == Role::kWeight && number.value < 0.0)
-          return fail(" is a negative weight; weights are 0 or more");
-        if (std::abs(number.value) > std::numeric_limits<float>::max())
-          return fail(" is too large for a 32-bit float; divide the column by something");
-        return CellValue{.number = number.value};
-      }
-      case Kind::kYesNo: {
-        const std::optional<int> word = ReadYesNo(cell);
-        if (word) return CellValue{.number = static_cast<double>(*word)};
-        if (cell == "0" || cell == "1") return CellValue{.number = cell == "1" ? 1.0 : 0.0};
-        return fail(" is not yes or no" + std::string(kMend));
-      }
-      case Kind::kDate: {
-        const std::optional<DateCell> date = ReadDate(cell, column.date);
-        if (date) return CellValue{.number = date->days};
-        return fail(" is not a date as the others of the column" + std::string(kMend));
-      }
-      case Kind::kCategory:
-        break;
-    }
-    const auto& codes = reading_.codes[i];
-    const auto found = codes.find(cell);
-    if (found != codes.end()) return CellValue{.number = kNone, .code = found->second};
-    if (column.role == Role::kTarget) {
-      return fail(" is not a class of the model, which knows " + ShownClasses(column) +
-                  "; correct it or leave the row out");
-    }
-    ++unseen[i];
-    if (words[i].size() < kShownWords &&
-        std::find(words[i].begin(), words[i].end(), cell) == words[i].end())
-      words[i].emplace_back(cell);
-    return CellValue{.number = kNone, .code = kUnseenCode};
-  }
-
-  static constexpr const char* kMend = "; complete it or leave the row out";
-  static std::string ShownClasses(const TableColumn& column) {
-    std::string text;
-    for (size_t c = 0; c < column.categories.size() && c < 8; ++c)
-      text += (c == 0 ? "" : ", ") + ShownText(column.categories[c]);
-    return text + (column.categories.size() > 8 ? ", ..." : "");
+  void NoteUnseen(size_t column, std::string_view word) {
+    ++unseen[column];
+    std::vector<std::string>& some = words[column];
+    if (some.size() < kShownWords && std::find(some.begin(), some.end(), word) == some.end())
+      some.emplace_back(word);
   }
 
   const Reading& reading_;
@@ -284,12 +214,13 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
     return Status::Corrupt(text.name() + ": there is only a header and no row of data");
   LOCKSTEP_TRY_ASSIGN(DescribedTable described, DescribeTable(text, options, wishes, evidence));
 
-  Reading reading(text, described.description, RecordLayout::Of(described.description));
+  std::vector<int64_t> sources;
   for (size_t i = 0; i < described.description.columns.size(); ++i) {
     const bool stored = described.description.columns[i].role != Role::kLeftOut;
-    reading.sources.push_back(stored ? static_cast<int64_t>(i) : -1);
+    sources.push_back(stored ? static_cast<int64_t>(i) : -1);
   }
-  reading.drop = options.on_missing == TableOptions::Missing::kDropRow;
+  const Reading reading(text, described.description, std::move(sources), text.dialect().number,
+                        options.on_missing == TableOptions::Missing::kDropRow);
   LOCKSTEP_TRY_ASSIGN(Table table,
                       Store(reading, evidence[0].cells, options.threads, half(0.5), cache));
   std::vector<std::string> remarks = text.remarks();
@@ -394,11 +325,9 @@ Result<Table> ReadFor(const TableText& text, const TableDescription& description
   for (size_t i = 0; i < sources.size(); ++i) {
     if (sources[i] < 0) stored.columns[i].role = Role::kLeftOut;
   }
-  Reading reading(text, stored, RecordLayout::Of(stored));
-  reading.sources = std::move(sources);
-  reading.drop = needs.drop;
-  if (text.dialect().delimiter == description.dialect.delimiter)
-    reading.form = description.dialect.number;
+  const bool alike = text.dialect().delimiter == description.dialect.delimiter;
+  const Reading reading(text, stored, std::move(sources),
+                        alike ? description.dialect.number : text.dialect().number, needs.drop);
   LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, 0, needs.threads, needs.progress));
   table.description = std::move(stored);
   std::vector<std::string> remarks = text.remarks();

@@ -224,6 +224,7 @@ Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const f
   ++model.steps;
   model.decision = {};  // it was found for other weights
   model.predictor->set_decision(model.decision);
+  if (model.table) model.table->set_decision(model.decision);
   return Status::Ok();
 }
 

@@ -220,12 +220,12 @@ std::vector<OnnxValue> Sorted(OnnxGraph& graph, const OnnxValue& x) {
   return columns;
 }
 
-// Of a (batch) or (batch, 1) of numbers of classes, their names.
 OnnxValue AtTemperature(const Decision& decision, const OnnxValue& y, OnnxGraph& graph) {
   if (decision.temperature == 1.0f) return y;
   return graph.Add("Div", {y, graph.Scalar(decision.temperature)});
 }
 
+// Of numbers of classes (batch), their names.
 OnnxValue ClassName(OnnxGraph& graph, const DatasetInfo& samples, const OnnxValue& number) {
   const auto count = static_cast<int64_t>(samples.class_names.size());
   const OnnxValue names = graph.AddTexts("classes", {count}, samples.class_names);

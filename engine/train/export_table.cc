@@ -94,7 +94,8 @@ class TableInputs {
                 const Of& of) {
     std::vector<double> row;
     for (const ColumnFeatures* where : columns) row.push_back(of(ColumnOf(*where)));
-    return graph_.AddDoubles(name, {1, static_cast<int64_t>(row.size())}, std::move(row));
+    const Shape shape{1, static_cast<int64_t>(row.size())};
+    return graph_.AddDoubles(name, shape, std::move(row));
   }
   OnnxValue Number(double value) { return graph_.AddDoubles("constant", {}, {value}); }
 

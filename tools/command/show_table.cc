@@ -19,7 +19,7 @@ namespace {
 using Kind = TableColumn::Kind;
 using Role = TableColumn::Role;
 
-constexpr size_t kLongestName = 20;
+constexpr size_t kLongestName = 16;
 constexpr size_t kLongestWord = 16;  // of a category
 
 size_t Characters(std::string_view text) {
@@ -89,7 +89,7 @@ std::string Holds(const TableColumn& column, const ColumnFacts& facts, size_t ro
   if (facts.missing == facts.rows) return "nothing";
   switch (column.kind) {
     case Kind::kNumber:
-      return fmt::format("{:.6g} to {:.6g}, mean {:.4g}, sd {:.3g}", facts.least, facts.most,
+      return fmt::format("{:.5g} to {:.5g}, mean {:.3g}, sd {:.2g}", facts.least, facts.most,
                          facts.mean, facts.sd);
     case Kind::kDate:
       return DateOf(facts.least, column.has_time) + " to " + DateOf(facts.most, column.has_time);
@@ -170,13 +170,16 @@ std::string ShowTable(const Table& table, int columns) {
                                   : fmt::format("; {} columns left out", count(Role::kLeftOut))),
                   10, width);
 
-  size_t name_width = 6;
+  // Everything but the last column, with two blanks behind each.
+  size_t name_width = 6, kind_width = 4, role_width = 4;
   for (size_t i = 0; i < facts.size(); ++i) {
+    const TableColumn& column = description.columns[i];
     const std::string name = ColumnName(description, static_cast<int64_t>(i));
     name_width = std::max(name_width, std::min(Characters(name), kLongestName));
+    kind_width = std::max(kind_width, std::string_view(NameOf(column.kind)).size());
+    role_width = std::max(role_width, std::string_view(NameOf(column.role)).size());
   }
-  // Name, kind, role and missing cells, with two blanks behind each.
-  const size_t room = width - std::min(width, name_width + 2 + 8 + 2 + 8 + 2 + 9 + 2);
+  const size_t room = width - (name_width + kind_width + role_width + 9 + 4 * 2);
   std::vector<scale::TextRow> lines = {{"column", "kind", "role", "missing", "holds"}};
   for (size_t i = 0; i < facts.size(); ++i) {
     const TableColumn& column = description.columns[i];

@@ -3,6 +3,7 @@
 #ifndef LOCKSTEP_ENGINE_LOSS_H_
 #define LOCKSTEP_ENGINE_LOSS_H_
 
+#include <span>
 #include <string>
 
 #include "engine/base/status.h"
@@ -26,6 +27,10 @@ class Loss {
   virtual DType target_dtype() const = 0;
   virtual Shape target_shape(const Shape& out) const = 0;
 
+  // Where y holds, in place of one value of each target, these of its quantiles, ascending and
+  // beside one another (PinballLoss): which. Else empty.
+  virtual std::span<const double> quantiles() const { return {}; }
+
   // Adds its LossOperation on y and target to the graph: Graph::AddLoss(name, ..., factor). An
   // error says why y does not fit.
   virtual Status Build(Graph& graph, const std::string& name, Value y, Value target,
@@ -33,9 +38,11 @@ class Loss {
 };
 
 // The loss of y against a new input of the network, which is named `target`. `factor`: its share
-// where there are several losses.
+// where there are several losses. With `weights` that is the name of a further input behind it: of
+// f32 (batch), what each sample counts for, so that the loss is sum_i w_i loss_i / sum_i w_i over
+// the whole global batch.
 Status AddLoss(Graph& graph, const std::string& target, const Loss& loss, Value y,
-               double factor = 1.0);
+               double factor = 1.0, const std::string& weights = "");
 
 }  // namespace lockstep
 

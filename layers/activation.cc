@@ -27,7 +27,9 @@ constexpr float kSoftplusIsLinear = 16.0f;
 OnnxGraph::Value ExportSoftplus(OnnxGraph& graph, const kernels::ActivationSpec& spec,
                                 const OnnxGraph::Value& x) {
   const OnnxGraph::Value t = spec.beta == 1.0f ? x : graph.Add("Mul", {x, graph.Scalar(spec.beta)});
-  OnnxGraph::Value y = graph.Add("Softplus", {t});
+  // max(t, 0) + ln(1 + e^-|t|): as it stands, e^t overflows from 89 on in programs that take it so.
+  const OnnxGraph::Value minus = graph.Add("Neg", {graph.Add("Abs", {t})});
+  OnnxGraph::Value y = graph.Add("Add", {graph.Add("Relu", {t}), graph.Add("Softplus", {minus})});
   if (spec.beta != 1.0f) y = graph.Add("Div", {y, graph.Scalar(spec.beta)});
   if (spec.threshold >= kSoftplusIsLinear) return y;
   const OnnxGraph::Value linear = graph.Add("Greater", {t, graph.Scalar(spec.threshold)});

@@ -10,12 +10,12 @@
 #include <vector>
 
 #include "engine/io/file.h"
-#include "engine/train/weight_files.h"
 
 namespace lockstep {
 namespace {
 
-constexpr std::string_view kPrefix = "transformer.";
+// What stands in front of GPT-2's own names: of who holds the model, or wraps it.
+constexpr std::string_view kPrefixes[] = {"transformer.", "module.", "_orig_mod.", "model."};
 
 struct Rule {
   std::string_view theirs;
@@ -43,7 +43,15 @@ constexpr std::string_view kOutside[] = {"wte.weight", "wpe.weight", "ln_f.weigh
 constexpr std::string_view kHead = "lm_head.weight";
 
 std::string_view WithoutPrefix(std::string_view name) {
-  return name.starts_with(kPrefix) ? name.substr(kPrefix.size()) : name;
+  for (bool again = true; again;) {
+    again = false;
+    for (const std::string_view prefix : kPrefixes) {
+      if (!name.starts_with(prefix)) continue;
+      name.remove_prefix(prefix.size());
+      again = true;
+    }
+  }
+  return name;
 }
 
 // "h.11." of "h.11.ln_1.weight"; empty where it is not of a block.
@@ -171,12 +179,14 @@ Result<GptOptions> Gpt2Options(const SafetensorsHeader& header) {
   return options;
 }
 
-Status ImportGpt2Weights(const std::string& path, Network& network) {
+Result<ImportedWeights> ImportGpt2Weights(const std::string& path, Network& network) {
   LOCKSTEP_TRY_ASSIGN(const SafetensorsFile file, ReadSafetensors(path));
   std::list<std::vector<std::byte>> memory;
   Result<std::vector<StoredTensor>> ours = Translated(file, network, memory);
   if (!ours.ok()) return ours.status().At(path);
-  return ImportTensors(*ours, network).At(path);
+  Result<ImportedWeights> imported = ImportTensors(*ours, network);
+  if (!imported.ok()) return imported.status().At(path);
+  return imported;
 }
 
 }  // namespace lockstep

@@ -11,7 +11,8 @@
 //   h.N.attn.bias, h.N.attn.masked_bias        nothing: buffers that hold the causal mask
 //   lm_head.weight                             nothing where the head is tied; may be absent
 //
-// with "transformer." in front of all, or not. F64, F32, F16 and BF16.
+// with "transformer." in front of all, or not, and with "module.", "_orig_mod." or "model." before
+// that. F64, F32, F16 and BF16.
 #ifndef LOCKSTEP_MODELS_GPT2_WEIGHTS_H_
 #define LOCKSTEP_MODELS_GPT2_WEIGHTS_H_
 
@@ -20,6 +21,7 @@
 #include "engine/base/status.h"
 #include "engine/io/safetensors.h"
 #include "engine/train/network.h"
+#include "engine/train/weight_files.h"
 #include "models/gpt.h"
 
 namespace lockstep {
@@ -34,7 +36,7 @@ Result<GptOptions> Gpt2Options(const SafetensorsHeader& header);
 // Exactly the weights of `network`, nothing missing and nothing more. An lm_head.weight must be
 // wte.weight again where the head is tied; where it is not and the file has none, wte.weight is the
 // head's. An error names the first tensor that differs, and then nothing is changed.
-Status ImportGpt2Weights(const std::string& path, Network& network);
+Result<ImportedWeights> ImportGpt2Weights(const std::string& path, Network& network);
 
 }  // namespace lockstep
 

@@ -17,6 +17,7 @@ constexpr void RequireOfToml(bool condition) {
 #include <type_traits>
 
 #include "engine/io/file.h"
+#include "engine/io/file_kind.h"
 #include "engine/io/nearest_name.h"
 #include "engine/io/text.h"
 #include "models/recipe_keys.h"
@@ -27,19 +28,20 @@ namespace {
 template <class T>
 constexpr const char* kTypeName = "";
 template <>
-constexpr const char* kTypeName<std::string> = "a string";
+constexpr const char* kTypeName<std::string> = "a text, as \"name\"";
 template <>
-constexpr const char* kTypeName<int64_t> = "a whole number";
+constexpr const char* kTypeName<int64_t> = "a whole number, as 16";
 template <>
-constexpr const char* kTypeName<double> = "a number";
+constexpr const char* kTypeName<double> = "a number, as 0.25";
 template <>
 constexpr const char* kTypeName<bool> = "true or false";
 template <>
-constexpr const char* kTypeName<std::vector<std::string>> = "a list of strings";
+constexpr const char* kTypeName<std::vector<std::string>> =
+    "a list of texts, as [\"one\", \"two\"]";
 template <>
-constexpr const char* kTypeName<std::vector<int64_t>> = "a list of whole numbers";
+constexpr const char* kTypeName<std::vector<int64_t>> = "a list of whole numbers, as [64, 32]";
 template <>
-constexpr const char* kTypeName<std::vector<double>> = "a list of numbers";
+constexpr const char* kTypeName<std::vector<double>> = "a list of numbers, as [0.5, 0.25]";
 
 template <class T>
 struct ElementOf {
@@ -76,8 +78,43 @@ Status CheckValue(int64_t value, const KeyLimits& limits) {
 }
 Status CheckValue(bool, const KeyLimits&) { return Status::Ok(); }
 
+// Values as they were typed: dates, numbers and words are texts where a text is wanted.
+class Typed {
+ public:
+  // `text`: what was parsed. `all`: of an override, its value, whatever the reader made of it.
+  explicit Typed(std::string_view text, std::optional<std::string_view> all = std::nullopt)
+      : text_(text), all_(all) {}
+
+  // Nothing where a node is more than one value.
+  std::optional<std::string> Of(const toml::node& node) const {
+    if (all_) return std::string(*all_);
+    if (!node.is_value()) return std::nullopt;
+    const size_t begin = PlaceOf(node.source().begin), end = PlaceOf(node.source().end);
+    return std::string(text_.substr(begin, end > begin ? end - begin : 0));
+  }
+  // For the elements of a list.
+  Typed Within() const { return Typed(text_); }
+
+ private:
+  // Lines and columns count from 1, columns in characters.
+  size_t PlaceOf(const toml::source_position& position) const {
+    size_t at = 0;
+    for (toml::source_index line = 1; line < position.line; ++line) {
+      const size_t end = text_.find('\n', at);
+      if (end == std::string_view::npos) return text_.size();
+      at = end + 1;
+    }
+    for (toml::source_index column = 1; column < position.column && at < text_.size(); ++column)
+      at += FirstCharacter(text_.substr(at)).size;
+    return std::min(at, text_.size());
+  }
+
+  std::string_view text_;
+  std::optional<std::string_view> all_;
+};
+
 template <class T>
-Status ReadValue(const toml::node& node, const KeyLimits& limits, T& into) {
+Status ReadValue(const toml::node& node, const Typed& typed, const KeyLimits& limits, T& into) {
   using Element = typename ElementOf<T>::Type;
   const Status wrong = Status::Invalid(std::string("must be ") + kTypeName<T>);
   if constexpr (!std::is_void_v<Element>) {
@@ -86,19 +123,17 @@ Status ReadValue(const toml::node& node, const KeyLimits& limits, T& into) {
     T values;
     for (const toml::node& item : *array) {
       Element value{};
-      LOCKSTEP_TRY(ReadValue(item, limits, value));
+      LOCKSTEP_TRY(ReadValue(item, typed.Within(), limits, value));
       values.push_back(std::move(value));
     }
     into = std::move(values);
     return Status::Ok();
   } else {
     if constexpr (std::is_same_v<T, std::string>) {
-      // Columns may be named by number; everything else that wants a string is checked against its
-      // choices.
-      if (const auto* number = node.as_integer()) {
-        into = std::to_string(number->get());
-      } else if (const auto* text = node.as_string()) {
+      if (const auto* text = node.as_string()) {
         into = text->get();
+      } else if (std::optional<std::string> as_typed = typed.Of(node)) {
+        into = std::move(*as_typed);
       } else {
         return wrong;
       }
@@ -146,14 +181,14 @@ Status UnknownKey(const std::string& key, const Recipe& recipe) {
 }
 
 // Sets the one key; `where` is the file and line, or the override.
-Status SetKey(const std::string& key, const toml::node& node, const std::string& where,
-              Recipe& recipe) {
+Status SetKey(const std::string& key, const toml::node& node, const Typed& typed,
+              const std::string& where, Recipe& recipe) {
   bool found = false;
   Status status;
   VisitKeys(recipe, [&](const char* known, auto& member, const KeyLimits& limits, const char*) {
     if (key != known) return;
     found = true;
-    status = ReadValue(node, limits, member);
+    status = ReadValue(node, typed, limits, member);
   });
   if (!found) return UnknownKey(key, recipe).At(where);
   return status.At(where + ": " + key);
@@ -163,8 +198,8 @@ std::string LineOf(const std::string& name, const toml::node& node) {
   return name + ":" + std::to_string(node.source().begin.line);
 }
 
-Status ReadTable(const toml::table& table, const std::string& prefix, const std::string& name,
-                 Recipe& recipe) {
+Status ReadTable(const toml::table& table, const std::string& prefix, const Typed& typed,
+                 const std::string& name, Recipe& recipe) {
   for (const auto& [key, node] : table) {
     const std::string full = prefix + std::string(key.str());
     if (const toml::table* inner = node.as_table(); inner != nullptr && prefix.empty()) {
@@ -175,9 +210,9 @@ Status ReadTable(const toml::table& table, const std::string& prefix, const std:
             LineOf(name, node) + ": unknown table [" + full +
             "]; there are data, augment, model, loss, optimizer, schedule, train and output");
       }
-      LOCKSTEP_TRY(ReadTable(*inner, full + ".", name, recipe));
+      LOCKSTEP_TRY(ReadTable(*inner, full + ".", typed, name, recipe));
     } else {
-      LOCKSTEP_TRY(SetKey(full, node, LineOf(name, node), recipe));
+      LOCKSTEP_TRY(SetKey(full, node, typed, LineOf(name, node), recipe));
     }
   }
   return Status::Ok();
@@ -191,7 +226,11 @@ Status ParseFailure(const std::string& name, const toml::parse_error& error) {
 
 // Refuses characters that toml++ 3.3 assumes away instead of reporting them: control characters,
 // and letters beyond ASCII where they are neither in a string nor in a comment (no key has any).
-Status CheckText(const std::string& text, const std::string& name) {
+Status CheckText(std::string_view text, const std::string& name) {
+  if (const std::string_view kind = FileKind(text); !kind.empty()) {
+    return Status::Invalid(name + ": not TOML: it is " + std::string(kind) +
+                           "; a recipe is text in UTF-8, as train --print-recipe prints");
+  }
   if (!IsUtf8(text)) return Status::Invalid(name + ": not TOML: it is not UTF-8 text");
   int64_t line = 1;
   char inside = 0;  // a quotation mark, or # for a comment
@@ -220,30 +259,33 @@ Status CheckText(const std::string& text, const std::string& name) {
 // A "key=value" from outside the file; `table` holds the value under "value".
 struct Override {
   std::string key, where;
+  std::string text;  // "value = ...", as it was parsed
   toml::table table;
 
   const toml::node& value() const { return *table.get("value"); }
+  Typed typed() const {
+    return Typed(text, std::string_view(text).substr(std::string_view(kBegin).size()));
+  }
+  static constexpr const char* kBegin = "value = ";
 };
 
 Result<Override> ParseOverride(const std::string& text) {
   const size_t equals = text.find('=');
-  Override made{.key = text.substr(0, equals), .where = "override " + Quoted(text), .table = {}};
+  Override made{
+      .key = text.substr(0, equals), .where = "override " + Quoted(text), .text = {}, .table = {}};
   if (equals == std::string::npos || equals == 0)
     return Status::Invalid(made.where + ": write key=value");
   const std::string value = text.substr(equals + 1);
   if (!IsUtf8(value)) return Status::Invalid(made.where + ": the value is not UTF-8 text");
+  made.text = Override::kBegin + value;
+  made.table.insert_or_assign("value", value);  // what is not TOML, as a bare word, is text
+  if (!CheckText(value, made.where).ok()) return made;
   try {
-    if (CheckText(value, made.where).ok()) {
-      made.table = toml::parse("value = " + value + "\n");
-      if (made.table.size() != 1) return Status::Invalid(made.where + ": write one key=value");
-    } else {
-      made.table.insert_or_assign("value", value);
-    }
+    made.table = toml::parse(made.text);
   } catch (const TomlReaderFailed&) {
-    return Status::Invalid(made.where + ": the value is not TOML");
-  } catch (const toml::parse_error&) {  // a bare word
-    made.table.insert_or_assign("value", value);
+  } catch (const toml::parse_error&) {
   }
+  if (made.table.size() != 1) return Status::Invalid(made.where + ": write one key=value");
   return made;
 }
 
@@ -270,6 +312,11 @@ Status CheckTogether(const Recipe& recipe) {
         "data.delimiter must be one character, \"tab\" or \"auto\" (found by looking), not " +
         Quoted(delimiter));
   }
+  if (recipe.data.fold > 0 && recipe.data.fold > recipe.data.folds) {
+    return Status::Invalid("data.fold = " + std::to_string(recipe.data.fold) + " is none of the " +
+                           std::to_string(recipe.data.folds) +
+                           " folds of data.folds, which count from 1");
+  }
   if (recipe.train.batch % recipe.train.micro_batches != 0) {
     return Status::Invalid("train.micro_batches = " + std::to_string(recipe.train.micro_batches) +
                            " does not divide train.batch = " + std::to_string(recipe.train.batch));
@@ -291,8 +338,11 @@ std::vector<std::string> AllRecipeKeys() {
   return all;
 }
 
-Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
+Result<Recipe> ParseRecipe(const std::string& given, const std::string& name,
                            std::span<const std::string> overrides) {
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";  // some editors begin files with it
+  std::string_view text = given;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   LOCKSTEP_TRY(CheckText(text, name));
   toml::table file;
   try {
@@ -309,8 +359,9 @@ Result<Recipe> ParseRecipe(const std::string& text, const std::string& name,
   }
   Recipe recipe;
   ChooseFamily(file, parsed, recipe);
-  LOCKSTEP_TRY(ReadTable(file, "", name, recipe));
-  for (const Override& one : parsed) LOCKSTEP_TRY(SetKey(one.key, one.value(), one.where, recipe));
+  LOCKSTEP_TRY(ReadTable(file, "", Typed(text), name, recipe));
+  for (const Override& one : parsed)
+    LOCKSTEP_TRY(SetKey(one.key, one.value(), one.typed(), one.where, recipe));
   LOCKSTEP_TRY(CheckTogether(recipe).At(name));
   return recipe;
 }

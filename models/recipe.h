@@ -17,6 +17,7 @@
 #include "engine/data/table/standardize.h"
 #include "engine/data/table/table_description.h"
 #include "engine/optim/optimizer.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 #include "engine/train/trainer.h"
@@ -52,7 +53,11 @@ struct Recipe {
     int64_t seed = 1;
     double validation = 0.15;
     double test = 0.15;
+    std::string split = "random";
+    int64_t folds = 0;
+    int64_t fold = 0;
     int64_t split_seed = 1;
+    std::vector<std::string> subgroups{};
     bool standardize = true;
     double pixel_mean = 0.0;
     double pixel_sd = 1.0;
@@ -100,7 +105,9 @@ struct Recipe {
     double label_smoothing = 0.0;
     std::vector<double> class_weights{};
     double pos_weight = 1.0;
+    bool balanced = false;
     double delta = 1.0;
+    std::vector<double> quantiles = {0.05, 0.5, 0.95};
   } loss;
   struct Optim {
     std::string kind = "adamw";
@@ -128,6 +135,7 @@ struct Recipe {
     std::string last_batch = "keep";
     int64_t micro_batches = 1;
     int64_t seed = 1;
+    std::vector<int64_t> seeds{};
     int64_t shards = 1;
     int64_t threads = 0;
     double give_up_after = 600.0;
@@ -137,6 +145,10 @@ struct Recipe {
     int64_t patience = 0;
     bool keep_best = true;
     double ema_decay = 0.0;
+    std::string calibrate = "none";
+    std::string threshold = "half";
+    double false_negative_cost = 1.0;
+    double recall = 0.95;
   } train;
   struct Output {
     std::string folder{};
@@ -176,7 +188,11 @@ struct RecipeData {
   std::optional<Standardizer> standardizer{};
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each
+  // By data.subgroups: of the samples of train.dataset, and of test.dataset where that is another.
+  std::vector<Subgroup> subgroups{}, test_subgroups{};
 };
+// Those of `subset`, which is one of the data's.
+const std::vector<Subgroup>& SubgroupsOf(const RecipeData& data, const Subset& subset);
 // What a trained model brings of the data it was trained on, in the place of what would be measured
 // or chosen anew.
 struct SavedSamples {
@@ -197,15 +213,20 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
 // How many samples are evaluated at a time in training on batches of `batch` in all, the same on any
 // number of ranks: the last bits of a loss depend on it.
 int64_t EvaluationBatch(const Recipe& recipe, int64_t batch);
-// Replaces the initial weights by those in model.weights, where that names a file, see
-// ImportForNewTask in engine/train/weight_files.h. The result is what the user should be told: that
-// the last layer begins anew, or nothing.
-Result<std::string> StartFromWeights(const Recipe& recipe, Network& network);
+// Replaces the initial weights by those in model.weights, where that names a file, or a run folder
+// for the model in it; see ImportForNewTask in engine/train/weight_files.h. The result is what the
+// user should be told, a line each: that the last layer begins anew, what was made good.
+Result<std::vector<std::string>> StartFromWeights(const Recipe& recipe, Network& network);
 Result<std::unique_ptr<Optimizer>> BuildOptimizer(const Recipe& recipe);
 Result<LoaderOptions> BuildLoaderOptions(const Recipe& recipe);
 // Everything but validation data, observer and recipe text. `batches` is the number of batches in
-// an epoch.
-Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches);
+// an epoch. `remarks` takes what the user should be told (null: nobody is): of a warm-up that would
+// not end within the run half the run is left.
+Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches,
+                                           std::vector<std::string>* remarks = nullptr);
+// What a layer says to the batches that an epoch has, the last one among them, before it has taken
+// an hour to come to that: a batch norm refuses a batch of one. An error names the keys.
+Status CheckBatches(const Recipe& recipe, const Network& network, const Loader& loader);
 
 }  // namespace lockstep
 

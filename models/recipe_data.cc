@@ -3,12 +3,14 @@
 
 #include "engine/data/builtin/digits.h"
 #include "engine/data/builtin/sums.h"
+#include "engine/data/image/class_numbers.h"
 #include "engine/data/image/idx.h"
 #include "engine/data/image/npy_pictures.h"
 #include "engine/data/split.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
 #include "models/recipe_series.h"
+#include "models/recipe_split.h"
 #include "models/recipe_table.h"
 #include "models/recipe_text.h"
 
@@ -20,10 +22,11 @@ struct Sources {
   std::shared_ptr<const Dataset> train, test;
   std::optional<ClinicalData> clinical{};
   bool tabular = true;
-  std::optional<Splits> splits{};  // of train; else as SplitOf says
+  std::optional<Splits> splits{};  // of train; else as SplitSamples says
   std::vector<std::string> remarks{};
   std::optional<PictureSources> pictures{};  // instead of all that
   std::optional<RecipeData> ready{};         // instead of all that
+  bool by_keys = false;                      // `ready` was split by the recipe's keys for that
 };
 
 Result<Sources> Clinical(const Recipe& recipe) {
@@ -57,6 +60,11 @@ Result<Sources> BytesOrPictures(const Recipe& recipe, std::shared_ptr<const InMe
   return sources;
 }
 
+void Tell(const std::string& remark, Sources& sources) {
+  if (remark.empty()) return;
+  (sources.pictures ? sources.pictures->remarks : sources.remarks).push_back(remark);
+}
+
 Result<Sources> Digits(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
   DigitsOptions options{.seed = static_cast<uint64_t>(data.seed), .byte_scale = PixelScale(data)};
@@ -71,7 +79,9 @@ Result<Sources> Digits(const Recipe& recipe) {
 Result<Sources> Mnist(const Recipe& recipe) {
   LOCKSTEP_TRY_ASSIGN(const MnistData mnist,
                       Under("data.path", LoadMnist(recipe.data.path, PixelScale(recipe.data))));
-  return BytesOrPictures(recipe, mnist.train, mnist.test);
+  LOCKSTEP_TRY_ASSIGN(Sources sources, BytesOrPictures(recipe, mnist.train, mnist.test));
+  Tell(mnist.remark, sources);
+  return sources;
 }
 
 Result<Sources> Npy(const Recipe& recipe) {
@@ -81,15 +91,18 @@ Result<Sources> Npy(const Recipe& recipe) {
         "data.kind = \"npy\" needs data.label_path beside data.path: the file of "
         "labels");
   }
-  LOCKSTEP_TRY_ASSIGN(auto pictures, Under("data.path, data.label_path",
-                                           LoadNpyPictures(data.path, data.label_path,
-                                                           {.byte_scale = PixelScale(data)})));
+  LOCKSTEP_TRY_ASSIGN(auto pictures,
+                      Under("data.path, data.label_path",
+                            LoadNpyPictures(data.path, data.label_path, PixelScale(data))));
   if (pictures->info().classes < 2) {
     return Status::Invalid(data.label_path +
                            " (data.label_path) holds one class: to tell classes "
                            "apart, it needs two or more");
   }
-  return BytesOrPictures(recipe, std::move(pictures), nullptr);
+  const std::string remark = ClassNumbersRemark(pictures->info().class_names, data.label_path);
+  LOCKSTEP_TRY_ASSIGN(Sources sources, BytesOrPictures(recipe, std::move(pictures), nullptr));
+  Tell(remark, sources);
+  return sources;
 }
 
 template <Result<PictureSources> (*kOpen)(const Recipe&)>
@@ -126,7 +139,7 @@ Result<Sources> Ready(const Recipe& recipe, SavedSamples saved) {
 
 Result<Sources> Csv(const Recipe& recipe, SavedSamples saved) {
   LOCKSTEP_TRY_ASSIGN(RecipeData data, TableData(recipe, std::move(saved.table)));
-  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data)};
+  return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data), .by_keys = true};
 }
 
 Result<Sources> TextTableOf(const Recipe& recipe, SavedSamples saved) {
@@ -155,23 +168,15 @@ constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"series", {nullptr, true, SeriesOf}},
                                            {"sums", {Sums, false}}};
 
-Share ShareOf(double fraction) {
-  return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
-}
-
-SplitOptions SplitOptionsOf(const Recipe::Data& data, bool has_test) {
-  return {.validation = ShareOf(data.validation),
-          .test = has_test ? Share::Count(0) : ShareOf(data.test),
-          .seed = static_cast<uint64_t>(data.split_seed)};
-}
-
-Result<Splits> SplitOf(const Dataset& dataset, const Recipe::Data& data, bool has_test) {
-  const SplitOptions options = SplitOptionsOf(data, has_test);
-  const bool sequences = dataset.info().task == Task::kClasses &&
-                         dataset.info().target_shape.rank() > 0;  // without a class each
-  if (sequences || ClassCount(dataset.info()) == 0) return Split(dataset.size(), options);
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> classes, ClassLabels(dataset));
-  return StratifiedSplit(classes, options);
+// With data.folds a fold is the test set.
+void HoldBackFolds(const Recipe::Data& data, Sources& sources) {
+  if (data.folds == 0) return;
+  const bool has_test =
+      sources.test != nullptr || (sources.pictures && sources.pictures->test != nullptr);
+  for (std::string& remark : FoldRemarks(data, has_test))
+    sources.remarks.push_back(std::move(remark));
+  sources.test = nullptr;
+  if (sources.pictures) sources.pictures->test = nullptr;
 }
 
 }  // namespace
@@ -182,6 +187,11 @@ KeyLimits CsvTasks() {
   KeyLimits limits{.choices = {kAuto}};
   for (const Objective& one : Objectives()) limits.choices.emplace_back(one.name);
   return limits;
+}
+
+bool TakesTestPath(const std::string& kind) {
+  constexpr std::string_view kKinds[] = {"csv", "images", "text", "tokens", "text_table", "series"};
+  return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds);
 }
 
 bool ReadsFiles(const Recipe::Data& data) {
@@ -206,15 +216,30 @@ char DelimiterOf(const Recipe::Data& data) {
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
   std::optional<Standardizer>& standardizer = saved.standardizer;
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
+  if (!recipe.data.test_path.empty() && !TakesTestPath(recipe.data.kind)) {
+    return Status::Invalid(
+        "data.kind = \"" + recipe.data.kind +
+        "\" has no data.test_path; leave it out: what there is to test with comes "
+        "with the set, or is held back of it, as data.test=0.2 says");
+  }
   LOCKSTEP_TRY_ASSIGN(Sources sources, kind.load_saved != nullptr
                                            ? kind.load_saved(recipe, std::move(saved))
                                            : kind.load(recipe));
+  if (!sources.by_keys) {
+    LOCKSTEP_TRY(CheckSplitKind(recipe.data, sources.splits || sources.ready, {}));
+    HoldBackFolds(recipe.data, sources);
+  }
   if (sources.pictures) {
     const PictureSources& pictures = *sources.pictures;
-    SplitOptions options = SplitOptionsOf(recipe.data, pictures.test != nullptr);
-    if (pictures.validation != nullptr) options.validation = Share::Count(0);
-    LOCKSTEP_TRY_ASSIGN(Splits splits, StratifiedSplit(pictures.train->info().labels, options));
-    return PictureData(recipe, pictures, std::move(splits), std::move(standardizer));
+    Recipe::Data shares = recipe.data;
+    if (pictures.validation != nullptr) shares.validation = 0.0;
+    const std::vector<int32_t>& labels = pictures.train->info().labels;
+    LOCKSTEP_TRY_ASSIGN(Splits splits, SplitSamples(std::ssize(labels), {.classes = labels}, shares,
+                                                    pictures.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(RecipeData data,
+                        PictureData(recipe, pictures, std::move(splits), std::move(standardizer)));
+    data.remarks.insert(data.remarks.begin(), sources.remarks.begin(), sources.remarks.end());
+    return data;
   }
   if (ChangesPictures(recipe)) {
     return Status::Invalid(
@@ -224,8 +249,9 @@ Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
   }
   if (sources.ready) return std::move(*sources.ready);
   if (!sources.splits) {
-    LOCKSTEP_TRY_ASSIGN(sources.splits,
-                        SplitOf(*sources.train, recipe.data, sources.test != nullptr));
+    LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, ClassKeys(*sources.train));
+    LOCKSTEP_TRY_ASSIGN(sources.splits, SplitSamples(sources.train->size(), keys, recipe.data,
+                                                     sources.test != nullptr));
   }
   Splits& splits = *sources.splits;
   RecipeData data{.train = {}, .validation = {}, .test = {}, .remarks = sources.remarks};

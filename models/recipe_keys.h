@@ -21,12 +21,15 @@ KeyLimits PictureCrops();    // recipe_pictures.cc
 KeyLimits PictureEdges();    // recipe_pictures.cc
 KeyLimits BadKinds();        // recipe_pictures.cc
 KeyLimits TokenizerKinds();  // recipe_text.cc
+KeyLimits SplitKinds();      // recipe_split.cc
 KeyLimits LossKinds();       // recipe_build.cc
 KeyLimits OptimizerKinds();  // recipe_build.cc
 KeyLimits ScheduleKinds();   // recipe_build.cc
 KeyLimits LastBatches();     // recipe_build.cc
 KeyLimits Monitors();        // recipe_build.cc
 KeyLimits Wires();           // recipe_build.cc
+KeyLimits Calibrations();    // recipe_decision.cc
+KeyLimits Thresholds();      // recipe_decision.cc
 
 // What was read from where the key `key` says; an error names it.
 template <class T>
@@ -121,7 +124,17 @@ void VisitKeys(R& r, Visit&& visit) {
       "data.test", r.data.test, Between(0, 0.9),
       "share of the samples held back to test, where there is no test set; of a text or series the "
       "end");
+  visit("data.split", r.data.split, SplitKinds(),
+        "csv: what is held back: samples at random (whole groups of data.group), or the latest by "
+        "data.time");
+  visit("data.folds", r.data.folds, Between(0, 1000),
+        "cross-validation: so many folds, each held back to test in a run of its own, instead of "
+        "data.test (0: none)");
+  visit("data.fold", r.data.fold, Between(0, 1000),
+        "data.folds: the one fold that is held back, from 1 (0: each in turn)");
   visit("data.split_seed", r.data.split_seed, AtLeast(0), "seed of the split");
+  visit("data.subgroups", r.data.subgroups, KeyLimits{},
+        "csv: columns, by name or number, by whose values results are told group by group");
   visit("data.standardize", r.data.standardize, KeyLimits{},
         "features to mean 0 and deviation 1, measured on the training samples");
   visit("data.pixel_mean", r.data.pixel_mean, Between(-1, 2),
@@ -164,8 +177,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.horizon", r.data.horizon, Between(1, 1 << 24),
         "series, regression: how many rows behind the window the value to predict is");
   visit("data.group", r.data.group, KeyLimits{},
-        "csv, series: a column, by name or number; csv: rows that are alike there are never split "
-        "up; series: they are a series of their own");
+        "a column, by name or number: csv: rows that are alike there (of one patient) are never on "
+        "both sides of a split; series: they are a series of their own");
   visit("data.digits", r.data.digits, Between(1, 3), "sums: of each operand");
 
   visit("augment.crop", r.augment.crop, PictureCrops(),
@@ -207,7 +220,13 @@ void VisitKeys(R& r, Visit&& visit) {
         "cross_entropy: one for each class (empty: ones)");
   visit("loss.pos_weight", r.loss.pos_weight, Between(0, 1e6),
         "bce: multiplies the loss of positives");
+  visit("loss.balanced", r.loss.balanced, KeyLimits{},
+        "bce, cross_entropy: every class counts as much as any other in the training samples; sets "
+        "pos_weight, or class_weights");
   visit("loss.delta", r.loss.delta, Between(1e-30, 1e30), "huber: where it turns linear");
+  visit("loss.quantiles", r.loss.quantiles, Between(0, 1),
+        "quantile: which of each number are told; the median is the value, the outer ones are an "
+        "interval");
 
   visit("optimizer.kind", r.optimizer.kind, OptimizerKinds(), "");
   visit("optimizer.learning_rate", r.optimizer.learning_rate, Between(0, 1e6),
@@ -220,13 +239,14 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("optimizer.nesterov", r.optimizer.nesterov, KeyLimits{}, "sgd");
   visit("optimizer.beta1", r.optimizer.beta1, Between(0, 0.999999), "adam, adamw");
   visit("optimizer.beta2", r.optimizer.beta2, Between(0, 0.9999999), "adam, adamw");
-  visit("optimizer.eps", r.optimizer.eps, Between(1e-30, 1), "adam, adamw");
+  visit("optimizer.eps", r.optimizer.eps, Between(1.1e-19, 1),
+        "adam, adamw: at least 3.5e-18 with beta2 = 0.999, see LeastAdamEps");
   visit("optimizer.clip_norm", r.optimizer.clip_norm, Between(0, 1e30),
         "largest global norm of the gradients (0: no clipping)");
 
   visit("schedule.kind", r.schedule.kind, ScheduleKinds(), "of the learning rate");
   visit("schedule.warmup_epochs", r.schedule.warmup_epochs, Between(0, 1e9),
-        "cosine: linear rise at the start");
+        "cosine: linear rise at the start (in a run that is no longer: half of it)");
   visit("schedule.floor", r.schedule.floor, Between(0, 1),
         "cosine: share of the learning rate it ends at");
   visit("schedule.step_epochs", r.schedule.step_epochs, Between(1e-6, 1e9),
@@ -242,6 +262,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("train.micro_batches", r.train.micro_batches, AtLeast(1),
         "parts that each batch is computed in, to save memory");
   visit("train.seed", r.train.seed, AtLeast(0), "of initial weights, shuffling and dropout");
+  visit("train.seeds", r.train.seeds, AtLeast(0),
+        "a run of its own for each of these seeds (empty: one run, of train.seed)");
   visit("train.shards", r.train.shards, Between(1, 65536),
         "fixed ranges that a batch is summed in; ranks must divide it");
   visit("train.threads", r.train.threads, Between(0, 1023),
@@ -260,6 +282,18 @@ void VisitKeys(R& r, Visit&& visit) {
         "end with the weights of the best validation");
   visit("train.ema_decay", r.train.ema_decay, Between(0, 0.9999999),
         "moving average of the weights (0: none)");
+  visit("train.calibrate", r.train.calibrate, Calibrations(),
+        "classes: at the end of training, divide the network's outputs by the temperature that "
+        "makes probabilities right on the validation samples");
+  visit("train.threshold", r.train.threshold, Thresholds(),
+        "binary: the probability above which a positive is said, chosen on the validation samples: "
+        "half is 0.5; youden: recall and specificity together the largest; cost: false positives "
+        "and train.false_negative_cost times false negatives the fewest; recall: train.recall "
+        "reached with the fewest false positives");
+  visit("train.false_negative_cost", r.train.false_negative_cost, Between(1e-6, 1e6),
+        "threshold = cost: how many false positives one false negative is worth");
+  visit("train.recall", r.train.recall, Between(1e-6, 1),
+        "threshold = recall: share of the positives to find");
 
   visit("output.folder", r.output.folder, KeyLimits{},
         "where the run is written (empty: runs/ and the recipe's name, numbered)");

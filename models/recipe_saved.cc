@@ -1,6 +1,8 @@
 #include "models/recipe_saved.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "engine/data/table/csv_column.h"
@@ -15,6 +17,15 @@ namespace {
 constexpr const char* kMissing[] = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"};
 
 }  // namespace
+
+std::string ModelFile(const std::string& run_folder_or_file) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (!fs::is_directory(run_folder_or_file, ignored)) return run_folder_or_file;
+  const std::string model = run_folder_or_file + "/model.safetensors";
+  const std::string last = run_folder_or_file + "/last.safetensors";
+  return !fs::exists(model, ignored) && fs::exists(last, ignored) ? last : model;
+}
 
 Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::string> overrides) {
   SavedModel model;
@@ -31,6 +42,9 @@ Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::
   Result<std::optional<Standardizer>> standardizer = ReadStandardizer(model.checkpoint);
   if (!standardizer.ok()) return standardizer.status().At(path);
   model.standardizer = std::move(standardizer).value();
+  const Result<Decision> decision = DecisionFrom(model.checkpoint.meta);
+  if (!decision.ok()) return decision.status().At(path);
+  model.decision = *decision;
   return model;
 }
 

@@ -15,6 +15,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/table/standardize.h"
 #include "engine/data/table/table_description.h"
+#include "engine/train/decision.h"
 #include "engine/train/network.h"
 #include "models/recipe.h"
 
@@ -26,7 +27,12 @@ struct SavedModel {
   Recipe recipe;
   DatasetInfo samples;
   std::optional<Standardizer> standardizer;
+  Decision decision{};
 };
+
+// A run folder stands for the model in it, or, where the run has none yet, for its last checkpoint:
+// the file that is meant. Any other path as it is.
+std::string ModelFile(const std::string& run_folder_or_file);
 
 // Reads what `lockstep train`, Trainer::Save (with a recipe) and the C interface write. Overrides
 // are for the recipe that is in the file.

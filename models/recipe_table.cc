@@ -9,6 +9,7 @@
 #include "engine/data/split.h"
 #include "engine/io/text.h"
 #include "models/recipe_keys.h"
+#include "models/recipe_split.h"
 
 namespace lockstep {
 namespace {
@@ -41,16 +42,61 @@ void ForgetRows(TableDescription& description) {
 }
 
 Result<Splits> SplitTable(const Table& table, const Recipe::Data& data, bool has_test) {
-  const auto share = [](double fraction) {
-    return fraction > 0.0 ? Share::Fraction(fraction) : Share::Count(0);
-  };
-  const SplitOptions options{.validation = share(data.validation),
-                             .test = has_test ? Share::Count(0) : share(data.test),
-                             .seed = static_cast<uint64_t>(data.split_seed)};
-  const int64_t rows = table.rows->size();
-  if (table.description.task == Task::kRegression) return Split(rows, options);
-  LOCKSTEP_TRY_ASSIGN(const RowGroups classes, GroupsOf(table, table.description.target()));
-  return StratifiedSplit(classes.of_row, options);
+  LOCKSTEP_TRY(CheckWeights(table, data));
+  LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, KeysOf(table, data));
+  LOCKSTEP_TRY(CheckSplitKind(data, /*in_order=*/false, keys));
+  return SplitSamples(table.rows->size(), keys, data, has_test);
+}
+
+// More different numbers than these are told in four ranges with about as many rows each.
+constexpr size_t kMostNumbers = 12;
+
+// `groups` are different numbers in rising order, then perhaps what is missing.
+void JoinNumbers(RowGroups& groups) {
+  const bool missing = groups.names.back() == "(missing)";
+  const size_t numbers = groups.names.size() - (missing ? 1 : 0);
+  if (numbers <= kMostNumbers) return;
+  std::vector<int64_t> rows(groups.names.size());
+  for (const int32_t group : groups.of_row) ++rows[static_cast<size_t>(group)];
+  int64_t all = 0, before = 0;
+  for (size_t n = 0; n < numbers; ++n) all += rows[n];
+  std::vector<std::string> names;
+  std::vector<int32_t> joined(groups.names.size());
+  std::string first;
+  for (size_t n = 0; n < numbers; ++n) {
+    if (first.empty()) first = groups.names[n];
+    joined[n] = static_cast<int32_t>(names.size());
+    before += rows[n];
+    const auto ranges = static_cast<int64_t>(names.size()) + 1;
+    if (4 * before < ranges * all && n + 1 < numbers) continue;
+    names.push_back(first == groups.names[n] ? first : first + " to " + groups.names[n]);
+    first.clear();
+  }
+  if (missing) {
+    joined.back() = static_cast<int32_t>(names.size());
+    names.push_back(groups.names.back());
+  }
+  for (int32_t& group : groups.of_row) group = joined[static_cast<size_t>(group)];
+  groups.names = std::move(names);
+}
+
+Result<std::vector<Subgroup>> SubgroupsOf(const Table& table, const Recipe::Data& data) {
+  std::vector<std::string> header;
+  for (const TableColumn& column : table.description.columns) header.push_back(column.name);
+  std::vector<Subgroup> subgroups;
+  for (const std::string& column : data.subgroups) {
+    LOCKSTEP_TRY_ASSIGN(
+        const size_t place,
+        FindCsvColumn(table.name, CsvColumnFrom(column), "data.subgroups", header.size(), &header));
+    LOCKSTEP_TRY_ASSIGN(RowGroups groups,
+                        Under("data.subgroups", GroupsOf(table, static_cast<int64_t>(place))));
+    const TableColumn::Kind kind = table.description.columns[place].kind;
+    if (kind == TableColumn::Kind::kNumber || kind == TableColumn::Kind::kDate) JoinNumbers(groups);
+    subgroups.push_back({.column = ColumnName(table.description, static_cast<int64_t>(place)),
+                         .names = std::move(groups.names),
+                         .of_sample = std::move(groups.of_row)});
+  }
+  return subgroups;
 }
 
 }  // namespace
@@ -99,7 +145,7 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
 Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDescription> saved) {
   const Recipe::Data& data = recipe.data;
   LOCKSTEP_TRY_ASSIGN(const TableOptions options, TableOptionsOf(recipe));
-  const bool has_test = !data.test_path.empty();
+  const bool has_test = !data.test_path.empty() && data.folds == 0;
   const TableNeeds whole{.target = true,
                          .others = true,
                          .drop = options.on_missing == TableOptions::Missing::kDropRow,
@@ -114,11 +160,14 @@ Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDe
     saved = std::make_shared<const TableDescription>(std::move(description));
   }
   RecipeData made{.train = {}, .validation = {}, .test = {}, .remarks = table.remarks};
+  for (std::string& remark : FoldRemarks(data, !data.test_path.empty()))
+    made.remarks.push_back(std::move(remark));
   LOCKSTEP_TRY_ASSIGN(const std::shared_ptr<const Dataset> samples, TableSamples(table, saved));
   made.train = {samples, std::move(splits.train)};
   made.train_unchanged = made.train;
   made.validation = {samples, std::move(splits.validation)};
   made.test = {samples, std::move(splits.test)};
+  LOCKSTEP_TRY_ASSIGN(made.subgroups, SubgroupsOf(table, data));
   if (!has_test) return made;
   TableNeeds needs = whole;
   needs.others = false;
@@ -128,6 +177,7 @@ Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDe
     made.remarks.push_back(data.test_path + ": " + remark);
   LOCKSTEP_TRY_ASSIGN(made.test.dataset, TableSamples(test, saved));
   made.test.indices = AllIndices(made.test.dataset->size());
+  LOCKSTEP_TRY_ASSIGN(made.test_subgroups, SubgroupsOf(test, data));
   return made;
 }
 

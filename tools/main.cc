@@ -17,6 +17,7 @@
 #include "engine/io/nearest_name.h"
 #include "tools/command/commands.h"
 #include "tools/command/ranks.h"
+#include "tools/command/terminal.h"
 #include "tools/command/version.h"
 
 namespace lockstep::tools {
@@ -78,10 +79,17 @@ int Main(int argc, char** argv) {
                   "print every key with its value and meaning, and stop");
   train->add_option("--digest", train_args.digest,
                     "file: a hash of each tensor after each step, for compare-digests");
+  train
+      ->add_option("--folds", train_args.folds,
+                   "cross-validation: so many runs, each with another fold held back to test")
+      ->check(CLI::Range(int64_t{2}, int64_t{1000}));
+  train->add_option("--seeds", train_args.seeds,
+                    "a run for each of so many seeds, from train.seed on, or of a list: 1,2,5");
   train->add_flag("--curve", train_args.curve, "draw the losses of the epochs, in characters");
   train->footer(
       "examples:\n  lockstep train models/recipes/clinical.toml\n"
       "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data train.epochs=60\n"
+      "  lockstep train models/recipes/wdbc.toml data.path=wdbc.data --folds 5\n"
       "  lockstep train --resume runs/clinical\n"
       "  lockstep train --resume runs/clinical train.epochs=60\n"
       "  mpirun -n 4 lockstep train models/recipes/clinical.toml train.shards=4 "
@@ -119,8 +127,15 @@ int Main(int argc, char** argv) {
                    "so many of the likeliest classes with their probabilities; 0: the probability "
                    "of every class (else: of picture files 1, of other samples 0)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+  predict
+      ->add_option("--explain", predict_args.explain,
+                   "of a table's row with this number, from 1, or of all: what each column "
+                   "contributes to what is told, against a row that is as usual in everything "
+                   "(Shapley values); with -o as CSV")
+      ->type_name("ROW");
   predict->footer(
       "examples:\n  lockstep predict runs/clinical patients.csv -o risks.csv\n"
+      "  lockstep predict runs/clinical patients.csv --explain 3\n"
       "  lockstep predict runs/pets cat.jpg holiday/ --top 3");
 
   GenerateArgs generate_args;
@@ -164,8 +179,9 @@ int Main(int argc, char** argv) {
       ->required();
   exports->add_flag("--fold", export_args.fold,
                     "each batch norm becomes part of the product in front of it");
-  exports->add_flag("--standardize", export_args.standardize,
-                    "the network takes raw features and standardises them itself");
+  exports->add_flag("--standardize,--raw", export_args.standardize,
+                    "the network takes raw features and standardises them itself; of a table, its "
+                    "rows as they are, an input for each column, and it answers as predict does");
   exports->footer("example:\n  lockstep export runs/clinical clinical.onnx --fold --standardize");
 
   ImportArgs import_args;
@@ -313,6 +329,9 @@ int Main(int argc, char** argv) {
                          "print the completion script for bash: source <(lockstep "
                          "completion)");
 
+  const CLI::App* const version =
+      app.add_subcommand("version", "print what this program was made of, as --version does");
+
   const std::string command = argc > 1 ? argv[1] : "";
   std::vector<std::string> commands;
   for (const CLI::App* sub : app.get_subcommands({})) commands.push_back(sub->get_name());
@@ -353,6 +372,7 @@ int Main(int argc, char** argv) {
     return Report(Tokenize(tokenize_args));
   }
   if (study->parsed()) return Report(RunStudy(study_args));
+  if (version->parsed()) std::printf("%s\n", VersionText().c_str());
   if (completion->parsed()) std::printf("%s", BashCompletion(WordsOf(app)).c_str());
   return 0;
 }
@@ -361,14 +381,20 @@ int Main(int argc, char** argv) {
 }  // namespace lockstep::tools
 
 int main(int argc, char** argv) {
+  using lockstep::tools::OutputStatus;
+  lockstep::tools::KeepStandardStreams();
   std::signal(SIGXFSZ,
               SIG_IGN);  // a file larger than `ulimit -f` allows is then an error we can report
   try {
-    return lockstep::tools::Main(argc, argv);
+    const int code = lockstep::tools::Main(argc, argv);
+    return code == 0 ? lockstep::tools::Report(OutputStatus()) : code;
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "lockstep: out of memory; a smaller train.batch or model needs less\n");
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "lockstep: internal error: %s\n", error.what());
+    const lockstep::Status printed = OutputStatus();  // printing throws
+    const std::string text =
+        printed.ok() ? std::string("internal error: ") + error.what() : printed.message();
+    std::fprintf(stderr, "lockstep: %s\n", text.c_str());
   }
   return 1;
 }

@@ -18,8 +18,10 @@ std::string SystemText(int error) { return std::generic_category().message(error
 
 class File final : public ByteSource {
  public:
-  File(std::string path, gzFile file, int64_t size)
-      : path_(std::move(path)), file_(file), size_(size) {}
+  // `size`: of the text, -1 where it is compressed; `stored`: of the file, 0 where it is no regular
+  // one.
+  File(std::string path, gzFile file, int64_t size, int64_t stored)
+      : path_(std::move(path)), file_(file), size_(size), stored_(stored) {}
   ~File() override { gzclose_r(file_); }
   File(const File&) = delete;
   File& operator=(const File&) = delete;
@@ -50,11 +52,16 @@ class File final : public ByteSource {
   }
 
   int64_t size() const override { return size_; }
+  double share() const override {
+    if (stored_ == 0) return 0.0;
+    return std::clamp(static_cast<double>(gzoffset(file_)) / static_cast<double>(stored_), 0.0,
+                      1.0);
+  }
 
  private:
   std::string path_;
   gzFile file_;
-  int64_t size_;
+  int64_t size_, stored_;
 };
 
 class Text final : public ByteSource {
@@ -68,6 +75,9 @@ class Text final : public ByteSource {
     return count;
   }
   int64_t size() const override { return static_cast<int64_t>(text_.size()); }
+  double share() const override {
+    return static_cast<double>(next_) / static_cast<double>(std::max<size_t>(text_.size(), 1));
+  }
 
  private:
   std::string_view text_;
@@ -97,8 +107,9 @@ Result<std::unique_ptr<ByteSource>> OpenFile(const std::string& path) {
   }
   gzbuffer(file, 64 * 1024);
   const bool plain = gzdirect(file) == 1;  // looks at the first bytes
-  return std::unique_ptr<ByteSource>(std::make_unique<File>(
-      path, file, plain && S_ISREG(info.st_mode) ? static_cast<int64_t>(info.st_size) : -1));
+  const int64_t stored = S_ISREG(info.st_mode) ? static_cast<int64_t>(info.st_size) : 0;
+  return std::unique_ptr<ByteSource>(
+      std::make_unique<File>(path, file, plain && S_ISREG(info.st_mode) ? stored : -1, stored));
 }
 
 std::unique_ptr<ByteSource> OpenText(std::string_view text) { return std::make_unique<Text>(text); }

@@ -24,6 +24,8 @@ class ByteSource {
   virtual Result<size_t> Read(std::span<uint8_t> into) = 0;
   // The size of a plain file; -1 where the number of bytes is known only at their end.
   virtual int64_t size() const = 0;
+  // Which share of the file has been read, 0 to 1; 0 where that is not known.
+  virtual double share() const = 0;
 };
 
 // Compression is recognised by content, not by name.

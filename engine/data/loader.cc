@@ -35,7 +35,7 @@ Memory Allocate(int64_t bytes) {
 
 // A batch prepared in memory of its own.
 struct Slot {
-  Memory x, target;
+  Memory x, target, weights;
   std::vector<int64_t> indices;
   Batch batch;
   bool end_of_epoch = false;
@@ -144,7 +144,8 @@ Status Loader::Impl::Allocate() {
   for (Slot& slot : slots_) {
     slot.x = lockstep::Allocate(x_bytes);
     slot.target = lockstep::Allocate(target_bytes);
-    if (slot.x == nullptr || slot.target == nullptr) {
+    slot.weights = lockstep::Allocate(largest_ * static_cast<int64_t>(sizeof(float)));
+    if (slot.x == nullptr || slot.target == nullptr || slot.weights == nullptr) {
       return Status::Io(dataset_->info().name + ": no memory for batches of " +
                         std::to_string(x_bytes) + " bytes; make them smaller");
     }
@@ -183,6 +184,7 @@ void Loader::Impl::Begin(Slot& slot, LoaderPlace place) {
   slot.batch = {.x = Tensor(slot.x.get(), dataset_->info().x_dtype, dataset_->XShape(count)),
                 .target = Tensor(slot.target.get(), dataset_->info().target_dtype,
                                  dataset_->TargetShape(count)),
+                .weights = Tensor(slot.weights.get(), DType::kF32, Shape{count}),
                 .indices = slot.indices,
                 .count = count,
                 .first = first,
@@ -203,8 +205,13 @@ void Loader::Impl::Gather(Slot& slot, int64_t part) {
   std::exception_ptr exception;
   try {
     const auto from = static_cast<size_t>(begin), length = static_cast<size_t>(end - begin);
-    status = dataset_->Gather(std::span<const int64_t>(slot.indices).subspan(from, length),
-                              x.Samples(begin, end), target.Samples(begin, end), slot.batch.epoch);
+    const auto indices = std::span<const int64_t>(slot.indices).subspan(from, length);
+    status = dataset_->Gather(indices, x.Samples(begin, end), target.Samples(begin, end),
+                              slot.batch.epoch);
+    if (status.ok()) {
+      status = dataset_->GatherWeights(indices,
+                                       {static_cast<float*>(slot.weights.get()) + begin, length});
+    }
   } catch (...) {  // a bug in the dataset: the caller's thread shall see it, not std::terminate
     exception = std::current_exception();
   }

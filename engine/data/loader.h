@@ -44,6 +44,7 @@ struct LoaderOptions {
 struct Batch {
   ConstTensor x;                     // (count, x_shape...)
   ConstTensor target;                // (count, target_shape...)
+  ConstTensor weights;               // (count) f32: Dataset::GatherWeights
   std::span<const int64_t> indices;  // of these samples in the dataset
   int64_t count = 0;                 // may be 0 in a rank of a small last batch
   int64_t first = 0;                 // place of the first sample within the global batch

@@ -7,7 +7,10 @@
 #include <string>
 #include <utility>
 
+#include "engine/base/check.h"
 #include "engine/base/random.h"
+#include "engine/data/assign_groups.h"
+#include "engine/data/time_order.h"
 
 namespace lockstep {
 namespace {
@@ -113,6 +116,40 @@ std::vector<int64_t> Apportion(int64_t total, const std::vector<int64_t>& sizes,
   return shares;
 }
 
+std::string NameOf(size_t group, const SplitKeys& keys) {
+  return group < keys.group_names.size() ? "\"" + keys.group_names[group] + "\""
+                                         : "number " + std::to_string(group);
+}
+
+// Every class gets a training sample: the smallest group that has it, where there is none yet.
+Status TrainOnEveryClass(std::span<const SampleGroup> groups, std::vector<int32_t>& part) {
+  std::map<int32_t, size_t> smallest;
+  std::vector<int32_t> trained;
+  std::vector<int64_t> held(3);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].size == 0) continue;
+    ++held[static_cast<size_t>(part[g])];
+    for (const auto& [label, count] : groups[g].classes) {
+      if (part[g] == 0) trained.push_back(label);
+      const auto at = smallest.try_emplace(label, g).first;
+      if (groups[g].size < groups[at->second].size) at->second = g;
+    }
+  }
+  std::sort(trained.begin(), trained.end());
+  for (const auto& [label, group] : smallest) {
+    int32_t& of = part[group];
+    if (of == 0 || std::binary_search(trained.begin(), trained.end(), label)) continue;
+    if (held[static_cast<size_t>(of)] < 2) {
+      return Status::Invalid("class " + std::to_string(label) +
+                             " would have no training sample: there are too few groups with it; "
+                             "make the other parts smaller or split without groups");
+    }
+    --held[static_cast<size_t>(of)];
+    of = 0;
+  }
+  return Status::Ok();
+}
+
 }  // namespace
 
 Result<Splits> Split(int64_t size, const SplitOptions& options) {
@@ -160,6 +197,92 @@ Result<Splits> StratifiedSplit(std::span<const int32_t> classes, const SplitOpti
   }
   SortAll(splits);
   return splits;
+}
+
+SplitKeys KeysOf(const SplitKeys& keys, std::span<const int64_t> samples) {
+  SplitKeys some{.group_names = keys.group_names};
+  const auto take = [&](const auto& from, auto& into) {
+    if (from.empty()) return;
+    for (const int64_t sample : samples) into.push_back(from[static_cast<size_t>(sample)]);
+  };
+  take(keys.classes, some.classes);
+  take(keys.groups, some.groups);
+  take(keys.times, some.times);
+  return some;
+}
+
+Result<Splits> GroupedSplit(const SplitKeys& keys, const SplitOptions& options) {
+  const auto size = static_cast<int64_t>(keys.groups.size());
+  LOCKSTEP_TRY_ASSIGN(const Counts counts, CountsOf(size, options));
+  const std::vector<SampleGroup> groups = GroupSamples(keys.groups, keys.classes);
+  std::vector<int64_t> wanted = {size - counts.validation - counts.test};
+  std::vector<std::vector<int64_t> Splits::*> lists = {&Splits::train};
+  if (counts.validation > 0) {
+    wanted.push_back(counts.validation);
+    lists.push_back(&Splits::validation);
+  }
+  if (counts.test > 0) {
+    wanted.push_back(counts.test);
+    lists.push_back(&Splits::test);
+  }
+  int64_t there = 0;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    there += groups[g].size > 0 ? 1 : 0;
+    if (wanted.size() == 1 || groups[g].size <= wanted[0]) continue;
+    return Status::Invalid("group " + NameOf(g, keys) + " alone holds " +
+                           std::to_string(groups[g].size) + " of " + std::to_string(size) +
+                           " samples, more than the " + std::to_string(wanted[0]) +
+                           " to train on; make the other parts smaller or split without groups");
+  }
+  if (there < std::ssize(wanted)) {
+    return Status::Invalid(std::to_string(there) + " groups are too few for " +
+                           std::to_string(wanted.size()) +
+                           " parts; ask for fewer parts or split without groups");
+  }
+
+  // Groups that hold nothing would fill parts that must not be empty.
+  std::vector<SampleGroup> held;
+  for (const SampleGroup& group : groups) {
+    if (group.size > 0) held.push_back(group);
+  }
+  std::vector<int32_t> part =
+      AssignGroups(held, wanted, Random(options.seed, StreamOf("grouped split")));
+  LOCKSTEP_TRY(TrainOnEveryClass(held, part));
+  std::vector<int32_t> of_group(groups.size());
+  for (size_t g = 0, next = 0; g < groups.size(); ++g) {
+    if (groups[g].size > 0) of_group[g] = part[next++];
+  }
+  Splits splits;
+  for (int64_t i = 0; i < size; ++i) {
+    const auto group = static_cast<size_t>(keys.groups[static_cast<size_t>(i)]);
+    (splits.*lists[static_cast<size_t>(of_group[group])]).push_back(i);
+  }
+  return splits;
+}
+
+Result<Splits> TimeSplit(std::span<const double> times, const SplitOptions& options) {
+  const auto size = static_cast<int64_t>(times.size());
+  LOCKSTEP_TRY_ASSIGN(const Counts counts, CountsOf(size, options));
+  std::vector<int64_t> sizes = {size - counts.validation - counts.test};
+  if (counts.validation > 0) sizes.push_back(counts.validation);
+  if (counts.test > 0) sizes.push_back(counts.test);
+  LOCKSTEP_TRY_ASSIGN(std::vector<std::vector<int64_t>> blocks, CutByTime(times, sizes));
+  Splits splits{.train = std::move(blocks.front()), .validation = {}, .test = {}};
+  if (counts.validation > 0) splits.validation = std::move(blocks[1]);
+  if (counts.test > 0) splits.test = std::move(blocks.back());
+  SortAll(splits);
+  return splits;
+}
+
+Result<Splits> SplitBy(int64_t size, const SplitKeys& keys, const SplitOptions& options) {
+  const auto fits = [&](const auto& list) { return list.empty() || std::ssize(list) == size; };
+  LOCKSTEP_CHECK(fits(keys.classes) && fits(keys.groups) && fits(keys.times), "a key each");
+  if (!keys.times.empty() && !keys.groups.empty())
+    return Status::Invalid("samples are split by time or by group, not by both");
+  if (!keys.times.empty()) return TimeSplit(keys.times, options);
+  if (!keys.groups.empty()) return GroupedSplit(keys, options);
+  if (!keys.classes.empty()) return StratifiedSplit(keys.classes, options);
+  return Split(size, options);
 }
 
 }  // namespace lockstep

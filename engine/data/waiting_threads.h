@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <mutex>
@@ -36,6 +38,88 @@ void ForEachWaiting(int64_t n, int threads, const Body& body) {
     run();
   }
   if (exception != nullptr) std::rethrow_exception(exception);
+}
+
+// read(item) fills the next item and says whether there was one, on one thread at a time; work(item)
+// runs on up to `threads` threads side by side; take(item) gets the items on the caller's thread, in
+// the order in which they were read, and says whether to go on. There are threads + 2 items, which
+// are filled again and again. What read or work throws reaches the caller when it is the item's
+// turn. All have ended when the call returns.
+template <class Item, class Read, class Work, class Take>
+void ForEachInOrder(int threads, const Read& read, const Work& work, const Take& take) {
+  struct Slot {
+    Item item{};
+    std::exception_ptr exception{};
+    bool ready = false, end = false;
+  };
+  std::vector<Slot> slots(static_cast<size_t>(threads) + 2);
+  std::mutex reading;             // held by who reads
+  bool ended = false;             // by `reading`
+  std::mutex mutex;               // the other three
+  uint64_t begun = 0, taken = 0;  // items; begun is written by who reads
+  bool stopped = false;
+  std::condition_variable changed;
+
+  const auto run = [&] {
+    for (;;) {
+      Slot* slot = nullptr;
+      bool failed = false;
+      {
+        const std::lock_guard reader(reading);
+        if (ended) return;
+        {
+          std::unique_lock lock(mutex);
+          changed.wait(lock, [&] { return stopped || begun - taken < slots.size(); });
+          if (stopped) return;
+          slot = &slots[begun++ % slots.size()];
+        }
+        slot->exception = nullptr;
+        try {
+          slot->end = !read(slot->item);
+        } catch (...) {
+          slot->exception = std::current_exception();
+          failed = true;
+        }
+        ended = slot->end || failed;
+      }
+      if (!slot->end && !failed) {
+        try {
+          work(slot->item);
+        } catch (...) {
+          slot->exception = std::current_exception();
+        }
+      }
+      const std::lock_guard lock(mutex);
+      slot->ready = true;
+      changed.notify_all();
+    }
+  };
+  // Declared behind what the threads use: they end first, whatever leaves this function.
+  std::vector<std::jthread> workers;
+  struct Stop {
+    std::mutex& mutex;
+    std::condition_variable& changed;
+    bool& stopped;
+    ~Stop() {
+      const std::lock_guard lock(mutex);
+      stopped = true;
+      changed.notify_all();
+    }
+  } const stop{mutex, changed, stopped};
+  for (int i = 0; i < threads; ++i) workers.emplace_back(run);
+  for (;;) {
+    Slot& slot = slots[taken % slots.size()];
+    {
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return slot.ready; });
+    }
+    if (slot.exception != nullptr) std::rethrow_exception(slot.exception);
+    if (slot.end || !take(slot.item)) return;
+    const std::lock_guard lock(mutex);
+    slot.ready = false;
+    ++taken;
+    changed.notify_all();
+  }
 }
 
 }  // namespace lockstep

@@ -246,6 +246,14 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
                     ": cannot write: other processes keep replacing it; choose another path");
 }
 
+bool AtomicFile::IsBeingWritten(const std::string& path) {
+  const int fd = OpenRetrying(TemporaryOf(path), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0) return false;
+  const bool locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  close(fd);
+  return locked;
+}
+
 Status AtomicFile::Write(std::span<const std::byte> bytes) {
   if (const int error = WriteAll(fd_, bytes); error != 0) return FileError(path_, "write", error);
   return Status::Ok();

@@ -59,6 +59,10 @@ class AtomicFile {
   // commits or removes it. An error if its temporary is not there.
   static Result<AtomicFile> Join(const std::string& path);
 
+  // Whether a process or thread is creating the file at `path` at this moment. Where the file system
+  // has no locks: false.
+  static bool IsBeingWritten(const std::string& path);
+
   // After a failure only destruction is left.
   Status Write(std::span<const std::byte> bytes);
   Status Write(std::string_view text) { return Write(std::as_bytes(std::span(text))); }

@@ -11,6 +11,7 @@
 
 #include "engine/base/integers.h"
 #include "engine/io/file.h"
+#include "engine/io/file_kind.h"
 
 namespace lockstep {
 namespace {
@@ -163,7 +164,11 @@ class HeaderReader {
 // the limit.
 Status ParseHeader(std::string_view begin, int64_t size, NpyHeader& header) {
   if (!begin.starts_with(kMagic) || begin.size() < kMagic.size() + 2) {
-    return Status::Corrupt("does not begin as NPY files do; was it saved with numpy.save?");
+    const std::string_view kind = FileKind(begin);
+    return Status::Corrupt((kind.empty()
+                                ? std::string("does not begin as NPY files do")
+                                : "is " + std::string(kind) + ", not a NumPy array (NPY)") +
+                           "; was it saved with numpy.save?");
   }
   const auto byte = [&](size_t i) { return static_cast<size_t>(static_cast<uint8_t>(begin[i])); };
   const size_t version = byte(kMagic.size());

@@ -11,6 +11,7 @@
 
 #include "engine/base/integers.h"
 #include "engine/io/file.h"
+#include "engine/io/file_kind.h"
 #include "engine/io/text.h"
 
 namespace lockstep {
@@ -207,7 +208,25 @@ Status CheckPlaces(const SafetensorsHeader& header, int64_t data_bytes) {
   return Status::Ok();
 }
 
+// Says what a file is that begins otherwise than these do, if that is known.
+Status CheckKind(const InputFile& file) {
+  std::string begin(std::min(static_cast<size_t>(file.size()), kFileKindBytes), '\0');
+  LOCKSTEP_TRY(file.ReadAt(0, begin.data(), begin.size()));
+  const std::string_view kind = FileKind(begin);
+  if (kind.empty() || (begin.size() > kLengthBytes && begin[kLengthBytes] == '{'))
+    return Status::Ok();
+  const std::string text = file.path() + ": is " + std::string(kind) + ", not a safetensors file";
+  const bool of_torch = kind.find("PyTorch") != std::string_view::npos;
+  return Status::Corrupt(
+      of_torch
+          ? text +
+                "; in Python, safetensors.torch.save_file(model.state_dict(), \"w.safetensors\")"
+                " makes one of it"
+          : text);
+}
+
 Result<SafetensorsHeader> ReadHeader(const InputFile& file) {
+  LOCKSTEP_TRY(CheckKind(file));
   if (file.size() < static_cast<int64_t>(kLengthBytes)) {
     return Status::Corrupt(file.path() + ": has " + std::to_string(file.size()) +
                            " bytes, too few for a safetensors file");

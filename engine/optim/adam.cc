@@ -2,11 +2,28 @@
 
 #include <cfloat>
 #include <cmath>
+#include <cstdio>
+#include <string>
 #include <utility>
 
+#include "engine/base/text.h"
 #include "engine/optim/power.h"
 
 namespace lockstep {
+
+double LeastAdamEps(double beta2) { return std::sqrt(FLT_MIN / (1.0 - beta2)); }
+
+Status CheckAdamEps(double eps, double beta2) {
+  const double least = LeastAdamEps(beta2);
+  if (eps >= least && std::isfinite(eps)) return Status::Ok();
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2g", 1.06 * least);  // one that will do
+  return Status::Invalid(
+      "eps must be at least " + std::string(text) + " with beta2 = " + TextOf(beta2) + ", not " +
+      TextOf(eps) +
+      ": squares of small gradients are flushed to zero, and a smaller eps would "
+      "then divide what is left into steps far too large; 1e-8 is usual");
+}
 
 template <bool kDecoupled>
 BasicAdam<kDecoupled>::BasicAdam(BasicAdamOptions<kDecoupled> options)
@@ -27,12 +44,7 @@ Status BasicAdam<kDecoupled>::CheckOptions() const {
       return Status::Invalid("betas must be in [0, 1), not " + std::to_string(beta));
     }
   }
-  if (!(options_.eps >= FLT_MIN && std::isfinite(options_.eps))) {
-    return Status::Invalid(
-        "eps must be at least 1.2e-38, the smallest normal float: where no gradient ever came, the "
-        "step would be 0 / 0");
-  }
-  return Status::Ok();
+  return CheckAdamEps(options_.eps, options_.betas[1]);
 }
 
 template <bool kDecoupled>

@@ -21,8 +21,18 @@
 
 namespace lockstep {
 
-// Names and defaults are PyTorch's. eps must not be zero: what never had a gradient would become
-// zero divided by zero.
+// The least eps with which the formulas above hold in single floats: sqrt(1.18e-38 / (1 - beta2)),
+// as 3.5e-18 of the usual beta2 = 0.999.
+//
+// What becomes of v is flushed to zero below the smallest normal float, 1.18e-38. From zero that
+// takes (1 - beta2) d^2 < 1.18e-38, from a v that decays v < 1.18e-38; as 1 - beta2^t >= 1 - beta2,
+// the root of v / (1 - beta2^t) that is lost is at most the limit in either case. With eps at the
+// limit or above it, the divisor is then too small by a factor of 2 at most. Without it there is
+// none that holds: eps = 1e-30 and gradients of 1e-20 made steps of 1e10 learning rates.
+double LeastAdamEps(double beta2);
+Status CheckAdamEps(double eps, double beta2);
+
+// Names and defaults are PyTorch's. eps: at least LeastAdamEps(betas[1]).
 template <bool kDecoupled>
 struct BasicAdamOptions {
   double lr = 1e-3;

@@ -128,11 +128,15 @@ Status Graph::AddOutput(const std::string& name, Value value, bool always) {
 
 Status Graph::AddLossOperation(const std::string& name, std::unique_ptr<Operation> operation,
                                std::vector<Value> inputs, double factor) {
+  const bool weighted = sample_weights_.valid();
+  if (weighted && !static_cast<const LossOperation&>(*operation).takes_weights())
+    return Status::Invalid("loss " + name + ": takes no weights of samples");
+  if (weighted) inputs.push_back(sample_weights_);
   LOCKSTEP_TRY(AddOperation(std::move(operation), std::move(inputs)).status().At("loss " + name));
   const TensorSpec& sum = spec(nodes_.back().outputs.front());
   LOCKSTEP_CHECK(sum.dtype == DType::kF64 && sum.shape.size() == 1, "a loss gives one double");
   nodes_.back().loss = static_cast<int>(losses_.size());
-  losses_.push_back({name, static_cast<int>(nodes_.size()) - 1, factor});
+  losses_.push_back({name, static_cast<int>(nodes_.size()) - 1, factor, weighted});
   return Status::Ok();
 }
 
@@ -157,7 +161,7 @@ bool Graph::IsTarget(size_t input) const {
   for (const Node& node : nodes_) {
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       if (!(node.inputs[i] == value)) continue;
-      if (node.loss < 0 || i != 1) return false;
+      if (node.loss < 0 || i == 0) return false;
       read = true;
     }
   }

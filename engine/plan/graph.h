@@ -40,6 +40,7 @@ struct LayerReport {
   double flops = 0.0;               // of one forward pass at the bound batch, inner layers included
   int64_t bytes = 0;                // booked by this layer itself: activations, statistics, scratch
   bool bias_has_no_effect = false;  // the norm behind it takes it away again
+  int bias_before_norm = -1;        // a parameter: the bias of what a norm alone reads, if it has one
   std::vector<std::string> notes{};  // what the user should know
 };
 
@@ -81,6 +82,7 @@ class Graph {
     std::string name;
     int node = -1;
     double factor = 1.0;
+    bool weighted = false;  // by SetSampleWeights
   };
 
   // `frozen`: shell patterns on names of parameters ("body.*").
@@ -126,6 +128,9 @@ class Graph {
                  double factor = 1.0) {
     return AddLossOperation(name, std::make_unique<O>(std::move(operation)), inputs, factor);
   }
+  // Losses that are added from now on weigh each sample: f32 (batch); or no longer: Value(). A loss
+  // whose operation cannot (LossOperation::takes_weights) is then an error.
+  void SetSampleWeights(Value weights) { sample_weights_ = weights; }
 
   const TensorSpec& spec(Value value) const { return info(value).spec; }
   const Shape& shape(Value value) const { return spec(value).shape; }
@@ -189,7 +194,7 @@ class Graph {
   const LayerTraits& traits() const { return traits_; }
   ParameterStore& store() const { return *store_; }
 
-  // Whether an input is nothing but what losses compare with.
+  // Whether an input is nothing but what losses compare with, or weigh by.
   bool IsTarget(size_t input) const;
   // A further value that `node` computes, or that becomes of its inputs what Declare says now.
   Value NewValue(const TensorSpec& spec, int node);
@@ -227,6 +232,7 @@ class Graph {
   std::vector<Input> inputs_;
   std::vector<Named> outputs_;
   std::vector<Loss> losses_;
+  Value sample_weights_;
   std::vector<LayerReport> report_;
   LayerTraits traits_;
   std::map<std::string, Value> layer_outputs_;

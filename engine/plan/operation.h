@@ -145,6 +145,7 @@ struct Declaration {
   bool states_differ_by_rank = false;
   int bias = -1;               // the input that is added to y by channel, if that can be left out
   bool ignores_shift = false;  // a constant added to a channel of x(0) changes nothing
+  bool is_norm = false;        // it normalises x(0): other programs often leave away a bias before it
 };
 
 class Operation;
@@ -345,8 +346,11 @@ inline void Operands::FinishedDx(const Step& step, int64_t block, IndexRange col
 class LossOperation : public Operation {
  public:
   // The weight of the samples here: how many count, or the sum of their weights. Of x(1), the
-  // targets.
+  // targets, and of x(2) where that holds weights.
   virtual double Weight(const Step& step, const Operands& o) const = 0;
+  // Whether it may be given a third input: a weight for each sample, f32 (B), finite and from 0,
+  // that multiplies what the sample adds to the sum and to the weight. Its gradient is not wanted.
+  virtual bool takes_weights() const { return false; }
 };
 
 }  // namespace lockstep

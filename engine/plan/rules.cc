@@ -218,10 +218,11 @@ Status FuseFinishedGradients(Graph& graph, Lines& lines) {
   return Status::Ok();
 }
 
-// Not a rule, but what a user should know: a bias that the norm behind it takes away again.
-void NoteBiasesWithoutEffect(Graph& graph) {
+// Not a rule, but what a user should know: a bias that the norm behind it takes away again. And
+// what who reads weights must know: biases before norms of any kind.
+void NoteBiasesBeforeNorms(Graph& graph) {
   for (const Node& norm : graph.nodes()) {
-    if (!norm.declared.ignores_shift) continue;
+    if (!norm.declared.is_norm) continue;
     const int at = graph.info(norm.inputs[0]).node;
     if (at < 0) continue;
     const Node& producer = graph.nodes()[static_cast<size_t>(at)];
@@ -231,6 +232,8 @@ void NoteBiasesWithoutEffect(Graph& graph) {
       continue;
     }
     LayerReport& row = graph.report()[producer.report];
+    row.bias_before_norm = graph.info(producer.inputs[static_cast<size_t>(bias)]).parameter;
+    if (!norm.declared.ignores_shift) continue;
     row.bias_has_no_effect = true;
     row.notes.push_back("its bias has no effect: " + graph.NameOf(norm) + " subtracts it again");
   }
@@ -240,7 +243,7 @@ void NoteBiasesWithoutEffect(Graph& graph) {
 
 Result<std::vector<std::string>> Fuse(Graph& graph, Fusion fusion) {
   Lines lines;
-  NoteBiasesWithoutEffect(graph);
+  NoteBiasesBeforeNorms(graph);
   if (fusion == Fusion::kNone) return lines;
   LOCKSTEP_TRY(FoldNorm(graph, lines));
   if (fusion == Fusion::kAll) {

@@ -36,6 +36,11 @@ Status CheckFits(const Network& network, const Dataset& dataset) {
                            "it has missing values, which are NaN to a network: standardise it");
   }
   if (network.loss() == nullptr) return Status::Invalid("this network was bound without a loss");
+  if (info.weighted && !network.weighted()) {
+    return Status::Invalid(where +
+                           "its samples have weights, which the network was not bound for: "
+                           "NetworkOptions::weighted");
+  }
   const Shape& output = network.output_shape();
   const Shape target = network.loss()->target_shape(output);
   if (info.target_dtype != network.loss()->target_dtype() ||
@@ -86,6 +91,7 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
     const auto from = samples.indices.begin() + begin;
     mine.insert(mine.end(), from, from + std::min(batch, size - begin));
   }
+  const std::span<const double> quantiles = network.loss()->quantiles();
   std::unique_ptr<Evaluator> evaluator(
       new Evaluator(network, options.communicator,
                     {.task = samples.dataset->info().task,
@@ -95,7 +101,9 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
                      .rank = rank,
                      .ranks = ranks,
                      .target_scale = samples.dataset->info().target_scale,
-                     .token_bytes = TokenBytes(samples.dataset->info())}));
+                     .token_bytes = TokenBytes(samples.dataset->info()),
+                     .quantiles = {quantiles.begin(), quantiles.end()},
+                     .decision = options.decision}));
   if (!mine.empty()) {
     LOCKSTEP_TRY_ASSIGN(evaluator->loader_,
                         Loader::Make(std::move(samples.dataset), std::move(mine),
@@ -108,7 +116,7 @@ Status Evaluator::RunBatches() {
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader_->Next());
     if (batch == nullptr) return Status::Ok();
-    LOCKSTEP_TRY_ASSIGN(const LossSum loss, network_.Evaluate(batch->x, batch->target));
+    LOCKSTEP_TRY_ASSIGN(const LossSum loss, network_.Evaluate(BatchInputs(*batch, network_).all()));
     LOCKSTEP_TRY(metrics_.Add(network_.output(), batch->target, loss));
   }
 }

@@ -27,7 +27,9 @@ class LayerModel final : public Model {
                         graph.AddInput("x", shape, options_.input_dtype, options_.input_gradient));
     LOCKSTEP_TRY_ASSIGN(const Value y, Apply(graph, "", layers_, x));
     LOCKSTEP_TRY(graph.AddOutput("y", y));
-    return loss_ == nullptr || goes_on ? Status::Ok() : AddLoss(graph, "target", *loss_, y);
+    return loss_ == nullptr || goes_on
+               ? Status::Ok()
+               : AddLoss(graph, "target", *loss_, y, 1.0, options_.weighted ? "weights" : "");
   }
 
  private:
@@ -180,7 +182,7 @@ Status Network::BuildPrograms() {
     if (found) continue;
     std::string message = "no parameter matches '" + pattern + "', to be frozen";
     if (!store_->infos().empty()) message += "; names look like " + store_->infos().front().name;
-    return Status::Invalid(message);
+    return Status::NotFound(message);
   }
 
   store_->Allocate(*ctx_, options_.seed, options_.training);

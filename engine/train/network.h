@@ -6,9 +6,9 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_NETWORK_H_
 #define LOCKSTEP_ENGINE_TRAIN_NETWORK_H_
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -47,8 +47,11 @@ struct NetworkOptions {
   bool training = true;  // false: Predict and Evaluate only, and less memory
   // The processes that share each global batch; null: this one alone. Borrowed.
   Communicator* communicator = nullptr;
+  // Of layers with a loss: each sample has a weight, a third input behind x and target (AddLoss).
+  bool weighted = false;
   // Shell patterns on names of parameters ("body.*") that training does not change. A batch norm
-  // whose weight is frozen normalises by its running statistics.
+  // whose weight is frozen normalises by its running statistics. One that matches nothing is an
+  // error, kNotFound.
   std::vector<std::string> frozen{};
   // Layers ("3", "body.1") whose outputs can be read after each step, see output(name).
   std::vector<std::string> layer_outputs{};
@@ -108,7 +111,8 @@ class Network {
   // One training step on a whole batch (of this process alone): gradients and one update, at the
   // optimizer's own learning rate. `inputs` are those of the model in the order in which it added
   // them, targets among them; each (samples, ...), samples <= the bound batch. Returns the mean
-  // loss before the update; NaN where a layer's policy left the batch out. The optimizer is bound
+  // loss before the update; NaN where a layer's policy left the batch out, or all of its samples
+  // have weight 0. The optimizer is bound
   // at its first step; several may take turns. Allocates nothing unless it fails. A loss or
   // gradient that is not finite is an error that names the layer. A step that fails leaves
   // parameters, statistics, optimizer and predictions as they were.
@@ -152,6 +156,7 @@ class Network {
   int shards() const { return options_.shards; }
   Communicator* communicator() const { return options_.communicator; }
   const Loss* loss() const { return loss_.get(); }
+  bool weighted() const { return options_.weighted; }
   Context& context() const { return *ctx_; }
   // What is run: in a training step, and in evaluation.
   const Program& training_program() const { return *training_program_; }

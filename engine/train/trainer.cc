@@ -1,7 +1,6 @@
 #include "engine/train/trainer.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -245,10 +244,10 @@ Status Trainer::TrainBatch(const Batch& batch, const Status& failure) {
              .batches = loader_.batches_per_epoch(),
              .samples = batch.global_count,
              .learning_rate = LearningRate(step())};
-  const std::array inputs{batch.x, batch.target};
+  const BatchInputs inputs(batch, network_);
   const bool wishes = wish_ != Wish::kGoOn;
   const Result<TrainingStepReport> done =
-      training_step_->Run({.inputs = inputs,
+      training_step_->Run({.inputs = inputs.all(),
                            .samples = batch.count,
                            .global_samples = batch.global_count,
                            .failure = failure.ok() ? nullptr : &failure},

@@ -45,7 +45,7 @@ struct StepReport {
   double learning_rate = 0.0;             // of this step
   std::optional<double> gradient_norm{};  // before clipping; only where clip_norm asks for it
   double samples_per_second = 0.0;        // over the epoch so far, without evaluation and observers
-  bool skipped = false;                   // left out by a layer's policy: nothing was updated
+  bool skipped = false;                   // see TrainingStepReport: nothing was updated
 };
 
 struct EvaluationReport {

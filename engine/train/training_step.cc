@@ -21,7 +21,42 @@ namespace {
 
 bool IsPowerOfTwo(int64_t n) { return std::has_single_bit(static_cast<uint64_t>(n)); }
 
+int64_t RanksOf(const Network& network) {
+  return network.communicator() == nullptr ? 1 : network.communicator()->size();
+}
+
+// Whether parts are subtrees of the tree over the shards.
+bool IsRegular(const Network& network, int64_t most_parts) {
+  return IsPowerOfTwo(most_parts) &&
+         BatchCut::IsRegular(network.shards(), RanksOf(network), most_parts);
+}
+
 }  // namespace
+
+// Regular ones are whole shards; others (of a process that is alone) are cut for themselves and
+// differ by at most one sample, so that none is so small that batch norm could not take its
+// statistics while the others are large.
+void CutIntoParts(const Network& network, int64_t most_parts, int64_t global_samples,
+                  std::vector<BatchPart>& parts) {
+  parts.clear();
+  const int64_t most = network.batch(), shards = network.shards(), ranks = RanksOf(network);
+  if (!IsRegular(network, most_parts)) {
+    const int64_t count = std::max<int64_t>(1, CeilDiv(global_samples, most));
+    for (int64_t part = 0; part < count; ++part) {
+      const IndexRange range = ShardRange(global_samples, count, part);
+      parts.push_back({BatchCut::Whole(range.size(), shards), range.begin});
+    }
+    return;
+  }
+  const int64_t rank = ranks == 1 ? 0 : network.communicator()->rank();
+  int64_t count = 1;
+  while (count < most_parts && CeilDiv(global_samples, ranks * count) > most) count *= 2;
+  const int64_t first = BatchCut::OfRank(global_samples, shards, rank, ranks).first_sample();
+  for (int64_t part = 0; part < count; ++part) {
+    const BatchCut cut = BatchCut::OfRank(global_samples, shards, rank, ranks, part, count);
+    parts.push_back({cut, cut.first_sample() - first});
+  }
+}
 
 Result<std::unique_ptr<TrainingStep>> TrainingStep::Make(Network& network,
                                                          const TrainingStepOptions& options) {
@@ -60,8 +95,7 @@ TrainingStep::TrainingStep(Network& network, const TrainingStepOptions& options)
       gradient_norm_(network.store().ParametersToWrite()) {
   const Graph& graph = network.training_program().graph();
   const size_t losses = graph.losses().size();
-  regular_ =
-      IsPowerOfTwo(options.parts) && BatchCut::IsRegular(network.shards(), ranks(), options.parts);
+  regular_ = IsRegular(network, options.parts);
   part_inputs_.resize(graph.inputs().size());
   parts_.reserve(static_cast<size_t>(options.parts));
   part_sums_.resize(static_cast<size_t>(options.parts) * losses);
@@ -111,37 +145,16 @@ Status TrainingStep::BindOptimizer(Optimizer& optimizer) {
 
 int64_t TrainingStep::largest_batch() const { return network_.batch() * options_.parts; }
 
-// As few parts as the network's batch allows. Regular ones are whole shards; others (of a process
-// that is alone) are cut for themselves and differ by at most one sample, so that none is so small
-// that batch norm could not take its statistics while the others are large.
 Status TrainingStep::CutBatch(const GlobalBatch& batch) {
-  parts_.clear();
-  const int64_t most = network_.batch();
-  if (regular_) {
-    int64_t parts = 1;
-    while (parts < options_.parts && CeilDiv(batch.global_samples, ranks() * parts) > most)
-      parts *= 2;
-    const int64_t first =
-        BatchCut::OfRank(batch.global_samples, network_.shards(), rank(), ranks()).first_sample();
-    for (int64_t part = 0; part < parts; ++part) {
-      const BatchCut cut =
-          BatchCut::OfRank(batch.global_samples, network_.shards(), rank(), ranks(), part, parts);
-      parts_.push_back({cut, cut.first_sample() - first});
-    }
-    const BatchCut& last = parts_.back().cut;
-    if (parts_.back().first + last.samples() != batch.samples) {
-      return Status::Invalid("rank " + std::to_string(rank()) + " of " + std::to_string(ranks()) +
-                             " brings " + std::to_string(batch.samples) + " samples of " +
-                             std::to_string(batch.global_samples) + ", its part is " +
-                             std::to_string(parts_.back().first + last.samples()));
-    }
-  } else {
-    const int64_t parts = std::max<int64_t>(1, CeilDiv(batch.samples, most));
-    for (int64_t part = 0; part < parts; ++part) {
-      const IndexRange range = ShardRange(batch.samples, parts, part);
-      parts_.push_back({BatchCut::Whole(range.size(), network_.shards()), range.begin});
-    }
+  CutIntoParts(network_, options_.parts, batch.global_samples, parts_);
+  const Part& last = parts_.back();
+  if (last.first + last.cut.samples() != batch.samples) {
+    return Status::Invalid("rank " + std::to_string(rank()) + " of " + std::to_string(ranks()) +
+                           " brings " + std::to_string(batch.samples) + " samples of " +
+                           std::to_string(batch.global_samples) + ", its part is " +
+                           std::to_string(last.first + last.cut.samples()));
   }
+  const int64_t most = network_.batch();
   for (const Part& part : parts_) {
     if (part.cut.samples() > most) {
       return Status::Invalid(
@@ -340,9 +353,13 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   LOCKSTEP_TRY(Exchange(status, wish, weights_, &report.any_wish));
   if (report.skipped) return report;
   for (size_t i = 0; i < weights_.size(); ++i) {
-    if (!(weights_[i] > 0.0))
+    const Graph::Loss& loss = program.graph().losses()[i];
+    if (!(weights_[i] > 0.0)) {
+      report.skipped = loss.weighted;
+      if (report.skipped) return report;
       return Status::Invalid("no target of the batch counts, so there is no loss to reduce");
-    factors_[i] = program.graph().losses()[i].factor / weights_[i];
+    }
+    factors_[i] = loss.factor / weights_[i];
   }
 
   net.store().StageStates();

@@ -48,10 +48,21 @@ struct GlobalBatch {
 
 struct TrainingStepReport {
   LossSum loss{};  // of the whole global batch, before the update
+  // Nothing was updated: a layer's policy left the batch out, or all of its samples have weight 0.
   bool skipped = false;
   bool any_wish = false;                  // some rank brought a wish
   std::optional<double> gradient_norm{};  // before clipping; only where clip_norm asks for it
 };
+
+// A part of this process's samples of a global batch, as it goes through the network.
+struct BatchPart {
+  BatchCut cut;
+  int64_t first = 0;  // sample within this process's
+};
+// How a step cuts its share of a batch of `global_samples`: into as few parts as the network's
+// batch allows, at most `most_parts`. Allocates nothing once `parts` has room for them.
+void CutIntoParts(const Network& network, int64_t most_parts, int64_t global_samples,
+                  std::vector<BatchPart>& parts);
 
 // Borrows the network. One thread at a time; collective where the network has several ranks.
 class TrainingStep {
@@ -81,10 +92,7 @@ class TrainingStep {
   int64_t ranks() const { return communicator_ == nullptr ? 1 : communicator_->size(); }
   int64_t rank() const { return communicator_ == nullptr ? 0 : communicator_->rank(); }
 
-  struct Part {
-    BatchCut cut;
-    int64_t first = 0;  // sample within this process's
-  };
+  using Part = BatchPart;
   Status BookExchange();
   int64_t CellsOf(int rank) const;
   Status CutBatch(const GlobalBatch& batch);

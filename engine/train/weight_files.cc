@@ -5,8 +5,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <map>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,7 @@
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "engine/io/safetensors.h"
+#include "engine/io/text.h"
 #include "engine/train/checkpointing.h"
 
 namespace lockstep {
@@ -56,6 +59,7 @@ struct Wanted {
   const FileLayout* layout;  // null: as it is
   Shape shape;               // in files
   bool unknown;              // FileLayout::unknown
+  bool before_norm = false;  // a bias that a norm reads right behind
 
   Wanted(std::string its_name, const Tensor& memory, const FileLayout& in_files, const Shape& ours)
       : name(std::move(its_name)),
@@ -81,6 +85,10 @@ std::vector<Wanted> WantedBy(const Network& network) {
     const StateInfo& info = store.states()[i];
     all.push_back({info.name, store.StateToWrite(i), info.layout, info.shape});
   }
+  for (const LayerReport& row : network.evaluation_program().graph().report()) {
+    if (row.bias_before_norm >= 0)
+      all[static_cast<size_t>(row.bias_before_norm)].before_norm = true;
+  }
   return all;
 }
 
@@ -99,6 +107,25 @@ Status CheckOrders(const std::vector<Wanted>& wanted) {
 
 using ByName = std::unordered_map<std::string_view, const StoredTensor*>;
 
+// "a, b, c and 4 more"
+std::string Some(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 3;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    text += (i == 0 ? "" : ", ") + names[i];
+  if (names.size() > kShown) text += " and " + std::to_string(names.size() - kShown) + " more";
+  return text;
+}
+
+// How many names begin with `prefix` and are known without it.
+size_t KnownWithout(std::string_view prefix, std::span<const StoredTensor> tensors,
+                    const std::unordered_set<std::string_view>& known) {
+  return static_cast<size_t>(std::count_if(tensors.begin(), tensors.end(), [&](const auto& tensor) {
+    const std::string_view name = tensor.name;
+    return name.starts_with(prefix) && known.contains(name.substr(prefix.size()));
+  }));
+}
+
 // What all names begin with and that is best left away: of the beginnings that end in a dot and
 // that all have in common, the one without which most are known; the shortest of several, which
 // most often is none.
@@ -111,25 +138,22 @@ std::string PrefixToDrop(std::span<const StoredTensor> tensors, const std::vecto
       ++same;
     common = common.substr(0, same);
   }
-  std::unordered_map<std::string_view, int> known;
-  for (const Wanted& one : wanted) known.emplace(one.name, 0);
-  size_t best = 0, best_known = 0;
+  std::unordered_set<std::string_view> known;
+  for (const Wanted& one : wanted) known.insert(one.name);
   constexpr int kMostLevels = 16;  // of an untrusted file
-  size_t length = 0;
+  std::string_view best;
+  size_t best_known = KnownWithout(best, tensors, known), length = 0;
   for (int level = 0; level < kMostLevels; ++level) {
-    const auto count =
-        static_cast<size_t>(std::count_if(tensors.begin(), tensors.end(), [&](const auto& tensor) {
-          return known.contains(std::string_view(tensor.name).substr(length));
-        }));
-    if (count > best_known) {
-      best = length;
-      best_known = count;
-    }
     const size_t dot = common.find('.', length);
     if (dot == std::string_view::npos) break;
     length = dot + 1;
+    const std::string_view prefix = common.substr(0, length);
+    if (const size_t count = KnownWithout(prefix, tensors, known); count > best_known) {
+      best = prefix;
+      best_known = count;
+    }
   }
-  return std::string(common.substr(0, best));
+  return std::string(best);
 }
 
 bool IsFloat(StoredType type) {
@@ -168,18 +192,27 @@ Status Convert(const StoredTensor& stored, const Wanted& wanted, Tensor into) {
     if (!stored.data.empty()) std::memcpy(into.data(), stored.data.data(), stored.data.size());
     return Status::Ok();
   }
-  LOCKSTEP_TRY(ConvertInto(stored, into));
-  if (stored.type != StoredType::kF64) return Status::Ok();
-  const float* narrow = into.f32();
-  for (int64_t i = 0; i < into.size(); ++i) {
+  return ConvertInto(stored, into);
+}
+
+// Weights that are not finite come of a run that failed, or of numbers too large for a float.
+Status CheckFinite(const StoredTensor& stored, ConstTensor converted) {
+  if (converted.dtype() != DType::kF32) return Status::Ok();
+  const float* const values = converted.f32();
+  const float* const end = values + converted.size();
+  const float* const bad = std::find_if(values, end, [](float v) { return !std::isfinite(v); });
+  if (bad == end) return Status::Ok();
+  const std::string place = "tensor " + Quoted(stored.name) + " holds ";
+  const std::string at = " at element " + std::to_string(bad - values);
+  if (stored.type == StoredType::kF64) {
     double wide = 0.0;
-    std::memcpy(&wide, stored.data.data() + static_cast<size_t>(i) * sizeof(wide), sizeof(wide));
-    if (std::isfinite(wide) && !std::isfinite(narrow[i])) {
-      return Status::Invalid("tensor " + Quoted(stored.name) + " holds " + std::to_string(wide) +
-                             ", which is no f32");
-    }
+    std::memcpy(&wide, stored.data.data() + (bad - values) * std::ptrdiff_t{sizeof(wide)},
+                sizeof(wide));
+    if (std::isfinite(wide))
+      return Status::Invalid(place + TextOf(wide) + at + ", which is no f32");
   }
-  return Status::Ok();
+  return Status::Corrupt(place + TextOf(static_cast<double>(*bad)) + at +
+                         ", and weights are finite: was it saved after its training had failed?");
 }
 
 Status Missing(const Wanted& wanted, std::span<const StoredTensor> tensors) {
@@ -217,11 +250,32 @@ bool DiffersInOutputsAlone(const Shape& a, const Shape& b) {
   return a.rank() == b.rank() && a.rank() >= 1 && a[0] != b[0] && a.WithBatch(b[0]) == b;
 }
 
+// What became of tensors that were not there, or were of another type.
+struct Filled {
+  std::vector<std::string> counters, biases;
+  std::map<StoredType, std::vector<std::string>> converted;
+
+  void Tell(std::vector<std::string>& remarks) const {
+    for (const auto& [type, names] : converted)
+      remarks.push_back(Some(names) + ": " + NameOf(type) + " in the file, F32 from here on");
+    if (!counters.empty())
+      remarks.push_back(Some(counters) + ": not in the file, and 0, as PyTorch reads such files");
+    if (!biases.empty()) {
+      remarks.push_back(Some(biases) +
+                        ": not in the file, and 0, as of a layer that leaves its bias to the norm "
+                        "behind it");
+    }
+  }
+};
+
 // Copies what fits: all of it, or nothing and an error. `spared`: a layer whose tensors stay.
 Status CopyAll(std::span<const StoredTensor> tensors, const std::vector<Wanted>& wanted,
-               const std::string& spared) {
+               const std::string& spared, std::vector<std::string>& remarks) {
   ByName by_name;
-  for (const StoredTensor& tensor : tensors) by_name.emplace(tensor.name, &tensor);
+  for (const StoredTensor& tensor : tensors) {
+    if (!by_name.emplace(tensor.name, &tensor).second)
+      return Status::Invalid("two tensors of the file are " + Quoted(tensor.name));
+  }
   std::unordered_map<std::string_view, int> known;
   for (const Wanted& one : wanted) known.emplace(one.name, 0);
   for (const StoredTensor& stored : tensors) {
@@ -229,20 +283,26 @@ Status CopyAll(std::span<const StoredTensor> tensors, const std::vector<Wanted>&
   }
   // Each is converted into memory of its own first: only when all could be does the network change.
   std::vector<std::vector<std::byte>> converted(wanted.size());
+  Filled filled;
   for (size_t i = 0; i < wanted.size(); ++i) {
     const Wanted& one = wanted[i];
     if (IsOf(spared, one.name)) continue;
     const auto found = by_name.find(one.name);
     if (found == by_name.end()) {
-      if (!IsCounter(one) || !one.name.ends_with("num_batches_tracked"))
-        return Missing(one, tensors);
-      converted[i].resize(one.tensor.bytes());
+      const bool counter = IsCounter(one) && one.name.ends_with("num_batches_tracked");
+      if (!counter && !one.before_norm) return Missing(one, tensors);
+      (counter ? filled.counters : filled.biases).push_back(one.name);
+      converted[i].resize(one.tensor.bytes());  // zeros
       continue;
     }
     LOCKSTEP_TRY(CheckFits(*found->second, one));
     converted[i].resize(one.tensor.bytes());
-    LOCKSTEP_TRY(Convert(*found->second, one,
-                         Tensor(converted[i].data(), one.tensor.dtype(), one.tensor.shape())));
+    const StoredTensor& stored = *found->second;
+    const Tensor into(converted[i].data(), one.tensor.dtype(), one.tensor.shape());
+    LOCKSTEP_TRY(Convert(stored, one, into));
+    LOCKSTEP_TRY(CheckFinite(stored, into));
+    if (into.dtype() == DType::kF32 && stored.type != StoredType::kF32)
+      filled.converted[stored.type].push_back(one.name);
   }
   for (size_t i = 0; i < wanted.size(); ++i) {
     if (converted[i].empty()) continue;
@@ -254,6 +314,7 @@ Status CopyAll(std::span<const StoredTensor> tensors, const std::vector<Wanted>&
       FromFileOrder(*wanted[i].layout, file.span<float>(), into.span<float>());
     }
   }
+  filled.Tell(remarks);
   return Status::Ok();
 }
 
@@ -272,38 +333,46 @@ std::string HeadOfOtherSize(const Network& network, const std::vector<Wanted>& w
   return differs ? head : "";
 }
 
-Result<std::string> Import(const std::string& path, Network& network, bool new_task) {
+Result<ImportedWeights> Import(const std::string& path, Network& network, bool new_task) {
   LOCKSTEP_TRY_ASSIGN(SafetensorsFile file, ReadSafetensors(path));
   const std::vector<Wanted> wanted = WantedBy(network);
   LOCKSTEP_TRY(CheckOrders(wanted).At(path));
-  const size_t prefix = PrefixToDrop(file.tensors, wanted).size();
-  for (StoredTensor& tensor : file.tensors) tensor.name.erase(0, prefix);
-  std::string spared;
+  ImportedWeights imported;
+  std::vector<std::string> remarks;
+  if (const std::string prefix = PrefixToDrop(file.tensors, wanted); !prefix.empty()) {
+    for (StoredTensor& tensor : file.tensors) tensor.name.erase(0, prefix.size());
+    remarks.push_back("all names begin with " + Quoted(prefix) + ", which is left away");
+  }
   if (new_task) {
-    spared =
+    imported.fresh_layer =
         HeadOfOtherSize(network, wanted, [&](const std::string& name) { return file.Find(name); });
   }
-  LOCKSTEP_TRY(CopyAll(file.tensors, wanted, spared).At(path));
+  LOCKSTEP_TRY(CopyAll(file.tensors, wanted, imported.fresh_layer, remarks).At(path));
   network.store().Changed();
-  return spared;
+  for (const std::string& remark : remarks) imported.remarks.push_back(path + ": " + remark);
+  return imported;
 }
 
-Result<std::string> LoadForNewTask(const std::string& path, Network& network) {
+Result<ImportedWeights> LoadForNewTask(const std::string& path, Network& network) {
   LOCKSTEP_TRY_ASSIGN(const Checkpoint checkpoint, LoadCheckpoint(path));
+  for (const StoredTensor& stored : checkpoint.tensors) {
+    if (stored.type == StoredType::kF32 && !stored.name.starts_with(kOptimizerPrefix))
+      LOCKSTEP_TRY(CheckFinite(stored, stored.view()).At(path));
+  }
   std::vector<Wanted> wanted = WantedBy(network);
   for (Wanted& one : wanted) one.shape = one.tensor.shape();  // as checkpoints hold it
   const std::string head = HeadOfOtherSize(
       network, wanted, [&](const std::string& name) { return checkpoint.Find(name); });
   if (head.empty()) {
     LOCKSTEP_TRY(LoadModel(checkpoint, network).status().At(path));
-    return head;
+    return ImportedWeights{};
   }
   std::vector<std::string> body;  // names have no letters that mean something in patterns
   for (const Wanted& one : wanted) {
     if (!IsOf(head, one.name)) body.push_back(one.name);
   }
   LOCKSTEP_TRY(LoadPart(checkpoint, body, network).At(path));
-  return head;
+  return ImportedWeights{.fresh_layer = head};
 }
 
 }  // namespace
@@ -339,19 +408,20 @@ Status ExportWeights(const std::string& path, const Network& network) {
   return WriteSafetensors(path, stored, {{std::string(kFormatKey), "pt"}});
 }
 
-Status ImportWeights(const std::string& path, Network& network) {
-  return Import(path, network, /*new_task=*/false).status();
+Result<ImportedWeights> ImportWeights(const std::string& path, Network& network) {
+  return Import(path, network, /*new_task=*/false);
 }
 
-Status ImportTensors(std::span<const StoredTensor> tensors, Network& network) {
+Result<ImportedWeights> ImportTensors(std::span<const StoredTensor> tensors, Network& network) {
   const std::vector<Wanted> wanted = WantedBy(network);
   LOCKSTEP_TRY(CheckOrders(wanted));
-  LOCKSTEP_TRY(CopyAll(tensors, wanted, /*spared=*/""));
+  ImportedWeights imported;
+  LOCKSTEP_TRY(CopyAll(tensors, wanted, /*spared=*/"", imported.remarks));
   network.store().Changed();
-  return Status::Ok();
+  return imported;
 }
 
-Result<std::string> ImportForNewTask(const std::string& path, Network& network) {
+Result<ImportedWeights> ImportForNewTask(const std::string& path, Network& network) {
   LOCKSTEP_TRY_ASSIGN(const SafetensorsHeader header, ReadSafetensorsHeader(path));
   if (header.metadata.contains(std::string(kChecksumKey))) return LoadForNewTask(path, network);
   return Import(path, network, /*new_task=*/true);

@@ -50,7 +50,7 @@ class SoftmaxCrossEntropy final : public BlockwiseLoss {
     chunked_ = booking.fused().product >= 0;
     if (!chunked_) return BlockwiseLoss::Book(x, booking);
     const Shape y = ChunkedProduct::ProductShape(x, booking.fused());
-    BookSums(y, x[1].shape, booking);
+    BookSums(y, x, booking);
     losses_ = booking.Book<double>(y.rows(), Life::kCall);
     product_.Book(x, booking);
   }
@@ -65,7 +65,8 @@ class SoftmaxCrossEntropy final : public BlockwiseLoss {
     RunInChunks(step, o, /*backward=*/true);
   }
 
-  Status Check(const Step&, const Operands& o) const override {
+  Status Check(const Step& step, const Operands& o) const override {
+    LOCKSTEP_TRY(BlockwiseLoss::Check(step, o));
     const std::span<const int32_t> ids = o.x(1).span<int32_t>();
     for (size_t r = 0; r < ids.size(); ++r) {
       if (ids[r] != options_.ignored_index && (ids[r] < 0 || ids[r] >= classes_)) {
@@ -76,27 +77,26 @@ class SoftmaxCrossEntropy final : public BlockwiseLoss {
     return Status::Ok();
   }
 
-  double Weight(const Step& step, const Operands& o) const override {
-    const std::span<const int32_t> ids = o.x(1).span<int32_t>();
-    return SumOverBlocks(step, static_cast<int64_t>(ids.size()), [&](IndexRange rows) {
-      return kernels::CrossEntropyWeight(ids.data() + rows.begin, rows.size(), classes_,
-                                         KernelOptionsOf(options_));
-    });
-  }
-
  private:
   static constexpr int64_t kWork = 4;
 
+  double WeightOf(const Operands& o, IndexRange rows) const override {
+    return kernels::CrossEntropyWeight(static_cast<const int32_t*>(o.x(1).data()) + rows.begin,
+                                       rows.size(), classes_, KernelOptionsOf(options_));
+  }
+
   void RunInChunks(const Step& step, const Operands& o, bool backward) {
     const auto* targets = static_cast<const int32_t*>(o.x(1).data());
-    const float scale = backward ? static_cast<float>(*o.dy().as<double>()) : 0.0f;
+    const double scale = backward ? *o.dy().as<double>() : 0.0;
     double* losses = step[losses_];
     product_.Run(step, o, backward, [&](IndexRange rows, float* y) {
       step.ctx.For(rows.size(), kWork * rows.size() * classes_, [&](int64_t i) {
         float* row = y + i * classes_;
-        losses[rows.begin + i] =
-            kernels::CrossEntropy(row, targets + rows.begin + i, 1, classes_,
-                                  KernelOptionsOf(options_), scale, backward ? row : nullptr);
+        const auto weight = static_cast<double>(SampleWeight(o, rows.begin + i));
+        losses[rows.begin + i] = weight * kernels::CrossEntropy(row, targets + rows.begin + i, 1,
+                                                                classes_, KernelOptionsOf(options_),
+                                                                static_cast<float>(scale * weight),
+                                                                backward ? row : nullptr);
       });
     });
     *o.y().as<double>() = SumOverBlocks(step, o.x(1).size(), [&](IndexRange rows) {
@@ -121,7 +121,8 @@ class SoftTargetCrossEntropy final : public BlockwiseLoss {
   SoftTargetCrossEntropy(CrossEntropyLossOptions options, int64_t classes)
       : BlockwiseLoss(/*work=*/5), options_(std::move(options)), classes_(classes) {}
 
-  Status Check(const Step&, const Operands& o) const override {
+  Status Check(const Step& step, const Operands& o) const override {
+    LOCKSTEP_TRY(BlockwiseLoss::Check(step, o));
     const std::span<const float> p = o.x(1).span<float>();
     const auto bad = std::find_if_not(p.begin(), p.end(), [](float one) {
       return one >= 0.0f && one <= 1.0f;  // NaN is none
@@ -133,19 +134,15 @@ class SoftTargetCrossEntropy final : public BlockwiseLoss {
                            std::to_string(place / classes_) + " is not a probability");
   }
 
-  double Weight(const Step& step, const Operands& o) const override {
-    const std::span<const float> p = o.x(1).span<float>();
-    return SumOverBlocks(step, static_cast<int64_t>(p.size()), [&](IndexRange rows) {
-      double count = 0.0;
-      for (int64_t r = rows.begin; r < rows.end; ++r) {
-        const float* row = p.data() + r * classes_;
-        if (std::any_of(row, row + classes_, [](float one) { return one != 0.0f; })) count += 1.0;
-      }
-      return count;
-    });
-  }
-
  private:
+  double WeightOf(const Operands& o, IndexRange rows) const override {
+    double count = 0.0;
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      const float* row = o.x_f32(1) + r * classes_;
+      if (std::any_of(row, row + classes_, [](float one) { return one != 0.0f; })) count += 1.0;
+    }
+    return count;
+  }
   double Run(const Step&, int64_t, const Block& block) const override {
     return kernels::SoftCrossEntropy(block.y, static_cast<const float*>(block.target), block.rows,
                                      classes_, KernelOptionsOf(options_), block.scale, block.dy);

@@ -1,30 +1,43 @@
 #include "layers/loss/loss_blocks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <string>
 
 #include "engine/base/integers.h"
 
 namespace lockstep {
+namespace {
 
-Result<Declaration> BlockwiseLoss::Declare(std::span<const TensorSpec> x, const Fused&,
+// A third input that is not the weight of a product.
+bool HasWeights(std::span<const TensorSpec> x, const Fused& fused) {
+  return x.size() > 2 && fused.product != 2;
+}
+
+}  // namespace
+
+Result<Declaration> BlockwiseLoss::Declare(std::span<const TensorSpec> x, const Fused& fused,
                                            const PlanOptions&) const {
   if (x[0].dtype != DType::kF32)
     return Status::Invalid(std::string("takes f32, not ") + NameOf(x[0].dtype));
-  return Declaration{.outputs = {{Shape{1}, DType::kF64}},
-                     .reads_x = {true, true},
-                     .flops = static_cast<double>(work_ * x[0].shape.size())};
+  Declaration declared{.outputs = {{Shape{1}, DType::kF64}},
+                       .reads_x = {true, true},
+                       .flops = static_cast<double>(work_ * x[0].shape.size())};
+  if (HasWeights(x, fused)) declared.reads_x.push_back(true);
+  return declared;
 }
 
 void BlockwiseLoss::Book(std::span<const TensorSpec> x, Booking& booking) {
-  BookSums(x[0].shape, x[1].shape, booking);
+  BookSums(x[0].shape, x, booking);
 }
 
-void BlockwiseLoss::BookSums(const Shape& y, const Shape& target, Booking& booking) {
+void BlockwiseLoss::BookSums(const Shape& y, std::span<const TensorSpec> x, Booking& booking) {
   channels_ = y.rank() == 1 ? 1 : y.channels();
   rows_per_sample_ = y.sample_size() / std::max<int64_t>(1, channels_);
   const int64_t rows = y.batch() * rows_per_sample_;
-  targets_per_row_ = rows == 0 ? 0 : target.size() / rows;
+  targets_per_row_ = rows == 0 ? 0 : x[1].shape.size() / rows;
+  weighted_ = HasWeights(x, booking.fused());
   rows_ = booking.CutRows(rows_per_sample_);
   samples_ = booking.CutRows(1);
   sums_ =
@@ -69,7 +82,8 @@ double BlockwiseLoss::SumOverBlocks(const Step& step, int64_t work,
   return sums[0];
 }
 
-BlockwiseLoss::Block BlockwiseLoss::BlockOf(const Operands& o, IndexRange rows) const {
+BlockwiseLoss::Block BlockwiseLoss::BlockOf(const Operands& o, IndexRange rows, double scale,
+                                            float* dy) const {
   const ConstTensor target = o.x(1);
   const auto* targets = static_cast<const std::byte*>(target.data());
   return {.y = o.x_f32(0) + rows.begin * channels_,
@@ -77,31 +91,70 @@ BlockwiseLoss::Block BlockwiseLoss::BlockOf(const Operands& o, IndexRange rows) 
               targets + static_cast<size_t>(rows.begin * targets_per_row_) * SizeOf(target.dtype()),
           .rows = rows.size(),
           .channels = channels_,
-          .scale = 0.0f,
-          .dy = nullptr};
+          .scale = static_cast<float>(scale),
+          .dy = dy == nullptr ? nullptr : dy + rows.begin * channels_};
+}
+
+float BlockwiseLoss::SampleWeight(const Operands& o, int64_t row) const {
+  return weighted_ ? o.x_f32(2)[row / rows_per_sample_] : 1.0f;
+}
+
+// The sum of body over the rows of one sample after another.
+double BlockwiseLoss::WeightedSum(const Operands& o, IndexRange rows,
+                                  FunctionRef<double(IndexRange, double)> body) const {
+  double sum = 0.0;
+  for (int64_t begin = rows.begin; begin < rows.end;) {
+    const int64_t end = std::min((begin / rows_per_sample_ + 1) * rows_per_sample_, rows.end);
+    sum += body({begin, end}, static_cast<double>(SampleWeight(o, begin)));
+    begin = end;
+  }
+  return sum;
+}
+
+double BlockwiseLoss::RunWeighted(const Step& step, const Operands& o, IndexRange rows,
+                                  double scale, float* dy) const {
+  if (!weighted_) return Run(step, rows.begin, BlockOf(o, rows, scale, dy));
+  return WeightedSum(o, rows, [&](IndexRange of_sample, double weight) {
+    return weight * Run(step, of_sample.begin, BlockOf(o, of_sample, scale * weight, dy));
+  });
 }
 
 void BlockwiseLoss::Forward(const Step& step, const Operands& o) {
   *o.y().as<double>() = SumOverBlocks(step, work_ * o.x(0).size(), [&](IndexRange rows) {
-    return Run(step, rows.begin, BlockOf(o, rows));
+    return RunWeighted(step, o, rows, 0.0, nullptr);
   });
 }
 
 void BlockwiseLoss::Backward(const Step& step, const Operands& o) {
   const RowGrid& rows = step.rows(rows_);
-  const auto scale = static_cast<float>(*o.dy().as<double>());
+  const double scale = *o.dy().as<double>();
   float* dy = o.dx_f32(0);
-  step.ctx.For(rows.blocks(), work_ * o.x(0).size(), [&](int64_t i) {
-    const IndexRange range = rows.BlockRows(i);
-    Block block = BlockOf(o, range);
-    block.scale = scale;
-    block.dy = dy + range.begin * channels_;
-    Run(step, range.begin, block);
-  });
+  step.ctx.For(rows.blocks(), work_ * o.x(0).size(),
+               [&](int64_t i) { RunWeighted(step, o, rows.BlockRows(i), scale, dy); });
 }
 
-double BlockwiseLoss::Weight(const Step&, const Operands& o) const {
-  return static_cast<double>(o.x(1).size());
+Status BlockwiseLoss::Check(const Step&, const Operands& o) const {
+  if (!weighted_) return Status::Ok();
+  const std::span<const float> weights = o.x(2).span<float>();
+  const auto bad = std::find_if_not(weights.begin(), weights.end(),
+                                    [](float w) { return w >= 0.0f && std::isfinite(w); });
+  if (bad == weights.end()) return Status::Ok();
+  return Status::Invalid("the weight of sample " + std::to_string(bad - weights.begin()) +
+                         " of the batch is " + std::to_string(*bad) +
+                         ": weights are finite numbers from 0");
+}
+
+double BlockwiseLoss::WeightOf(const Operands&, IndexRange rows) const {
+  return static_cast<double>(rows.size() * targets_per_row_);
+}
+
+double BlockwiseLoss::Weight(const Step& step, const Operands& o) const {
+  return SumOverBlocks(step, o.x(1).size(), [&](IndexRange rows) {
+    if (!weighted_) return WeightOf(o, rows);
+    return WeightedSum(o, rows, [&](IndexRange of_sample, double weight) {
+      return weight * WeightOf(o, of_sample);
+    });
+  });
 }
 
 }  // namespace lockstep

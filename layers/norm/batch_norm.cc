@@ -49,7 +49,8 @@ class NormOperation : public Operation {
                          .dx_may_overwrite_dy = true,
                          .accumulates_dx = {false, true, true},
                          .flops = 8.0 * static_cast<double>(x.shape.size()),
-                         .applies = {.add = true, .activation = true}};
+                         .applies = {.add = true, .activation = true},
+                         .is_norm = true};
     if (fused.add >= 0) {
       declared.passes_dy.resize(static_cast<size_t>(fused.add) + 1, false);
       declared.passes_dy.back() = fused.activation == Activation::kNone;

@@ -24,7 +24,8 @@ class LayerNormOperation final : public Operation {
                        .reads_x = {true, true},
                        .dx_may_overwrite_dy = true,
                        .accumulates_dx = {true, true, true},
-                       .flops = 8.0 * static_cast<double>(x[0].shape.size())};
+                       .flops = 8.0 * static_cast<double>(x[0].shape.size()),
+                       .is_norm = true};
   }
 
   void Book(std::span<const TensorSpec> x, Booking& booking) override {

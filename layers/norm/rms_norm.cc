@@ -23,7 +23,8 @@ class RmsNormOperation final : public Operation {
                        .reads_x = {true, true},
                        .dx_may_overwrite_dy = true,
                        .accumulates_dx = {true, true},
-                       .flops = 8.0 * static_cast<double>(x[0].shape.size())};
+                       .flops = 8.0 * static_cast<double>(x[0].shape.size()),
+                       .is_norm = true};
   }
 
   void Book(std::span<const TensorSpec> x, Booking& booking) override {

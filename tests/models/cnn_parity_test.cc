@@ -141,8 +141,8 @@ TEST_P(CnnParityTest, AStateDictOfPyTorchGivesItsOutputsAndGradients) {
   ASSERT_TRUE(net.ok()) << net.status().message();
   const TemporaryFolder folder;
   WriteStateDict(want["tensors"], folder / "theirs");
-  const Status read = ImportWeights(folder / "theirs", *net);
-  ASSERT_TRUE(read.ok()) << read.message();
+  const auto read = ImportWeights(folder / "theirs", *net);
+  ASSERT_TRUE(read.ok()) << read.status().message();
 
   std::vector<float> x = Values(shape.size(), 0);
   for (float& v : x) v *= 4.0f;

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "engine/io/npy.h"
@@ -23,6 +24,7 @@ namespace lockstep {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Recipe Made(std::vector<std::string> overrides) {
@@ -98,9 +100,9 @@ TEST(CnnRecipe, ABodyFromAFileKeepsItsWeightsAndGetsANewHead) {
   const Recipe recipe = Made(overrides);
   Result<Network> net = BuildNetwork(ctx, recipe, Pictures({8, 8, 3}, 5), 2);
   ASSERT_TRUE(net.ok()) << net.status().message();
-  const Result<std::string> remark = StartFromWeights(recipe, *net);
-  ASSERT_TRUE(remark.ok()) << remark.status().message();
-  EXPECT_THAT(*remark, HasSubstr("4 begins anew"));
+  const Result<std::vector<std::string>> remarks = StartFromWeights(recipe, *net);
+  ASSERT_TRUE(remarks.ok()) << remarks.status().message();
+  EXPECT_THAT(*remarks, ElementsAre(HasSubstr("4 begins anew")));
   for (const ParameterInfo& info : net->store().infos())
     EXPECT_EQ(info.frozen, !info.name.starts_with("4.")) << info.name;
 
@@ -422,11 +424,36 @@ TEST(CnnRecipe, ArraysThatDoNotFitNameTheKey) {
 TEST(CnnRecipe, WeightsAndSchedulesThatDoNotFitNameTheKey) {
   EXPECT_THAT(ErrorOf({"loss.class_weights=[1, 2]"}, {28, 28, 1}),
               HasSubstr("loss.class_weights holds 2 numbers for 5 classes"));
-  EXPECT_THAT(BuildTrainerOptions(
-                  Made({"schedule.kind=cosine", "schedule.warmup_epochs=2", "train.epochs=2"}), 10)
-                  .status()
-                  .message(),
-              HasSubstr("schedule.warmup_epochs = 2 leaves nothing of train.epochs = 2"));
+  // Half of the run is left, and that is said.
+  const auto warm_up = [](const std::string& warmup, const std::string& epochs, int64_t batches) {
+    std::vector<std::string> remarks;
+    const Result<TrainerOptions> options =
+        BuildTrainerOptions(Made({"schedule.kind=cosine", "schedule.warmup_epochs=" + warmup,
+                                  "train.epochs=" + epochs}),
+                            batches, &remarks);
+    EXPECT_TRUE(options.ok()) << options.status().message();
+    const int64_t steps = std::get<CosineSchedule>(options->schedule).warmup_steps;
+    const int64_t all = std::stoll(epochs) * batches;
+    EXPECT_TRUE(CheckSchedule(options->schedule, all).ok());
+    const double asked = std::round(std::stod(warmup) * static_cast<double>(batches));
+    EXPECT_EQ(remarks.size(), asked >= static_cast<double>(all) ? 1u : 0u);
+    for (const std::string& remark : remarks)
+      EXPECT_THAT(remark, HasSubstr("leaves nothing of train.epochs = " + epochs));
+    return steps;
+  };
+  EXPECT_EQ(warm_up("2", "2", 10), 10);
+  EXPECT_EQ(warm_up("7.5", "3", 7), 10);
+  EXPECT_EQ(warm_up("1", "1", 1), 0);       // a single step
+  EXPECT_EQ(warm_up("0.99", "1", 20), 10);  // rounds to the whole run
+  EXPECT_EQ(warm_up("1.9", "2", 10), 19);   // as it was asked for
+}
+
+TEST(CnnRecipe, WhatMatchesNothingToFreezeNamesItsKey) {
+  const Recipe recipe = Made({"model.channels=[4, 4]", "model.freeze=[\"0*\", \"layr1*\"]"});
+  DatasetInfo info{.name = "test", .size = 8, .x_shape = {8, 8, 1}, .classes = 2};
+  Context ctx({.threads = 1});
+  EXPECT_THAT(BuildNetwork(ctx, recipe, info, 2).status().message(),
+              HasSubstr("model.freeze: no parameter matches 'layr1*'"));
 }
 
 TEST(CnnRecipe, WhatIsFrozenAtRandomIsSaid) {
@@ -434,7 +461,8 @@ TEST(CnnRecipe, WhatIsFrozenAtRandomIsSaid) {
   DatasetInfo info{.name = "test", .size = 8, .x_shape = {8, 8, 1}, .classes = 2};
   Context ctx({.threads = 1});
   Network net = BuildNetwork(ctx, recipe, info, 2).value();
-  EXPECT_THAT(StartFromWeights(recipe, net).value(), HasSubstr("frozen stays at random"));
+  EXPECT_THAT(StartFromWeights(recipe, net).value(),
+              ElementsAre(HasSubstr("frozen stays at random")));
 }
 
 TEST(CnnRecipe, AFolderThatIsNoneNamesIt) {

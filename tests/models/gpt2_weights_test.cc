@@ -134,7 +134,7 @@ Result<Network> Bind(Context& ctx, const std::string& path, bool tied = true) {
   LOCKSTEP_TRY_ASSIGN(
       Network net,
       Network::Bind(ctx, Gpt(options), {.input = {1, tokens}, .input_dtype = DType::kI32}));
-  LOCKSTEP_TRY(ImportGpt2Weights(path, net));
+  LOCKSTEP_TRY(ImportGpt2Weights(path, net).status());
   return net;
 }
 
@@ -217,7 +217,7 @@ TEST(Gpt2WeightsTest, WhatIsMissingUnknownOrOfAnotherShapeIsNamedAndChangesNothi
   Result<Network> net = Bind(ctx, Gpt2File().Write(folder));
   ASSERT_TRUE(net.ok());
   const auto complaint = [&](const Gpt2File& file) {
-    return ImportGpt2Weights(file.Write(folder), *net).message();
+    return ImportGpt2Weights(file.Write(folder), *net).status().message();
   };
   Gpt2File missing, unknown, block, shape, flat;
   missing.Remove("h.1.mlp.c_fc.bias");

@@ -39,7 +39,8 @@ TEST(Recipe, EveryErrorSaysWhereAndWhatToDo) {
             "r.toml:2: unknown key \"train.epoch\"; did you mean train.epochs?");
   EXPECT_NE(ErrorOf("[trian]\nepochs = 3\n").find("r.toml:1: unknown table [trian]"),
             std::string::npos);
-  EXPECT_EQ(ErrorOf("[train]\nepochs = 0.5\n"), "r.toml:2: train.epochs: must be a whole number");
+  EXPECT_EQ(ErrorOf("[train]\nepochs = 0.5\n"),
+            "r.toml:2: train.epochs: must be a whole number, as 16");
   EXPECT_EQ(ErrorOf("[train]\nepochs = 0\n"), "r.toml:2: train.epochs: must be at least 1, not 0");
   EXPECT_EQ(ErrorOf("[model]\ndropout = 2\n"),
             "r.toml:2: model.dropout: must be between 0 and 0.999, not 2");
@@ -49,7 +50,7 @@ TEST(Recipe, EveryErrorSaysWhereAndWhatToDo) {
   EXPECT_EQ(ErrorOf("[model]\nhidden = [4, 0]\n"),
             "r.toml:2: model.hidden: must be at least 1, not 0");
   EXPECT_EQ(ErrorOf("[model]\nhidden = 4\n"),
-            "r.toml:2: model.hidden: must be a list of whole numbers");
+            "r.toml:2: model.hidden: must be a list of whole numbers, as [64, 32]");
   EXPECT_NE(ErrorOf("[model\n").find("r.toml:1: not TOML"), std::string::npos);
   EXPECT_NE(ErrorOf("", {"train.epochs"}).find("write key=value"), std::string::npos);
   EXPECT_NE(ErrorOf("", {"train.epochs=x"}).find("must be a whole number"), std::string::npos);
@@ -67,7 +68,10 @@ TEST(Recipe, AnUnknownKeyOfTheModelNamesTheFamilyThatLacksIt) {
   EXPECT_EQ(ErrorOf("[model]\nkind = \"nlp\"\n"),
             "r.toml:2: model.kind: does not know \"nlp\"; choose one of mlp, cnn, "
             "transformer, recurrent");
-  EXPECT_EQ(ErrorOf("[model]\nkind = 3.5\n"), "r.toml:2: model.kind: must be a string");
+  EXPECT_EQ(ErrorOf("[model]\nkind = 3.5\n"),
+            "r.toml:2: model.kind: does not know \"3.5\"; choose one of mlp, cnn, transformer, "
+            "recurrent");
+  EXPECT_EQ(ErrorOf("[model]\nkind = [1]\n"), "r.toml:2: model.kind: must be a text, as \"name\"");
   EXPECT_EQ(ErrorOf("model = 3\n"), "r.toml:1: unknown key \"model\"; did you mean model.eps?");
 }
 
@@ -86,7 +90,8 @@ TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
     if (family == "transformer")
       std::get<TransformerFamily>(recipe.model.family).architecture = "vit";
     const bool binary = recipe.loss.kind == "bce" || objective->task == Task::kBinary;
-    const bool numbers = recipe.loss.kind == "mse" || recipe.loss.kind == "huber";
+    const bool numbers = recipe.loss.kind == "mse" || recipe.loss.kind == "huber" ||
+                         recipe.loss.kind == "quantile";
     SetTargets(binary    ? Task::kBinary
                : numbers ? Task::kRegression
                          : objective->task,
@@ -170,6 +175,86 @@ TEST(Recipe, LossMustFitTheData) {
       net.status().message(),
       "loss.kind = \"cross_entropy\" is for class numbers and does not fit the data, which have "
       "two classes; choose auto, or one of bce");
+}
+
+TEST(Recipe, TextIsTakenAsItWasTyped) {
+  const std::vector<std::string> overrides = {
+      "output.folder=2031-12-24",
+      "data.label=1e3",
+      "data.positive=true",
+      "data.test_path=07:30",
+      "data.group=2030-01-01T08:15:00Z",
+      "data.label_path={a = 1}",
+      "data.text=5  # not a remark",
+      "data.ignore=[1999-12-31, 0x1F, 2.50, true, \"as, is\"]"};
+  const auto recipe = ParseRecipe("", "r.toml", overrides);
+  ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+  EXPECT_EQ(recipe->output.folder, "2031-12-24");
+  EXPECT_EQ(recipe->data.label, "1e3");
+  EXPECT_EQ(recipe->data.positive, "true");
+  EXPECT_EQ(recipe->data.test_path, "07:30");
+  EXPECT_EQ(recipe->data.group, "2030-01-01T08:15:00Z");
+  EXPECT_EQ(recipe->data.label_path, "{a = 1}");
+  EXPECT_EQ(recipe->data.text, "5  # not a remark");
+  EXPECT_EQ(recipe->data.ignore,
+            (std::vector<std::string>{"1999-12-31", "0x1F", "2.50", "true", "as, is"}));
+
+  const auto file = ParseRecipe(
+      "output = { folder = 2031-12-24 }  # \u00e9\n[data]\nlabel = -1.50\ntest_path = 2020-01-02 "
+      "03:04:05\npositive = +7 # that\ngroup = 1_000\nignore = [\n  2001-02-03,  # one\n  "
+      "\"\u00e9\", "
+      "false]\n",
+      "r.toml");
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_EQ(file->output.folder, "2031-12-24");
+  EXPECT_EQ(file->data.label, "-1.50");
+  EXPECT_EQ(file->data.test_path, "2020-01-02 03:04:05");
+  EXPECT_EQ(file->data.positive, "+7");
+  EXPECT_EQ(file->data.group, "1_000");
+  EXPECT_EQ(file->data.ignore, (std::vector<std::string>{"2001-02-03", "\u00e9", "false"}));
+  EXPECT_EQ(PrintRecipe(*ParseRecipe(PrintRecipe(*file), "again.toml")), PrintRecipe(*file));
+}
+
+TEST(Recipe, AByteOrderMarkIsPassedOver) {
+  const std::string mark = "\xEF\xBB\xBF";
+  const auto recipe = ParseRecipe(mark + "[train]\nepochs = 7\n", "r.toml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+  EXPECT_EQ(recipe->train.epochs, 7);
+  EXPECT_EQ(ErrorOf(mark + "\n[train]\nepochs = 0\n"),
+            "r.toml:3: train.epochs: must be at least 1, not 0");
+  EXPECT_NE(ErrorOf("[train]\n" + mark + "epochs = 7\n").find("r.toml:2: not TOML"),
+            std::string::npos);
+  EXPECT_NE(ErrorOf("\xFF\xFE[\x01t\x01").find("text in UTF-16"), std::string::npos);
+}
+
+TEST(Recipe, AFileOfAnotherKindIsCalledByItsName) {
+  EXPECT_NE(ErrorOf("PK\x03\x04 and more").find("r.toml: not TOML: it is a ZIP archive"),
+            std::string::npos);
+}
+
+TEST(Recipe, AnEpsThatAdamCannotWorkWithNamesItsKey) {
+  EXPECT_NE(ErrorOf("", {"optimizer.eps=1e-30"}).find("optimizer.eps: must be between"),
+            std::string::npos);
+  for (const char* kind : {"adam", "adamw"}) {
+    const std::vector<std::string> overrides = {"optimizer.eps=1e-18",
+                                                std::string("optimizer.kind=") + kind};
+    const auto recipe = ParseRecipe("", "r.toml", overrides);
+    ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+    const Status status = BuildOptimizer(*recipe).status();
+    EXPECT_TRUE(status.message().starts_with("optimizer.eps: eps must be at least 3.6e-18"))
+        << status.message();
+  }
+}
+
+TEST(Recipe, KindsOfDataWithoutATestPathRefuseIt) {
+  for (const char* kind : {"clinical", "digits", "mnist", "npy", "cifar10", "sums"}) {
+    const std::vector<std::string> overrides = {std::string("data.kind=") + kind, "data.path=there",
+                                                "data.test_path=elsewhere"};
+    const auto recipe = ParseRecipe("", "r.toml", overrides);
+    ASSERT_TRUE(recipe.ok()) << recipe.status().message();
+    EXPECT_NE(LoadData(*recipe).status().message().find("has no data.test_path"), std::string::npos)
+        << kind;
+  }
 }
 
 TEST(Recipe, TakesLettersOfAnyLanguageWhereTextMayStand) {

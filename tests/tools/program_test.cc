@@ -103,6 +103,54 @@ TEST_F(Program, ALastBatchOfOneIsRefusedBeforeTheEpochThatWouldEndInIt) {
   EXPECT_EQ(Run(arguments + "train.last_batch=drop").code, 0);
 }
 
+// And by plan, with the key that helps; also where batches are computed in parts.
+TEST_F(Program, PlanTellsOfALastBatchOfOne) {
+  const std::string recipe = kClinical + " data.size=100 ";
+  for (const std::string command : {"plan ", "train "}) {
+    ExpectFails(command + recipe + "train.batch=69 train.last_batch=keep",
+                "leaves a last batch of 1 of the 70 training samples");
+    ExpectFails(command + recipe + "train.batch=69 train.last_batch=keep train.micro_batches=3",
+                "train.last_batch=drop");
+  }
+  EXPECT_FALSE(fs::exists(folder_ / "runs"));
+  EXPECT_EQ(Run("plan " + recipe + "train.batch=69 train.last_batch=drop").code, 0);
+  EXPECT_EQ(Run("plan " + recipe +
+                "train.batch=69 train.micro_batches=3 train.last_batch=keep "
+                "model.single_value=skip")
+                .code,
+            0);
+}
+
+TEST_F(Program, PlanSaysWhatTrainWouldSay) {
+  const Ran ran =
+      Run("plan " + kClinical +
+          " data.size=100 schedule.kind=cosine schedule.warmup_epochs=9 train.epochs=4");
+  EXPECT_EQ(ran.code, 0) << ran.out;
+  EXPECT_NE(ran.out.find("note: schedule.warmup_epochs = 9 leaves nothing of train.epochs = 4"),
+            std::string::npos)
+      << ran.out;
+}
+
+TEST_F(Program, ARunFolderStandsForItsModel) {
+  const std::string small = " data.size=300 train.epochs=1 ";
+  ASSERT_EQ(Run("train " + kClinical + small + "output.folder=first").code, 0);
+  for (const std::string weights : {"first", "first/", "first/model.safetensors"}) {
+    const Ran ran = Run("train " + kClinical + small + "train.seed=5 model.weights=" + weights);
+    EXPECT_EQ(ran.code, 0) << ran.out;
+  }
+  EXPECT_EQ(Run("plan " + kClinical + small + "model.weights=first").code, 0);
+  // Of a run that has no best model yet its last checkpoint.
+  fs::remove(folder_ / "first/model.safetensors");
+  EXPECT_EQ(Run("train " + kClinical + small + "model.weights=first").code, 0);
+  EXPECT_EQ(Run("eval first").code, 0);
+  ExpectFails("train " + kClinical + small + "model.weights=nowhere", "model.weights: nowhere");
+}
+
+TEST_F(Program, AFrozenNameThatMatchesNothingNamesItsKey) {
+  ExpectFails("train " + kClinical + " data.size=300 'model.freeze=[\"layer9*\"]'",
+              "model.freeze: no parameter matches 'layer9*'");
+}
+
 TEST_F(Program, PrintsEveryKeyOfARecipe) {
   const Ran ran = Run("train --print-recipe");
   EXPECT_EQ(ran.code, 0);

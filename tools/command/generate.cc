@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <limits>
@@ -15,7 +14,7 @@
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 #include "tools/command/interrupts.h"
-#include "tools/command/run_folder.h"
+#include "tools/command/terminal.h"
 #include "tools/command/text_stream.h"
 
 namespace lockstep::tools {
@@ -26,7 +25,7 @@ Result<std::string> PromptOf(const GenerateArgs& args) {
   if (args.has_prompt) return args.prompt;
   if (!args.prompt_file.empty()) return ReadTextFile(args.prompt_file);
   std::string text;
-  if (isatty(STDIN_FILENO) != 0) return text;
+  if (TerminalOf(stdin).is_one) return text;
   char buffer[4096];
   for (size_t n; (n = std::fread(buffer, 1, sizeof(buffer), stdin)) > 0;) text.append(buffer, n);
   if (std::ferror(stdin) != 0) return Status::Io("standard input cannot be read");
@@ -34,10 +33,9 @@ Result<std::string> PromptOf(const GenerateArgs& args) {
 }
 
 Status Print(std::string& text) {
-  const bool written =
-      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  (void)Say(text);
   text.clear();
-  return written ? Status::Ok() : Status::Io("standard output cannot be written");
+  return OutputStatus();
 }
 
 }  // namespace

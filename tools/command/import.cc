@@ -26,6 +26,10 @@ Result<std::shared_ptr<const Tokenizer>> TokenizerBeside(const std::string& path
   return ReadBpe(folder.string());
 }
 
+void PrintRemarks(const ImportedWeights& imported) {
+  for (const std::string& remark : imported.remarks) fmt::print("note: {}\n", remark);
+}
+
 // Its own shapes say what network it is, so that no recipe need be written.
 Status ImportGpt2(const ImportArgs& args, const SafetensorsHeader& header) {
   const Result<GptOptions> shapes = Gpt2Options(header);
@@ -58,8 +62,9 @@ Status ImportGpt2(const ImportArgs& args, const SafetensorsHeader& header) {
   Context ctx({.threads = 1});
   LOCKSTEP_TRY_ASSIGN(Network net,
                       BuildNetwork(ctx, recipe, samples, /*batch=*/1, /*training=*/false));
-  LOCKSTEP_TRY(ImportGpt2Weights(args.weights, net));
+  LOCKSTEP_TRY_ASSIGN(const ImportedWeights imported, ImportGpt2Weights(args.weights, net));
   LOCKSTEP_TRY(SaveModel(args.output, net, {.recipe = PrintRecipe(recipe)}, nullptr, &samples));
+  PrintRemarks(imported);
   fmt::print("{}: GPT-2 of {} layers of width {}, {} heads, {} parameters; {}\n", args.output,
              shapes->layers, shapes->width, shapes->heads, net.parameter_count(),
              tokenizer != nullptr
@@ -85,9 +90,11 @@ Status Import(const ImportArgs& args) {
   Context ctx({.threads = 1});
   LOCKSTEP_TRY_ASSIGN(Network net,
                       BuildNetwork(ctx, recipe, samples, /*batch=*/1, /*training=*/false));
-  LOCKSTEP_TRY(gpt2 ? ImportGpt2Weights(args.weights, net) : ImportWeights(args.weights, net));
+  LOCKSTEP_TRY_ASSIGN(const ImportedWeights imported, gpt2 ? ImportGpt2Weights(args.weights, net)
+                                                           : ImportWeights(args.weights, net));
   LOCKSTEP_TRY(SaveModel(args.output, net, {.recipe = PrintRecipe(recipe)},
                          data.standardizer ? &*data.standardizer : nullptr, &samples));
+  PrintRemarks(imported);
   fmt::print(
       "{}: {} parameters; features are {}\n", args.output, net.parameter_count(),
       data.standardizer ? "standardised as the recipe's training samples" : "taken as they are");

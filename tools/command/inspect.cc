@@ -11,8 +11,8 @@
 #include "engine/io/hash.h"
 #include "engine/io/npy.h"
 #include "engine/io/safetensors.h"
+#include "models/recipe_saved.h"
 #include "tools/command/commands.h"
-#include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {

@@ -1,16 +1,11 @@
 #include "tools/command/live_line.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <limits>
-#include <string_view>
 #include <utility>
 
 #include "tools/report/curve.h"
@@ -18,22 +13,8 @@
 namespace lockstep::tools {
 namespace {
 
-int TerminalWidth(std::FILE* out) {
-  winsize size{};
-  return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
-// One whose cursor moves.
-bool IsTerminal(std::FILE* out) {
-  const char* const kind = std::getenv("TERM");
-  return isatty(fileno(out)) == 1 && kind != nullptr && *kind != '\0' &&
-         std::string_view(kind) != "dumb";
-}
-
-bool WantsColor() {
-  const char* const no_color = std::getenv("NO_COLOR");
-  return no_color == nullptr || *no_color == '\0';
-}
+// What the curve needs on the terminal to be drawn over: the longer of its lines, the height.
+constexpr int kCurveColumns = 56, kCurveRows = 12;
 
 double SystemSeconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -50,7 +31,7 @@ std::string Duration(double seconds) {
 std::string ShortMetric(const EvaluationResult& result) {
   if (result.auc) return fmt::format("AUC {:.4f}", *result.auc);
   if (result.accuracy) return fmt::format("accuracy {:.2f} %", *result.accuracy * 100.0);
-  if (result.r2) return fmt::format("R2 {:.4f}", *result.r2);
+  if (result.r2) return "R2 " + LossText(*result.r2);
   return "validation " + LossText(result.loss);
 }
 
@@ -59,15 +40,6 @@ double SecondsBetweenLines(double elapsed) { return std::clamp(elapsed / 60.0, 1
 
 }  // namespace
 
-bool Say(const std::string& text, std::FILE* out) {
-  errno = 0;
-  if (std::fwrite(text.data(), 1, text.size(), out) == text.size() && std::fflush(out) == 0)
-    return true;
-  const bool gone = errno == EPIPE;
-  std::clearerr(out);
-  return !gone;
-}
-
 std::string LossText(double loss) {
   const double size = std::abs(loss);
   if (size == 0.0 || (size >= 0.1 && size < 1e6)) return fmt::format("{:.4f}", loss);
@@ -75,9 +47,7 @@ std::string LossText(double loss) {
 }
 
 LiveLine::LiveLine(LiveLineOptions options)
-    : options_(std::move(options)),
-      terminal_(IsTerminal(options_.out)),
-      color_(terminal_ && WantsColor()) {
+    : options_(std::move(options)), terminal_(TerminalOf(options_.out)) {
   if (!options_.seconds) options_.seconds = SystemSeconds;
 }
 
@@ -90,20 +60,21 @@ void LiveLine::Step(const StepReport& report, int64_t total_steps) {
   if (first_step_ < 0) {
     first_step_ = report.step;
     start_ = now;
-    last_draw_ = terminal_ ? now - 1.0 : now;  // a terminal shows the first step
+    last_draw_ = terminal_.cursor ? now - 1.0 : now;  // a terminal shows the first step
   }
-  const double wait = terminal_ ? 0.1 : SecondsBetweenLines(now - start_);
+  const double wait = terminal_.cursor ? 0.1 : SecondsBetweenLines(now - start_);
   if (now - last_draw_ < wait) return;
   last_draw_ = now;
   std::string line = ProgressLine(report, total_steps, now);
-  if (!terminal_) {
+  if (!terminal_.cursor) {
     Show(line + "\n");
     return;
   }
-  // A line that wraps could not be drawn over.
-  const auto room = static_cast<size_t>(std::max(TerminalWidth(options_.out) - 1, 1));
+  // A line that wraps could not be drawn over. The width may have changed.
+  const auto room = static_cast<size_t>(std::max(TerminalOf(options_.out).columns - 1, 1));
   if (line.size() > room) line.resize(room);
-  Show(fmt::format("\r\033[K{}{}{}", color_ ? "\033[36m" : "", line, color_ ? "\033[0m" : ""));
+  Show(fmt::format("\r\033[K{}{}{}", terminal_.color ? "\033[36m" : "", line,
+                   terminal_.color ? "\033[0m" : ""));
   drawn_ = true;
 }
 
@@ -133,7 +104,7 @@ void LiveLine::Epoch(const EpochReport& report, bool improved) {
   if (report.validation) {
     metric_ = ShortMetric(*report.validation);
     text += "  validation: " + Describe(*report.validation);
-    if (improved) text += color_ ? "  \033[32m*\033[0m" : "  *";
+    if (improved) text += terminal_.color ? "  \033[32m*\033[0m" : "  *";
   }
   if (report.skipped_batches > 0)
     text += fmt::format("  ({} batches skipped)", report.skipped_batches);
@@ -142,15 +113,17 @@ void LiveLine::Epoch(const EpochReport& report, bool improved) {
     train_losses_.push_back(report.train_loss);
     validation_losses_.push_back(report.validation ? report.validation->loss
                                                    : std::numeric_limits<double>::quiet_NaN());
-    if (terminal_) text += Losses();
+    terminal_ = TerminalOf(options_.out);
+    const bool fits = terminal_.columns >= kCurveColumns && terminal_.rows >= kCurveRows;
+    if (terminal_.cursor && fits) text += Losses();
   }
   Show(text);
 }
 
 std::string LiveLine::Losses() {
-  const int width = terminal_ ? std::min(TerminalWidth(options_.out) - 1, 80) : 72;
-  const std::vector<std::string> lines =
-      DrawCurve(train_losses_, validation_losses_, {.width = width, .height = 8, .color = color_});
+  const int width = terminal_.is_one ? std::min(terminal_.columns - 1, 80) : 72;
+  const std::vector<std::string> lines = DrawCurve(
+      train_losses_, validation_losses_, {.width = width, .height = 8, .color = terminal_.color});
   if (lines.empty()) return {};
   std::string text;
   for (const std::string& line : lines) text += line + "\n";
@@ -167,7 +140,7 @@ std::string LiveLine::LineBreak() { return std::exchange(drawn_, false) ? "\r\03
 
 void LiveLine::End() {
   std::string text = LineBreak();
-  if (options_.curve && !terminal_ && !ended_) text += Losses();
+  if (options_.curve && curve_lines_ == 0 && !ended_) text += Losses();
   ended_ = true;
   Show(text);
 }
@@ -177,10 +150,12 @@ std::string Describe(const EvaluationResult& result) {
   if (result.accuracy) text += fmt::format("  accuracy {:.2f} %", *result.accuracy * 100.0);
   if (result.exact) text += fmt::format("  exact {:.2f} %", *result.exact * 100.0);
   if (result.perplexity) text += fmt::format("  perplexity {:.4g}", *result.perplexity);
-  if (result.bits_per_byte) text += fmt::format("  bits per byte {:.4f}", *result.bits_per_byte);
+  if (result.bits_per_byte) text += "  bits per byte " + LossText(*result.bits_per_byte);
   if (result.auc) text += fmt::format("  AUC {:.4f}", *result.auc);
   if (result.mae) text += fmt::format("  mean absolute error {:.4g}", *result.mae);
-  if (result.r2) text += fmt::format("  R2 {:.4f}", *result.r2);
+  if (result.r2) text += "  R2 " + LossText(*result.r2);
+  if (result.coverage)
+    text += fmt::format("  {:.1f} % within the interval", *result.coverage * 100.0);
   return text;
 }
 

@@ -10,19 +10,20 @@
 #include <vector>
 
 #include "engine/train/trainer.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 
 struct LiveLineOptions {
   int64_t epochs = 0;
-  // On a terminal the curve stays below the lines of the epochs; elsewhere it comes at the end.
+  // On a terminal the curve stays below the lines of the epochs; elsewhere, and on one that is too
+  // small for it, it comes at the end.
   bool curve = false;
   std::FILE* out = stdout;            // borrowed
   std::function<double()> seconds{};  // a clock that only rises; none: the system's
 };
 
-// A terminal that cannot move its cursor (TERM=dumb, or none named) is written to as a file is: no
-// escape codes, whole lines only. NO_COLOR (no-color.org) is honoured.
+// What the terminal can do: terminal.h.
 class LiveLine {
  public:
   explicit LiveLine(LiveLineOptions options);
@@ -32,8 +33,7 @@ class LiveLine {
   void Epoch(const EpochReport& report, bool improved);
   void End();  // leaves the cursor on a fresh line
 
-  // Nobody reads any more: the pipe is closed. Any other failure to write is passed over, for a run
-  // may outlive its terminal.
+  // Nobody reads any more: the pipe is closed.
   bool reader_gone() const { return reader_gone_; }
 
  private:
@@ -43,8 +43,7 @@ class LiveLine {
   std::string Losses();
 
   LiveLineOptions options_;
-  bool terminal_;
-  bool color_;
+  Terminal terminal_;
   bool reader_gone_ = false;
   bool drawn_ = false;
   int curve_lines_ = 0;  // on the terminal, above the live line
@@ -54,9 +53,6 @@ class LiveLine {
   int64_t first_step_ = -1;
   double start_ = 0.0, last_draw_ = 0.0;  // seconds
 };
-
-// Writes the text and brings it out. False where it is a closed pipe: nobody reads any more.
-bool Say(const std::string& text, std::FILE* out = stdout);
 
 // "loss 0.4213  accuracy 80.21 %  AUC 0.8987": what the result has.
 std::string Describe(const EvaluationResult& result);

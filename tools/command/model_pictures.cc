@@ -11,8 +11,10 @@
 #include <utility>
 
 #include "engine/data/image/cifar.h"
+#include "engine/data/image/class_numbers.h"
 #include "engine/data/image/folder.h"
 #include "engine/data/image/idx.h"
+#include "engine/data/image/idx_names.h"
 #include "engine/data/image/picture_dataset.h"
 #include "engine/data/image/read_picture.h"
 #include "engine/io/text.h"
@@ -90,30 +92,6 @@ std::string WithOrWithoutGz(const std::string& path) {
   return "";
 }
 
-// "t10k-images-idx3-ubyte" to "t10k-labels-idx1-ubyte", with or without .gz.
-Result<std::string> LabelFileOf(const std::string& images) {
-  const fs::path path(images);
-  std::string name = path.filename().string();
-  const auto replace = [&](std::string_view from, std::string_view to) {
-    const size_t at = name.rfind(from);
-    if (at != std::string::npos) name.replace(at, from.size(), to);
-    return at != std::string::npos;
-  };
-  if (!replace("images", "labels")) {
-    return Status::Invalid(images +
-                           ": the file of its labels is looked for under the same name with "
-                           "\"labels\" for \"images\", which this name does not hold; rename both");
-  }
-  if (!replace("idx3", "idx1")) replace("idx4", "idx1");
-  if (name.ends_with(".gz")) name.resize(name.size() - 3);
-  const std::string labels = WithOrWithoutGz((path.parent_path() / name).string());
-  if (labels.empty()) {
-    return Status::NotFound(images + ": there is no " + name +
-                            " beside it, with or without .gz: its labels are needed to measure");
-  }
-  return labels;
-}
-
 CifarKind CifarKindOf(const SavedModel& model) {
   return model.samples.classes == 100 ? CifarKind::kCifar100 : CifarKind::kCifar10;
 }
@@ -134,8 +112,12 @@ Result<std::shared_ptr<const PictureSource>> CifarSource(const SavedModel& model
 
 Result<std::shared_ptr<const PictureSource>> IdxSource(const SavedModel& model,
                                                        const std::string& images) {
-  LOCKSTEP_TRY_ASSIGN(const std::string labels, LabelFileOf(images));
-  LOCKSTEP_TRY_ASSIGN(auto pair, LoadIdxPair(images, labels, {.classes = model.samples.classes}));
+  LOCKSTEP_TRY_ASSIGN(const std::string labels, FindIdxLabels(images));
+  const DatasetInfo& samples = model.samples;
+  LOCKSTEP_TRY_ASSIGN(
+      auto pair,
+      LoadIdxPair(images, labels,
+                  {.class_numbers = ClassNumbersOf(samples.class_names, samples.classes)}));
   return MemoryPictures(std::move(pair));
 }
 
@@ -180,8 +162,8 @@ Result<std::shared_ptr<const PictureSource>> LabelledSource(const SavedModel& mo
   if (!IsFolder(path)) return IsCifarName(path) ? CifarSource(model, path) : IdxSource(model, path);
   const std::string cifar = within(model.samples.classes == 100 ? "test.bin" : "test_batch.bin");
   if (!cifar.empty()) return CifarSource(model, cifar);
-  const std::string mnist = within("t10k-images-idx3-ubyte");
-  return mnist.empty() ? FolderSource(model, path) : IdxSource(model, mnist);
+  const Result<IdxFiles> mnist = FindIdxFiles(path);
+  return mnist.ok() ? IdxSource(model, mnist->test_images) : FolderSource(model, path);
 }
 
 }  // namespace

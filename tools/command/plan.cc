@@ -9,7 +9,6 @@
 #include "models/recipe.h"
 #include "models/recipe_keys.h"
 #include "tools/command/commands.h"
-#include "tools/command/run_folder.h"
 #include "tools/scale/text_table.h"
 
 namespace lockstep::tools {
@@ -67,7 +66,7 @@ Status PrintRecomputation(const PlanArgs& args, const Recipe& recipe, Context& c
 }  // namespace
 
 Status Plan(const PlanArgs& args) {
-  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args.recipe, args.overrides));
+  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, args.overrides));
   LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
@@ -76,11 +75,15 @@ Status Plan(const PlanArgs& args) {
   const int64_t batch = (loader->largest_count() + parts - 1) / parts;
   Context ctx({.threads = static_cast<int>(recipe.train.threads)});
   LOCKSTEP_TRY_ASSIGN(Network net, BuildNetwork(ctx, recipe, data.train.dataset->info(), batch));
-  recipe.model.weights = ModelFile(recipe.model.weights);
-  LOCKSTEP_TRY(StartFromWeights(recipe, net).status());  // says so if they do not fit
+  std::vector<std::string> remarks = data.remarks;
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> weights, StartFromWeights(recipe, net));
+  remarks.insert(remarks.end(), weights.begin(), weights.end());
+  LOCKSTEP_TRY(BuildTrainerOptions(recipe, loader->batches_per_epoch(), &remarks).status());
+  LOCKSTEP_TRY(CheckBatches(recipe, net, *loader));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
   LOCKSTEP_TRY(optimizer->Bind(ctx, net.store().ParametersToWrite()));
 
+  for (const std::string& remark : remarks) fmt::print("note: {}\n", remark);
   const DatasetInfo& info = data.train.dataset->info();
   fmt::print("{}: {} samples of {} to train, {} to validate, {} to test\n", info.name,
              data.train.indices.size(), info.x_shape.ToString(), data.validation.indices.size(),
@@ -122,12 +125,17 @@ Status Plan(const PlanArgs& args) {
   for (const OptimizerState& state : optimizer->states()) {
     optimizer_bytes += static_cast<int64_t>(state.tensor.bytes());
   }
+  // What training needs, with and without sharing; the network holds what evaluation needs besides,
+  // in whole pages of memory, 2 MB each where there is so much.
+  const Program& program = net.training_program();
+  const int64_t used = program.step_bytes() + program.kept_bytes();
   fmt::print(
       "\nmemory     {} in all: parameters {}, gradients {}, {} {}, activations and scratch {} ({} "
-      "if buffers whose lifetimes do not meet shared nothing)\n",
+      "if buffers whose lifetimes do not meet shared nothing), for evaluation and to whole pages "
+      "{}\n",
       Bytes(net.bytes() + optimizer_bytes), Bytes(net.store().parameter_bytes()),
-      Bytes(net.store().gradient_bytes()), optimizer->kind(), Bytes(optimizer_bytes),
-      Bytes(net.arena_bytes()), Bytes(net.program().unshared_bytes()));
+      Bytes(net.store().gradient_bytes()), optimizer->kind(), Bytes(optimizer_bytes), Bytes(used),
+      Bytes(program.unshared_bytes()), Bytes(net.arena_bytes() - used));
   fmt::print("one step   {} forward, about {} with backward; an epoch about {}\n",
              Flops(flops * static_cast<double>(parts)),
              Flops(3.0 * flops * static_cast<double>(parts)),

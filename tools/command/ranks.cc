@@ -11,6 +11,7 @@
 #include "engine/comm/agreement.h"
 #include "engine/io/file.h"
 #include "tools/command/resume.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 namespace {
@@ -24,6 +25,7 @@ Status StatusOfException() {
   } catch (const std::bad_alloc&) {
     return Status::Io("out of memory; a smaller train.batch or model needs less");
   } catch (const std::exception& error) {
+    LOCKSTEP_TRY(OutputStatus());  // printing throws
     return Status::Io(std::string("internal error: ") + error.what());
   }
 }

@@ -1,12 +1,12 @@
 #include "tools/command/recipe_subject.h"
 
-#include <array>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "engine/base/integers.h"
 #include "engine/data/loader.h"
+#include "engine/train/evaluate.h"
 
 namespace lockstep::tools {
 namespace {
@@ -46,7 +46,8 @@ Result<std::unique_ptr<scale::TrainingWork>> MakeWork(Recipe recipe, const Recip
     return scale::TrainingWork::Make(place, std::move(work));
   }
   LOCKSTEP_TRY_ASSIGN(const Batch* const batch, loader->Next());
-  work.inputs = {batch->x, batch->target};
+  const BatchInputs inputs(*batch, work.network);
+  work.inputs.assign(inputs.all().begin(), inputs.all().end());
   return scale::TrainingWork::Make(place, std::move(work));
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/io/file.h"
 #include "tools/command/rank_times.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 namespace {
@@ -181,7 +182,7 @@ Status Recorder::AddHistograms(int64_t step) {
   LOCKSTEP_TRY(sample_->Seek({}));
   LOCKSTEP_TRY_ASSIGN(const Batch* batch, sample_->Next());
   ActivationEvents activations(*events_, step);
-  LOCKSTEP_TRY(network_->Evaluate(batch->x, batch->target, &activations).status());
+  LOCKSTEP_TRY(network_->Evaluate(BatchInputs(*batch, *network_).all(), &activations).status());
   return activations.status();
 }
 

@@ -145,11 +145,4 @@ Result<RunFolder::Made> RunFolder::Create(const std::string& wanted, const std::
   return Made{std::move(folder), std::move(lock)};
 }
 
-std::string ModelFile(const std::string& run_folder_or_file) {
-  std::error_code ignored;
-  return std::filesystem::is_directory(run_folder_or_file, ignored)
-             ? RunFolder{run_folder_or_file}.model()
-             : run_folder_or_file;
-}
-
 }  // namespace lockstep::tools

@@ -7,6 +7,7 @@
 //   step-000001200.safetensors   the same, from earlier: output.keep_checkpoints says how many
 //   model.safetensors            the result: parameters by PyTorch's names, and how features were
 //                                standardised; while the run goes on, the best so far
+//   held_out.safetensors         of a run that holds back a fold: what it says of it (held_out.h)
 //   summary.json                 final metrics, seconds, steps, parameter hash
 //   report.html                  all of it for people, with plots
 //   log.txt                      when the run began, went on and ended, and what was changed then
@@ -48,6 +49,7 @@ struct RunFolder {
   std::string last() const { return path + "/last.safetensors"; }
   std::string checkpoint(int64_t step) const;  // an older one
   std::string model() const { return path + "/model.safetensors"; }
+  std::string held_out() const { return path + "/held_out.safetensors"; }
   std::string summary() const { return path + "/summary.json"; }
   std::string report() const { return path + "/report.html"; }
   std::string log() const { return path + "/log.txt"; }
@@ -70,9 +72,6 @@ struct RunFolder::Made {
   RunFolder folder;
   FolderLock lock;
 };
-
-// Commands take a run folder for the model in it: the file that is meant.
-std::string ModelFile(const std::string& run_folder_or_file);
 
 }  // namespace lockstep::tools
 

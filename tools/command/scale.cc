@@ -19,7 +19,6 @@
 #include "tools/command/commands.h"
 #include "tools/command/ranks.h"
 #include "tools/command/recipe_subject.h"
-#include "tools/command/run_folder.h"
 #include "tools/command/scale_ranks.h"
 #include "tools/command/version.h"
 #include "tools/report/scale_page.h"
@@ -195,7 +194,6 @@ class Scaling {
           "--worker is for ranks that lockstep scale --ranks has started, and this is none");
     }
     LOCKSTEP_TRY_ASSIGN(recipe_, LoadRecipe(args_.recipe, args_.overrides));
-    recipe_.model.weights = ModelFile(recipe_.model.weights);
     LOCKSTEP_TRY_ASSIGN(data_, LoadData(recipe_));
     subject_ = RecipeSubject(recipe_, data_, std::filesystem::path(args_.recipe).stem().string(),
                              args_.loading);

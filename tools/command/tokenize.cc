@@ -16,7 +16,7 @@
 #include "engine/io/file.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
-#include "tools/command/run_folder.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 namespace {
@@ -74,9 +74,8 @@ Result<std::vector<int32_t>> NumbersIn(std::string_view text) {
 }
 
 Status Print(const std::string& text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
-    return Status::Ok();
-  return Status::Io("standard output cannot be written");
+  (void)Say(text);
+  return OutputStatus();
 }
 
 Status Decode(const TokenizeArgs& args) {

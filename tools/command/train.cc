@@ -4,6 +4,7 @@
 #include <csignal>
 #include <exception>
 #include <filesystem>
+#include <iterator>
 #include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,11 +14,16 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/parallel/shards.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
+#include "models/recipe_decision.h"
+#include "models/recipe_split.h"
 #include "tools/command/commands.h"
+#include "tools/command/decide.h"
 #include "tools/command/goes_on.h"
+#include "tools/command/held_out.h"
 #include "tools/command/interrupts.h"
 #include "tools/command/live_line.h"
 #include "tools/command/placement.h"
@@ -26,8 +32,11 @@
 #include "tools/command/recorder.h"
 #include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
+#include "tools/command/run_set.h"
+#include "tools/command/terminal.h"
 #include "tools/command/version.h"
 #include "tools/command/which_run.h"
+#include "tools/report/assessment_json.h"
 #include "tools/report/run_report.h"
 
 namespace lockstep::tools {
@@ -98,12 +107,21 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   json["recording_seconds"] = recorder.seconds();
   const std::pair<const char*, const Subset*> splits[] = {
       {"train", &data.train_unchanged}, {"validation", &data.validation}, {"test", &data.test}};
+  LOCKSTEP_TRY_ASSIGN(const Decision decision, Decide(recipe, net, data.validation, ranks));
+  if (AsksForDecision(recipe)) {
+    json["decision"] = {{"temperature", decision.temperature},
+                        {"threshold", decision.threshold},
+                        {"threshold_by", recipe.train.threshold}};
+  }
+  const Subset* judged = nullptr;
   for (const auto& [name, subset] : splits) {
     if (subset->empty()) continue;
-    LOCKSTEP_TRY_ASSIGN(const EvaluationResult result,
-                        Evaluate(net, *subset, {.communicator = ranks.communicator()}));
+    LOCKSTEP_TRY_ASSIGN(
+        const EvaluationResult result,
+        Evaluate(net, *subset, {.communicator = ranks.communicator(), .decision = decision}));
     json[name] = JsonOf(result);
     report.results.emplace_back(name, result);
+    judged = subset;
     if (ranks.speaks()) Say(fmt::format("{:<10}  {}\n", name, Describe(result)));
   }
   if (!ranks.speaks()) return Status::Ok();
@@ -122,8 +140,21 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   }
   LOCKSTEP_TRY(SaveModel(folder.model(), net, trainer.state(),
                          data.standardizer ? &*data.standardizer : nullptr,
-                         &data.train.dataset->info()));
-  LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
+                         &data.train.dataset->info(), decision));
+  if (recipe.data.fold > 0) {
+    LOCKSTEP_TRY_ASSIGN(const HeldOut held, MeasureHeldOut(net, data.test));
+    LOCKSTEP_TRY(WriteHeldOut(folder.held_out(), held));
+  }
+  std::optional<Assessment> assessment;
+  if (judged != nullptr && CanBeAssessed(net, judged->dataset->info())) {
+    LOCKSTEP_TRY_ASSIGN(assessment,
+                        Assess(net, *judged, decision, {.subgroups = SubgroupsOf(data, *judged)}));
+    json["assessment"] = tools::JsonOf(*assessment, judged->dataset->info().class_names);
+    json["assessment"]["split"] = report.results.back().first;
+    report.assessment = &*assessment;
+  }
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
+  LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), text + "\n"));
   if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
   const std::string waited = ranks.size() == 1
                                  ? ""
@@ -182,28 +213,6 @@ Status AfterFailure(const RunFolder& folder, const Recipe& recipe, Recorder& rec
   return Status(why.code(), text);
 }
 
-// What a layer says to the batches that an epoch has, before it has taken an hour to come to the
-// last one: a batch norm refuses a batch of one.
-Status CheckBatches(const Network& net, const Loader& loader, const Recipe& recipe) {
-  const int64_t samples = loader.samples_per_epoch(), batch = recipe.train.batch;
-  if (recipe.train.micro_batches > 1) return Status::Ok();
-  for (const int64_t n : {std::min(batch, samples), samples % batch}) {
-    if (n == 0) continue;
-    const Status status =
-        net.training_program().Admit(BatchCut::Whole(n, recipe.train.shards)).status();
-    if (status.ok()) continue;
-    const std::string what =
-        "train.batch = " + std::to_string(batch) +
-        (n == batch ? ""
-                    : " leaves a last batch of " + std::to_string(n) + " of the " +
-                          std::to_string(samples) + " training samples");
-    return Status(status.code(), what + ": " + status.message() +
-                                     "; the keys are train.batch, train.last_batch=drop and "
-                                     "model.single_value=skip or =running");
-  }
-  return Status::Ok();
-}
-
 std::string Joined(const std::vector<std::string>& texts) {
   std::string all;
   for (const std::string& text : texts) all += (all.empty() ? "" : ", ") + text;
@@ -251,6 +260,14 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   recipe.train.threads = threads;
   LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe));
   made.remarks = made.data.remarks;
+  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
+  made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());
+  LOCKSTEP_TRY_ASSIGN(const std::string balanced, BalanceClasses(made.data, recipe.loss));
+  if (!balanced.empty()) made.remarks.push_back(balanced);
+  if (made.data.train.dataset->info().weighted) {
+    made.remarks.push_back("losses are means by the weights of data.weight = \"" +
+                           recipe.data.weight + "\"; all other metrics count every sample once");
+  }
   const Subset& train = made.data.train;
   LOCKSTEP_TRY_ASSIGN(LoaderOptions loader_options, BuildLoaderOptions(recipe));
   loader_options.rank = ranks.rank();
@@ -267,17 +284,23 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   LOCKSTEP_TRY(network.status());
   made.network.emplace(std::move(*network));
   if (!run.saved) {
-    LOCKSTEP_TRY_ASSIGN(const std::string remark, StartFromWeights(recipe, *made.network));
-    if (!remark.empty()) made.remarks.push_back(remark);
+    LOCKSTEP_TRY_ASSIGN(std::vector<std::string> remarks, StartFromWeights(recipe, *made.network));
+    std::move(remarks.begin(), remarks.end(), std::back_inserter(made.remarks));
   }
   LOCKSTEP_TRY_ASSIGN(made.optimizer, BuildOptimizer(recipe));
-  LOCKSTEP_TRY_ASSIGN(made.options, BuildTrainerOptions(recipe, made.loader->batches_per_epoch()));
+  LOCKSTEP_TRY_ASSIGN(made.options,
+                      BuildTrainerOptions(recipe, made.loader->batches_per_epoch(), &made.remarks));
   made.options.validation = made.data.validation;
-  made.options.recipe = PrintRecipe(run.recipe);
+  // Weights of balanced classes travel with the model as numbers.
+  Recipe printed = run.recipe;
+  printed.loss = recipe.loss;
+  made.options.recipe = PrintRecipe(printed);
   made.options.standardizer = made.data.standardizer;
   made.options.digest = args.digest;
+  LOCKSTEP_TRY(CheckDecision(recipe, made.data.validation));
+  LOCKSTEP_TRY(CheckSubgroups(recipe, made.data));
   if (made.options.validation.empty()) made.options.keep_best = false;
-  return CheckBatches(*made.network, *made.loader, recipe);
+  return CheckBatches(recipe, *made.network, *made.loader);
 }
 
 Status MakeOrSay(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks,
@@ -365,7 +388,6 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
     return Status::Ok();
   }
   LOCKSTEP_TRY_ASSIGN(WhichRun run, ChooseRun(args, ranks));
-  run.recipe.model.weights = ModelFile(run.recipe.model.weights);
   const Recipe& recipe = run.recipe;
   if (args.print_recipe) {
     if (ranks.speaks()) fmt::print("{}", PrintRecipe(recipe));
@@ -375,6 +397,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
     if (ranks.speaks()) Say(run.folder.path + " has finished: there is nothing to go on with\n");
     return Status::Ok();
   }
+  if (IsSet(recipe)) return TrainSet(args, std::move(run), ranks);
   // From here on a closed pipe is a failure to write like another, not the end of the program.
   std::signal(SIGPIPE, SIG_IGN);
 
@@ -389,7 +412,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   Made made;
   LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
   for (const std::string& remark : made.remarks) {
-    if (ranks.speaks()) fmt::print("note: {}\n", remark);
+    if (ranks.speaks()) Say("note: " + remark + "\n");
   }
   const DatasetInfo& info = made.data.train.dataset->info();
   LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",

@@ -2,10 +2,13 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "engine/io/file.h"
 #include "tools/command/resume.h"
+#include "tools/command/run_set.h"
 #include "tools/report/run_report.h"
 
 namespace lockstep::tools {
@@ -29,11 +32,37 @@ Result<std::vector<std::string>> OverridesOf(const TrainArgs& args) {
   } else if (!args.recipe.empty()) {
     return Status::Invalid("--resume takes the run's own recipe: give no other, but key=value");
   }
+  // Its own folder may be named.
+  std::erase_if(overrides, [&](const std::string& one) {
+    std::error_code ignored;
+    return one.starts_with(kFolderKey) &&
+           std::filesystem::equivalent(one.substr(std::string_view(kFolderKey).size()), args.resume,
+                                       ignored);
+  });
   for (const std::string& one : overrides) {
-    if (one.starts_with(kFolderKey))
-      return Status::Invalid("a run stays in its folder: --resume takes no output.folder");
+    if (one.starts_with(kFolderKey)) {
+      return Status::Invalid("a run stays in its folder " + args.resume +
+                             ": --resume takes no other output.folder; move the folder itself");
+    }
   }
   return overrides;
+}
+
+// --folds and --seeds as the keys that they stand for.
+Status AddSetKeys(const TrainArgs& args, WhichRun& run) {
+  if (args.folds == 0 && args.seeds.empty()) return Status::Ok();
+  if (run.resume) {
+    return Status::Invalid(
+        "--folds and --seeds begin a set of runs; --resume goes on with the one that it names");
+  }
+  if (args.folds > 0) run.overrides.push_back("data.folds=" + std::to_string(args.folds));
+  if (args.seeds.empty()) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, run.overrides));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> seeds, SeedsFrom(args.seeds, recipe.train.seed));
+  std::string list;
+  for (const int64_t seed : seeds) list += (list.empty() ? "" : ", ") + std::to_string(seed);
+  run.overrides.push_back("train.seeds=[" + list + "]");
+  return Status::Ok();
 }
 
 Result<WhichRun> ReadRecipe(const TrainArgs& args) {
@@ -41,6 +70,7 @@ Result<WhichRun> ReadRecipe(const TrainArgs& args) {
   run.resume = !args.resume.empty();
   run.folder.path = args.resume;
   LOCKSTEP_TRY_ASSIGN(run.overrides, OverridesOf(args));
+  LOCKSTEP_TRY(AddSetKeys(args, run));
   LOCKSTEP_TRY_ASSIGN(run.recipe,
                       LoadRecipe(run.resume ? run.folder.recipe() : args.recipe, run.overrides));
   if (args.auto_resume && run.recipe.output.folder.empty()) {
@@ -70,6 +100,7 @@ Status Lock(WhichRun& run) {
   run.lock.emplace(std::move(taken));
   // Killed before its first checkpoint, a run has a recipe and nothing else.
   run.saved = Exists(folder.last());
+  if (IsSet(run.recipe)) return Status::Ok();  // each of its runs has checkpoints
   LOCKSTEP_TRY(CheckMayGoOn(folder, run.recipe, run.overrides));
   if (run.saved || !Exists(folder.summary()) || IsMarkedNotFinite(folder)) return Status::Ok();
   return Status::Invalid(folder.path +
@@ -98,6 +129,9 @@ Result<WhichRun> ChooseRun(const TrainArgs& args, Ranks& ranks) {
       resume.auto_resume = false;
       resume.recipe.clear();
       resume.resume = folder.path;
+      resume.overrides = run->overrides;  // with --folds and --seeds
+      resume.folds = 0;
+      resume.seeds.clear();
       std::erase_if(resume.overrides,
                     [](const std::string& one) { return one.starts_with(kFolderKey); });
       run = ReadRecipe(resume);

@@ -82,15 +82,16 @@ Result<std::vector<LayerFacts>> ProbeLayers(Network& network, const Subset& samp
       Loader::Make(samples.dataset, {samples.indices.begin(), samples.indices.begin() + batch},
                    {.batch = batch, .shuffle = false}));
   LOCKSTEP_TRY_ASSIGN(const Batch* const first, loader->Next());
+  const BatchInputs inputs(*first, network);
   ModelCopy before(network);
   before.TakeFrom(network);
   Scales scales;
   scale::LayerClock clock;
   // The first pass warms the caches, too.
-  Status status = network.Gradients(first->x, first->target, {.observer = &scales}).status();
+  Status status = network.Gradients(inputs.all(), {.observer = &scales}).status();
   for (int pass = 0; pass < passes && status.ok(); ++pass) {
     clock.StartPass();
-    status = network.Gradients(first->x, first->target, {.observer = &clock}).status();
+    status = network.Gradients(inputs.all(), {.observer = &clock}).status();
   }
   before.ApplyTo(network);
   LOCKSTEP_TRY(status);

@@ -1,8 +1,10 @@
 #include "tools/scale/training_work.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
+#include <optional>
+
+#include "engine/train/evaluate.h"
 
 namespace lockstep::scale {
 
@@ -22,7 +24,7 @@ void TrainingWork::CopyInputs() {
 }
 
 Status TrainingWork::Step(StepObserver* observer) {
-  std::array<ConstTensor, 2> loaded;
+  std::optional<BatchInputs> loaded;
   GlobalBatch batch{
       .inputs = inputs_, .samples = place_.samples_here(), .global_samples = place_.batch};
   if (parts_.loader != nullptr) {
@@ -30,8 +32,8 @@ Status TrainingWork::Step(StepObserver* observer) {
     while (next == nullptr) {  // between epochs there is none
       LOCKSTEP_TRY_ASSIGN(next, parts_.loader->Next());
     }
-    loaded = {next->x, next->target};
-    batch = {.inputs = loaded, .samples = next->count, .global_samples = next->global_count};
+    loaded.emplace(*next, parts_.network);
+    batch = {.inputs = loaded->all(), .samples = next->count, .global_samples = next->global_count};
   }
   return step_
       ->Run(batch, index_++, *parts_.optimizer, /*learning_rate=*/0.0, /*wish=*/false, observer)

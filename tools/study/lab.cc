@@ -1,6 +1,4 @@
 // Where the networks of a study are trained: see Lab in study.h.
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -13,6 +11,7 @@
 
 #include "engine/base/integers.h"
 #include "engine/base/random.h"
+#include "tools/command/terminal.h"
 #include "tools/study/study.h"
 
 namespace lockstep::tools {
@@ -59,7 +58,7 @@ class Recorder final : public TrainingObserver {
 class Progress {
  public:
   Progress(std::string name, int64_t trials)
-      : name_(std::move(name)), trials_(trials), live_(isatty(STDERR_FILENO) != 0) {
+      : name_(std::move(name)), trials_(trials), live_(TerminalOf(stderr).cursor) {
     Show();
   }
   ~Progress() {

@@ -9,6 +9,7 @@
 #include "engine/data/image/exif.h"
 #include "engine/data/image/jpeg.h"
 #include "engine/data/image/png.h"
+#include "engine/io/file_kind.h"
 
 namespace lockstep {
 namespace {
@@ -58,6 +59,10 @@ Status NotAPicture(std::span<const uint8_t> file) {
   if (text.substr(0, 8).find("PNG") != std::string_view::npos) {
     return Status::Corrupt(
         "is a PNG with damaged first bytes, as when it was sent as text; fetch the file again");
+  }
+  if (const std::string kind(FileKind({reinterpret_cast<const char*>(file.data()), file.size()}));
+      !kind.empty()) {
+    return Status::Corrupt("is " + kind + ", not a picture");
   }
   return Status::Corrupt("is not a picture: it begins neither as PNG nor as JPEG do");
 }

@@ -5,19 +5,20 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <limits>
 #include <span>
 #include <type_traits>
 #include <utility>
 
 #include "engine/data/byte_source.h"
+#include "engine/data/image/class_numbers.h"
+#include "engine/data/image/idx_names.h"
+#include "engine/io/file_kind.h"
 
 namespace lockstep {
 namespace {
 
 constexpr size_t kMaxRank = 4;
-constexpr int64_t kMostClasses = 65536;
 // The first piece of memory for elements whose number only a header claims; it doubles as data
 // arrives.
 constexpr size_t kFirstPiece = size_t{1} << 20;
@@ -65,9 +66,11 @@ Result<Header> ReadHeader(ByteSource& source, const std::string& path, int64_t m
   const int64_t element = ElementSize(magic[2]);
   const size_t rank = magic[3];
   if (magic[0] != 0 || magic[1] != 0 || element == 0) {
-    return Status::Corrupt(path +
-                           ": is not an IDX file (it must begin with two zero bytes and an element "
-                           "type)");
+    std::string kind(FileKindAt(path));
+    if (kind == "packed with gzip") kind.clear();  // it was unpacked on the way
+    return Status::Corrupt(
+        path + ": is " + (kind.empty() ? "" : kind + ", ") +
+        "not an IDX file (which begins with two zero bytes and an element type)");
   }
   if (rank == 0 || rank > kMaxRank) {
     return Status::Corrupt(path + ": has " + std::to_string(rank) +
@@ -138,7 +141,8 @@ Result<std::vector<T>> ReadElements(ByteSource& source, const std::string& path,
   return elements;
 }
 
-Result<std::vector<int32_t>> LabelsOf(const IdxArray& array, const std::string& path) {
+Result<std::vector<int32_t>> ReadLabels(const std::string& path) {
+  LOCKSTEP_TRY_ASSIGN(const IdxArray array, LoadIdx(path));
   if (array.shape.rank() != 1) {
     return Status::Corrupt(path + ": labels have one dimension, these have " +
                            std::to_string(array.shape.rank()) + "; are the files swapped?");
@@ -149,14 +153,7 @@ Result<std::vector<int32_t>> LabelsOf(const IdxArray& array, const std::string& 
         if constexpr (std::is_floating_point_v<T>) {
           return Status::Corrupt(path + ": labels are whole numbers, these are not");
         } else {
-          std::vector<int32_t> labels(elements.begin(), elements.end());
-          for (size_t i = 0; i < labels.size(); ++i) {
-            if (labels[i] >= 0 && labels[i] < kMostClasses) continue;
-            return Status::Corrupt(path + ": label " + std::to_string(i) + " is " +
-                                   std::to_string(labels[i]) + ", not in 0 to " +
-                                   std::to_string(kMostClasses - 1));
-          }
-          return labels;
+          return std::vector<int32_t>(elements.begin(), elements.end());
         }
       },
       array.elements);
@@ -191,13 +188,6 @@ Shape SampleShape(const Shape& all) {
     default:
       return {all[1], all[2], all[3]};
   }
-}
-
-std::string WithOrWithoutGz(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::exists(path, ignored)) return path;
-  if (std::filesystem::exists(path + ".gz", ignored)) return path + ".gz";
-  return {};
 }
 
 }  // namespace
@@ -237,8 +227,7 @@ Result<IdxArray> LoadIdx(const std::string& path, int64_t max_bytes) {
 Result<std::shared_ptr<const InMemoryDataset>> LoadIdxPair(const std::string& images,
                                                            const std::string& labels,
                                                            const IdxPairOptions& options) {
-  LOCKSTEP_TRY_ASSIGN(const IdxArray label_array, LoadIdx(labels));
-  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> targets, LabelsOf(label_array, labels));
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> targets, ReadLabels(labels));
   LOCKSTEP_TRY_ASSIGN(IdxArray image_array, LoadIdx(images));
   const Shape shape = image_array.shape;
   if (shape.rank() < 2) {
@@ -251,41 +240,42 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadIdxPair(const std::string& im
                            labels + " holds " + std::to_string(targets.size()) +
                            " labels; they do not belong together");
   }
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> numbers, ClassNumbers(targets, labels));
+  if (!options.class_numbers.empty()) numbers = options.class_numbers;
+  LOCKSTEP_TRY(ToPlaces(numbers, labels, targets));
   LOCKSTEP_TRY_ASSIGN(InMemoryDataset::X x, ImagesOf(std::move(image_array), images));
-  DatasetInfo info{.name = images, .size = shape[0], .x_shape = SampleShape(shape)};
-  const int64_t highest = *std::max_element(targets.begin(), targets.end());
-  info.classes = options.classes > 0 ? options.classes : highest + 1;
-  if (highest >= info.classes) {
-    return Status::Corrupt(labels + ": holds the label " + std::to_string(highest) + ", but " +
-                           std::to_string(info.classes) + " classes are numbered from 0");
-  }
-  for (int64_t c = 0; c < info.classes; ++c) info.class_names.push_back(std::to_string(c));
+  DatasetInfo info{.name = images,
+                   .size = shape[0],
+                   .x_shape = SampleShape(shape),
+                   .classes = static_cast<int64_t>(numbers.size()),
+                   .class_names = ClassNamesOf(numbers)};
   return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets),
                                options.byte_scale);
 }
 
-Result<MnistData> LoadMnist(const std::string& folder, ByteScale byte_scale) {
-  constexpr std::array<const char*, 4> kNames = {
-      "train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
-      "t10k-labels-idx1-ubyte"};
-  std::array<std::string, 4> paths;
-  std::string missing;
-  for (size_t i = 0; i < kNames.size(); ++i) {
-    paths[i] = WithOrWithoutGz((std::filesystem::path(folder) / kNames[i]).string());
-    if (paths[i].empty()) missing += (missing.empty() ? "" : ", ") + std::string(kNames[i]);
-  }
-  if (!missing.empty()) {
-    return Status::NotFound(folder + ": MNIST's files are not all there, with or without .gz: " +
-                            missing + "; give the folder that holds them");
-  }
-  const IdxPairOptions options{.byte_scale = byte_scale, .classes = 10};
+Result<MnistData> LoadMnist(const std::string& path, ByteScale byte_scale) {
+  LOCKSTEP_TRY_ASSIGN(const IdxFiles files, FindIdxFiles(path));
+  // The labels of both first: a small part of a set may lack a class that the other has.
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> labels, ReadLabels(files.train_labels));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> trained, ClassNumbers(labels, files.train_labels));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> tested, ReadLabels(files.test_labels));
+  labels.insert(labels.end(), tested.begin(), tested.end());
+  IdxPairOptions options{.byte_scale = byte_scale};
+  LOCKSTEP_TRY_ASSIGN(options.class_numbers, ClassNumbers(labels, files.test_labels));
   MnistData data;
-  LOCKSTEP_TRY_ASSIGN(data.train, LoadIdxPair(paths[0], paths[1], options));
-  LOCKSTEP_TRY_ASSIGN(data.test, LoadIdxPair(paths[2], paths[3], options));
+  LOCKSTEP_TRY_ASSIGN(data.train, LoadIdxPair(files.train_images, files.train_labels, options));
+  LOCKSTEP_TRY_ASSIGN(data.test, LoadIdxPair(files.test_images, files.test_labels, options));
   if (data.train->info().x_shape != data.test->info().x_shape) {
-    return Status::Corrupt(folder + ": training images of shape " +
+    return Status::Corrupt(path + ": training images of shape " +
                            data.train->info().x_shape.ToString() + " and test images of shape " +
                            data.test->info().x_shape.ToString() + " do not belong together");
+  }
+  data.remark = ClassNumbersRemark(data.train->info().class_names, files.train_labels);
+  if (trained.size() < options.class_numbers.size()) {
+    data.remark += (data.remark.empty() ? path + ": " : "; ") +
+                   std::to_string(options.class_numbers.size() - trained.size()) +
+                   " of the classes occur in " + files.test_labels +
+                   " alone: nothing is learned of them";
   }
   return data;
 }

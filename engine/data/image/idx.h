@@ -30,20 +30,23 @@ Result<IdxArray> LoadIdx(const std::string& path, int64_t max_bytes = int64_t{8}
 
 // Images (N, H, W) become (H, W, 1), (N, H, W, C) stay (H, W, C), vectors (N, F) stay (F). Bytes
 // stay bytes and are scaled when gathered; other types become f32 as they are. Labels (N) are
-// integers from 0; there are max + 1 classes, or `classes` if that is given.
+// integers of any type from 0 on; the classes are those that occur, named by their labels, or those
+// of `class_numbers` (rising), where they are given (class_numbers.h).
 struct IdxPairOptions {
   ByteScale byte_scale = {};
-  int64_t classes = 0;
+  std::vector<int32_t> class_numbers = {};
 };
 Result<std::shared_ptr<const InMemoryDataset>> LoadIdxPair(const std::string& images,
                                                            const std::string& labels,
                                                            const IdxPairOptions& options = {});
 
-// The four files by their usual names, each with or without ".gz". An error lists what is missing.
+// The four files of MNIST, or of a set that is named after it, found as FindIdxFiles does
+// (idx_names.h). The classes are those of both parts.
 struct MnistData {
-  std::shared_ptr<const InMemoryDataset> train, test;  // 10 classes, x (28, 28, 1)
+  std::shared_ptr<const InMemoryDataset> train, test;
+  std::string remark{};  // what the user should be told: labels that do not count from 0
 };
-Result<MnistData> LoadMnist(const std::string& folder, ByteScale byte_scale = {});
+Result<MnistData> LoadMnist(const std::string& path, ByteScale byte_scale = {});
 
 }  // namespace lockstep
 

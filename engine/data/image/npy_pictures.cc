@@ -1,18 +1,17 @@
 #include "engine/data/image/npy_pictures.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <utility>
 #include <vector>
 
+#include "engine/data/image/class_numbers.h"
 #include "engine/io/npy.h"
 
 namespace lockstep {
 namespace {
 
 constexpr int64_t kMostChannels = 4;
-constexpr int64_t kMostClasses = 65536;
 
 Result<std::vector<int32_t>> ReadLabels(const std::string& path) {
   LOCKSTEP_TRY_ASSIGN(const NpyArray array, ReadNpy(path));
@@ -29,12 +28,6 @@ Result<std::vector<int32_t>> ReadLabels(const std::string& path) {
   std::vector<int32_t> labels(static_cast<size_t>(shape.size()));
   const Status converted = ConvertInto(array.tensor, Tensor(labels.data(), Shape{shape[0]}));
   if (!converted.ok()) return converted.At(path);
-  for (size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] >= 0 && labels[i] < kMostClasses) continue;
-    return Status::Corrupt(path + ": label " + std::to_string(i) + " is " +
-                           std::to_string(labels[i]) + ", not in 0 to " +
-                           std::to_string(kMostClasses - 1));
-  }
   return labels;
 }
 
@@ -49,7 +42,7 @@ std::vector<T> CopyOf(const StoredTensor& tensor) {
 
 Result<std::shared_ptr<const InMemoryDataset>> LoadNpyPictures(const std::string& pictures,
                                                                const std::string& labels,
-                                                               const NpyPicturesOptions& options) {
+                                                               ByteScale byte_scale) {
   LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> targets, ReadLabels(labels));
   LOCKSTEP_TRY_ASSIGN(const NpyArray array, ReadNpy(pictures));
   const StoredTensor& tensor = array.tensor;
@@ -74,14 +67,13 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadNpyPictures(const std::string
                            labels + " holds " + std::to_string(targets.size()) +
                            " labels; they do not belong together");
   }
-  DatasetInfo info{.name = pictures, .size = shape[0], .x_shape = {shape[1], shape[2], channels}};
-  const int64_t highest = *std::max_element(targets.begin(), targets.end());
-  info.classes = options.classes > 0 ? options.classes : highest + 1;
-  if (highest >= info.classes) {
-    return Status::Corrupt(labels + ": holds the label " + std::to_string(highest) + ", but " +
-                           std::to_string(info.classes) + " classes are numbered from 0");
-  }
-  for (int64_t c = 0; c < info.classes; ++c) info.class_names.push_back(std::to_string(c));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> numbers, ClassNumbers(targets, labels));
+  LOCKSTEP_TRY(ToPlaces(numbers, labels, targets));
+  DatasetInfo info{.name = pictures,
+                   .size = shape[0],
+                   .x_shape = {shape[1], shape[2], channels},
+                   .classes = static_cast<int64_t>(numbers.size()),
+                   .class_names = ClassNamesOf(numbers)};
   InMemoryDataset::X x;
   if (tensor.type == StoredType::kU8) {
     x = CopyOf<uint8_t>(tensor);
@@ -91,8 +83,7 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadNpyPictures(const std::string
     return Status::Corrupt(pictures + ": pictures are U8 or F32, these are " + NameOf(tensor.type) +
                            "; save them with .astype(numpy.uint8) or .astype(numpy.float32)");
   }
-  return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets),
-                               options.byte_scale);
+  return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets), byte_scale);
 }
 
 }  // namespace lockstep

@@ -13,14 +13,11 @@ namespace lockstep {
 
 // Pictures (N, H, W) become (H, W, 1), (N, H, W, C) stay (H, W, C), C at most 4: pictures whose
 // channels come first are refused. u8 stays bytes and is scaled when gathered; f32 is taken as it
-// is, finite. Labels (N) or (N, 1) are integers from 0; there are max + 1 classes, or `classes` if
-// that is given.
-struct NpyPicturesOptions {
-  ByteScale byte_scale = {};
-  int64_t classes = 0;
-};
-Result<std::shared_ptr<const InMemoryDataset>> LoadNpyPictures(
-    const std::string& pictures, const std::string& labels, const NpyPicturesOptions& options = {});
+// is, finite. Labels (N) or (N, 1) are integers from 0 on; the classes are those that occur, named
+// by their labels (class_numbers.h).
+Result<std::shared_ptr<const InMemoryDataset>> LoadNpyPictures(const std::string& pictures,
+                                                               const std::string& labels,
+                                                               ByteScale byte_scale = {});
 
 }  // namespace lockstep
 

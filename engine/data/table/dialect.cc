@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/data/byte_source.h"
+#include "engine/data/table/number_form.h"
 #include "engine/data/table/row_scanner.h"
 #include "engine/data/table/table_cell.h"
 #include "engine/data/table/table_header.h"
@@ -18,17 +19,6 @@ namespace {
 constexpr size_t kMostRows = 500;     // that are looked at
 constexpr size_t kMostCells = 50000;  // likewise
 using Rows = std::vector<std::vector<std::string>>;
-
-constexpr NumberForm kForms[] = {{'.', '\0'}, {',', '\0'}, {'.', ','},  {',', '.'},
-                                 {'.', ' '},  {',', ' '},  {'.', '\''}, {',', '\''}};
-
-bool StandsForNumber(std::string_view cell) {
-  const bool digits =
-      std::any_of(cell.begin(), cell.end(), [](char c) { return c >= '0' && c <= '9'; });
-  return digits && std::any_of(std::begin(kForms), std::end(kForms), [&](NumberForm form) {
-           return ReadNumber(cell, form).kind == NumberCell::kNumber;
-         });
-}
 
 // The first rows, as one dialect cuts them.
 struct Cut {
@@ -62,7 +52,6 @@ class Finder {
   void Judge(Cut& cut) const;
   bool ApostrophesQuote(char delimiter) const;
   Cut Best() const;
-  NumberForm FindForm(const Cut& cut);
   void FindEnds(Cut& cut);
   Status FindNames(Cut& cut);
 
@@ -251,57 +240,6 @@ Cut Finder::Best() const {
   return CutRows(delimiters[0], options_.quote.value_or(ApostrophesQuote('\n') ? '\'' : '"'));
 }
 
-NumberForm Finder::FindForm(const Cut& cut) {
-  std::vector<std::string_view> cells;  // that one form at least reads
-  for (size_t i = cut.rows.size() > 1 ? 1 : 0; i < cut.rows.size(); ++i) {
-    for (const std::string& cell : cut.rows[i]) {
-      if (StandsForNumber(cell)) cells.push_back(cell);
-    }
-  }
-  const auto count = [&](NumberForm form) {
-    return std::count_if(cells.begin(), cells.end(), [form](std::string_view cell) {
-      return ReadNumber(cell, form).kind == NumberCell::kNumber;
-    });
-  };
-  std::vector<NumberForm> forms;
-  for (const NumberForm form : kForms) {
-    if (options_.decimal && form.decimal != *options_.decimal) continue;
-    if (options_.thousands && form.thousands != *options_.thousands) continue;
-    forms.push_back(form);
-  }
-  if (forms.empty()) {
-    const char decimal = options_.decimal.value_or(options_.thousands == '.' ? ',' : '.');
-    return {decimal, options_.thousands.value_or('\0')};
-  }
-  // What a form with a decimal comma gains must be more than it loses.
-  NumberForm best = forms[0];
-  auto most = count(best);
-  std::vector<NumberForm> equal;
-  for (size_t i = 1; i < forms.size(); ++i) {
-    const auto read = count(forms[i]);
-    if (read > most) {
-      most = read;
-      best = forms[i];
-      equal.clear();
-    } else if (read == most && most > 0) {
-      equal.push_back(forms[i]);
-    }
-  }
-  // "1,234" alone may be either.
-  const bool thousands = std::find(equal.begin(), equal.end(), NumberForm{'.', ','}) != equal.end();
-  if (best == NumberForm{',', '\0'} && thousands && !options_.decimal && !options_.thousands) {
-    const bool comma_file = cut.dialect.delimiter == ',';
-    if (comma_file) best = {'.', ','};
-    found_.remarks.push_back(
-        std::string("numbers such as \"1,234\" were read ") +
-        (comma_file ? "with thousands; data.decimal = \",\" reads a decimal comma"
-                    : "with a decimal comma; data.thousands = \",\" reads thousands"));
-  } else if (best.decimal == ',' && !options_.decimal) {
-    found_.remarks.push_back("numbers have a decimal comma; data.decimal = \".\" if they have not");
-  }
-  return best;
-}
-
 // A last column that is empty in all rows, and a first one that the header does not name.
 void Finder::FindEnds(Cut& cut) {
   const size_t width = cut.width;
@@ -392,9 +330,17 @@ Result<FoundDialect> Finder::Find() {
                                              ? Dialect::Encoding::kLatin1
                                              : Dialect::Encoding::kUtf8);
   if (encoding_ == Dialect::Encoding::kLatin1 && !options_.encoding) {
-    found_.remarks.push_back("the text is not UTF-8 and was read as Latin-1 (Windows-1252)");
+    found_.remarks.push_back(kReadAsLatin1);
   }
   SkipFront();
+  if (comment_ != '\0' && !options_.comment) {
+    found_.remarks.push_back(std::string("lines that begin with \"") + comment_ +
+                             "\" were left out as comments; data.comment = \"\" keeps them");
+  }
+  if (LineAt(front_).starts_with("@relation") || LineAt(front_).starts_with("@RELATION")) {
+    return Status::Invalid(name_ + ": is an ARFF file of Weka; make a CSV file of the lines behind "
+                                   "@data, with the attributes' names in front of them");
+  }
   Cut cut = Best();
   if (cut.rows.empty()) {
     // Says what is wrong, if something is.
@@ -404,7 +350,9 @@ Result<FoundDialect> Finder::Find() {
     return Status::Corrupt(name_ + ": the file is empty; it must hold rows of cells");
   }
   FindEnds(cut);
-  cut.dialect.number = FindForm(cut);
+  const Rows below(cut.rows.begin() + (cut.rows.size() > 1 ? 1 : 0), cut.rows.end());
+  cut.dialect.number =
+      FindNumberForm(below, cut.dialect.delimiter, missing_, options_, found_.remarks);
   found_.rows_begin = front_;
   found_.rows_line = front_lines_ + 1;
   LOCKSTEP_TRY(FindNames(cut));

@@ -59,6 +59,12 @@ struct FoundDialect {
   std::vector<std::string> remarks{};
 };
 
+// The remark on a text in Latin-1.
+inline constexpr const char* kReadAsLatin1 =
+    "the text is not UTF-8 and was read as Latin-1 (Windows-1252); data.encoding = \"utf-8\" "
+    "refuses "
+    "it";
+
 // `beginning` is UTF-8 or Latin-1 text, without a byte order mark, of the file called `name`;
 // `whole` says whether it is all of the file. Errors name the file and what to say (the recipe's
 // key): no row at all, a header that the rows do not fit, settings that contradict each other.

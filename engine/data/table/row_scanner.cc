@@ -52,8 +52,8 @@ Status RowScanner::Start(std::string_view text, int64_t line) {
   const size_t wrong = FirstNotUtf8(text);
   if (wrong == text.size()) return Status::Ok();
   return Fail(line + CountLineEnds(text.substr(0, wrong)),
-              ": the text is not UTF-8 as the beginning of the file is; save the file as UTF-8, or "
-              "say data.encoding = \"latin1\" if all of it is Latin-1 (Windows-1252)");
+              ": the text is not UTF-8; save the file as UTF-8, or say data.encoding = "
+              "\"latin1\" if all of it is Latin-1 (Windows-1252)");
 }
 
 void RowScanner::SkipBlanks() {

@@ -45,6 +45,9 @@ class StandardizedDataset final : public Dataset {
     if (!x.empty()) standardizer_.Apply(x);
     return Status::Ok();
   }
+  Status ReadWeights(std::span<const int64_t> indices, std::span<float> weights) const override {
+    return base_->GatherWeights(indices, weights);
+  }
 
   std::shared_ptr<const Dataset> base_;
   Standardizer standardizer_;

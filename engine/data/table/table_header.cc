@@ -51,28 +51,31 @@ class Finder {
     const int64_t texts = count(What::kText);
     const bool values = count(What::kNumber) + count(What::kDate) > 0;
     if (rows_.size() == 1) return {texts > 0 && !values};
-    int64_t misfits = 0;  // texts above numbers or dates, or dates above numbers
-    bool all_named = true;
+    int64_t misfits = 0;    // texts above numbers or dates, or dates above numbers
+    bool all_named = true;  // numbers and dates may be names
     for (size_t i = 0; i < width_; ++i) {
       const What what = first_[i].what;
-      if (what == What::kText && (below_[i].all_numbers() || below_[i].all_dates())) ++misfits;
+      const Below& below = below_[i];
+      if (what == What::kText && (below.all_numbers() || below.all_dates())) ++misfits;
+      if (what == What::kDate && below.all_numbers()) ++misfits;
+      if (what == What::kDate && !below.all_numbers()) all_named = false;
       if (what == What::kNumber && !MayBeName(i)) all_named = false;
-      if (what == What::kDate && below_[i].all_dates()) all_named = false;
     }
-    if (values && !all_named) {
-      if (misfits == 0) return {false};
-      return {false,
-              "the first row was read as data, as it holds numbers like those below, though "
-              "it has texts where numbers are below; data.header = true reads names"};
+    if (misfits > 0 && !values) return {true};
+    if (misfits > 0 && all_named) {
+      return {true,
+              "the first row, with numbers or dates in it, was read as names of columns; "
+              "data.header = false reads it as data"};
     }
     if (misfits > 0) {
-      if (!values) return {true};
-      return {true,
-              "the first row, with numbers in it, was read as names of columns; data.header "
-              "= false reads it as data"};
+      return {false,
+              "the first row was read as data, though it has texts where numbers are below; "
+              "data.header = true reads it as names of columns"};
     }
-    if (texts == 0) return Counts();
-    if (values && !CountsUp()) return {false};
+    if (count(What::kNumber) > 0 &&
+        count(What::kNumber) + count(What::kMissing) == static_cast<int64_t>(width_))
+      return Counts();
+    if (values || texts == 0) return {false};
     return ByRecurrence();
   }
 
@@ -112,54 +115,60 @@ class Finder {
 
   static bool IsWhole(double number) { return number >= 0.0 && number == std::floor(number); }
 
-  // A number of the first row that is a name rather than a value: whole, met once in the row, and
-  // above texts, or fractions, or outside of what is below.
+  // A number of the first row that may be a name: whole, and met once in the row.
   bool MayBeName(size_t i) const {
     const double number = first_[i].number;
-    if (!IsWhole(number)) return false;
-    const auto same = std::count_if(first_.begin(), first_.end(), [&](const Cell& cell) {
-      return cell.what == What::kNumber && cell.number == number;
-    });
-    if (same > 1) return false;
-    const Below& below = below_[i];
-    return !below.all_numbers() || below.fractions || number < below.least || number > below.most;
+    return IsWhole(number) && std::count_if(first_.begin(), first_.end(), [&](const Cell& cell) {
+                                return cell.what == What::kNumber && cell.number == number;
+                              }) == 1;
   }
 
-  // The numbers of the first row, in their order, go up by one.
-  bool CountsUp() const {
-    std::optional<double> last;
-    for (const Cell& cell : first_) {
-      if (cell.what != What::kNumber) continue;
-      if (!IsWhole(cell.number) || (last && cell.number != *last + 1.0)) return false;
+  // The first of a row's numbers where each of the others is one more than the one before it.
+  static std::optional<double> CountsFrom(const std::vector<Cell>& row) {
+    std::optional<double> first, last;
+    for (const Cell& cell : row) {
+      if (cell.what == What::kMissing) continue;
+      if (cell.what != What::kNumber || !IsWhole(cell.number)) return std::nullopt;
+      if (last && cell.number != *last + 1.0) return std::nullopt;
+      if (!first) first = cell.number;
       last = cell.number;
     }
-    return last.has_value();
+    return first;
   }
 
   // A first row of numbers alone: 0, 1, 2, ... as pandas writes by default, or years.
   FoundHeader Counts() const {
-    if (!CountsUp()) return {false};
-    const auto numbers = std::count_if(first_.begin(), first_.end(),
-                                       [](const Cell& cell) { return cell.what == What::kNumber; });
-    if (numbers < 2) return {false};
-    double first = 0.0;
-    int64_t outside = 0, whole = 0;
+    const std::optional<double> from = CountsFrom(first_);
+    if (!from) return {false};
+    int64_t numbers = 0, outside = 0, whole = 0;
     for (size_t i = 0; i < width_; ++i) {
       if (first_[i].what != What::kNumber) continue;
-      if (first_[i].number < first + 1e-9 || outside + whole == 0) first = first_[i].number;
+      ++numbers;
       const Below& below = below_[i];
-      const bool is_outside =
-          !below.all_numbers() || first_[i].number < below.least || first_[i].number > below.most;
-      outside += is_outside ? 1 : 0;
+      const bool within =
+          below.all_numbers() && first_[i].number >= below.least && first_[i].number <= below.most;
+      outside += within ? 0 : 1;
       whole += below.all_numbers() && !below.fractions ? 1 : 0;
     }
-    // Rows of the same kind below, such as permutations or counts of whole numbers, are data.
-    const bool like_rows = whole == numbers && outside < numbers;
-    const bool from_zero = first == 0.0 && !like_rows;
-    if (!from_zero && outside < numbers) return {false};
-    return {true,
-            "the first row, whole numbers that count up, was read as names of columns; "
-            "data.header = false reads it as data"};
+    const bool unlike = outside == numbers;              // all that is below
+    const bool like_rows = whole == numbers && !unlike;  // whole numbers as those below
+    const bool others_count =
+        std::any_of(rows_.begin() + 1, rows_.end(), [this](const std::vector<std::string>& row) {
+          std::vector<Cell> cells;
+          for (const std::string& text : row) cells.push_back(Read(text));
+          return CountsFrom(cells).has_value();
+        });
+    const bool header =
+        numbers >= 2 && !others_count && (unlike || (*from == 0.0 && (numbers >= 4 || !like_rows)));
+    if (header) {
+      return {true,
+              "the first row, whole numbers that count up, was read as names of columns; "
+              "data.header = false reads it as data"};
+    }
+    if (*from != 0.0 || numbers < 2) return {false};
+    return {false,
+            "the first row, whole numbers that count up, was read as data; data.header = "
+            "true reads it as names of columns"};
   }
 
   // Texts above texts. Where the first row is one like the others, each of its texts is new with
@@ -208,21 +217,24 @@ FoundHeader FindHeader(const std::vector<std::vector<std::string>>& rows, Number
 }
 
 void MakeDistinct(std::vector<std::string>& names, std::string& remark) {
-  std::set<std::string> taken(names.begin(), names.end());
-  std::set<std::string> seen;
-  std::string changed;
+  const std::set<std::string> given(names.begin(), names.end());
+  std::map<std::string, int64_t> numbers;  // of each name, the last that was added to it
+  std::string example;
   for (std::string& name : names) {
-    if (name.empty() || seen.insert(name).second) continue;
-    int64_t number = 1;
-    while (taken.contains(name + "." + std::to_string(number))) ++number;
-    const std::string distinct = name + "." + std::to_string(number);
-    if (changed.empty()) changed = ShownText(name) + " became " + ShownText(distinct);
-    taken.insert(distinct);
-    seen.insert(distinct);
+    if (name.empty()) continue;
+    const auto [place, is_new] = numbers.emplace(name, 0);
+    if (is_new) continue;
+    std::string distinct;
+    do {
+      distinct = name + "." + std::to_string(++place->second);
+    } while (given.contains(distinct));
+    if (example.empty()) example = ShownText(name) + " became " + ShownText(distinct);
     name = distinct;
   }
-  if (!changed.empty())
-    remark = "columns have the same name: " + changed + "; rename one in the file to choose";
+  if (!example.empty()) {
+    remark = "columns of the same name are told apart by a number: the second " + example +
+             "; rename them in the file to choose";
+  }
 }
 
 }  // namespace lockstep

@@ -6,29 +6,27 @@
 #include <utility>
 
 #include "engine/data/table/file_kind.h"
+#include "engine/data/table/part_reader.h"
 #include "engine/data/table/row_scanner.h"
+#include "engine/data/waiting_threads.h"
 
 namespace lockstep {
 namespace {
 
-constexpr size_t kBeginning = size_t{1} << 20;  // bytes that the dialect is found by
-constexpr size_t kLongestRow = size_t{1} << 28;
-constexpr size_t kPart = size_t{1} << 22;
+constexpr size_t kBeginning = size_t{1} << 20;      // bytes that the dialect is found by
+constexpr size_t kLongestHeader = size_t{1} << 28;  // likewise, where rows are long
+constexpr size_t kAsciiLookedAt = size_t{1} << 26;  // before text is taken for UTF-8
 constexpr int64_t kLargestPipe = int64_t{8} << 30;
 
-Result<std::string> ReadUpTo(ByteSource& source, size_t most) {
-  std::string text;
-  while (text.size() < most) {
-    const size_t before = text.size();
-    text.resize(std::min(most, std::max(before * 2, kBeginning)));
-    LOCKSTEP_TRY_ASSIGN(const size_t got,
-                        source.Read(std::span(reinterpret_cast<uint8_t*>(text.data()) + before,
-                                              text.size() - before)));
-    const bool end = got < text.size() - before;
-    text.resize(before + got);
-    if (end) break;
-  }
-  return text;
+// Appends up to `most` bytes.
+Status ReadMore(ByteSource& source, size_t most, std::string& text) {
+  const size_t before = text.size();
+  text.resize(before + most);
+  LOCKSTEP_TRY_ASSIGN(
+      const size_t got,
+      source.Read(std::span(reinterpret_cast<uint8_t*>(text.data()) + before, most)));
+  text.resize(before + got);
+  return Status::Ok();
 }
 
 bool IsRegular(const std::string& path) {
@@ -36,22 +34,71 @@ bool IsRegular(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
+bool IsAscii(std::string_view text) {
+  unsigned char any = 0;
+  for (const char c : text) any |= static_cast<unsigned char>(c);
+  return any < 0x80;
+}
+
+// Gives the rows of a part to `visitor`.
+Status Scan(const Part& part, const FoundDialect& found, const std::string& name,
+            RowVisitor& visitor) {
+  const auto columns = static_cast<size_t>(found.columns);
+  RowScanner scanner(found.dialect, /*keep_blank=*/columns == 1);
+  LOCKSTEP_TRY(scanner.Start(part.rows, part.line).At(name));
+  for (;;) {
+    const Result<bool> more = scanner.Next();
+    LOCKSTEP_TRY(more.status().At(name));
+    if (!*more) return Status::Ok();
+    std::span<const std::string_view> cells = scanner.cells();
+    if (found.dialect.open_end && cells.size() == columns + 1 && cells.back().empty())
+      cells = cells.first(columns);
+    if (cells.size() != columns) {
+      return Status::Corrupt(
+          name + ": line " + std::to_string(scanner.line()) + ": " + std::to_string(cells.size()) +
+          " cell" + (cells.size() == 1 ? "" : "s") + ", but the table has " +
+          std::to_string(columns) + " columns; every row needs the same number (a cell with " +
+          ShownText(std::string(1, found.dialect.delimiter)) +
+          " in it must be quoted; lines that are no rows: data.comment)");
+    }
+    LOCKSTEP_TRY(visitor.Visit({.line = scanner.line(), .cells = cells}));
+  }
+}
+
+// The encoding of a text that begins with `text` and goes on with what `source` gives: where all of
+// that is ASCII, what comes first beyond it decides.
+Result<FoundEncoding> FindEncodingOf(std::string text, ByteSource& source) {
+  for (size_t seen = 0;;) {
+    const bool ascii = IsAscii(text);
+    seen += text.size();
+    if (!ascii || seen >= kAsciiLookedAt) return FindEncoding(text, false);
+    text.clear();
+    LOCKSTEP_TRY(ReadMore(source, kBeginning, text));
+    if (text.empty()) return FoundEncoding{};
+  }
+}
+
 }  // namespace
 
 Result<TableText> TableText::OpenFile(const std::string& path, const DialectOptions& options) {
   TableText table;
-  table.name_ = table.path_ = path;
-  if (!IsRegular(path)) {
+  table.name_ = path;
+  if (IsRegular(path)) {
+    table.path_ = path;
+  } else {  // what it gives is there but once; or it is not there at all
     LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, lockstep::OpenFile(path));
-    LOCKSTEP_TRY_ASSIGN(std::string text, ReadUpTo(*source, kLargestPipe + 1));
-    if (text.size() > kLargestPipe) {
-      return Status::Invalid(path +
-                             ": more than 8 GiB come from what is no regular file; write "
-                             "them to a file first");
+    std::string text;
+    for (size_t before = 1; text.size() > before - 1;) {
+      before = text.size() + 1;
+      LOCKSTEP_TRY(ReadMore(*source, std::max(kBeginning, text.size()), text));
+      if (text.size() > kLargestPipe) {
+        return Status::Invalid(path +
+                               ": gives more than 8 GiB and is no regular file; write it to "
+                               "one first");
+      }
     }
     table.read_ = std::make_shared<const std::string>(std::move(text));
     table.text_ = *table.read_;
-    table.path_.clear();
   }
   LOCKSTEP_TRY(table.Find(options));
   return table;
@@ -80,18 +127,32 @@ Status TableText::Find(const DialectOptions& options) {
   for (size_t most = kBeginning;; most *= 4) {
     encoding_ = {};
     LOCKSTEP_TRY_ASSIGN(std::unique_ptr<ByteSource> source, Open());
-    LOCKSTEP_TRY_ASSIGN(const std::string raw, ReadUpTo(*source, most));
-    const bool whole = raw.size() < most;
-    LOCKSTEP_TRY(MayBeTable(raw, name_));
-    encoding_ = FindEncoding(raw, whole);
-    LOCKSTEP_TRY_ASSIGN(source, Open());
-    LOCKSTEP_TRY_ASSIGN(const std::string text, ReadUpTo(*source, most));
+    std::string text;
+    LOCKSTEP_TRY(ReadMore(*source, most, text));
+    LOCKSTEP_TRY(MayBeTable(text, name_));
+    const bool whole = text.size() < most;
+    encoding_ = FindEncoding(text, whole);
+    const bool decoded = encoding_.mark > 0 || encoding_.encoding == TextEncoding::kUtf16Little ||
+                         encoding_.encoding == TextEncoding::kUtf16Big;
+    if (decoded) {
+      LOCKSTEP_TRY_ASSIGN(source, Open());
+      text.clear();
+      LOCKSTEP_TRY(ReadMore(*source, most, text));
+    }
     // Wide tables have long rows.
-    const bool enough = whole || most >= kLongestRow ||
+    const bool enough = whole || most >= kLongestHeader ||
                         std::count(text.begin(), text.end(), '\n') >= 20 ||
                         std::count(text.begin(), text.end(), '\r') >= 20;
     if (!enough) continue;
-    LOCKSTEP_TRY_ASSIGN(found_, FindDialect(text, whole, name_, options));
+    DialectOptions with_encoding = options;
+    if (decoded) with_encoding.encoding = Dialect::Encoding::kUtf8;
+    if (!decoded && !whole && !options.encoding) {
+      LOCKSTEP_TRY_ASSIGN(encoding_, FindEncodingOf(text, *source));
+    }
+    const bool latin1 = encoding_.encoding == TextEncoding::kLatin1 && !options.encoding;
+    if (latin1) with_encoding.encoding = Dialect::Encoding::kLatin1;
+    LOCKSTEP_TRY_ASSIGN(found_, FindDialect(text, whole, name_, with_encoding));
+    if (latin1) found_.remarks.emplace_back(kReadAsLatin1);
     return Status::Ok();
   }
 }
@@ -103,58 +164,47 @@ std::string TableText::NameOf(int64_t column) const {
   return text;
 }
 
-Status TableText::ForEachRow(const MakeVisitor& make, const TakeVisitor& take, int,
+Status TableText::ForEachRow(const MakeVisitor& make, const TakeVisitor& take, int threads,
                              const Progress& progress) const {
-  LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, Open());
-  {
-    std::vector<uint8_t> front(found_.rows_begin);
-    LOCKSTEP_TRY(source->Read(front).status());
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<ByteSource> source, Open());
+  constexpr int64_t kWorthThreads = int64_t{1} << 23;  // bytes
+  if (source->size() >= 0 && source->size() < kWorthThreads) threads = 1;
+  LOCKSTEP_TRY_ASSIGN(PartReader reader, PartReader::Open(std::move(source), found_, name_));
+  struct Item {
+    Part part{};
+    Status status{};
+    std::unique_ptr<RowVisitor> visitor{};
+  };
+  bool failed = false;  // while reading
+  const auto read = [&](Item& item) {
+    if (failed) return false;
+    const Result<bool> more = reader.Next(item.part);
+    item.status = more.status();
+    failed = !more.ok();
+    return failed || *more;
+  };
+  const auto work = [&](Item& item) {
+    if (!item.status.ok()) return;
+    item.visitor = make();
+    item.status = Scan(item.part, found_, name_, *item.visitor);
+  };
+  Status status;
+  const auto take_item = [&](Item& item) {
+    status = item.status;
+    if (status.ok()) status = take(*item.visitor);
+    item.visitor.reset();
+    if (status.ok() && progress) progress(item.part.share);
+    return status.ok();
+  };
+  if (threads > 1) {
+    ForEachInOrder<Item>(threads, read, work, take_item);
+    return status;
   }
-  const auto columns = static_cast<size_t>(found_.columns);
-  RowScanner scanner(found_.dialect, /*keep_blank=*/columns == 1);
-  std::string part;
-  int64_t line = found_.rows_line, done = 0;
-  for (bool end = false; !end;) {
-    const size_t kept = part.size();
-    part.resize(kept + kPart);
-    LOCKSTEP_TRY_ASSIGN(
-        const size_t got,
-        source->Read(std::span(reinterpret_cast<uint8_t*>(part.data()) + kept, kPart)));
-    end = got < kPart;
-    part.resize(kept + got);
-    done += static_cast<int64_t>(got);
-    int64_t lines = 0;
-    const size_t rows = end ? part.size() : WholeRows(part, found_.dialect, lines);
-    if (rows == 0 && !end) {
-      if (part.size() <= kLongestRow) continue;
-      return Status::Corrupt(name_ + ": line " + std::to_string(line) +
-                             ": the row is longer than " + std::to_string(kLongestRow) +
-                             " bytes; is a quote missing? (data.quote)");
-    }
-    const std::unique_ptr<RowVisitor> visitor = make();
-    LOCKSTEP_TRY(scanner.Start(std::string_view(part).substr(0, rows), line).At(name_));
-    for (;;) {
-      Result<bool> more = scanner.Next();
-      LOCKSTEP_TRY(more.status().At(name_));
-      if (!*more) break;
-      std::span<const std::string_view> cells = scanner.cells();
-      if (found_.dialect.open_end && cells.size() == columns + 1 && cells.back().empty())
-        cells = cells.first(columns);
-      if (cells.size() != columns) {
-        return Status::Corrupt(name_ + ": line " + std::to_string(scanner.line()) + ": " +
-                               std::to_string(cells.size()) + " cells, but the first row has " +
-                               std::to_string(columns) + "; every row needs the same number");
-      }
-      LOCKSTEP_TRY(visitor->Visit({.line = scanner.line(), .cells = cells}));
-    }
-    LOCKSTEP_TRY(take(*visitor));
-    line += lines;
-    part.erase(0, rows);
-    if (progress && source->size() > 0) {
-      progress(static_cast<double>(done) / static_cast<double>(source->size()));
-    }
+  for (Item item; read(item);) {
+    work(item);
+    if (!take_item(item)) break;
   }
-  return Status::Ok();
+  return status;
 }
 
 }  // namespace lockstep

@@ -43,6 +43,7 @@ class WithoutMark final : public ByteSource {
     return source_->Read(into);
   }
   int64_t size() const override { return source_->size(); }
+  double share() const override { return source_->share(); }
 
  private:
   std::unique_ptr<ByteSource> source_;
@@ -69,6 +70,7 @@ class FromUtf16 final : public ByteSource {
     return done;
   }
   int64_t size() const override { return -1; }
+  double share() const override { return source_->share(); }
 
  private:
   Status Fail(const char* what) const {

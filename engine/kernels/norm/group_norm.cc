@@ -87,7 +87,7 @@ void GroupGradientConstants(const double* sum_dy, const double* sum_dy_xhat, con
     }
     for (int64_t c = begin; c < begin + width; ++c) {
       const double g = gamma == nullptr ? 1.0 : static_cast<double>(gamma[c]);
-      const auto r = static_cast<double>(inv_std[c]);
+      const double r = count == 1.0 ? 0.0 : static_cast<double>(inv_std[c]);
       const double low = mean_low == nullptr ? 0.0 : static_cast<double>(mean_low[c]);
       const double of_xhat = -r * (c2 / count);
       a[c] = static_cast<float>(r * g);

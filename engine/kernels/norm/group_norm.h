@@ -31,6 +31,8 @@ void GroupStatistics(const double* channel_mean, const double* channel_m2, int64
 
 // The constants of dx = a dy + b + e (x - mean) inv_std, from the sums over a whole sample:
 //   a = inv_std gamma,  e = -inv_std c2,  b = -inv_std c1 - e mean_low inv_std
+// or zeros where a group is a single value: it is its own mean, so dx is exactly 0, which the
+// difference of a dy and c1 would miss by its rounding.
 //   sum_dy, sum_dy_xhat          (channels)
 //   mean_low, inv_std, gamma     (channels); mean_low null: zeros, gamma null: ones
 //   a, b, e                      (channels)

@@ -257,9 +257,12 @@ void BackwardRows(const RowNormBackwardArgs& args) {
     for (int64_t r = 0; r < rows; ++r) {
       const int64_t row = first + r;
       const bool has_low = kCentred && args.mean_low != nullptr;
+      // A row of one value is its own mean: dx is exactly 0, which inv_std (g - c1) would miss by
+      // its rounding.
+      const float inv_std = kCentred && n == 1 ? 0.0f : args.inv_std[row];
       const RowScale scale = ScaleOf(kCentred ? args.mean[row] : 0.0f,
                                      has_low ? static_cast<double>(args.mean_low[row]) : 0.0,
-                                     static_cast<double>(args.inv_std[row]));
+                                     static_cast<double>(inv_std));
       constants[r] = args.dx == nullptr
                          ? RowConstants{scale, 0.0f, 0.0f}
                          : GradientMeans<kGamma, kCentred>(args.x + row * n, args.dy + row * n,

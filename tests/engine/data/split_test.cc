@@ -141,5 +141,104 @@ TEST(SplitTest, ImpossibleRequestsSayWhy) {
   EXPECT_THAT(stratified.status().message(), HasSubstr("too few for one of each of 4 classes"));
 }
 
+// Rows of 25 patients, between 1 and 8 each, of two classes.
+SplitKeys Patients(uint64_t seed) {
+  Random random(seed, 9);
+  SplitKeys keys;
+  for (int32_t patient = 0; patient < 25; ++patient) {
+    const auto rows = 1 + random.Below(8);
+    for (uint64_t i = 0; i < rows; ++i) {
+      keys.groups.push_back(patient);
+      keys.classes.push_back(static_cast<int32_t>(random.Below(2)));
+    }
+  }
+  return keys;
+}
+
+TEST(GroupedSplitTest, RowsOfOnePatientAreOnOneSide) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    SCOPED_TRACE(seed);
+    const SplitKeys keys = Patients(seed);
+    const auto size = static_cast<int64_t>(keys.groups.size());
+    const auto splits = GroupedSplit(
+        keys, {.validation = Share::Fraction(0.2), .test = Share::Fraction(0.2), .seed = seed});
+    ASSERT_TRUE(splits.ok()) << splits.status().message();
+    ExpectPartition(*splits, size);
+    std::map<int32_t, int> where;
+    int part = 0;
+    for (const auto* list : {&splits->train, &splits->validation, &splits->test}) {
+      ++part;
+      int64_t ones = 0, all_ones = std::count(keys.classes.begin(), keys.classes.end(), 1);
+      for (const int64_t i : *list) {
+        ones += keys.classes[static_cast<size_t>(i)];
+        EXPECT_EQ(where.try_emplace(keys.groups[static_cast<size_t>(i)], part).first->second, part);
+      }
+      const double share = static_cast<double>(list->size()) / static_cast<double>(size);
+      EXPECT_NEAR(share, part == 1 ? 0.6 : 0.2, 0.03);
+      // Of some twenty rows: within three.
+      EXPECT_NEAR(static_cast<double>(ones), share * static_cast<double>(all_ones), 3.0);
+    }
+  }
+}
+
+TEST(GroupedSplitTest, DependsOnTheSeedAlone) {
+  const SplitKeys keys = Patients(1);
+  EXPECT_EQ(GroupedSplit(keys, {.seed = 5})->test, GroupedSplit(keys, {.seed = 5})->test);
+  EXPECT_NE(GroupedSplit(keys, {.seed = 5})->test, GroupedSplit(keys, {.seed = 6})->test);
+}
+
+TEST(GroupedSplitTest, SaysWhatDoesNotFit) {
+  SplitKeys one{.groups = std::vector<int32_t>(100, 1), .group_names = {"A", "B"}};
+  for (size_t i = 0; i < 20; ++i) one.groups[i] = 0;
+  const SplitOptions options{.validation = Share::Count(0), .test = Share::Fraction(0.3)};
+  EXPECT_THAT(GroupedSplit(one, options).status().message(),
+              HasSubstr("group \"B\" alone holds 80 of 100 samples, more than the 70"));
+  const SplitKeys two{.groups = {0, 0, 0, 1, 1, 1}};
+  EXPECT_THAT(GroupedSplit(two, {.validation = Share::Count(1), .test = Share::Count(1)})
+                  .status()
+                  .message(),
+              HasSubstr("2 groups are too few for 3 parts"));
+}
+
+TEST(GroupedSplitTest, EveryClassIsTrainedOn) {
+  // Class 2 is in one group alone.
+  SplitKeys keys;
+  for (int32_t group = 0; group < 12; ++group) {
+    for (int i = 0; i < 5; ++i) {
+      keys.groups.push_back(group);
+      keys.classes.push_back(group == 4 ? 2 : group % 2);
+    }
+  }
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    const auto splits = GroupedSplit(keys, {.seed = seed}).value();
+    EXPECT_TRUE(std::any_of(splits.train.begin(), splits.train.end(), [&](int64_t i) {
+      return keys.classes[static_cast<size_t>(i)] == 2;
+    })) << seed;
+  }
+}
+
+TEST(TimeSplitTest, TrainsOnThePastAndTestsOnTheFuture) {
+  const std::vector<double> times = {9, 1, 8, 2, 7, 3, 6, 4, 5, 5};
+  const auto splits =
+      TimeSplit(times, {.validation = Share::Count(2), .test = Share::Count(2)}).value();
+  ExpectPartition(splits, 10);
+  EXPECT_THAT(splits.test, ::testing::ElementsAre(0, 2));
+  EXPECT_THAT(splits.validation, ::testing::ElementsAre(4, 6));
+}
+
+TEST(SplitByTest, TheKeysDecide) {
+  const SplitOptions options{.validation = Share::Count(2), .test = Share::Count(2), .seed = 3};
+  SplitKeys keys;
+  EXPECT_EQ(SplitBy(12, keys, options)->test, Split(12, options)->test);
+  for (int32_t i = 0; i < 12; ++i) keys.classes.push_back(i % 2);
+  EXPECT_EQ(SplitBy(12, keys, options)->test, StratifiedSplit(keys.classes, options)->test);
+  for (int32_t i = 0; i < 12; ++i) keys.groups.push_back(i / 2);
+  EXPECT_EQ(SplitBy(12, keys, options)->test, GroupedSplit(keys, options)->test);
+  for (int32_t i = 0; i < 12; ++i) keys.times.push_back(i);
+  EXPECT_THAT(SplitBy(12, keys, options).status().message(), HasSubstr("not by both"));
+  keys.groups.clear();
+  EXPECT_THAT(SplitBy(12, keys, options)->test, ::testing::ElementsAre(10, 11));
+}
+
 }  // namespace
 }  // namespace lockstep

@@ -279,6 +279,20 @@ TEST(GroupNormOpTest, TortureValues) {
   }
 }
 
+// Its own mean: xhat is 0 whatever x is, and so is dx, to the bit.
+TEST(GroupNormOpTest, AGroupOfOneValueHasNoGradient) {
+  for (const int64_t channels : {1, 7, 16, 19}) {
+    const Problem p = {.samples = 5, .positions = 1, .channels = channels, .groups = channels};
+    Inputs in = MakeInputs(p);
+    for (float& dy : in.dy) dy *= 1e4f;
+    for (const bool affine : {true, false}) {
+      const Results got = Compute(p, in, 2, affine, /*accumulate=*/false);
+      EXPECT_EQ(got.dx, std::vector<float>(in.x.size(), 0.0f));
+      EXPECT_EQ(got.dgamma, std::vector<float>(in.gamma.size(), 0.0f));
+    }
+  }
+}
+
 TEST(GroupNormOpTest, AnEmptyBatchLeavesGradientsOfZero) {
   const Problem p = {.samples = 0, .positions = 3, .channels = 4, .groups = 2};
   const Results empty = Compute(p, MakeInputs(p), 2, true, false);

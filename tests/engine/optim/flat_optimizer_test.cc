@@ -242,7 +242,46 @@ TEST(OptimizerOptionsTest, ErrorsNameTheOption) {
   EXPECT_THAT(BindError(Adam({.betas = {1.0, 0.9}}), set), HasSubstr("Adam: betas"));
   EXPECT_THAT(BindError(Adam({.betas = {0.9, -0.1}}), set), HasSubstr("betas"));
   EXPECT_THAT(BindError(AdamW({.eps = 0.0}), set), HasSubstr("AdamW: eps"));
+  EXPECT_THAT(BindError(AdamW({.eps = 1e-30}), set),
+              HasSubstr("eps must be at least 3.6e-18 with beta2 = 0.999, not 1e-30"));
+  EXPECT_THAT(BindError(Adam({.betas = {0.9, 0.9}, .eps = 3.4e-19}), set), HasSubstr("Adam: eps"));
+  EXPECT_THAT(BindError(Adam({.eps = HUGE_VAL}), set), HasSubstr("Adam: eps"));
   EXPECT_THAT(BindError(AdamW({.lr = double{kNan}}), set), HasSubstr("lr"));
+}
+
+// Gradients whose squares are flushed, at the least eps that is taken: no step is more than twice
+// what the formula asks for (see LeastAdamEps), whatever the size of the gradients and whenever they
+// stop. Without the limit the steps below would be 1e7 times too large.
+TEST(AdamEpsTest, AtItsLeastNoStepIsMoreThanTwiceTheFormulas) {
+  for (const double beta2 : {0.0, 0.9, 0.999, 0.9999}) {
+    const double eps = LeastAdamEps(beta2), beta1 = 0.9, rate = 1e-3;
+    for (double size = 1e-24; size < 1e-12; size *= 3.7) {
+      FlatParameters parameters = SomeParameters();
+      const ParameterSet set = parameters.set();
+      Context ctx({.threads = 1});
+      Adam optimizer({.lr = rate, .betas = {beta1, beta2}, .eps = eps});
+      ASSERT_TRUE(optimizer.Bind(ctx, set).ok());
+      const auto at = static_cast<size_t>(set.infos[0].offset);
+      double m = 0.0, v = 0.0;
+      set.values[at] = 0.0f;
+      for (int64_t t = 1; t <= 40; ++t) {
+        const double g = t <= 10 ? size : 0.0;
+        std::fill(set.gradients.begin(), set.gradients.end(), 0.0f);
+        set.gradients[at] = static_cast<float>(g);
+        m = beta1 * m + (1.0 - beta1) * g;
+        v = beta2 * v + (1.0 - beta2) * g * g;
+        const double before = static_cast<double>(set.values[at]);
+        ASSERT_TRUE(optimizer.Update(ctx, set, rate, 1.0).ok());
+        const double step = before - static_cast<double>(set.values[at]);
+        const double n = static_cast<double>(t);
+        const double exact = rate / (1.0 - std::pow(beta1, n)) * m /
+                             (std::sqrt(v / (1.0 - std::pow(beta2, n))) + eps);
+        // Roundings of the step, and of the parameter that it was taken from.
+        ASSERT_TRUE(step <= 2.0 * exact * (1.0 + 1e-5) + 1e-6 * before + 1e-30)
+            << beta2 << " " << size << " " << t << ": " << step << " for " << exact;
+      }
+    }
+  }
 }
 
 TEST(OptimizerOptionsTest, ErrorsNameTheGroup) {

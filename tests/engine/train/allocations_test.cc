@@ -38,11 +38,16 @@ struct HeapWatch final : TrainingObserver {
   int64_t last = 0, before = -1, after = -1;
 };
 
-std::unique_ptr<Rig> MakeRig(int threads, int prefetch, int64_t hidden,
-                             TrainingObserver& observer) {
+std::unique_ptr<Rig> MakeRig(int threads, int prefetch, int64_t hidden, TrainingObserver& observer,
+                             bool weighted = false) {
   // 30 batches, the last one partial.
+  DatasetPtr data = Quadrants(30 * 32 - 5, 16, 0.1, 41);
+  if (weighted) {
+    std::vector<float> weights(static_cast<size_t>(data->size()), 0.5f);
+    data = std::make_shared<WeightedDataset>(data, std::move(weights));
+  }
   return std::make_unique<Rig>(
-      All(Quadrants(30 * 32 - 5, 16, 0.1, 41)),
+      All(data),
       Sequential(Linear(hidden), BatchNorm(), Relu(), Dropout(0.2),
                  Checkpointed(Sequential(Linear(hidden), LayerNorm(), Gelu())), Linear(1)),
       BceWithLogitsLoss(),
@@ -70,7 +75,7 @@ TEST(AllocationsTest, AStepTakesNothingFromTheHeap) {
     for (const int prefetch : {0, 1}) {
       for (const int64_t hidden : {16, 256}) {  // inline, and spread over threads
         HeapWatch watch;
-        const auto rig = MakeRig(threads, prefetch, hidden, watch);
+        const auto rig = MakeRig(threads, prefetch, hidden, watch, /*weighted=*/prefetch == 1);
         ASSERT_TRUE(rig->status.ok()) << rig->status.message();
         watch.last = rig->trainer->total_steps();
         ASSERT_TRUE(rig->trainer->Run().ok());

@@ -90,8 +90,8 @@ class StateDictTest : public ::testing::Test {
 
 TEST_F(StateDictTest, OfPyTorchPredictsTheSameHere) {
   Network net = Bind(1);
-  const Status read = ImportWeights(TheirFile(), net);
-  ASSERT_TRUE(read.ok()) << read.message();
+  const auto read = ImportWeights(TheirFile(), net);
+  ASSERT_TRUE(read.ok()) << read.status().message();
   const std::vector<float> y = Predict(net, Flat(Golden()["x"])), want = Flat(Golden()["y"]);
   ASSERT_EQ(y.size(), want.size());
   float largest = 0.0f;
@@ -126,7 +126,7 @@ TEST_F(StateDictTest, GoesThereAndBackWithoutAChange) {
 TEST_F(StateDictTest, OfAnotherNetworkIsRefusedAndChangesNothing) {
   Network net = Bind(1, 2);
   const uint64_t before = ModelHash(net);
-  EXPECT_THAT(ImportWeights(TheirFile(), net).message(),
+  EXPECT_THAT(ImportWeights(TheirFile(), net).status().message(),
               HasSubstr("\"6.weight\" is F32 (3, 4) in the file, the model needs F32 (2, 4)"));
   EXPECT_EQ(ModelHash(net), before);
 }
@@ -139,11 +139,12 @@ TEST_F(StateDictTest, WithATensorTooManyIsRefused) {
   for (const NamedTensor& named : ModelTensors(net)) tensors.emplace_back(named);
   tensors.emplace_back("7.weight", ConstTensor(&extra, Shape{1}));
   ASSERT_TRUE(WriteSafetensors(folder_ / "more", tensors, {}).ok());
-  EXPECT_THAT(ImportWeights(folder_ / "more", net).message(),
+  EXPECT_THAT(ImportWeights(folder_ / "more", net).status().message(),
               HasSubstr("the network has no \"7.weight\""));
   tensors.resize(3);
   ASSERT_TRUE(WriteSafetensors(folder_ / "less", tensors, {}).ok());
-  EXPECT_THAT(ImportWeights(folder_ / "less", net).message(), HasSubstr("is not in the file"));
+  EXPECT_THAT(ImportWeights(folder_ / "less", net).status().message(),
+              HasSubstr("is not in the file"));
   EXPECT_EQ(ModelHash(net), before);
 }
 

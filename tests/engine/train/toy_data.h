@@ -135,7 +135,8 @@ class Rig {
                                    {.input = train.dataset->XShape(bound),
                                     .seed = options.seed,
                                     .shards = options.shards,
-                                    .communicator = options.communicator});
+                                    .communicator = options.communicator,
+                                    .weighted = train.dataset->info().weighted});
     if (!(status = bound_net.status()).ok()) return;
     net = std::make_unique<Network>(std::move(*bound_net));
     trainer_options.seed = options.seed;
@@ -150,6 +151,31 @@ class Rig {
   std::unique_ptr<Loader> loader;
   std::unique_ptr<Network> net;
   std::unique_ptr<Trainer> trainer;
+};
+
+// The samples of `base` with a weight each.
+class WeightedDataset final : public Dataset {
+ public:
+  WeightedDataset(DatasetPtr base, std::vector<float> weights)
+      : Dataset(Weighted(base->info())), base_(std::move(base)), weights_(std::move(weights)) {}
+
+ private:
+  static DatasetInfo Weighted(DatasetInfo info) {
+    info.weighted = true;
+    return info;
+  }
+  Status Read(std::span<const int64_t> indices, Tensor x, Tensor target,
+              int64_t epoch) const override {
+    return base_->Gather(indices, x, target, epoch);
+  }
+  Status ReadWeights(std::span<const int64_t> indices, std::span<float> weights) const override {
+    for (size_t i = 0; i < indices.size(); ++i)
+      weights[i] = weights_[static_cast<size_t>(indices[i])];
+    return Status::Ok();
+  }
+
+  DatasetPtr base_;
+  std::vector<float> weights_;
 };
 
 inline Subset All(const DatasetPtr& data) { return {data, AllIndices(data->size())}; }

@@ -31,6 +31,7 @@
 namespace lockstep {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 TEST(FileOrderTest, PutsChannelsInFrontAndBack) {
@@ -180,7 +181,7 @@ TEST_F(WeightFilesTest, FeaturesWhoseOrderFilesCannotSayAreRefused) {
     Network net = Bind(std::move(layers), {2, 2, 3, 4});
     EXPECT_THAT(ExportWeights(folder_ / "file", net).message(), HasSubstr('"' + name + '"'));
     const std::string plain = Written(TensorsOf(net));
-    EXPECT_THAT(ImportWeights(plain, net).message(), HasSubstr('"' + name + '"'));
+    EXPECT_THAT(ImportWeights(plain, net).status().message(), HasSubstr('"' + name + '"'));
   };
   refused(Sequential(Flatten(), GroupNorm(4)), "1.weight");
   refused(Sequential(Flatten(), Doubled(), Relu(), Linear(3)), "3.weight");
@@ -204,8 +205,8 @@ TEST_F(WeightFilesTest, WhatAllNamesBeginWithIsLeftAway) {
   Network net = Small(1);
   for (const std::string prefix : {"module.", "model.", "_orig_mod.module.", "a.b.c."}) {
     Network other = Small(2);
-    const Status status = ImportWeights(Written(TensorsOf(net, prefix)), other);
-    EXPECT_TRUE(status.ok()) << status.message();
+    const auto read = ImportWeights(Written(TensorsOf(net, prefix)), other);
+    EXPECT_TRUE(read.ok()) << read.status().message();
     EXPECT_EQ(ModelHash(other), ModelHash(net)) << prefix;
   }
 }
@@ -234,8 +235,8 @@ TEST_F(WeightFilesTest, HalvesAndDoublesBecomeFloats) {
     stored[0] = StoredTensor("0.weight", type, {4, 5}, bytes);
     ASSERT_TRUE(WriteSafetensors(folder_ / "file", stored, {}).ok());
     Network other = Small(2);
-    const Status status = ImportWeights(folder_ / "file", other);
-    ASSERT_TRUE(status.ok()) << status.message();
+    const auto read = ImportWeights(folder_ / "file", other);
+    ASSERT_TRUE(read.ok()) << read.status().message();
     for (const float v : other.parameters().value(0).span<float>()) EXPECT_EQ(v, -1.5f);
   }
 }
@@ -250,7 +251,7 @@ TEST_F(WeightFilesTest, ADoubleThatIsNoFloatIsRefused) {
                            std::as_bytes(std::span<const double>(wide)));
   ASSERT_TRUE(WriteSafetensors(folder_ / "file", stored, {}).ok());
   const uint64_t before = ModelHash(other);
-  EXPECT_THAT(ImportWeights(folder_ / "file", other).message(), HasSubstr("\"0.weight\""));
+  EXPECT_THAT(ImportWeights(folder_ / "file", other).status().message(), HasSubstr("\"0.weight\""));
   EXPECT_EQ(ModelHash(other), before);
 }
 
@@ -269,11 +270,113 @@ TEST_F(WeightFilesTest, CountsMayBeAnyNumberOrMissing) {
   EXPECT_EQ(count_of(other), 7);
   const float none = NAN;
   counter->tensor = ConstTensor(&none, Shape{});
-  EXPECT_THAT(ImportWeights(Written(tensors), other).message(), HasSubstr("is no count"));
+  EXPECT_THAT(ImportWeights(Written(tensors), other).status().message(), HasSubstr("is no count"));
   EXPECT_EQ(count_of(other), 7);
   tensors.erase(counter);
   ASSERT_TRUE(ImportWeights(Written(tensors), other).ok());
   EXPECT_EQ(count_of(other), 0);
+}
+
+// torch.nn.Linear(bias=False) in front of a norm, read into a network that has a bias there.
+TEST_F(WeightFilesTest, ABiasInFrontOfANormMayBeMissing) {
+  const auto without = [&](const Network& net, const std::string& name) {
+    std::vector<NamedConstTensor> tensors = TensorsOf(net);
+    EXPECT_EQ(std::erase_if(tensors, [&](const auto& one) { return one.name == name; }), 1u);
+    return Written(tensors);
+  };
+  const auto layers = [](int norm) {
+    return norm == 0   ? Sequential(Linear(4), BatchNorm(), Relu(), Linear(3))
+           : norm == 1 ? Sequential(Linear(4), LayerNorm(), Relu(), Linear(3))
+           : norm == 2 ? Sequential(Linear(4), GroupNorm(2), Relu(), Linear(3))
+                       : Sequential(Linear(4), RmsNorm(), Relu(), Linear(3));
+  };
+  for (int norm = 0; norm < 4; ++norm) {
+    for (const bool training : {true, false}) {
+      SCOPED_TRACE(norm);
+      const Network net = Bind(layers(norm), {2, 5}, 1);
+      Network other = training
+                          ? Bind(layers(norm), {2, 5}, 2)
+                          : Network::Bind(ctx_, layers(norm), {.input = {2, 5}, .seed = 2}).value();
+      const auto read = ImportWeights(without(net, "0.bias"), other);
+      ASSERT_TRUE(read.ok()) << read.status().message();
+      ASSERT_EQ(read->remarks.size(), 1u);
+      EXPECT_THAT(read->remarks[0], HasSubstr("0.bias: not in the file, and 0"));
+      const std::string names[] = {other.store().infos()[0].name, other.store().infos()[1].name};
+      ASSERT_EQ(names[1], "0.bias");
+      for (const float v : other.parameters().value(1).span<float>()) EXPECT_EQ(v, 0.0f);
+      const uint64_t before = ModelHash(other);
+      for (const std::string name : {"3.bias", "0.weight", "1.weight"}) {
+        EXPECT_THAT(ImportWeights(without(net, name), other).status().message(),
+                    HasSubstr('"' + name + '"'));
+        EXPECT_EQ(ModelHash(other), before);
+      }
+    }
+  }
+}
+
+TEST_F(WeightFilesTest, WhatWasMadeGoodIsSaidOnceForEachKind) {
+  Network net = Small(1);
+  std::vector<NamedConstTensor> tensors = TensorsOf(net, "_orig_mod.");
+  std::erase_if(tensors, [](const auto& one) {
+    return one.name.ends_with("num_batches_tracked") || one.name == "_orig_mod.0.bias";
+  });
+  std::vector<StoredTensor> stored(tensors.begin(), tensors.end());
+  const std::vector<double> wide(4, 0.5);
+  for (StoredTensor& one : stored) {
+    if (one.shape == Shape{4})
+      one = StoredTensor(one.name, StoredType::kF64, {4}, std::as_bytes(std::span(wide)));
+  }
+  ASSERT_TRUE(WriteSafetensors(folder_ / "file", stored, {}).ok());
+  const auto read = ImportWeights(folder_ / "file", net);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_THAT(read->remarks,
+              ElementsAre(HasSubstr("file: all names begin with \"_orig_mod.\""),
+                          HasSubstr("1.weight, 1.bias, 1.running_mean and 1 more: F64 in the file"),
+                          HasSubstr("1.num_batches_tracked: not in the file, and 0"),
+                          HasSubstr("0.bias: not in the file, and 0")));
+  EXPECT_THAT(ImportWeights(Written(TensorsOf(net)), net)->remarks, ElementsAre());
+}
+
+TEST_F(WeightFilesTest, WhatIsNotFiniteIsNamedAndChangesNothing) {
+  Network net = Small(1), other = Small(2);
+  const uint64_t before = ModelHash(other);
+  const std::vector<NamedConstTensor> good = TensorsOf(net);
+  for (size_t i = 0; i < good.size(); ++i) {
+    if (good[i].tensor.dtype() != DType::kF32) continue;
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      std::vector<float> values(good[i].tensor.span<float>().begin(),
+                                good[i].tensor.span<float>().end());
+      values.back() = bad;
+      std::vector<NamedConstTensor> tensors = good;
+      tensors[i].tensor = ConstTensor(values.data(), good[i].tensor.shape());
+      EXPECT_THAT(ImportWeights(Written(tensors), other).status().message(),
+                  HasSubstr("tensor \"" + good[i].name + "\" holds"));
+      EXPECT_EQ(ModelHash(other), before);
+    }
+  }
+  // Infinite in F16.
+  std::vector<StoredTensor> stored(good.begin(), good.end());
+  const std::vector<uint16_t> half(20, 0x7C00);
+  stored[0] = StoredTensor("0.weight", StoredType::kF16, {4, 5}, std::as_bytes(std::span(half)));
+  ASSERT_TRUE(WriteSafetensors(folder_ / "file", stored, {}).ok());
+  EXPECT_THAT(ImportWeights(folder_ / "file", other).status().message(),
+              HasSubstr("\"0.weight\" holds inf at element 0"));
+  // In a model of our own, to begin a new task with.
+  net.Write()->value(4).f32()[2] = NAN;
+  ASSERT_TRUE(SaveModel(folder_ / "model", net, {}).ok());
+  EXPECT_THAT(ImportForNewTask(folder_ / "model", other).status().message(),
+              HasSubstr("\"3.weight\" holds nan at element 2"));
+  EXPECT_EQ(ModelHash(other), before);
+}
+
+TEST_F(WeightFilesTest, AFileOfAnotherKindIsCalledByItsName) {
+  Network net = Small(1);
+  const std::string name = "archive/data.pkl";
+  Spill(folder_ / "model.pt", std::string("PK\x03\x04") + std::string(22, '\0') +
+                                  static_cast<char>(name.size()) + std::string(3, '\0') + name +
+                                  std::string(100, 'x'));
+  EXPECT_THAT(ImportWeights(folder_ / "model.pt", net).status().message(),
+              HasSubstr("is a PyTorch file, not a safetensors file"));
 }
 
 // As many numbers, but in another shape; or a type that no weight has.
@@ -288,9 +391,10 @@ TEST_F(WeightFilesTest, OtherShapesAreRefusedAndChangeNothing) {
       {floats.data(), {5, 2, 3, 4}}, {floats.data(), {1, 5, 24}},   {floats.data(), {5, 23}},
       {floats.data(), {0, 24}},      {floats.data(), Shape{}},      {ints.data(), {5, 24}}};
   for (const ConstTensor& tensor : wrong) {
-    const Status status =
+    const auto read =
         ImportWeights(Written({{"1.bias", {bias.data(), {5}}}, {"1.weight", tensor}}), net);
-    EXPECT_THAT(status.message(), HasSubstr("the model needs F32 (5, 24)")) << tensor.shape();
+    EXPECT_THAT(read.status().message(), HasSubstr("the model needs F32 (5, 24)"))
+        << tensor.shape();
     EXPECT_EQ(ModelHash(net), before);
   }
   EXPECT_FALSE(ImportWeights(Written({}), net).ok());
@@ -302,16 +406,16 @@ TEST_F(WeightFilesTest, AHeadOfAnotherSizeBeginsAnew) {
     const std::string path = folder_ / "theirs";
     ASSERT_TRUE((checkpoint ? SaveModel(path, theirs, {}) : ExportWeights(path, theirs)).ok());
     Network same = Small(2, 3);
-    const Result<std::string> all = ImportForNewTask(path, same);
+    const Result<ImportedWeights> all = ImportForNewTask(path, same);
     ASSERT_TRUE(all.ok()) << all.status().message();
-    EXPECT_EQ(*all, "");
+    EXPECT_EQ(all->fresh_layer, "");
     EXPECT_EQ(ModelHash(same), ModelHash(theirs));
 
     Network net = Small(2, 7);
     const Network fresh = Small(2, 7);
-    const Result<std::string> head = ImportForNewTask(path, net);
+    const Result<ImportedWeights> head = ImportForNewTask(path, net);
     ASSERT_TRUE(head.ok()) << head.status().message();
-    EXPECT_EQ(*head, "3");
+    EXPECT_EQ(head->fresh_layer, "3");
     const ConstParameterSet now = net.parameters(), old = theirs.parameters();
     for (const size_t i : {0, 1, 2, 3})
       EXPECT_EQ(std::memcmp(now.value(i).data(), old.value(i).data(), now.value(i).bytes()), 0);

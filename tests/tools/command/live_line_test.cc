@@ -155,6 +155,16 @@ TEST_F(LiveLineTest, TheCurveStaysBelowTheEpochs) {
   EXPECT_THAT(ran.out, HasSubstr("\033[9A\033[J"));  // eight lines and their legend, drawn anew
 }
 
+TEST_F(LiveLineTest, OnATerminalTooSmallForTheCurveItComesAtTheEnd) {
+  const Ran ran = RunOnTerminal(kRun + "--curve", 44, "env TERM=xterm");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, Not(HasSubstr("A\033[J")));
+  const size_t curve = ran.out.find("loss by epoch: training");
+  ASSERT_NE(curve, std::string::npos);
+  EXPECT_GT(curve, ran.out.rfind("epoch   4/4"));
+  EXPECT_EQ(ran.out.find("loss by epoch: training", curve + 1), std::string::npos);
+}
+
 // One step of this run takes long against the time between the two signals.
 TEST_F(LiveLineTest, ASecondCtrlCStopsAtOnce) {
   Write("twice.sh", "set -m\n" LOCKSTEP_PROGRAM " train " + kClinical +

@@ -210,7 +210,8 @@ TEST_F(RunFolderTest, AFinishedRunGoesOnWithMoreEpochsAndRemembersThatItDid) {
   const std::string train = "train " + kClinical + " data.size=400 schedule.kind=constant ";
   ASSERT_EQ(Run(train + "train.epochs=6 output.folder=whole").code, 0);
   ASSERT_EQ(Run(train + "train.epochs=4 output.folder=more").code, 0);
-  const Ran ran = Run("train --resume more train.epochs=6 output.report=false");
+  const Ran ran =
+      Run("train --resume more train.epochs=6 output.report=false output.folder=./more");
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_THAT(ran.out, HasSubstr("changed: train.epochs 4 -> 6\n"));
   EXPECT_EQ(Summary("more")["parameter_hash"], Summary("whole")["parameter_hash"]);

@@ -142,8 +142,8 @@ TEST_F(IdxTest, ImagesAndLabelsBecomeADataset) {
   ASSERT_TRUE(pair.ok()) << pair.status().message();
   const InMemoryDataset& dataset = *pair.value();
   EXPECT_EQ(dataset.info().x_shape, Shape({1, 2, 1}));
-  EXPECT_EQ(dataset.info().classes, 3);
-  EXPECT_THAT(ClassLabels(dataset).value(), ElementsAre(2, 0, 2));
+  EXPECT_THAT(dataset.info().class_names, ElementsAre("0", "2"));  // those that occur
+  EXPECT_THAT(ClassLabels(dataset).value(), ElementsAre(1, 0, 1));
   std::vector<float> x(6);
   ASSERT_TRUE(dataset.Gather(AllIndices(3), Tensor(x.data(), dataset.XShape(3)), {}).ok());
   EXPECT_THAT(x, ElementsAre(0.0f, 1.0f, 0.2f, 1 / 255.0f, 2 / 255.0f, 3 / 255.0f));
@@ -164,6 +164,67 @@ TEST_F(IdxTest, OtherTypesAndShapesOfImages) {
               HasSubstr("not a finite 32-bit float"));
 }
 
+// Whatever type the labels have and wherever they begin.
+TEST_F(IdxTest, LabelsOfAnyIntegerTypeAreTheClassesThatOccur) {
+  const std::string images = File("images", IdxHeader(0x08, {3, 1, 1}) + "abc");
+  const auto of = [&](int type, uint64_t labels, int bytes) {
+    return LoadIdxPair(images, File("labels", IdxHeader(type, {3}) + BigEndian(labels, bytes)))
+        .value();
+  };
+  for (const auto& pair :
+       {of(0x08, 0x1A011A, 3), of(0x09, 0x1A011A, 3), of(0x0B, 0x001A0001001A, 6)}) {
+    EXPECT_THAT(pair->info().class_names, ElementsAre("1", "26"));
+    EXPECT_THAT(ClassLabels(*pair).value(), ElementsAre(1, 0, 1));
+  }
+  const auto pair = LoadIdxPair(images,
+                                File("labels", IdxHeader(0x0C, {3}) + BigEndian(70000, 4) +
+                                                   BigEndian(0x0000000500000005, 8)),
+                                {.class_numbers = {3, 5, 70000}})
+                        .value();
+  EXPECT_EQ(pair->info().classes, 3);
+  EXPECT_THAT(ClassLabels(*pair).value(), ElementsAre(2, 1, 1));
+}
+
+// A set of two pictures to train on and one to test with.
+class IdxSetTest : public IdxTest {
+ protected:
+  void Set(const std::vector<std::string>& names, uint64_t train_labels, uint64_t test_label) {
+    const std::string labels = BigEndian(train_labels, 2), label = BigEndian(test_label, 1);
+    (void)File(names[0], IdxHeader(0x08, {2, 1, 1}) + "ab");
+    (void)File(names[1], IdxHeader(0x08, {2}) + labels);
+    (void)File(names[2], IdxHeader(0x08, {1, 1, 1}) + "c");
+    (void)File(names[3], IdxHeader(0x08, {1}) + label);
+  }
+};
+
+TEST_F(IdxSetTest, EmnistsLettersCountFromOne) {
+  Set({"emnist-letters-train-images-idx3-ubyte", "emnist-letters-train-labels-idx1-ubyte",
+       "emnist-letters-test-images-idx3-ubyte", "emnist-letters-test-labels-idx1-ubyte"},
+      0x0103, 3);
+  const auto data = LoadMnist(folder_.path());
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  EXPECT_THAT(data->train->info().class_names, ElementsAre("1", "3"));
+  EXPECT_THAT(ClassLabels(*data->train).value(), ElementsAre(0, 1));
+  EXPECT_THAT(ClassLabels(*data->test).value(), ElementsAre(1));
+  EXPECT_THAT(data->remark, HasSubstr("labels 1, 3, which are 2 classes of these names"));
+}
+
+TEST_F(IdxSetTest, AClassThatIsOnlyTestedIsSaid) {
+  Set({"train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte",
+       "t10k-labels.idx1-ubyte"},
+      0x0001, 2);
+  const auto data = LoadMnist(folder_.path());
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  EXPECT_EQ(data->train->info().classes, 3);
+  EXPECT_EQ(data->test->info().classes, 3);
+  EXPECT_THAT(data->remark, HasSubstr("1 of the classes occur in"));
+}
+
+TEST_F(IdxTest, AFileOfAnotherKindIsCalledByItsName) {
+  EXPECT_THAT(ErrorOf("\x93NUMPY and more"), HasSubstr("is a NumPy array (NPY), not an IDX file"));
+  EXPECT_THAT(ErrorOf("\x89PNG and more"), HasSubstr("is a PNG picture, not an IDX file"));
+}
+
 TEST_F(IdxTest, PairsThatDoNotBelongTogetherAreRefused) {
   const std::string images = File("images", IdxHeader(0x08, {2, 1, 1}) + "ab");
   const auto error = [&](const std::string& labels, const IdxPairOptions& options = {}) {
@@ -173,8 +234,8 @@ TEST_F(IdxTest, PairsThatDoNotBelongTogetherAreRefused) {
   EXPECT_THAT(error(IdxHeader(0x08, {2, 1}) + "ab"), HasSubstr("labels have one dimension"));
   EXPECT_THAT(error(IdxHeader(0x09, {2}) + "\x01\xFF"), HasSubstr("label 1 is -1"));
   EXPECT_THAT(error(IdxHeader(0x0D, {2}) + std::string(8, '\0')), HasSubstr("whole numbers"));
-  EXPECT_THAT(error(IdxHeader(0x08, {2}) + BigEndian(0x010A, 2), {.classes = 10}),
-              HasSubstr("holds the label 10, but 10 classes"));
+  EXPECT_THAT(error(IdxHeader(0x08, {2}) + BigEndian(0x010A, 2), {.class_numbers = {1, 2, 3}}),
+              HasSubstr("holds the label 10, and the classes are from 1 to 3"));
   const std::string labels = File("swapped", IdxHeader(0x08, {2}) + "ab");
   EXPECT_THAT(LoadIdxPair(labels, labels).status().message(), HasSubstr("swapped?"));
 }

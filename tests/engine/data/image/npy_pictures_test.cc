@@ -29,9 +29,8 @@ class NpyPicturesTest : public testing::Test {
   std::string Labels(const std::vector<int64_t>& labels) {
     return File("y.npy", StoredType::kI64, {static_cast<int64_t>(labels.size())}, labels);
   }
-  std::string ErrorOf(const std::string& x, const std::string& y,
-                      const NpyPicturesOptions& options = {}) {
-    const auto dataset = LoadNpyPictures(x, y, options);
+  std::string ErrorOf(const std::string& x, const std::string& y) {
+    const auto dataset = LoadNpyPictures(x, y);
     return dataset.ok() ? "(no error)" : dataset.status().message();
   }
 
@@ -42,19 +41,26 @@ TEST_F(NpyPicturesTest, BytesAndFloats) {
   const std::string bytes = File<uint8_t>("x.npy", StoredType::kU8, {2, 1, 2}, {0, 255, 51, 102});
   const auto grey = LoadNpyPictures(bytes, Labels({2, 0})).value();
   EXPECT_EQ(grey->info().x_shape, Shape({1, 2, 1}));
-  EXPECT_EQ(grey->info().classes, 3);
-  EXPECT_THAT(ClassLabels(*grey).value(), ElementsAre(2, 0));
+  EXPECT_THAT(grey->info().class_names, ElementsAre("0", "2"));
+  EXPECT_THAT(ClassLabels(*grey).value(), ElementsAre(1, 0));
   std::vector<float> x(4);
   ASSERT_TRUE(grey->Gather(AllIndices(2), Tensor(x.data(), grey->XShape(2)), {}).ok());
   EXPECT_THAT(x, ElementsAre(0.0f, 1.0f, 0.2f, 0.4f));
   const std::string floats =
       File<float>("f.npy", StoredType::kF32, {1, 1, 1, 3}, {-1.5f, 2.0f, 0.25f});
   const auto rgb =
-      LoadNpyPictures(floats, File<uint8_t>("u.npy", StoredType::kU8, {1, 1}, {4}), {.classes = 7})
-          .value();
+      LoadNpyPictures(floats, File<uint8_t>("u.npy", StoredType::kU8, {1, 1}, {4})).value();
   EXPECT_EQ(rgb->info().x_shape, Shape({1, 1, 3}));
-  EXPECT_EQ(rgb->info().classes, 7);
+  EXPECT_THAT(rgb->info().class_names, ElementsAre("4"));
   EXPECT_THAT(rgb->StoredX(0).span<float>(), ElementsAre(-1.5f, 2.0f, 0.25f));
+}
+
+TEST_F(NpyPicturesTest, LabelsWithGapsAreNoEmptyClasses) {
+  const std::string x = File<uint8_t>("x.npy", StoredType::kU8, {4, 1, 1}, {1, 2, 3, 4});
+  const auto pictures = LoadNpyPictures(x, Labels({9, 0, 9, 100000})).value();
+  EXPECT_THAT(pictures->info().class_names, ElementsAre("0", "9", "100000"));
+  EXPECT_EQ(pictures->info().classes, 3);
+  EXPECT_THAT(ClassLabels(*pictures).value(), ElementsAre(1, 0, 1, 2));
 }
 
 TEST_F(NpyPicturesTest, ArraysThatDoNotFitAreRefused) {
@@ -68,7 +74,6 @@ TEST_F(NpyPicturesTest, ArraysThatDoNotFitAreRefused) {
   EXPECT_THAT(ErrorOf(bytes({2, 0, 8, 3}), y), HasSubstr("1 to 4 channels"));
   EXPECT_THAT(ErrorOf(bytes({3, 8, 8}), y), HasSubstr("holds 3 pictures, but"));
   const std::string x = bytes({2, 1, 1});
-  EXPECT_THAT(ErrorOf(x, y, {.classes = 1}), HasSubstr("holds the label 1, but 1 classes"));
   const auto labels = [&](int64_t second) {
     return File<int64_t>("z.npy", StoredType::kI64, {2}, {0, second});
   };

@@ -100,6 +100,40 @@ TEST_P(RowNormTest, ForwardMatchesReferenceAtAnyWidthAndNothingBeyondTheEnds) {
   }
 }
 
+// Its own mean: xhat is 0 whatever x is, and so is what dx gains, to the bit.
+TEST_P(RowNormTest, ARowOfOneValueHasNoGradientOfItsOwn) {
+  const int64_t rows = 11;
+  const Guarded x(Normals(rows, /*seed=*/1, 3.0, 2.0)), dy(Normals(rows, /*seed=*/2, 1e4));
+  const Guarded gamma(Normals(1, /*seed=*/3));
+  Guarded y(rows), mean(rows), mean_low(rows), inv_std(rows);
+  LayerNormForward({.x = x.data(),
+                    .rows = rows,
+                    .columns = 1,
+                    .y = y.data(),
+                    .mean = mean.data(),
+                    .mean_low = mean_low.data(),
+                    .inv_std = inv_std.data()});
+  for (const bool accumulate : {false, true}) {
+    Guarded dx(std::vector<float>(static_cast<size_t>(rows), accumulate ? 2.5f : kNan));
+    std::vector<double> dgamma(1), dbeta(1);
+    LayerNormBackward({.x = x.data(),
+                       .dy = dy.data(),
+                       .mean = mean.data(),
+                       .mean_low = mean_low.data(),
+                       .inv_std = inv_std.data(),
+                       .gamma = gamma.data(),
+                       .rows = rows,
+                       .columns = 1,
+                       .dx = dx.data(),
+                       .accumulate_dx = accumulate,
+                       .dgamma = dgamma.data(),
+                       .dbeta = dbeta.data()});
+    EXPECT_EQ(dx.values(), std::vector<float>(static_cast<size_t>(rows), accumulate ? 2.5f : 0.0f));
+    EXPECT_EQ(dgamma[0], 0.0);
+    EXPECT_NE(dbeta[0], 0.0);
+  }
+}
+
 TEST_P(RowNormTest, BackwardMatchesComplexStep) {
   const double eps = 1e-5;
   for (const int64_t rows : {1, 7, 8, 19}) {

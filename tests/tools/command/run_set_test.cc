@@ -1,0 +1,159 @@
+// Cross-validation and several seeds, as a user starts them.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/tools/program.h"
+
+namespace lockstep::tools {
+namespace {
+
+using ::testing::HasSubstr;
+
+const std::string kSmall = kClinical +
+                           " data.size=240 train.epochs=2 model.hidden=[8] train.threads=1 "
+                           "output.report=false ";
+
+class RunSet : public Program {
+ protected:
+  std::vector<std::string> Lines(const std::string& name) {
+    std::vector<std::string> lines;
+    std::istringstream in(Read(name));
+    for (std::string line; std::getline(in, line);) lines.push_back(line);
+    return lines;
+  }
+};
+
+TEST_F(RunSet, EveryRowIsPredictedByTheRunThatHasNotSeenIt) {
+  const Ran ran = Run("train " + kSmall + "output.report=true output.folder=cv --folds 3");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("run 3 of 3: fold-3"));
+  EXPECT_THAT(ran.out, HasSubstr("\nmean "));
+  EXPECT_THAT(ran.out, HasSubstr("\nall folds "));
+
+  const nlohmann::json summary = Summary("cv");
+  EXPECT_EQ(summary.at("status"), "completed");
+  EXPECT_EQ(summary.at("folds"), 3);
+  double mean = 0.0, low = 1.0, high = 0.0, squares = 0.0;
+  std::vector<double> aucs;
+  for (const auto& run : summary.at("runs")) {
+    const std::string folder = "cv/" + run.at("folder").get<std::string>();
+    const double auc = Summary(folder).at("test").at("auc");
+    EXPECT_EQ(run.at("auc"), auc);
+    aucs.push_back(auc);
+    mean += auc / 3.0;
+    low = std::min(low, auc);
+    high = std::max(high, auc);
+    EXPECT_EQ(run.at("samples"), 80);
+    EXPECT_THAT(Read(folder + "/recipe.toml"), HasSubstr("folds = 3"));
+  }
+  ASSERT_EQ(aucs.size(), 3u);
+  for (const double auc : aucs) squares += (auc - mean) * (auc - mean);
+  const auto& spread = summary.at("metrics").at("auc");
+  EXPECT_NEAR(spread.at("mean").get<double>(), mean, 1e-12);
+  EXPECT_NEAR(spread.at("sd").get<double>(), std::sqrt(squares / 2.0), 1e-12);
+  EXPECT_EQ(spread.at("min"), low);
+  EXPECT_EQ(spread.at("max"), high);
+  const auto& pooled = summary.at("all_folds").at(0);
+  EXPECT_EQ(pooled.at("samples"), 240);
+
+  const std::vector<std::string> lines = Lines("cv/predictions.csv");
+  ASSERT_EQ(lines.size(), 241u);
+  EXPECT_THAT(lines[0], HasSubstr("row,truth,predicted,p("));
+  int right = 0;
+  for (size_t i = 1; i < lines.size(); ++i) {
+    std::istringstream in(lines[i]);
+    std::string row, truth, predicted;
+    std::getline(in, row, ',');
+    std::getline(in, truth, ',');
+    std::getline(in, predicted, ',');
+    EXPECT_EQ(row, std::to_string(i));
+    right += truth == predicted ? 1 : 0;
+  }
+  EXPECT_NEAR(pooled.at("accuracy").get<double>(), right / 240.0, 1e-12);
+  EXPECT_THAT(Read("cv/report.html"), HasSubstr("Every run"));
+  EXPECT_THAT(Read("cv/report.html"), HasSubstr("ROC of the samples of all folds"));
+
+  // Each run is one like any other.
+  EXPECT_EQ(Run("eval cv/fold-2").code, 0);
+  EXPECT_EQ(Run("inspect cv/fold-2").code, 0);
+}
+
+TEST_F(RunSet, GoesOnWhereItWasAndThreadsChangeNoBit) {
+  ASSERT_EQ(Run("train " + kSmall + "output.folder=cv --folds 3").code, 0);
+  const std::string whole = Read("cv/predictions.csv");
+  // As if it had been stopped while fold 2 ran.
+  fs::remove(folder_ / "cv/summary.json");
+  fs::remove(folder_ / "cv/predictions.csv");
+  fs::remove_all(folder_ / "cv/fold-3");
+  fs::remove(folder_ / "cv/fold-2/summary.json");
+  const Ran on = Run("train --resume cv train.threads=2");
+  ASSERT_EQ(on.code, 0) << on.out;
+  EXPECT_THAT(on.out, HasSubstr("cv/fold-1 has finished"));
+  EXPECT_EQ(Read("cv/predictions.csv"), whole);
+
+  // The same command line again, as a job that is started again has it.
+  const std::string again = "train " + kSmall + "output.folder=cv --folds 3 --auto-resume";
+  EXPECT_THAT(Run(again).out, HasSubstr("cv has finished"));
+  ExpectFails("train " + kSmall + "output.folder=cv --folds 3", "holds a run already");
+  ExpectFails("train --resume cv --folds 4", "--resume goes on with the one that it names");
+  ExpectFails("train --resume cv data.folds=4", "data.folds is 4, the run began with 3");
+}
+
+TEST_F(RunSet, SeedsAreRunsOfTheirOwn) {
+  const Ran ran = Run("train " + kSmall + "output.folder=seeds --seeds 2");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const nlohmann::json summary = Summary("seeds");
+  EXPECT_EQ(summary.at("seeds"), nlohmann::json({1, 2}));
+  EXPECT_EQ(summary.at("runs").size(), 2u);
+  EXPECT_FALSE(summary.contains("all_folds"));
+  EXPECT_FALSE(fs::exists(folder_ / "seeds/predictions.csv"));
+  EXPECT_NE(Summary("seeds/seed-1").at("parameter_hash"),
+            Summary("seeds/seed-2").at("parameter_hash"));
+  // The run of a seed is the run that this seed gives alone.
+  ASSERT_EQ(Run("train " + kSmall + "train.seed=2 output.folder=two").code, 0);
+  EXPECT_EQ(Summary("seeds/seed-2").at("parameter_hash"), Summary("two").at("parameter_hash"));
+}
+
+TEST_F(RunSet, FoldsOfSeveralSeeds) {
+  const Ran ran = Run("train " + kSmall + "output.folder=both --folds 2 --seeds 3,7");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_TRUE(fs::exists(folder_ / "both/fold-2-seed-7/model.safetensors"));
+  const nlohmann::json summary = Summary("both");
+  EXPECT_EQ(summary.at("runs").size(), 4u);
+  EXPECT_EQ(summary.at("all_folds").size(), 2u);
+  EXPECT_EQ(Lines("both/predictions.csv").size(), 1u + 2u * 240u);
+}
+
+TEST_F(RunSet, SaysWhatItCannot) {
+  ExpectFails("train " + kSmall + "--seeds 1,x", "--seeds takes how many");
+  ExpectFails("train " + kSmall + "--seeds 0", "--seeds takes how many");
+  ExpectFails("train " + kSmall + "--seeds 4,4", "a seed comes twice");
+  ExpectFails("train " + kSmall + "--folds 3 --digest d.txt", "--digest is of one run");
+  ExpectFails("train " + kSmall + "data.folds=1", "data.folds must be 2 or more");
+  EXPECT_EQ(Run("train " + kSmall + "--folds 1").code, 2);
+  EXPECT_FALSE(fs::exists(folder_ / "runs"));
+}
+
+TEST_F(RunSet, BalancedClassesTravelWithTheModel) {
+  const Ran ran = Run("train " + kSmall + "loss.balanced=true output.folder=run");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("note: loss.balanced: loss.pos_weight = "));
+  EXPECT_THAT(Read("run/recipe.toml"), HasSubstr("balanced = true"));
+  EXPECT_THAT(Read("run/recipe.toml"), ::testing::Not(HasSubstr("pos_weight = 1.0")));
+  const double loss = Summary("run").at("test").at("loss");
+  const Ran eval = Run("eval run");
+  EXPECT_THAT(eval.out, HasSubstr("loss " + std::to_string(loss).substr(0, 5)));
+  fs::remove(folder_ / "run/summary.json");
+  const Ran on = Run("train --resume run train.epochs=3");
+  EXPECT_EQ(on.code, 0) << on.out;
+}
+
+}  // namespace
+}  // namespace lockstep::tools

@@ -1,0 +1,152 @@
+#include "tools/command/held_out.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <span>
+
+#include "engine/base/check.h"
+#include "engine/comm/communicator.h"
+#include "engine/data/loader.h"
+#include "engine/io/file.h"
+#include "engine/io/safetensors.h"
+#include "engine/train/metrics.h"
+
+namespace lockstep::tools {
+namespace {
+
+template <class T>
+Status ReadTensor(const SafetensorsFile& file, const std::string& path, const char* name,
+                  StoredType type, int rank, std::vector<T>& values, Shape& shape) {
+  const StoredTensor* tensor = file.Find(name);
+  if (tensor == nullptr || tensor->type != type || tensor->shape.rank() != rank)
+    return Status::Corrupt(path + ": holds no tensor " + name + " of held-out samples");
+  shape = tensor->shape;
+  values.resize(static_cast<size_t>(shape.size()));
+  std::memcpy(values.data(), tensor->data.data(), tensor->data.size());
+  return Status::Ok();
+}
+
+}  // namespace
+
+void HeldOut::Append(const HeldOut& more) {
+  if (samples.empty()) {
+    columns = more.columns;
+    target_columns = more.target_columns;
+  }
+  LOCKSTEP_CHECK(columns == more.columns && target_columns == more.target_columns, "columns");
+  samples.insert(samples.end(), more.samples.begin(), more.samples.end());
+  outputs.insert(outputs.end(), more.outputs.begin(), more.outputs.end());
+  targets.insert(targets.end(), more.targets.begin(), more.targets.end());
+  loss.sum += more.loss.sum;
+  loss.weight += more.loss.weight;
+}
+
+Result<HeldOut> MeasureHeldOut(Network& network, const Subset& subset) {
+  LOCKSTEP_TRY(CheckFits(network, *subset.dataset));
+  const DatasetInfo& info = subset.dataset->info();
+  if (network.output_shape().rank() != 2 || info.target_shape.rank() > 1) {
+    return Status::Invalid(info.name +
+                           ": samples with several positions are not put together over folds");
+  }
+  HeldOut held{.samples = subset.indices,
+               .columns = network.output_shape().channels(),
+               .target_columns = std::max<int64_t>(1, info.target_shape.size())};
+  LOCKSTEP_TRY_ASSIGN(
+      const std::unique_ptr<Loader> loader,
+      Loader::Make(subset.dataset, subset.indices,
+                   {.batch = std::min(held.size(), network.evaluation_batch()), .shuffle = false}));
+  for (;;) {
+    LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader->Next());
+    if (batch == nullptr) return held;
+    LOCKSTEP_TRY_ASSIGN(const LossSum loss, network.Evaluate(BatchInputs(*batch, network).all()));
+    held.loss.sum += loss.sum;
+    held.loss.weight += loss.weight;
+    const std::span<const float> y = network.output().span<float>();
+    held.outputs.insert(held.outputs.end(), y.begin(), y.end());
+    if (info.target_dtype == DType::kI32) {
+      for (const int32_t label : batch->target.span<int32_t>())
+        held.targets.push_back(static_cast<float>(label));
+    } else {
+      const std::span<const float> t = batch->target.span<float>();
+      held.targets.insert(held.targets.end(), t.begin(), t.end());
+    }
+  }
+}
+
+Status WriteHeldOut(const std::string& path, const HeldOut& held) {
+  const int64_t n = held.size();
+  const std::array<double, 2> loss{held.loss.sum, held.loss.weight};
+  const std::array<StoredTensor, 4> tensors{
+      StoredTensor("loss", StoredType::kF64, {2}, std::as_bytes(std::span(loss))),
+      StoredTensor("samples", StoredType::kI64, {n}, std::as_bytes(std::span(held.samples))),
+      StoredTensor("outputs", StoredType::kF32, {n, held.columns},
+                   std::as_bytes(std::span(held.outputs))),
+      StoredTensor("targets", StoredType::kF32, {n, held.target_columns},
+                   std::as_bytes(std::span(held.targets)))};
+  return WriteSafetensors(path, tensors, {});
+}
+
+Result<HeldOut> ReadHeldOut(const std::string& path) {
+  LOCKSTEP_TRY_ASSIGN(const SafetensorsFile file, ReadSafetensors(path));
+  HeldOut held;
+  Shape samples, outputs, targets, of_loss;
+  std::vector<double> loss;
+  LOCKSTEP_TRY(ReadTensor(file, path, "samples", StoredType::kI64, 1, held.samples, samples));
+  LOCKSTEP_TRY(ReadTensor(file, path, "outputs", StoredType::kF32, 2, held.outputs, outputs));
+  LOCKSTEP_TRY(ReadTensor(file, path, "targets", StoredType::kF32, 2, held.targets, targets));
+  LOCKSTEP_TRY(ReadTensor(file, path, "loss", StoredType::kF64, 1, loss, of_loss));
+  if (outputs[0] != samples[0] || targets[0] != samples[0] || loss.size() != 2)
+    return Status::Corrupt(path + ": its tensors are of different numbers of samples");
+  held.columns = outputs[1];
+  held.target_columns = targets[1];
+  held.loss = {.sum = loss[0], .weight = loss[1]};
+  return held;
+}
+
+Result<EvaluationResult> Measure(const HeldOut& held, const DatasetInfo& info) {
+  const int64_t n = held.size();
+  if (n == 0) return Status::Invalid("no samples were held back");
+  MetricsAccumulator metrics(
+      {.task = info.task, .columns = held.columns, .samples = n, .batch = n});
+  const ConstTensor y(held.outputs.data(), {n, held.columns});
+  std::vector<int32_t> labels;
+  ConstTensor target(held.targets.data(), {n, held.target_columns});
+  if (info.target_dtype == DType::kI32) {
+    for (const float t : held.targets) labels.push_back(static_cast<int32_t>(t));
+    target = ConstTensor(labels.data(), {n});
+  }
+  LOCKSTEP_TRY(metrics.Add(y, target, held.loss));
+  SingleProcess alone;
+  return metrics.Finish(alone);
+}
+
+std::vector<float> PredictionsOf(const HeldOut& held, const DatasetInfo& info) {
+  std::vector<float> p = held.outputs;
+  const auto columns = static_cast<size_t>(held.columns);
+  switch (ObjectiveOf(info.task).reading) {
+    case Reading::kValues:
+      for (float& v : p) {
+        v = static_cast<float>(static_cast<double>(v) * info.target_scale + info.target_offset);
+      }
+      break;
+    case Reading::kPositive:
+      for (float& v : p) v = static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(v))));
+      break;
+    case Reading::kOneOf:
+      for (size_t begin = 0; begin < p.size(); begin += columns) {
+        const std::span<float> row(p.data() + begin, columns);
+        const double largest = *std::max_element(row.begin(), row.end());
+        double sum = 0.0;
+        for (const float v : row) sum += std::exp(static_cast<double>(v) - largest);
+        for (float& v : row)
+          v = static_cast<float>(std::exp(static_cast<double>(v) - largest) / sum);
+      }
+      break;
+  }
+  return p;
+}
+
+}  // namespace lockstep::tools

@@ -1,0 +1,46 @@
+// What a network says of samples that it has not seen: of the fold that a run of a cross-validation
+// holds back, kept beside its model, so that the folds can be put together.
+#ifndef LOCKSTEP_TOOLS_COMMAND_HELD_OUT_H_
+#define LOCKSTEP_TOOLS_COMMAND_HELD_OUT_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/status.h"
+#include "engine/train/evaluate.h"
+#include "engine/train/network.h"
+
+namespace lockstep::tools {
+
+struct HeldOut {
+  std::vector<int64_t> samples{};  // of the dataset
+  int64_t columns = 0;             // outputs for each
+  std::vector<float> outputs{};    // (samples, columns), as the network gives them
+  int64_t target_columns = 0;
+  std::vector<float> targets{};  // (samples, target_columns); of classes their numbers
+  LossSum loss{};
+
+  int64_t size() const { return static_cast<int64_t>(samples.size()); }
+  // REQUIRES: as many columns, or nothing there yet.
+  void Append(const HeldOut& more);
+};
+
+// In evaluation mode, by this process alone. Errors: samples that do not fit, an output or a target
+// of several positions.
+Result<HeldOut> MeasureHeldOut(Network& network, const Subset& subset);
+
+// A safetensors file: samples, outputs, targets, loss.
+Status WriteHeldOut(const std::string& path, const HeldOut& held);
+Result<HeldOut> ReadHeldOut(const std::string& path);
+
+// All of it measured as one evaluation. `info` says task and classes.
+Result<EvaluationResult> Measure(const HeldOut& held, const DatasetInfo& info);
+
+// Predictions p of what the outputs say (Reading), in place of them: probabilities, or numbers in
+// their own unit.
+std::vector<float> PredictionsOf(const HeldOut& held, const DatasetInfo& info);
+
+}  // namespace lockstep::tools
+
+#endif  // LOCKSTEP_TOOLS_COMMAND_HELD_OUT_H_

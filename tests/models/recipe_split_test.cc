@@ -27,12 +27,14 @@ RecipeData Made(DatasetInfo info, std::vector<float> x, InMemoryDataset::Targets
 
 RecipeData OfClasses(std::vector<int32_t> labels, std::vector<std::string> names = {}) {
   const auto size = static_cast<int64_t>(labels.size());
+  std::vector<float> x(labels.size());
   return Made({.name = "t", .size = size, .x_shape = {1}, .classes = 3, .class_names = names},
-              std::vector<float>(labels.size(), 0.0f), std::move(labels));
+              std::move(x), std::move(labels));
 }
 
 RecipeData OfTwo(std::vector<float> labels) {
   const auto size = static_cast<int64_t>(labels.size());
+  std::vector<float> x(labels.size());
   return Made({.name = "t",
                .size = size,
                .x_shape = {1},
@@ -40,7 +42,7 @@ RecipeData OfTwo(std::vector<float> labels) {
                .target_dtype = DType::kF32,
                .target_shape = {1},
                .class_names = {"no", "yes"}},
-              std::vector<float>(labels.size(), 0.0f), std::move(labels));
+              std::move(x), std::move(labels));
 }
 
 // sklearn.utils.class_weight.compute_class_weight("balanced", classes=[0, 1, 2], y=...) of five,
@@ -93,9 +95,9 @@ TEST(SplitKindTest, ErrorsNameTheKeys) {
   };
   EXPECT_EQ(message({}), "");
   EXPECT_THAT(message({.kind = "csv", .split = "time"}), HasSubstr("needs data.time"));
-  EXPECT_THAT(message({.kind = "csv", .split = "time", .time = "day", .group = "patient"}),
+  EXPECT_THAT(message({.kind = "csv", .time = "day", .split = "time", .group = "patient"}),
               HasSubstr("leave one out"));
-  EXPECT_THAT(message({.kind = "digits", .split = "time", .time = "day"}),
+  EXPECT_THAT(message({.kind = "digits", .time = "day", .split = "time"}),
               HasSubstr("\"digits\" have no times"));
   EXPECT_THAT(message({.kind = "digits", .group = "patient"}), HasSubstr("have no groups"));
   EXPECT_THAT(message({.kind = "text", .folds = 3}, true), HasSubstr("leave it at 0"));

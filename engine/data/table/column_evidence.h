@@ -33,6 +33,8 @@ class ColumnEvidence {
 
   void Add(std::string_view cell, int64_t line, const MissingTexts& missing, NumberForm form);
   void Merge(const ColumnEvidence& next);
+  // Different cells are not kept apart any more, as if there had been too many.
+  void Forget();
 
   int64_t present() const { return cells - missing; }
   bool all(int64_t count) const { return count == present() && count > 0; }
@@ -59,7 +61,6 @@ class ColumnEvidence {
  private:
   void AddText(std::string_view text, int64_t count);
   void AddNumber(double value);
-  void Forget();
 
   size_t most_numbers_, most_texts_;
   bool too_many_ = false;

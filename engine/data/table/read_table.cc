@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -257,11 +258,23 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
     if (!options.progress) return nullptr;
     return [&options, from](double share) { options.progress(from + share / 2.0); };
   };
+  // Columns of which it is known that they have too many different cells: those who look at later
+  // parts need not count them, which would be forgotten once they are taken.
+  std::vector<std::atomic<bool>> too_many(evidence.size());
   LOCKSTEP_TRY(text.ForEachRow(
-      [&] { return std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number); },
+      [&] {
+        auto visitor = std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number);
+        for (size_t i = 0; i < too_many.size(); ++i) {
+          if (too_many[i].load(std::memory_order_relaxed)) visitor->evidence[i].Forget();
+        }
+        return visitor;
+      },
       [&](RowVisitor& visitor) {
         auto& part = static_cast<EvidenceVisitor&>(visitor);
-        for (size_t i = 0; i < evidence.size(); ++i) evidence[i].Merge(part.evidence[i]);
+        for (size_t i = 0; i < evidence.size(); ++i) {
+          evidence[i].Merge(part.evidence[i]);
+          too_many[i].store(!evidence[i].knows_texts(), std::memory_order_relaxed);
+        }
         return Status::Ok();
       },
       options.threads, half(0.0)));

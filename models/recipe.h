@@ -41,6 +41,7 @@ struct Recipe {
     std::vector<std::string> missing_texts{};
     std::vector<std::string> types{};
     int64_t one_hot = 32;
+    std::string encoding = "auto";
     std::string quote = "auto";
     std::string comment = "auto";
     std::string decimal = "auto";

@@ -15,6 +15,7 @@ namespace lockstep {
 KeyLimits DataKinds();       // recipe_data.cc
 KeyLimits CsvHeaders();      // recipe_data.cc
 KeyLimits CsvTasks();        // recipe_data.cc
+KeyLimits CsvEncodings();    // recipe_table.cc
 KeyLimits CsvMissing();      // recipe_table.cc
 KeyLimits PictureFits();     // recipe_pictures.cc
 KeyLimits PictureCrops();    // recipe_pictures.cc
@@ -81,6 +82,9 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.delimiter", r.data.delimiter, KeyLimits{},
         "csv, text_table, series: one character between columns, \" \" for runs of blanks, tab "
         "(auto: found by looking)");
+  visit("data.encoding", r.data.encoding, CsvEncodings(),
+        "csv, text_table, series: of the file's text; latin1 as Windows has it (auto: found by "
+        "looking, UTF-16 too)");
   visit("data.quote", r.data.quote, KeyLimits{},
         "csv, text_table, series: around texts (auto: found by looking)");
   visit("data.decimal", r.data.decimal, KeyLimits{},

@@ -88,12 +88,12 @@ std::string MetricsText(const Objective& objective) {
   return text;
 }
 
-int64_t PredictedClass(Reading reading, std::span<const float> predictions, float threshold) {
+int64_t PredictedClass(Reading reading, std::span<const float> predictions) {
   switch (reading) {
     case Reading::kValues:
       break;
     case Reading::kPositive:
-      return predictions[0] > threshold ? 1 : 0;
+      return predictions[0] > 0.5f ? 1 : 0;
     case Reading::kOneOf:
       return std::max_element(predictions.begin(), predictions.end()) - predictions.begin();
   }

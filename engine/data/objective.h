@@ -49,8 +49,7 @@ bool HasMetric(const Objective& objective, std::string_view metric);
 std::string MetricsText(const Objective& objective);
 
 // The class that predictions (one per output) of one sample or position say; -1 for kValues.
-// kPositive says a positive where p > threshold.
-int64_t PredictedClass(Reading reading, std::span<const float> predictions, float threshold = 0.5f);
+int64_t PredictedClass(Reading reading, std::span<const float> predictions);
 
 // Of ascending quantiles, the place of the one nearest to 1/2, which is the value that is told; 0
 // where there are none.

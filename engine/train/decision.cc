@@ -53,6 +53,11 @@ Result<Decision> DecisionFrom(const Metadata& metadata) {
   return decision;
 }
 
+int64_t ClassOf(const Decision& decision, Reading reading, std::span<const float> predictions) {
+  if (reading == Reading::kPositive) return predictions[0] > decision.threshold ? 1 : 0;
+  return PredictedClass(reading, predictions);
+}
+
 void MakePredictions(Reading reading, float temperature, Tensor y) {
   if (reading == Reading::kValues) return;
   if (temperature != 1.0f) {
@@ -64,11 +69,6 @@ void MakePredictions(Reading reading, float temperature, Tensor y) {
   } else {
     kernels::SoftmaxForward(y.f32(), y.shape().rows(), y.shape().channels(), y.f32());
   }
-}
-
-void ToOwnUnit(double scale, double offset, std::span<float> y) {
-  if (scale == 1.0 && offset == 0.0) return;
-  for (float& v : y) v = static_cast<float>(v * scale + offset);
 }
 
 }  // namespace lockstep

@@ -6,6 +6,7 @@
 #ifndef LOCKSTEP_ENGINE_TRAIN_DECISION_H_
 #define LOCKSTEP_ENGINE_TRAIN_DECISION_H_
 
+#include <cstdint>
 #include <span>
 
 #include "engine/base/status.h"
@@ -29,12 +30,11 @@ Metadata MetadataOf(const Decision& decision);
 // Untrusted input. Default where the metadata say nothing.
 Result<Decision> DecisionFrom(const Metadata& metadata);
 
+// The class that predictions (one per output) of one sample or position say; -1 for kValues.
+int64_t ClassOf(const Decision& decision, Reading reading, std::span<const float> predictions);
 // The network's outputs y f32 (..., channels) become predictions in place (see Reading), at this
 // temperature. Numbers of a regression stay as they are.
 void MakePredictions(Reading reading, float temperature, Tensor y);
-// Numbers of a regression, targets or outputs, become those of the data: y * scale + offset, in
-// double, where these are DatasetInfo's target_scale and target_offset.
-void ToOwnUnit(double scale, double offset, std::span<float> y);
 
 }  // namespace lockstep
 

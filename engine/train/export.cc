@@ -85,7 +85,9 @@ Status ExportOnnx(Network& network, const std::string& path, const ExportOptions
     const Loss* const loss = network.loss();
     AddTableOutputs(*options.samples, options.decision,
                     loss == nullptr ? std::span<const double>() : loss->quantiles(), y, graph);
-    return WriteOnnx(path, graph, MetadataOf(*options.samples));
+    Metadata metadata = MetadataOf(*options.samples);
+    metadata.merge(MetadataOf(options.decision));
+    return WriteOnnx(path, graph, metadata);
   }
   const TensorSpec& spec = program->graph().spec(program->graph().inputs()[0].value);
   OnnxValue x = graph.AddInput("x", network.input_shape(),

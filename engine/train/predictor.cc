@@ -61,7 +61,8 @@ Status Predictor::Run(ConstTensor x, Tensor y) {
   if (reading_ == Reading::kValues) {
     if (network_->loss() != nullptr)
       SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
-    ToOwnUnit(target_scale_, target_offset_, y.span<float>());
+    for (float& value : y.span<float>())
+      value = static_cast<float>(value * target_scale_ + target_offset_);
   } else {
     MakePredictions(reading_, decision_.temperature, y);
   }

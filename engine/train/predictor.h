@@ -45,7 +45,7 @@ class Predictor {
 
   // The class that predictions of one sample, or of one position of it, say; -1 of a regression.
   int64_t ClassOf(std::span<const float> predictions) const {
-    return PredictedClass(reading_, predictions, decision_.threshold);
+    return lockstep::ClassOf(decision_, reading_, predictions);
   }
   const Decision& decision() const { return decision_; }
   void set_decision(const Decision& decision) { decision_ = decision; }

@@ -42,7 +42,7 @@ class Writer {
   Writer(const SavedModel& model, int64_t columns, std::span<const double> quantiles, int64_t top,
          const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
-        threshold_(model.decision.threshold),
+        decision_(model.decision),
         delimiter_(OutputDelimiter(model)) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
@@ -72,7 +72,7 @@ class Writer {
     if (top_ > 0) {
       AddTop(y);
     } else {
-      if (const int64_t predicted = PredictedClass(reading_, y, threshold_); predicted >= 0)
+      if (const int64_t predicted = ClassOf(decision_, reading_, y); predicted >= 0)
         Field(names_[static_cast<size_t>(predicted)]);
       if (reading_ == Reading::kValues) {
         AddValues(y);
@@ -117,8 +117,8 @@ class Writer {
     std::vector<std::pair<float, size_t>> classes;
     for (size_t c = 0; c < names_.size(); ++c)
       classes.emplace_back(!positive ? y[c] : c == 1 ? y[0] : 1.0f - y[0], c);
-    // First what PredictedClass says, then by probability; of equal ones the first.
-    const auto predicted = static_cast<size_t>(PredictedClass(reading_, y, threshold_));
+    // First what ClassOf says, then by probability; of equal ones the first.
+    const auto predicted = static_cast<size_t>(ClassOf(decision_, reading_, y));
     std::partial_sort(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(top_),
                       classes.end(), [&](const auto& a, const auto& b) {
                         if ((a.second == predicted) != (b.second == predicted))
@@ -132,7 +132,7 @@ class Writer {
   }
 
   Reading reading_;
-  float threshold_;
+  Decision decision_;
   char delimiter_;
   std::vector<std::string> names_;  // as fields
   std::vector<size_t> order_{};     // of the numbers of one value

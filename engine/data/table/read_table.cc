@@ -1,6 +1,12 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -37,6 +43,54 @@ class EvidenceVisitor final : public RowVisitor {
   const MissingTexts& missing_;
   const NumberForm form_;
 };
+
+// The different texts of the columns that tell groups.
+class GroupVisitor final : public RowVisitor {
+ public:
+  using Texts = std::map<int64_t, std::set<std::string, std::less<>>>;  // by where they stand
+  GroupVisitor(Texts empty, const MissingTexts& missing)
+      : texts(std::move(empty)), missing_(missing) {}
+  Status Visit(const TableRow& row) override {
+    for (auto& [source, seen] : texts) {
+      const std::string_view cell = row.cells[static_cast<size_t>(source)];
+      if (!missing_.Has(cell) && seen.find(cell) == seen.end()) seen.emplace(cell);
+    }
+    return Status::Ok();
+  }
+  Texts texts;
+
+ private:
+  const MissingTexts& missing_;
+};
+
+// A model does not know who its rows were of: groups are those of the table at hand.
+Status FindGroups(const TableText& text, const std::vector<int64_t>& sources, int threads,
+                  TableDescription& description) {
+  GroupVisitor::Texts texts;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const TableColumn& column = description.columns[i];
+    if (sources[i] >= 0 && column.role == Role::kGroup && column.kind == Kind::kCategory &&
+        column.categories.empty())
+      texts[sources[i]];
+  }
+  if (texts.empty()) return Status::Ok();
+  const GroupVisitor::Texts empty = texts;
+  const MissingTexts missing(description.missing);
+  LOCKSTEP_TRY(text.ForEachRow([&] { return std::make_unique<GroupVisitor>(empty, missing); },
+                               [&](RowVisitor& visitor) {
+                                 for (auto& [source, seen] :
+                                      static_cast<GroupVisitor&>(visitor).texts)
+                                   texts[source].merge(seen);
+                                 return Status::Ok();
+                               },
+                               threads));
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const auto found = texts.find(sources[i]);
+    if (found == texts.end()) continue;
+    description.columns[i].categories.assign(found->second.begin(), found->second.end());
+  }
+  return Status::Ok();
+}
 
 // How the columns of a file are read for a description.
 struct Reading {
@@ -204,11 +258,23 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
     if (!options.progress) return nullptr;
     return [&options, from](double share) { options.progress(from + share / 2.0); };
   };
+  // Columns of which it is known that they have too many different cells: those who look at later
+  // parts need not count them, which would be forgotten once they are taken.
+  std::vector<std::atomic<bool>> too_many(evidence.size());
   LOCKSTEP_TRY(text.ForEachRow(
-      [&] { return std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number); },
+      [&] {
+        auto visitor = std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number);
+        for (size_t i = 0; i < too_many.size(); ++i) {
+          if (too_many[i].load(std::memory_order_relaxed)) visitor->evidence[i].Forget();
+        }
+        return visitor;
+      },
       [&](RowVisitor& visitor) {
         auto& part = static_cast<EvidenceVisitor&>(visitor);
-        for (size_t i = 0; i < evidence.size(); ++i) evidence[i].Merge(part.evidence[i]);
+        for (size_t i = 0; i < evidence.size(); ++i) {
+          evidence[i].Merge(part.evidence[i]);
+          too_many[i].store(!evidence[i].knows_texts(), std::memory_order_relaxed);
+        }
         return Status::Ok();
       },
       options.threads, half(0.0)));
@@ -253,6 +319,7 @@ Result<Table> ReadFor(const TableText& text, const TableDescription& description
   for (size_t i = 0; i < sources.size(); ++i) {
     if (sources[i] < 0) stored.columns[i].role = Role::kLeftOut;
   }
+  LOCKSTEP_TRY(FindGroups(text, sources, needs.threads, stored));
   const bool alike = text.dialect().delimiter == description.dialect.delimiter;
   const Reading reading(text, stored, std::move(sources),
                         alike ? description.dialect.number : text.dialect().number, needs.drop);

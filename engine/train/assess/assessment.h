@@ -48,9 +48,9 @@ struct OutcomeRow {
 struct Assessment {
   Reading reading = Reading::kValues;
   Decision decision{};
-  int64_t samples = 0;          // that were looked at,
-  int64_t of = 0;               // of so many; fewer than these are drawn by a fixed seed
-  int64_t interval_samples = 0; // that intervals are made from
+  int64_t samples = 0;           // that were looked at,
+  int64_t of = 0;                // of so many; fewer than these are drawn by a fixed seed
+  int64_t interval_samples = 0;  // that intervals are made from
   std::vector<Score> scores{};
 
   // Classes:
@@ -60,16 +60,16 @@ struct Assessment {
   std::vector<CalibrationBin> calibration{};
   // Two:
   int64_t positives = 0;
-  Outcome outcome{};              // at the decision's threshold
+  Outcome outcome{};                   // at the decision's threshold
   std::vector<OutcomeRow> outcomes{};  // at thresholds of 0.1, 0.2, ..., 0.9
-  std::vector<Cut> cuts{};        // all points of the curves; none unless there are both classes
+  std::vector<Cut> cuts{};  // all points of the curves; none unless there are both classes
   // More: one for each.
   std::vector<ClassScores> classes{};
   // Numbers: one for each column of the output.
   std::vector<Residuals> residuals{};
 
   std::vector<SubgroupScores> subgroups{};
-  Importances importances{};     // no columns where it was not measured
+  Importances importances{};      // no columns where it was not measured
   std::string importance_note{};  // why it was not
 };
 

@@ -22,22 +22,28 @@ std::vector<size_t> Permutation(size_t size, uint64_t seed, uint64_t number) {
 // The features of all samples, and room for those of a batch that was changed.
 class Shuffled {
  public:
-  Shuffled(Network& network, int64_t features)
-      : network_(network), features_(static_cast<size_t>(features)) {}
-
-  Status Gather(const Dataset& dataset, std::span<const int64_t> indices) {
-    const auto count = static_cast<int64_t>(indices.size());
-    x_.resize(indices.size() * features_);
-    batch_.resize(static_cast<size_t>(network_.evaluation_batch()) * features_);
-    return dataset.Gather(indices, Tensor(x_.data(), dataset.XShape(count)), Tensor());
+  Shuffled(Network& network, const Dataset& dataset)
+      : network_(network),
+        dataset_(dataset),
+        features_(static_cast<size_t>(network.input_shape().sample_size())),
+        batch_(static_cast<size_t>(network.evaluation_batch()) * features_),
+        y_(static_cast<size_t>(network.evaluation_batch() * network.output_shape().sample_size())) {
   }
 
-  // The outputs where sample i has the features of `column` from sample places[i].
+  Status Gather(std::span<const int64_t> indices) {
+    x_.resize(indices.size() * features_);
+    return dataset_.Gather(indices,
+                           Tensor(x_.data(), dataset_.XShape(static_cast<int64_t>(indices.size()))),
+                           Tensor());
+  }
+
+  // What is told (AppendTold) where sample i has the features of `column` from sample places[i].
   Status Predict(const FeatureColumn& column, std::span<const size_t> places,
                  std::vector<float>& outputs) {
     const auto columns = static_cast<size_t>(network_.output_shape().sample_size());
     const auto most = static_cast<size_t>(network_.evaluation_batch());
     const auto begin = static_cast<size_t>(column.begin), end = static_cast<size_t>(column.end);
+    outputs.clear();
     for (size_t first = 0; first < places.size(); first += most) {
       const size_t count = std::min(most, places.size() - first);
       std::copy_n(x_.data() + first * features_, count * features_, batch_.data());
@@ -46,17 +52,19 @@ class Shuffled {
         std::copy(from + begin, from + end, batch_.data() + i * features_ + begin);
       }
       const auto n = static_cast<int64_t>(count);
-      LOCKSTEP_TRY(network_.Predict(
-          ConstTensor(batch_.data(), network_.input_shape().WithBatch(n)),
-          Tensor(outputs.data() + first * columns, network_.output_shape().WithBatch(n))));
+      LOCKSTEP_TRY(network_.Predict(ConstTensor(batch_.data(), network_.input_shape().WithBatch(n)),
+                                    Tensor(y_.data(), network_.output_shape().WithBatch(n))));
+      AppendTold(network_, dataset_.info(), std::span(y_).first(count * columns), outputs);
     }
     return Status::Ok();
   }
 
  private:
   Network& network_;
+  const Dataset& dataset_;
   size_t features_;
-  std::vector<float> x_, batch_;
+  std::vector<float> x_;          // of all samples
+  std::vector<float> batch_, y_;  // of some, changed; and what the network makes of them
 };
 
 }  // namespace
@@ -98,8 +106,8 @@ Result<Importances> PermutationImportance(Network& network, const Subset& sample
   result.value = values[which];
   const double sign = scorer.larger_is_better[which] ? 1.0 : -1.0;
 
-  Shuffled shuffled(network, features);
-  LOCKSTEP_TRY(shuffled.Gather(*samples.dataset, predictions.indices));
+  Shuffled shuffled(network, *samples.dataset);
+  LOCKSTEP_TRY(shuffled.Gather(predictions.indices));
   for (size_t c = 0; c < columns.size(); ++c) {
     std::vector<double> losses;
     for (int64_t r = 0; r < options.repetitions; ++r) {

@@ -24,6 +24,11 @@ int32_t ClassOf(ConstTensor target, size_t sample, size_t classes) {
   return *largest == 0.0f ? kIgnoredTarget : static_cast<int32_t>(largest - of.begin());
 }
 
+// How many outputs stand for one number: its quantiles, or 1.
+size_t OutputsOfEach(const Network& network) {
+  return network.loss() == nullptr ? 1 : std::max<size_t>(1, network.loss()->quantiles().size());
+}
+
 }  // namespace
 
 Predictions Predictions::Selected(std::span<const int64_t> places) const {
@@ -59,9 +64,27 @@ bool CanBeAssessed(const Network& network, const DatasetInfo& info) {
                                               : info.target_shape.rank() == 1;
     case Reading::kValues:
       return info.target_shape.size() <= kMostValues &&
-             info.target_shape.size() == network.output_shape().sample_size();
+             info.target_shape.size() * static_cast<int64_t>(OutputsOfEach(network)) ==
+                 network.output_shape().sample_size();
   }
   return false;
+}
+
+void AppendTold(const Network& network, const DatasetInfo& info, std::span<const float> y,
+                std::vector<float>& to) {
+  if (ObjectiveOf(info.task).reading != Reading::kValues) {
+    to.insert(to.end(), y.begin(), y.end());
+    return;
+  }
+  const size_t of_each = OutputsOfEach(network);
+  const size_t median = of_each == 1 ? 0 : PlaceOfMedian(network.loss()->quantiles());
+  std::vector<float> sorted;
+  for (size_t i = 0; i < y.size(); i += of_each) {
+    const std::span<const float> one = y.subspan(i, of_each);
+    sorted.assign(one.begin(), one.end());
+    std::sort(sorted.begin(), sorted.end());
+    to.push_back(static_cast<float>(sorted[median] * info.target_scale + info.target_offset));
+  }
 }
 
 Subset DrawSamples(const Subset& samples, int64_t most, uint64_t seed) {
@@ -89,13 +112,14 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
     return Status::Invalid(info.name + ": only samples with one prediction each can be assessed");
   Predictions all{.reading = ObjectiveOf(info.task).reading,
                   .columns = network.output_shape().sample_size()};
+  if (all.reading == Reading::kValues) all.columns = info.target_shape.size();
   const auto size = static_cast<int64_t>(samples.indices.size());
   LOCKSTEP_TRY_ASSIGN(
       const std::unique_ptr<Loader> loader,
       Loader::Make(samples.dataset, samples.indices,
                    {.batch = std::min(size, network.evaluation_batch()), .shuffle = false}));
-  std::vector<float> y(static_cast<size_t>(network.evaluation_batch() * all.columns));
-  const auto columns = static_cast<size_t>(all.columns);
+  const auto columns = static_cast<size_t>(network.output_shape().sample_size());
+  std::vector<float> y(static_cast<size_t>(network.evaluation_batch()) * columns);
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* batch, loader->Next());
     if (batch == nullptr) break;
@@ -114,19 +138,20 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
         if (truth == kIgnoredTarget) continue;
         all.classes.push_back(truth);
       } else {
-        const std::span<const float> truths =
-            batch->target.span<float>().subspan(i * columns, columns);
-        all.truths.insert(all.truths.end(), truths.begin(), truths.end());
+        const auto width = static_cast<size_t>(all.columns);
+        const std::span<const float> truths = batch->target.span<float>().subspan(i * width, width);
+        for (const float t : truths) {
+          all.truths.push_back(
+              all.reading == Reading::kPositive
+                  ? t
+                  : static_cast<float>(t * info.target_scale + info.target_offset));
+        }
       }
-      all.outputs.insert(all.outputs.end(), outputs.begin(), outputs.end());
+      AppendTold(network, info, outputs, all.outputs);
       all.indices.push_back(batch->indices[i]);
     }
   }
   if (all.indices.empty()) return Status::Invalid(info.name + ": no target counts");
-  if (all.reading == Reading::kValues) {
-    ToOwnUnit(info.target_scale, info.target_offset, all.outputs);
-    ToOwnUnit(info.target_scale, info.target_offset, all.truths);
-  }
   return all;
 }
 

@@ -40,6 +40,11 @@ struct Predictions {
 // target.
 bool CanBeAssessed(const Network& network, const DatasetInfo& info);
 
+// Adds to `to` what the network's outputs y of some samples tell: the logits as they are, or numbers
+// in their own unit; of quantiles the median.
+void AppendTold(const Network& network, const DatasetInfo& info, std::span<const float> y,
+                std::vector<float>& to);
+
 // `most` of the samples without repetition, in their order, drawn by `seed`; all where there are no
 // more. REQUIRES: most > 0.
 Subset DrawSamples(const Subset& samples, int64_t most, uint64_t seed = 1);

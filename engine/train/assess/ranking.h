@@ -16,9 +16,9 @@ namespace lockstep {
 
 // Everything above a threshold: samples with the same score come together.
 struct Cut {
-  float score = 0.0f;      // the least that is above
-  int64_t hits = 0;        // positives above
-  int64_t alarms = 0;      // negatives above
+  float score = 0.0f;  // the least that is above
+  int64_t hits = 0;    // positives above
+  int64_t alarms = 0;  // negatives above
 };
 
 // Thread-safety: immutable once made.
@@ -46,7 +46,7 @@ class Ranking {
   template <class WeightOf>
   Areas AreasOf(WeightOf weight) const;
 
-  std::vector<uint32_t> order_;  // places in falling order of score
+  std::vector<uint32_t> order_;    // places in falling order of score
   std::vector<uint8_t> positive_;  // in this order
   std::vector<size_t> ends_;       // of each score
   std::vector<Cut> cuts_;

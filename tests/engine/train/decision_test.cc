@@ -66,7 +66,7 @@ TEST(DecisionTest, MetricsSayWhatAPredictionSays) {
         ASSERT_TRUE(result.ok());
         int64_t said = 0;
         for (const float v : p)
-          said += PredictedClass(Reading::kPositive, std::span(&v, 1), threshold);
+          said += ClassOf({temperature, threshold}, Reading::kPositive, std::span(&v, 1));
         EXPECT_EQ(result->confusion[1] + result->confusion[3], said) << threshold;
       }
     }

@@ -149,7 +149,7 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   if (judged != nullptr && CanBeAssessed(net, judged->dataset->info())) {
     LOCKSTEP_TRY_ASSIGN(assessment,
                         Assess(net, *judged, decision, {.subgroups = SubgroupsOf(data, *judged)}));
-    json["assessment"] = JsonOf(*assessment, judged->dataset->info().class_names);
+    json["assessment"] = tools::JsonOf(*assessment, judged->dataset->info().class_names);
     json["assessment"]["split"] = report.results.back().first;
     report.assessment = &*assessment;
   }

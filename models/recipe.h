@@ -15,6 +15,7 @@
 #include "engine/data/builtin/clinical.h"
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
+#include "engine/data/table/table_description.h"
 #include "engine/optim/optimizer.h"
 #include "engine/train/assess/assessment.h"
 #include "engine/train/evaluate.h"
@@ -40,6 +41,7 @@ struct Recipe {
     std::vector<std::string> missing_texts{};
     std::vector<std::string> types{};
     int64_t one_hot = 32;
+    std::string encoding = "auto";
     std::string quote = "auto";
     std::string comment = "auto";
     std::string decimal = "auto";
@@ -198,6 +200,9 @@ struct SavedSamples {
   std::optional<Standardizer> standardizer{};
   std::shared_ptr<const Tokenizer> tokenizer{};
   std::shared_ptr<const TableDescription> table{};
+  // Of a series: the columns trained on, with names and roles, and the labels.
+  std::vector<TableColumn> columns{};
+  std::vector<std::string> classes{};
 };
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved = {});
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/data/table/csv.h"
+#include "engine/data/objective.h"
 #include "models/recipe.h"
 
 namespace lockstep {
@@ -15,6 +15,7 @@ namespace lockstep {
 KeyLimits DataKinds();       // recipe_data.cc
 KeyLimits CsvHeaders();      // recipe_data.cc
 KeyLimits CsvTasks();        // recipe_data.cc
+KeyLimits CsvEncodings();    // recipe_table.cc
 KeyLimits CsvMissing();      // recipe_table.cc
 KeyLimits PictureFits();     // recipe_pictures.cc
 KeyLimits PictureCrops();    // recipe_pictures.cc
@@ -38,8 +39,10 @@ Result<T> Under(const std::string& key, Result<T> result) {
   return result.status().At(key);
 }
 
-// What data.header says.
-Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// What data.header says; nothing: auto.
+Result<std::optional<bool>> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// Of data.task, where that is not auto.
+Result<Task> TaskNamed(const std::string& name);  // recipe_data.cc
 // What data.delimiter says, where nobody looks: a comma for auto.
 char DelimiterOf(const Recipe::Data& data);  // recipe_data.cc
 
@@ -78,14 +81,19 @@ void VisitKeys(R& r, Visit&& visit) {
         "of uint16 without a header");
   visit("data.delimiter", r.data.delimiter, KeyLimits{},
         "csv, text_table, series: one character between columns, \" \" for runs of blanks, tab "
-        "(auto: found by looking; texts and series: a comma)");
-  visit("data.quote", r.data.quote, KeyLimits{}, "csv: around texts (auto: found by looking)");
+        "(auto: found by looking)");
+  visit("data.encoding", r.data.encoding, CsvEncodings(),
+        "csv, text_table, series: of the file's text; latin1 as Windows has it (auto: found by "
+        "looking, UTF-16 too)");
+  visit("data.quote", r.data.quote, KeyLimits{},
+        "csv, text_table, series: around texts (auto: found by looking)");
   visit("data.decimal", r.data.decimal, KeyLimits{},
-        "csv: in front of the decimals of a number (auto: found by looking)");
+        "csv, series: in front of the decimals of a number (auto: found by looking)");
   visit("data.thousands", r.data.thousands, KeyLimits{},
-        "csv: between groups of three digits (auto: found by looking; none)");
+        "csv, series: between groups of three digits (auto: found by looking; none)");
   visit("data.comment", r.data.comment, KeyLimits{},
-        "csv: lines that begin with it are left out (auto: # or % in front of the table; none)");
+        "csv, text_table, series: lines that begin with it are left out (auto: # or % in front of "
+        "the table; none)");
   visit("data.types", r.data.types, KeyLimits{},
         "csv: what columns hold, where that is not what is found: \"town=category\", "
         "\"3=number\"; number, category, yes/no, date (\"date, day first\", \"date, month "
@@ -106,7 +114,7 @@ void VisitKeys(R& r, Visit&& visit) {
         "place, indicate adds a feature that says so, drop leaves the row out; csv: a missing "
         "category is one more category");
   visit("data.missing_texts", r.data.missing_texts, KeyLimits{},
-        "csv: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
+        "csv, series: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
   visit("data.cache", r.data.cache, KeyLimits{},
         "csv: keep a binary copy of the table, which is quick to read again");
   visit("data.cache_folder", r.data.cache_folder, KeyLimits{},

@@ -20,6 +20,11 @@ constexpr Choice<TableOptions::Missing> kMissing[] = {
     {"indicate", TableOptions::Missing::kIndicate},
     {"drop", TableOptions::Missing::kDropRow}};
 
+constexpr Choice<std::optional<Dialect::Encoding>> kEncodings[] = {
+    {"auto", std::nullopt},
+    {"utf-8", Dialect::Encoding::kUtf8},
+    {"latin1", Dialect::Encoding::kLatin1}};
+
 // One character, or "auto" for what is found.
 Result<std::optional<char>> LetterOf(const std::string& key, const std::string& text) {
   if (text == "auto") return std::optional<char>();
@@ -102,6 +107,19 @@ Result<std::vector<Subgroup>> SubgroupsOf(const Table& table, const Recipe::Data
 }  // namespace
 
 KeyLimits CsvMissing() { return OneOf(kMissing); }
+KeyLimits CsvEncodings() { return OneOf(kEncodings); }
+
+Result<DialectOptions> DialectOf(const Recipe::Data& data) {
+  DialectOptions dialect;
+  LOCKSTEP_TRY_ASSIGN(dialect.delimiter, LetterOf("data.delimiter", data.delimiter));
+  LOCKSTEP_TRY_ASSIGN(dialect.encoding, Chosen("data.encoding", kEncodings, data.encoding));
+  LOCKSTEP_TRY_ASSIGN(dialect.quote, LetterOf("data.quote", data.quote));
+  LOCKSTEP_TRY_ASSIGN(dialect.comment, LetterOf("data.comment", data.comment));
+  LOCKSTEP_TRY_ASSIGN(dialect.decimal, LetterOf("data.decimal", data.decimal));
+  LOCKSTEP_TRY_ASSIGN(dialect.thousands, LetterOf("data.thousands", data.thousands));
+  LOCKSTEP_TRY_ASSIGN(dialect.header, CsvHeaderOf(data));
+  return dialect;
+}
 
 Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
@@ -112,20 +130,13 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
                        .positive = data.positive,
                        .more_missing = data.missing_texts,
                        .one_hot = data.one_hot,
-                       .threads = CoresOf(recipe)};
-  DialectOptions& dialect = options.dialect;
-  LOCKSTEP_TRY_ASSIGN(dialect.delimiter, LetterOf("data.delimiter", data.delimiter));
-  LOCKSTEP_TRY_ASSIGN(dialect.quote, LetterOf("data.quote", data.quote));
-  LOCKSTEP_TRY_ASSIGN(dialect.comment, LetterOf("data.comment", data.comment));
-  LOCKSTEP_TRY_ASSIGN(dialect.decimal, LetterOf("data.decimal", data.decimal));
-  LOCKSTEP_TRY_ASSIGN(dialect.thousands, LetterOf("data.thousands", data.thousands));
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Header header, CsvHeaderOf(data));
-  if (header != CsvOptions::Header::kAuto) dialect.header = header == CsvOptions::Header::kYes;
+                       .threads = CoresOf(recipe),
+                       .cache = data.cache,
+                       .cache_folder = data.cache_folder};
+  LOCKSTEP_TRY_ASSIGN(options.dialect, DialectOf(data));
   LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
   if (data.task != "auto") {
-    const Objective* const objective = ObjectiveNamed(data.task);
-    if (objective == nullptr) return UnknownChoice(data.task, CsvTasks().choices).At("data.task");
-    options.task = objective->task;
+    LOCKSTEP_TRY_ASSIGN(options.task, TaskNamed(data.task));
   }
   for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   for (const std::string& one : data.types) {

@@ -274,8 +274,14 @@ int Main(int argc, char** argv) {
       "--network 2,10");
 
   DataArgs data_args;
-  CLI::App* data = app.add_subcommand("data", "list, show or write the built-in data sets");
-  data->add_option("name", data_args.name, "clinical, digits or sums; none: a list");
+  CLI::App* data = app.add_subcommand(
+      "data", "show what is understood of a table; list, show or write the built-in data sets");
+  data->add_option(
+      "name", data_args.name,
+      "a table's file, or a recipe (TOML) that names one; or clinical, digits or sums; "
+      "none: a list of these");
+  data->add_option("overrides", data_args.overrides,
+                   "key=value: says of a table what a recipe would, as in data.label=outcome");
   data->add_option("-o,--output", data_args.output,
                    "write all samples: clinical to a CSV file, digits to a folder of IDX files, "
                    "sums to a text file");
@@ -285,7 +291,8 @@ int Main(int argc, char** argv) {
   data->add_option("--seed", data_args.seed, "seed of the samples")
       ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()));
   data->footer(
-      "examples:\n  lockstep data digits --rows 2\n  lockstep data clinical -o patients.csv");
+      "examples:\n  lockstep data patients.csv data.label=outcome data.group=patient\n"
+      "  lockstep data digits --rows 2\n  lockstep data clinical -o patients.csv");
 
   TokenizeArgs tokenize_args;
   CLI::App* tokenize = app.add_subcommand("tokenize", "texts to tokens, and tokens to texts");

@@ -115,7 +115,8 @@ void OnnxGraph::AddOutput(const Value& value, const std::string& name, OnnxType 
     return input.value.name == value.name;
   });
   if (is_input) {
-    nodes_.push_back({.op = "Identity", .inputs = {value.name}, .output = output, .attributes = {}});
+    nodes_.push_back(
+        {.op = "Identity", .inputs = {value.name}, .output = output, .attributes = {}});
     return;
   }
   for (Node& node : nodes_) {

@@ -24,7 +24,7 @@ struct ExportOptions {
   // The file takes rows of samples->table as they are, a column each, and gives what a user is told
   // (engine/train/export_table.h); it also holds what MetadataOf says of the samples. Borrowed.
   const DatasetInfo* samples = nullptr;
-  Decision decision{};  // with samples: the model's, for probabilities and the class that is said
+  Decision decision{};  // with samples: how what is told follows from the network's outputs
 };
 
 // What the network computes in evaluation mode, as an ONNX model with input "x" (tokens as integers

@@ -140,8 +140,8 @@ class MetricsAccumulator {
   std::vector<double> slots_, all_slots_;  // of this rank; of all, one after the other
   std::vector<int64_t> counts_;            // the confusion, or hits and misses alone
   std::vector<float> scores_, labels_;     // binary, by place in the evaluation
-  std::vector<float> predicted_;           // binary, of a batch, where there is a decision
   std::vector<float> sorted_;              // room for the quantiles of one target
+  std::vector<float> predicted_;           // binary, of a batch, where there is a decision
 };
 
 }  // namespace lockstep

@@ -21,16 +21,18 @@ void SortEach(int64_t count, Tensor y) {
 
 }  // namespace
 
-Predictor::Predictor(Network& network, Task task, std::optional<Standardizer> standardizer,
-                     const Decision& decision)
+Predictor::Predictor(Network& network, const DatasetInfo& samples,
+                     std::optional<Standardizer> standardizer, const Decision& decision)
     : network_(&network),
-      reading_(ObjectiveOf(task).reading),
+      reading_(ObjectiveOf(samples.task).reading),
+      target_scale_(samples.target_scale),
+      target_offset_(samples.target_offset),
       decision_(decision),
       standardizer_(std::move(standardizer)) {
   if (standardizer_) x_.resize(static_cast<size_t>(network.input_shape().size()));
 }
 
-Result<Predictor> Predictor::Make(Network& network, Task task,
+Result<Predictor> Predictor::Make(Network& network, const DatasetInfo& samples,
                                   std::optional<Standardizer> standardizer,
                                   const Decision& decision) {
   if (standardizer && standardizer->channels() != network.input_shape().channels()) {
@@ -38,7 +40,7 @@ Result<Predictor> Predictor::Make(Network& network, Task task,
                            std::to_string(standardizer->channels()) + ", the network takes " +
                            network.input_shape().ToString());
   }
-  return Predictor(network, task, std::move(standardizer), decision);
+  return Predictor(network, samples, std::move(standardizer), decision);
 }
 
 ConstTensor Predictor::Standardized(ConstTensor x) {
@@ -56,10 +58,13 @@ Status Predictor::Run(ConstTensor x, Tensor y) {
                     x.shape().batch() <= bound.batch() &&
                     x.shape().WithBatch(bound.batch()) == bound;
   LOCKSTEP_TRY(network_->Predict(fits ? Standardized(x) : x, y));
-  if (reading_ != Reading::kValues) {
+  if (reading_ == Reading::kValues) {
+    if (network_->loss() != nullptr)
+      SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
+    for (float& value : y.span<float>())
+      value = static_cast<float>(value * target_scale_ + target_offset_);
+  } else {
     MakePredictions(reading_, decision_.temperature, y);
-  } else if (network_->loss() != nullptr) {
-    SortEach(static_cast<int64_t>(network_->loss()->quantiles().size()), y);
   }
   return Status::Ok();
 }

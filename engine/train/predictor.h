@@ -3,14 +3,15 @@
 //
 //   binary      y = 1 / (1 + e^(-logit/T))   the probability of the positive class
 //   classes     y = softmax(logits / T)      the probability of each class
-//   regression  y = the network's output; where the network's loss says that it is quantiles
-//                   (Loss::quantiles), those of each target in ascending order
+//   regression  y = the network's output, in the unit of the data; where the network's loss says
+//                   that it is quantiles (Loss::quantiles), those of each target in ascending order
 // where T is the temperature of the model's decision, 1 unless it was calibrated.
 #ifndef LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_
 #define LOCKSTEP_ENGINE_TRAIN_PREDICTOR_H_
 
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -24,10 +25,16 @@ namespace lockstep {
 // Borrows the network, and is as thread-compatible as that. Movable.
 class Predictor {
  public:
-  // An error if the standardizer has another number of channels than the network's input.
-  static Result<Predictor> Make(Network& network, Task task,
+  // Of `samples` the task counts, and the unit of its targets. An error if the standardizer has
+  // another number of channels than the network's input.
+  static Result<Predictor> Make(Network& network, const DatasetInfo& samples,
                                 std::optional<Standardizer> standardizer = std::nullopt,
                                 const Decision& decision = {});
+  static Result<Predictor> Make(Network& network, Task task,
+                                std::optional<Standardizer> standardizer = std::nullopt,
+                                const Decision& decision = {}) {
+    return Make(network, DatasetInfo{.task = task}, std::move(standardizer), decision);
+  }
 
   // x f32 (samples, ...), y (samples, ...) as the network's output; samples <= the bound batch. A
   // sample gets the same bits alone as in any batch. Allocates nothing unless it fails.
@@ -44,11 +51,12 @@ class Predictor {
   void set_decision(const Decision& decision) { decision_ = decision; }
 
  private:
-  Predictor(Network& network, Task task, std::optional<Standardizer> standardizer,
+  Predictor(Network& network, const DatasetInfo& samples, std::optional<Standardizer> standardizer,
             const Decision& decision);
 
   Network* network_;
   Reading reading_;
+  double target_scale_, target_offset_;
   Decision decision_;
   std::optional<Standardizer> standardizer_;
   std::vector<float> x_;  // room for a batch, standardised

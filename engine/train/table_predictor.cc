@@ -1,6 +1,7 @@
 #include "engine/train/table_predictor.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -38,6 +39,12 @@ std::string DateText(double days, bool has_time) {
   return text;
 }
 
+// The shortest text that reads back to the same float: what a cell was before it was stored as one.
+std::string FloatText(double value) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof(digits), static_cast<float>(value)).ptr};
+}
+
 }  // namespace
 
 TablePredictor::TablePredictor(Network& network, const DatasetInfo& samples, Predictor predictor)
@@ -69,7 +76,7 @@ Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo&
                            network.input_shape().ToString());
   }
   LOCKSTEP_TRY_ASSIGN(Predictor predictor,
-                      Predictor::Make(network, samples.task, std::nullopt, decision));
+                      Predictor::Make(network, samples, std::nullopt, decision));
   return TablePredictor(network, samples, std::move(predictor));
 }
 
@@ -104,7 +111,7 @@ std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {
     return DateText(cell.number, of.has_time);
   if (of.kind == Kind::kYesNo && of.categories.size() == 2)
     return of.categories[cell.number > 0.5 ? 1 : 0];
-  return lockstep::TextOf(cell.number);
+  return of.exact ? lockstep::TextOf(cell.number) : FloatText(cell.number);
 }
 
 std::vector<std::string> TablePredictor::answer_names() const {
@@ -129,32 +136,26 @@ Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row) {
   Encode(row, x_.data());
   LOCKSTEP_TRY(predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
                               Tensor(y_.data(), network_->output_shape().WithBatch(1))));
-  const Reading reading = ObjectiveOf(samples_.task).reading;
   TableAnswer answer{.predicted = predictor_.ClassOf(y_)};
-  for (const float y : y_) {
-    answer.numbers.push_back(reading == Reading::kValues
-                                 ? y * samples_.target_scale + samples_.target_offset
-                                 : double{y});
-  }
+  answer.numbers.assign(y_.begin(), y_.end());
   return answer;
 }
 
 ToldOf TablePredictor::Told(int64_t predicted) const {
-  const double temperature = predictor_.decision().temperature;
   switch (ObjectiveOf(samples_.task).reading) {
     case Reading::kPositive:
-      return [temperature](std::span<const float> y) { return y[0] / temperature; };
+      return [](std::span<const float> y) { return double{y[0]}; };
     case Reading::kOneOf:
       // ln(p / (1 - p)) of a softmax: how far it is above the others' together.
-      return [predicted, temperature](std::span<const float> y) {
+      return [predicted](std::span<const float> y) {
         double largest = -INFINITY, sum = 0.0;
         for (size_t c = 0; c < y.size(); ++c) {
-          if (static_cast<int64_t>(c) != predicted) largest = std::max(largest, y[c] / temperature);
+          if (static_cast<int64_t>(c) != predicted) largest = std::max(largest, double{y[c]});
         }
         for (size_t c = 0; c < y.size(); ++c) {
-          if (static_cast<int64_t>(c) != predicted) sum += std::exp(y[c] / temperature - largest);
+          if (static_cast<int64_t>(c) != predicted) sum += std::exp(double{y[c]} - largest);
         }
-        return y[static_cast<size_t>(predicted)] / temperature - largest - std::log(sum);
+        return double{y[static_cast<size_t>(predicted)]} - largest - std::log(sum);
       };
     case Reading::kValues:
       break;

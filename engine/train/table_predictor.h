@@ -36,7 +36,6 @@ class TablePredictor {
                                      const Decision& decision = {});
 
   const DatasetInfo& samples() const { return samples_; }
-  void set_decision(const Decision& decision) { predictor_.set_decision(decision); }
   const TableDescription& table() const { return *samples_.table; }
   // The places in table().columns of those that a row needs, in the order of the file.
   const std::vector<int64_t>& columns() const { return columns_; }
@@ -62,8 +61,8 @@ class TablePredictor {
   // most frequent category, over the rows trained on.
   const std::vector<CellValue>& usual() const { return usual_; }
   // Why: what each of columns() contributes, against the usual row (explain.h). What is told is of
-  // a regression the value in its own unit, else the log-odds of a class (of its probability, thus
-  // at the decision's temperature): of the second of two, of the predicted one of several.
+  // a regression the value in its own unit, else the log-odds of a class: of the second of two, of
+  // the predicted one of several.
   Result<Explanation> Explain(std::span<const CellValue> row, const ExplainOptions& options = {});
   // "value", "log-odds of yes"
   std::string ExplainedName(const TableAnswer& answer) const;

@@ -66,7 +66,8 @@ void IdGradient::Run(const Step& step, std::span<const int32_t> ids, const float
                      int64_t stride, int64_t count, int64_t width, bool accumulate,
                      float* dw) const {
   if (!accumulate) {
-    step.ctx.For(count, count * width, [&](int64_t v) { std::fill_n(dw + v * width, width, 0.0f); });
+    step.ctx.For(count, count * width,
+                 [&](int64_t v) { std::fill_n(dw + v * width, width, 0.0f); });
   }
   const int64_t present = SortRows(step, ids, count);
   const int32_t *ends = step[ends_], *order = step[order_], *those = step[present_];

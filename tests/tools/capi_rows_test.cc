@@ -59,8 +59,8 @@ TEST_F(CapiRows, AnswersAreThoseOfPredict) {
   for (const std::string target : {"ill", "stage", "cost", "cost loss.kind=quantile"}) {
     fs::remove_all(folder_ / "run");
     const size_t blank = target.find(' ');
-    const Model model = Train(target.substr(0, blank),
-                              blank == std::string::npos ? "" : target.substr(blank + 1));
+    const Model model =
+        Train(target.substr(0, blank), blank == std::string::npos ? "" : target.substr(blank + 1));
     ASSERT_EQ(Run("predict run new.csv -o said.csv").code, 0);
     const auto said = Cells(Read("said.csv"));
     const auto answers = static_cast<size_t>(lockstep_answers(model.get()));
@@ -141,14 +141,14 @@ TEST_F(CapiRows, NumbersAreTakenInTheOrderTheyAreNamed) {
   const char* const texts[] = {nullptr, nullptr, "tired", "town 2", nullptr, nullptr};
   const double numbers[] = {18353.0, 71.5, 0.0, 0.0, 1.0, NAN};
   double by_number = NAN, by_text = NAN;
-  ASSERT_EQ(lockstep_predict_row(model.get(), 6, names, texts, numbers, &by_number, nullptr,
-                                 nullptr),
-            LOCKSTEP_OK)
+  ASSERT_EQ(
+      lockstep_predict_row(model.get(), 6, names, texts, numbers, &by_number, nullptr, nullptr),
+      LOCKSTEP_OK)
       << lockstep_error(model.get());
   const char* const written[] = {"2020-04-01", "71.5", "tired", "town 2", "yes", ""};
-  ASSERT_EQ(lockstep_predict_row(model.get(), 6, names, written, nullptr, &by_text, nullptr,
-                                 nullptr),
-            LOCKSTEP_OK)
+  ASSERT_EQ(
+      lockstep_predict_row(model.get(), 6, names, written, nullptr, &by_text, nullptr, nullptr),
+      LOCKSTEP_OK)
       << lockstep_error(model.get());
   EXPECT_EQ(by_number, by_text);
 }
@@ -160,8 +160,8 @@ TEST_F(CapiRows, WhatDoesNotFitIsNamed) {
   double answer = 0.25;
   const auto error = [&](int64_t cells, const char* const* of, const char* const* given,
                          double* into) {
-    EXPECT_EQ(lockstep_predict_row(model.get(), cells, of, given, nullptr, into, nullptr, nullptr) ==
-                  LOCKSTEP_OK,
+    EXPECT_EQ(lockstep_predict_row(model.get(), cells, of, given, nullptr, into, nullptr,
+                                   nullptr) == LOCKSTEP_OK,
               false);
     EXPECT_EQ(answer, 0.25);
     return std::string(lockstep_error(model.get()));

@@ -23,8 +23,8 @@ struct PatientOptions {
 // A CSV file with a header.
 inline std::string Patients(const PatientOptions& options) {
   Random random(options.seed, StreamOf("patients"));
-  std::string text = "age,town,smoker,seen,weight" +
-                     (options.target.empty() ? "" : "," + options.target) + "\n";
+  std::string text =
+      "age,town,smoker,seen,weight" + (options.target.empty() ? "" : "," + options.target) + "\n";
   for (int row = 0; row < options.rows; ++row) {
     const double age = 20.0 + 60.0 * random.Uniform();
     const int town = static_cast<int>(random.Below(static_cast<uint64_t>(options.towns)));
@@ -49,7 +49,8 @@ inline std::string Patients(const PatientOptions& options) {
                   smokes ? "yes" : "no", month, day, time, weight);
     text += line;
     if (options.target == "ill") text += risk > 0.3 ? ",yes" : ",no";
-    if (options.target == "stage") text += risk > 1.0 ? ",late" : risk > -1.0 ? ",middle" : ",early";
+    if (options.target == "stage")
+      text += risk > 1.0 ? ",late" : risk > -1.0 ? ",middle" : ",early";
     if (options.target == "cost") text += "," + std::to_string(20000.0 + 3000.0 * risk);
     text += "\n";
   }

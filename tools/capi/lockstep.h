@@ -30,9 +30,9 @@
  *   LOCKSTEP_CLASSES      1: a whole number below `outputs`    outputs: probability of each class
  *   LOCKSTEP_REGRESSION   outputs: values                      outputs: values
  *
- * With loss.kind = "quantile" outputs are the quantiles of each value, in ascending order, and
- * targets are the values. A model of a table was trained on a value less its mean and divided by
- * its deviation, and y is as that: lockstep_predict_row answers in the value's own unit.
+ * Values are in their own unit, also where the network learns them scaled. With loss.kind =
+ * "quantile" outputs are the quantiles of each value, in ascending order, and targets are the
+ * values.
  *
  * Threads. Models are independent: different threads may use different models at the same time.
  * One model serves one thread at a time. There is no global state.
@@ -145,11 +145,6 @@ lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_
  * others. Allocates nothing. */
 lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y);
 
-/* LOCKSTEP_BINARY: the probability above which the model says a positive; 0.5 unless a run chose
- * another one on its validation samples (train.threshold). It belongs to the weights, as the
- * temperature does that probabilities may be calibrated with: a training step undoes both. 0.5 for
- * NULL. */
-double lockstep_threshold(const lockstep_model* model);
 /* ---- Models of a table: rows as they stand in a file --------------------------------------- */
 
 typedef enum lockstep_kind {
@@ -182,8 +177,8 @@ const char* lockstep_answer_name(const lockstep_model* model, int64_t answer);
  * *predicted (may be NULL): the predicted class, 0 the first of two; -1 for a regression. *unseen
  * (may be NULL): how many categories the model has never seen, which is no error. */
 lockstep_code lockstep_predict_row(lockstep_model* model, int64_t cells, const char* const* names,
-                                   const char* const* texts, const double* numbers,
-                                   double* answers, int64_t* predicted, int64_t* unseen);
+                                   const char* const* texts, const double* numbers, double* answers,
+                                   int64_t* predicted, int64_t* unseen);
 
 /* Why: how much each of lockstep_columns contributes, against a row that is as usual in everything
  * (`contributions` receives a double for each). They add up to *told - *usual (may be NULL): of a
@@ -192,6 +187,12 @@ lockstep_code lockstep_predict_row(lockstep_model* model, int64_t cells, const c
 lockstep_code lockstep_explain_row(lockstep_model* model, int64_t cells, const char* const* names,
                                    const char* const* texts, const double* numbers,
                                    double* contributions, double* told, double* usual);
+
+/* LOCKSTEP_BINARY: the probability above which the model says a positive; 0.5 unless a run chose
+ * another one on its validation samples (train.threshold). It belongs to the weights, as the
+ * temperature does that probabilities may be calibrated with: a training step undoes both. 0.5 for
+ * NULL. */
+double lockstep_threshold(const lockstep_model* model);
 
 /* Writes everything to a safetensors file, which `lockstep eval`, `predict` and `inspect` take too;
  * the file appears whole or not at all. */

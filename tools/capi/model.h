@@ -39,21 +39,21 @@ struct lockstep_model {
   lockstep::Decision decision;
   std::optional<lockstep::Network> network;
   std::optional<lockstep::Predictor> predictor;
-  std::optional<lockstep::TablePredictor> table;     // where the samples are rows of one
+  std::optional<lockstep::TablePredictor> table;            // where the samples are rows of one
   std::vector<std::string> column_names{}, answer_names{};  // of that
-  std::unique_ptr<lockstep::Optimizer> optimizer;  // null: for predictions only
+  std::unique_ptr<lockstep::Optimizer> optimizer;           // null: for predictions only
   std::unique_ptr<lockstep::TrainingStep> step;
   double learning_rate = 0.0;
   int64_t steps = 0;
   std::vector<int32_t> class_targets;  // room for a batch of them
-  lockstep::Shape x_shape, y_shape;              // of one sample, with a batch of 1 in front
+  std::vector<float> scaled_targets;   // likewise, where values are learned in another unit
+  lockstep::Shape x_shape, y_shape;    // of one sample, with a batch of 1 in front
   int64_t inputs = 0, outputs = 0;
-  int64_t batch = 0;                     // the most samples of a step, on all ranks together
-  int64_t rows = 0;                      // of them here
+  int64_t batch = 0;  // the most samples of a step, on all ranks together
+  int64_t rows = 0;   // of them here
   lockstep::Communicator* communicator = nullptr;  // null: no other ranks
   char error[lockstep::capi::kErrorSize] = "";
 };
-
 
 namespace lockstep::capi {
 

@@ -116,13 +116,14 @@ struct ScaleArgs {
 Status RunScale(const ScaleArgs& args, Ranks& ranks);
 
 struct DataArgs {
-  std::string name{};    // empty: the list of all
+  std::string name{};  // of a built-in set, or a table's file, or a recipe; empty: the list of sets
+  std::vector<std::string> overrides{};  // key=value, of a file
   std::string output{};  // write the samples there: a CSV file, a folder of IDX files, a text file
   int64_t rows = 5;      // to show
   int64_t size = 0;      // samples to make; 0: the set's own
   int64_t seed = 1;
 };
-// Lists, shows or writes the built-in sets.
+// Lists, shows or writes the built-in sets; shows what is understood of a table.
 Status Data(const DataArgs& args);
 
 struct TokenizeArgs {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdio>
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -10,10 +12,15 @@
 #include "engine/data/builtin/clinical.h"
 #include "engine/data/builtin/digits.h"
 #include "engine/data/builtin/sums.h"
+#include "engine/data/builtin/visits.h"
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "engine/io/text.h"
+#include "models/recipe.h"
+#include "models/recipe_table.h"
 #include "tools/command/commands.h"
+#include "tools/command/show_table.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 namespace {
@@ -137,24 +144,90 @@ Status Sums(const DataArgs& args) {
   return Status::Ok();
 }
 
+Status Visits(const DataArgs& args) {
+  VisitsOptions options{.seed = static_cast<uint64_t>(args.seed)};
+  if (args.size > 0) options.size = args.size;
+  LOCKSTEP_TRY_ASSIGN(const VisitsData visits, MakeVisits(options));
+  if (args.output.empty()) {
+    fmt::print("{} visits of patients to four hospitals (CSV with -o FILE)\n{}\n",
+               visits.rows.size(), visits.header);
+    const auto rows = std::min(static_cast<size_t>(args.rows), visits.rows.size());
+    for (size_t i = 0; i < rows; ++i) fmt::print("{}\n", visits.rows[i]);
+    return Status::Ok();
+  }
+  std::string text = visits.header + "\n";
+  for (const std::string& row : visits.rows) text += row + "\n";
+  LOCKSTEP_TRY(WriteFileAtomically(args.output, text));
+  fmt::print("{} visits are in {}\n", visits.rows.size(), args.output);
+  return Status::Ok();
+}
+
+// What is understood of a table, or of the table that a recipe names.
+Status File(const DataArgs& args) {
+  if (!args.output.empty() || args.size > 0) {
+    return Status::Invalid(
+        "-o and --size are for the built-in sets; a file is shown as it is: "
+        "lockstep data " +
+        args.name);
+  }
+  std::vector<std::string> overrides = args.overrides;
+  const bool is_recipe = args.name.ends_with(".toml");
+  if (!is_recipe) overrides.insert(overrides.begin(), {"data.kind=csv", "data.path=" + args.name});
+  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, is_recipe ? LoadRecipe(args.name, overrides)
+                                                     : ParseRecipe("", args.name, overrides));
+  if (recipe.data.kind != "csv") {
+    return Status::Invalid("data.kind = " + Quoted(recipe.data.kind) +
+                           " is not shown, only tables are (data.kind = \"csv\"); lockstep plan "
+                           "shows what is made of it");
+  }
+  LOCKSTEP_TRY_ASSIGN(TableOptions options, TableOptionsOf(recipe));
+  const bool refuses_missing = options.on_missing == TableOptions::Missing::kError;
+  if (refuses_missing) options.on_missing = TableOptions::Missing::kMean;
+  const Terminal terminal = TerminalOf(stderr);
+  if (terminal.cursor) {
+    options.progress = [](double share) {
+      Say(fmt::format("\rreading {:3.0f} %\r", 100.0 * share), stderr);
+    };
+  }
+  LOCKSTEP_TRY_ASSIGN(Table table, ReadTable(recipe.data.path, options));
+  const bool missing = std::any_of(table.description.columns.begin(),
+                                   table.description.columns.end(), [](const TableColumn& column) {
+                                     return column.has_missing &&
+                                            column.role == TableColumn::Role::kFeature &&
+                                            column.kind != TableColumn::Kind::kCategory;
+                                   });
+  if (refuses_missing && missing) {
+    table.remarks.push_back(
+        "numbers are missing: training needs data.missing = \"mean\", "
+        "\"indicate\" or \"drop\"");
+  }
+  fmt::print("{}", ShowTable(table, TerminalOf(stdout).columns));
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status Data(const DataArgs& args) {
+  // A built-in set's name is no file's, unless the file is told by its folder ("./digits").
   if (args.name == "clinical") return Clinical(args);
   if (args.name == "digits") return Digits(args);
   if (args.name == "sums") return Sums(args);
+  if (args.name == "visits") return Visits(args);
+  if (std::filesystem::exists(args.name) || args.name.find_first_of("./") != std::string::npos)
+    return File(args);
   if (!args.name.empty()) {
-    const std::vector<std::string> names = {"clinical", "digits", "sums"};
-    return Status::Invalid("there is no built-in set " + Quoted(args.name) + "; did you mean " +
-                           NearestName(args.name, names) + "?");
+    const std::vector<std::string> names = {"clinical", "digits", "sums", "visits"};
+    return Status::Invalid("there is neither a built-in set nor a file " + Quoted(args.name) +
+                           "; did you mean " + NearestName(args.name, names) + "?");
   }
   if (!args.output.empty()) return Status::Invalid("-o needs the name of a set in front of it");
   fmt::print(
       "clinical   patients: 20 measurements to an outcome whose true probability is known\n"
       "digits     pictures of the digits 0 to 9, drawn by strokes and distorted, 28 x 28 grey\n"
       "sums       lines of text like 12+35=47\n"
+      "visits     visits to hospitals, with words, dates, missing values, several of a patient\n"
       "All are made by code from a seed, the same on every machine: lockstep data NAME shows "
-      "one.\n");
+      "one.\nlockstep data FILE shows what is understood of a table.\n");
   return Status::Ok();
 }
 

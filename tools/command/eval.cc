@@ -54,10 +54,8 @@ struct Evaluated {
 
 // The samples that --split says, of the recipe's data.
 Status TakeSplit(const SavedModel& model, const std::string& split, Evaluated& made) {
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data,
-                      LoadData(model.recipe, {.standardizer = model.standardizer,
-                                              .tokenizer = model.samples.tokenizer,
-                                              .table = model.samples.table}));
+  LOCKSTEP_TRY_ASSIGN(SavedSamples saved, SamplesOf(model));
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(model.recipe, std::move(saved)));
   made.subset = split == "train"        ? data.train_unchanged
                 : split == "validation" ? data.validation
                                         : data.test;

@@ -37,13 +37,13 @@ Result<std::vector<int64_t>> RowsOf(const std::string& which, int64_t rows) {
 
 struct ExplainedRow {
   int64_t row = 0;
-  std::vector<CellValue> cells;
-  TableAnswer answer;
-  Explanation explanation;
+  std::vector<CellValue> cells{};
+  TableAnswer answer{};
+  Explanation explanation{};
 };
 
 Result<ExplainedRow> ExplainRow(const Table& table, int64_t row, TablePredictor& predictor) {
-  ExplainedRow explained{.row = row};
+  ExplainedRow explained{.row = row, .cells = {}, .answer = {}, .explanation = {}};
   for (const int64_t column : predictor.columns())
     explained.cells.push_back(table.rows->at(row, column));
   LOCKSTEP_TRY_ASSIGN(explained.answer, predictor.Predict(explained.cells));
@@ -85,10 +85,10 @@ std::string Page(const TablePredictor& predictor, const ExplainedRow& of) {
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
     return std::abs(why.contributions[a]) > std::abs(why.contributions[b]);
   });
-  std::string text = fmt::format("row {}: {}\n{} {:.6g}: {:.6g} as usual, {:+.6g} by its columns\n",
-                                 of.row + 1, AnswerText(predictor, of.answer),
-                                 predictor.ExplainedName(of.answer), why.prediction, why.baseline,
-                                 why.prediction - why.baseline);
+  std::string text =
+      fmt::format("row {}: {}\n{} {:.6g}: {:.6g} as usual, {:+.6g} by its columns\n", of.row + 1,
+                  AnswerText(predictor, of.answer), predictor.ExplainedName(of.answer),
+                  why.prediction, why.baseline, why.prediction - why.baseline);
   text += fmt::format("  {:<{}}  {:<{}}  {:<{}}  contribution\n", "column", widest, "cell",
                       widest_cell, "usual", widest_usual);
   for (const size_t i : order) {

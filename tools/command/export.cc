@@ -1,10 +1,11 @@
+#include "engine/train/export.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <filesystem>
 
 #include "engine/data/table/table_features.h"
-#include "engine/train/export.h"
 #include "engine/train/weight_files.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
@@ -32,14 +33,13 @@ Status Export(const ExportArgs& args) {
   Result<Network> network = BuildNetwork(ctx, model, /*batch=*/1);
   if (!network.ok()) return network.status().At(path);
   if (onnx) {
-    LOCKSTEP_TRY(ExportOnnx(*network, args.output,
-                            {.fold_norms = args.fold,
-                             .standardizer = args.standardize && model.standardizer
-                                                 ? &*model.standardizer
-                                                 : nullptr,
-                             .missing = model.samples.has_missing,
-                             .samples = takes_rows ? &model.samples : nullptr,
-                             .decision = model.decision}));
+    LOCKSTEP_TRY(ExportOnnx(
+        *network, args.output,
+        {.fold_norms = args.fold,
+         .standardizer = args.standardize && model.standardizer ? &*model.standardizer : nullptr,
+         .missing = model.samples.has_missing,
+         .samples = takes_rows ? &model.samples : nullptr,
+         .decision = model.decision}));
   } else {
     LOCKSTEP_TRY(ExportWeights(args.output, *network));
   }

@@ -7,12 +7,12 @@
 #include <utility>
 
 #include "engine/data/loader.h"
-#include "engine/data/series/series_dataset.h"
 #include "engine/data/table/table.h"
 #include "engine/io/file.h"
 #include "engine/train/predictor.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_saved.h"
+#include "models/recipe_series.h"
 #include "models/recipe_text.h"
 #include "tools/command/commands.h"
 #include "tools/command/csv_field.h"
@@ -43,9 +43,7 @@ class Writer {
          const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
         decision_(model.decision),
-        delimiter_(OutputDelimiter(model)),
-        offset_(model.samples.target_offset),
-        scale_(model.samples.target_scale) {
+        delimiter_(OutputDelimiter(model)) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
       names_.push_back(
@@ -93,9 +91,6 @@ class Writer {
     out_ += text;
   }
   void EndLine() { out_ += '\n'; }
-  std::string OwnUnit(float y) const {
-    return fmt::to_string(static_cast<float>(y * scale_ + offset_));
-  }
 
   // Of each target its value first, then its other quantiles.
   void StartValues(int64_t columns, std::span<const double> quantiles) {
@@ -113,7 +108,7 @@ class Writer {
   }
   void AddValues(std::span<const float> y) {
     for (size_t begin = 0; begin < y.size(); begin += order_.size()) {
-      for (const size_t i : order_) Field(OwnUnit(y[begin + i]));
+      for (const size_t i : order_) Field(fmt::to_string(y[begin + i]));
     }
   }
 
@@ -139,18 +134,18 @@ class Writer {
   Reading reading_;
   Decision decision_;
   char delimiter_;
-  double offset_, scale_;
   std::vector<std::string> names_;  // as fields
   std::vector<size_t> order_{};     // of the numbers of one value
   size_t top_ = 0;
   std::string out_;
 };
 
-// What is predicted for, before model.standardizer.
+// What is predicted for.
 struct Samples {
   std::shared_ptr<const Dataset> dataset;
   std::shared_ptr<const PictureFiles> files;  // null for a table or an IDX file
   std::vector<int64_t> rows{};                // of a series, where each window ends
+  bool scaled = false;                        // model.standardizer has been applied
 };
 
 Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
@@ -166,32 +161,21 @@ Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
                           DocumentsToPredict(model.recipe, model.samples, args.inputs[0]));
       return samples;
     }
-    if (model.samples.table != nullptr) {
-      LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], *model.samples.table,
-                                                          {.threads = CoresOf(model.recipe)}));
-      for (const std::string& remark : table.remarks)
-        std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
-      LOCKSTEP_TRY_ASSIGN(samples.dataset, TableSamples(table, model.samples.table));
-      return samples;
-    }
-    LOCKSTEP_TRY_ASSIGN(CsvFeatures table,
-                        LoadCsvFeatures(args.inputs[0], CsvFeatureOptionsOf(model)));
+    std::vector<std::string> remarks;
     if (kind == "series") {
-      const Shape& x = model.samples.x_shape;
-      LOCKSTEP_TRY_ASSIGN(SeriesToPredict series,
-                          MakeSeriesToPredict(args.inputs[0], x[0], x[1], table.x, table.groups));
+      LOCKSTEP_TRY_ASSIGN(SeriesToPredict series, MomentsToPredict(model, args.inputs[0], remarks));
       samples.dataset = std::move(series.dataset);
       samples.rows = std::move(series.rows);
-      return samples;
+    } else {
+      LOCKSTEP_TRY_ASSIGN(const auto description, DescriptionFor(model));
+      LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], *description,
+                                                          {.threads = CoresOf(model.recipe)}));
+      remarks = table.remarks;
+      LOCKSTEP_TRY_ASSIGN(samples.dataset, TableSamples(table, description));
+      samples.scaled = true;
     }
-    DatasetInfo info{.name = args.inputs[0],
-                     .size = static_cast<int64_t>(table.x.size()) / model.samples.x_shape.size(),
-                     .x_shape = model.samples.x_shape,
-                     .has_missing = true};
-    std::vector<float> targets(static_cast<size_t>(info.size));
-    SetTargets(Task::kRegression, 1, info);
-    LOCKSTEP_TRY_ASSIGN(samples.dataset, InMemoryDataset::Make(std::move(info), std::move(table.x),
-                                                               std::move(targets)));
+    for (const std::string& remark : remarks)
+      std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
     return samples;
   }
   if (!AreFilesOrFolders(args.inputs)) {
@@ -229,7 +213,9 @@ Status Predict(const PredictArgs& args) {
   if (!built.ok()) return built.status().At(path);
   Network& network = *built;
   Result<Predictor> made =
-      Predictor::Make(network, model.samples.task, model.standardizer, model.decision);
+      Predictor::Make(network, model.samples,
+                      samples.scaled ? std::optional<Standardizer>() : model.standardizer,
+                      model.decision);
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 

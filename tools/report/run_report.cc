@@ -62,6 +62,8 @@ const char* TitleOf(Metric metric) {
       return "Perplexity";
     case Metric::kBitsPerByte:
       return "Bits per byte";
+    case Metric::kCoverage:
+      return "Targets within the interval";
   }
   return "";
 }

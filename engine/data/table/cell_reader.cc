@@ -85,8 +85,7 @@ Result<CellValue> CellReader::ReadMissing(const TableColumn& column, std::string
   return CellValue{.number = kNone, .code = kMissingCode};
 }
 
-Result<CellValue> CellReader::ReadNumberOf(const TableColumn& column,
-                                           std::string_view cell) const {
+Result<CellValue> CellReader::ReadNumberOf(const TableColumn& column, std::string_view cell) const {
   const NumberCell number = ReadNumber(cell, form_);
   switch (number.kind) {
     case NumberCell::kNumber:

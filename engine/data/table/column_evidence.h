@@ -33,6 +33,8 @@ class ColumnEvidence {
 
   void Add(std::string_view cell, int64_t line, const MissingTexts& missing, NumberForm form);
   void Merge(const ColumnEvidence& next);
+  // Different cells are not kept apart any more, as if there had been too many.
+  void Forget();
 
   int64_t present() const { return cells - missing; }
   bool all(int64_t count) const { return count == present() && count > 0; }
@@ -55,11 +57,13 @@ class ColumnEvidence {
   // How often each text stands there, in the order of their first coming; as far as they are kept.
   std::vector<std::pair<std::string, int64_t>> texts;
   NotedCell first_missing, first_text, first_unusable;
+  // The first that is no yes and no no; the first that is no date, of each DateForm.
+  NotedCell first_no_word;
+  std::array<NotedCell, 3> first_no_date{};
 
  private:
   void AddText(std::string_view text, int64_t count);
   void AddNumber(double value);
-  void Forget();
 
   size_t most_numbers_, most_texts_;
   bool too_many_ = false;

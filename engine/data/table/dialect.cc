@@ -82,7 +82,7 @@ Status Finder::CheckOptions() const {
       (options_.quote && options_.quote == options_.delimiter)) {
     return Status::Invalid(name_ +
                            ": data.quote and data.comment must each be one character of "
-                           "ASCII that is no line end and not the delimiter, or \"\"");
+                           "ASCII that is no line end and not the delimiter, or \"none\"");
   }
   if (options_.decimal && *options_.decimal != '.' && *options_.decimal != ',')
     return Status::Invalid(name_ + ": data.decimal must be \".\" or \",\"");
@@ -335,11 +335,12 @@ Result<FoundDialect> Finder::Find() {
   SkipFront();
   if (comment_ != '\0' && !options_.comment) {
     found_.remarks.push_back(std::string("lines that begin with \"") + comment_ +
-                             "\" were left out as comments; data.comment = \"\" keeps them");
+                             "\" were left out as comments; data.comment = \"none\" keeps them");
   }
   if (LineAt(front_).starts_with("@relation") || LineAt(front_).starts_with("@RELATION")) {
-    return Status::Invalid(name_ + ": is an ARFF file of Weka; make a CSV file of the lines behind "
-                                   "@data, with the attributes' names in front of them");
+    return Status::Invalid(name_ +
+                           ": is an ARFF file of Weka; make a CSV file of the lines behind "
+                           "@data, with the attributes' names in front of them");
   }
   Cut cut = Best();
   if (cut.rows.empty()) {

@@ -96,8 +96,9 @@ NumberForm FindNumberForm(const std::vector<std::vector<std::string>>& rows, cha
                         " were read with a decimal point; data.thousands = \".\" reads thousands");
     }
   } else if (best.thousands != '\0' && !options.thousands) {
-    remarks.push_back("numbers such as " + example({best.decimal, '\0'}) +
-                      " were read with thousands; data.thousands = \"\" reads such cells as texts");
+    remarks.push_back(
+        "numbers such as " + example({best.decimal, '\0'}) +
+        " were read with thousands; data.thousands = \"none\" reads such cells as texts");
   } else if (best.decimal == ',' && !options.decimal) {
     remarks.push_back("numbers such as " + example({'.', '\0'}) +
                       " were read with a decimal comma; data.decimal = \".\" reads such cells as "

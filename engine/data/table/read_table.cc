@@ -1,6 +1,12 @@
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -8,10 +14,10 @@
 #include "engine/data/byte_source.h"
 #include "engine/data/table/cell_reader.h"
 #include "engine/data/table/describe_table.h"
+#include "engine/data/table/find_columns.h"
 #include "engine/data/table/table.h"
 #include "engine/data/table/table_cache.h"
 #include "engine/io/hash.h"
-#include "engine/io/nearest_name.h"
 
 namespace lockstep {
 namespace {
@@ -37,6 +43,54 @@ class EvidenceVisitor final : public RowVisitor {
   const MissingTexts& missing_;
   const NumberForm form_;
 };
+
+// The different texts of the columns that tell groups.
+class GroupVisitor final : public RowVisitor {
+ public:
+  using Texts = std::map<int64_t, std::set<std::string, std::less<>>>;  // by where they stand
+  GroupVisitor(Texts empty, const MissingTexts& missing)
+      : texts(std::move(empty)), missing_(missing) {}
+  Status Visit(const TableRow& row) override {
+    for (auto& [source, seen] : texts) {
+      const std::string_view cell = row.cells[static_cast<size_t>(source)];
+      if (!missing_.Has(cell) && seen.find(cell) == seen.end()) seen.emplace(cell);
+    }
+    return Status::Ok();
+  }
+  Texts texts;
+
+ private:
+  const MissingTexts& missing_;
+};
+
+// A model does not know who its rows were of: groups are those of the table at hand.
+Status FindGroups(const TableText& text, const std::vector<int64_t>& sources, int threads,
+                  TableDescription& description) {
+  GroupVisitor::Texts texts;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const TableColumn& column = description.columns[i];
+    if (sources[i] >= 0 && column.role == Role::kGroup && column.kind == Kind::kCategory &&
+        column.categories.empty())
+      texts[sources[i]];
+  }
+  if (texts.empty()) return Status::Ok();
+  const GroupVisitor::Texts empty = texts;
+  const MissingTexts missing(description.missing);
+  LOCKSTEP_TRY(text.ForEachRow([&] { return std::make_unique<GroupVisitor>(empty, missing); },
+                               [&](RowVisitor& visitor) {
+                                 for (auto& [source, seen] :
+                                      static_cast<GroupVisitor&>(visitor).texts)
+                                   texts[source].merge(seen);
+                                 return Status::Ok();
+                               },
+                               threads));
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const auto found = texts.find(sources[i]);
+    if (found == texts.end()) continue;
+    description.columns[i].categories.assign(found->second.begin(), found->second.end());
+  }
+  return Status::Ok();
+}
 
 // How the columns of a file are read for a description.
 struct Reading {
@@ -163,6 +217,8 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
     table.remarks.push_back(std::to_string(table.dropped_rows) +
                             " rows with missing values are left out");
   }
+  if (!any && table.dropped_rows == 0)
+    return Status::Corrupt(reading.text.name() + ": there is only a header and no row of data");
   if (!any) {
     return Status::Corrupt(reading.text.name() + ": all " + std::to_string(table.dropped_rows) +
                            " rows have missing values and were left out; have them filled instead "
@@ -202,11 +258,23 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
     if (!options.progress) return nullptr;
     return [&options, from](double share) { options.progress(from + share / 2.0); };
   };
+  // Columns of which it is known that they have too many different cells: those who look at later
+  // parts need not count them, which would be forgotten once they are taken.
+  std::vector<std::atomic<bool>> too_many(evidence.size());
   LOCKSTEP_TRY(text.ForEachRow(
-      [&] { return std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number); },
+      [&] {
+        auto visitor = std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number);
+        for (size_t i = 0; i < too_many.size(); ++i) {
+          if (too_many[i].load(std::memory_order_relaxed)) visitor->evidence[i].Forget();
+        }
+        return visitor;
+      },
       [&](RowVisitor& visitor) {
         auto& part = static_cast<EvidenceVisitor&>(visitor);
-        for (size_t i = 0; i < evidence.size(); ++i) evidence[i].Merge(part.evidence[i]);
+        for (size_t i = 0; i < evidence.size(); ++i) {
+          evidence[i].Merge(part.evidence[i]);
+          too_many[i].store(!evidence[i].knows_texts(), std::memory_order_relaxed);
+        }
         return Status::Ok();
       },
       options.threads, half(0.0)));
@@ -232,83 +300,6 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   return table;
 }
 
-// Where the columns that are needed stand in a file.
-class ColumnFinder {
- public:
-  ColumnFinder(const TableText& text, const TableDescription& description, const TableNeeds& needs)
-      : text_(text), description_(description), needs_(needs) {}
-
-  Result<std::vector<int64_t>> Find() const {
-    const bool named = std::any_of(description_.columns.begin(), description_.columns.end(),
-                                   [](const TableColumn& column) { return !column.name.empty(); });
-    return named && !text_.names().empty() ? FindByName() : FindByPlace();
-  }
-
- private:
-  bool Needs(const TableColumn& column) const {
-    switch (column.role) {
-      case Role::kFeature:
-        return true;
-      case Role::kTarget:
-        return needs_.target;
-      case Role::kGroup:
-      case Role::kWeight:
-      case Role::kTime:
-        return needs_.others;
-      case Role::kLeftOut:
-        break;
-    }
-    return false;
-  }
-  Status Fail(const std::string& what) const { return Status::Corrupt(text_.name() + ": " + what); }
-
-  Result<std::vector<int64_t>> FindByName() const {
-    std::vector<int64_t> sources;
-    const std::vector<std::string>& names = text_.names();
-    for (size_t i = 0; i < description_.columns.size(); ++i) {
-      const TableColumn& column = description_.columns[i];
-      const auto found = std::find(names.begin(), names.end(), column.name);
-      const bool here = found != names.end() && !column.name.empty();
-      if (!here && Needs(column)) {
-        return Fail("the header has no column " + ShownText(column.name) +
-                    ", which the model was trained on; the nearest is " +
-                    ShownText(NearestName(column.name, names)));
-      }
-      sources.push_back(here && Needs(column) ? found - names.begin() : -1);
-    }
-    return sources;
-  }
-
-  // All columns as in training, or those without the target, or the needed ones alone.
-  Result<std::vector<int64_t>> FindByPlace() const {
-    const auto columns = static_cast<int64_t>(description_.columns.size());
-    int64_t needed = 0;
-    for (const TableColumn& column : description_.columns) needed += Needs(column) ? 1 : 0;
-    const int64_t target = needs_.target ? -1 : description_.target();
-    const int64_t width = text_.columns();
-    const bool whole = width == columns;
-    const bool without_target = target >= 0 && width == columns - 1;
-    if (!whole && !without_target && width != needed) {
-      return Fail("it has " + std::to_string(width) + " columns, the model was trained on " +
-                  std::to_string(columns) + " and needs " + std::to_string(needed) +
-                  " of them; check data.delimiter too");
-    }
-    std::vector<int64_t> sources;
-    int64_t place = 0;
-    for (int64_t i = 0; i < columns; ++i) {
-      const bool needs = Needs(description_.columns[static_cast<size_t>(i)]);
-      const bool here = whole || (without_target ? i != target : needs);
-      sources.push_back(here && needs ? place : -1);
-      place += here ? 1 : 0;
-    }
-    return sources;
-  }
-
-  const TableText& text_;
-  const TableDescription& description_;
-  const TableNeeds& needs_;
-};
-
 DialectOptions DialectFor(const TableDescription& description) {
   DialectOptions options{.missing = description.missing};
   for (const TableColumn& column : description.columns) {
@@ -320,17 +311,22 @@ DialectOptions DialectFor(const TableDescription& description) {
 Result<Table> ReadFor(const TableText& text, const TableDescription& description,
                       const TableNeeds& needs) {
   // What a description needs not is not stored.
-  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> sources, ColumnFinder(text, description, needs).Find());
+  LOCKSTEP_TRY_ASSIGN(
+      FoundColumns found,
+      FindColumns(text, description.columns, {.target = needs.target, .others = needs.others}));
+  std::vector<int64_t>& sources = found.sources;
   TableDescription stored = description;
   for (size_t i = 0; i < sources.size(); ++i) {
     if (sources[i] < 0) stored.columns[i].role = Role::kLeftOut;
   }
+  LOCKSTEP_TRY(FindGroups(text, sources, needs.threads, stored));
   const bool alike = text.dialect().delimiter == description.dialect.delimiter;
   const Reading reading(text, stored, std::move(sources),
                         alike ? description.dialect.number : text.dialect().number, needs.drop);
   LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, 0, needs.threads, needs.progress));
   table.description = std::move(stored);
   std::vector<std::string> remarks = text.remarks();
+  if (!found.remark.empty()) remarks.push_back(found.remark);
   remarks.insert(remarks.end(), table.remarks.begin(), table.remarks.end());
   table.remarks = std::move(remarks);
   return table;

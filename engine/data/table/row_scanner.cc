@@ -17,8 +17,18 @@ uint64_t ZeroBytes(uint64_t word) { return (word - kOnes) & ~word & (kOnes << 7)
 }  // namespace
 
 int64_t CountLineEnds(std::string_view text) {
-  int64_t lines = std::count(text.begin(), text.end(), '\n');
-  for (size_t at = text.find('\r'); at != std::string_view::npos; at = text.find('\r', at + 1)) {
+  int64_t lines = 0;
+  size_t at = 0;
+  for (uint64_t word = 0; text.size() - at >= sizeof(word); at += sizeof(word)) {
+    std::memcpy(&word, text.data() + at, sizeof(word));
+    word ^= kOnes * '\n';
+    // All zero bytes exactly, unlike ZeroBytes.
+    constexpr uint64_t kLow = kOnes * 0x7F;
+    const uint64_t ends = ~(((word & kLow) + kLow) | word | kLow) >> 7;  // 1 in each such byte
+    lines += static_cast<int64_t>(ends * kOnes >> 56);                   // their sum
+  }
+  for (; at < text.size(); ++at) lines += text[at] == '\n' ? 1 : 0;
+  for (at = text.find('\r'); at != std::string_view::npos; at = text.find('\r', at + 1)) {
     if (at + 1 == text.size() || text[at + 1] != '\n') ++lines;
   }
   return lines;
@@ -45,10 +55,7 @@ Status RowScanner::Start(std::string_view text, int64_t line) {
     return Fail(line + CountLineEnds(text.substr(0, nul)),
                 ": a NUL byte; this is not a text file in UTF-8, UTF-16 or Latin-1");
   }
-  unsigned char any = 0;
-  for (const char c : text) any |= static_cast<unsigned char>(c);
-  high_ = any >= 0x80;
-  if (!high_ || latin1_) return Status::Ok();
+  if (latin1_) return Status::Ok();
   const size_t wrong = FirstNotUtf8(text);
   if (wrong == text.size()) return Status::Ok();
   return Fail(line + CountLineEnds(text.substr(0, wrong)),
@@ -69,14 +76,13 @@ void RowScanner::SkipLineEnd() {
 
 // Of a cell without quotes.
 const char* RowScanner::FindEnd(const char* from) const {
-  const uint64_t other = blanks_ ? '\t' : delimiter_;
-  const auto delimiter = static_cast<unsigned char>(delimiter_);
+  const uint64_t delimiters = kOnes * static_cast<unsigned char>(delimiter_);
   while (end_ - from >= 8) {
     uint64_t word = 0;
     std::memcpy(&word, from, 8);
-    const uint64_t found = ZeroBytes(word ^ kOnes * delimiter) | ZeroBytes(word ^ kOnes * '\n') |
-                           ZeroBytes(word ^ kOnes * '\r') |
-                           ZeroBytes(word ^ kOnes * static_cast<unsigned char>(other));
+    uint64_t found = ZeroBytes(word ^ delimiters) | ZeroBytes(word ^ kOnes * '\n') |
+                     ZeroBytes(word ^ kOnes * '\r');
+    if (blanks_) found |= ZeroBytes(word ^ kOnes * '\t');
     if (found != 0) {
       static_assert(std::endian::native == std::endian::little);
       return from + std::countr_zero(found) / 8;
@@ -90,10 +96,9 @@ const char* RowScanner::FindEnd(const char* from) const {
 }
 
 Status RowScanner::Add(std::string_view cell) {
-  while (!cell.empty() && (IsBlank(cell.back()) || (blanks_ && cell.back() == ' ')))
-    cell.remove_suffix(1);
-  while (!cell.empty() && (IsBlank(cell.front()) || (blanks_ && cell.front() == ' ')))
-    cell.remove_prefix(1);
+  const auto is_blank = [this](char c) { return blanks_ ? c == ' ' : IsBlank(c); };
+  while (!cell.empty() && is_blank(cell.back())) cell.remove_suffix(1);
+  while (!cell.empty() && is_blank(cell.front())) cell.remove_prefix(1);
   if (cell.size() > kLongestCell) {
     return Fail(row_line_, ", column " + std::to_string(cells_.size() + 1) +
                                ": the cell is longer than " + std::to_string(kLongestCell) +
@@ -102,8 +107,7 @@ Status RowScanner::Add(std::string_view cell) {
   if (cells_.size() == kMostCells) {
     return Fail(row_line_, ": the row has more than " + std::to_string(kMostCells) + " cells");
   }
-  if (high_ && latin1_ &&
-      std::any_of(cell.begin(), cell.end(), [](char c) { return (c & 0x80) != 0; })) {
+  if (latin1_ && std::any_of(cell.begin(), cell.end(), [](char c) { return (c & 0x80) != 0; })) {
     cell = made_.emplace_back(FromLatin1(cell));
   }
   cells_.push_back(cell);
@@ -122,7 +126,7 @@ Status RowScanner::ReadQuoted() {
     if (close == nullptr) {
       return Fail(opened, ", column " + std::to_string(cells_.size() + 1) +
                               ": a quote opens and is not closed before the end of the file; "
-                              "data.quote = \"\" reads quotes as they are");
+                              "data.quote = \"none\" reads quotes as they are");
     }
     at_ = close + 1;
     if (at_ == end_ || *at_ != quote_) break;
@@ -140,7 +144,7 @@ Status RowScanner::ReadQuoted() {
   if (!ends) {
     return Fail(line_, ", column " + std::to_string(cells_.size() + 1) +
                            ": text follows a closing quote; write a quote within quotes twice, or "
-                           "say data.quote = \"\" to read quotes as they are");
+                           "say data.quote = \"none\" to read quotes as they are");
   }
   if (!changes) return Add(inside);
   std::string plain;

@@ -61,7 +61,6 @@ class RowScanner {
   const char* at_ = nullptr;
   const char* end_ = nullptr;
   int64_t line_ = 1, row_line_ = 1;
-  bool high_ = false;    // the text has bytes beyond ASCII
   bool quoted_ = false;  // a cell of the row is in quotes
   std::vector<std::string_view> cells_;
   std::deque<std::string> made_;  // cells that do not stand in the text as they are

@@ -124,11 +124,24 @@ const std::vector<std::string>& UsualMissingTexts() {
 MissingTexts::MissingTexts(std::vector<std::string> texts) : texts_(std::move(texts)) {
   std::sort(texts_.begin(), texts_.end());
   texts_.erase(std::unique(texts_.begin(), texts_.end()), texts_.end());
-  for (const std::string& text : texts_) longest_ = std::max(longest_, text.size());
+  for (const std::string& text : texts_) {
+    longest_ = std::max(longest_, text.size());
+    if (text.empty()) {
+      empty_ = true;
+      continue;
+    }
+    const uint64_t length = uint64_t{1} << std::min<size_t>(text.size(), 63);
+    begin_[static_cast<unsigned char>(text.front())] |= length;
+    end_[static_cast<unsigned char>(text.back())] |= length;
+  }
 }
 
 bool MissingTexts::Has(std::string_view cell) const {
+  if (cell.empty()) return empty_;
   if (cell.size() > longest_) return false;
+  const uint64_t may_be = begin_[static_cast<unsigned char>(cell.front())] &
+                          end_[static_cast<unsigned char>(cell.back())];
+  if ((may_be >> std::min<size_t>(cell.size(), 63) & 1) == 0) return false;
   return std::binary_search(texts_.begin(), texts_.end(), cell);
 }
 

@@ -2,6 +2,7 @@
 #ifndef LOCKSTEP_ENGINE_DATA_TABLE_TABLE_CELL_H_
 #define LOCKSTEP_ENGINE_DATA_TABLE_TABLE_CELL_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -26,6 +27,9 @@ class MissingTexts {
  private:
   std::vector<std::string> texts_;  // sorted
   size_t longest_ = 0;
+  bool empty_ = false;  // the empty text is one
+  // By a byte: bit k is set where a text of k bytes (63: of at least as many) begins, or ends, in it.
+  std::array<uint64_t, 256> begin_{}, end_{};
 };
 
 struct NumberCell {

@@ -34,12 +34,6 @@ bool IsRegular(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode);
 }
 
-bool IsAscii(std::string_view text) {
-  unsigned char any = 0;
-  for (const char c : text) any |= static_cast<unsigned char>(c);
-  return any < 0x80;
-}
-
 // Gives the rows of a part to `visitor`.
 Status Scan(const Part& part, const FoundDialect& found, const std::string& name,
             RowVisitor& visitor) {
@@ -69,7 +63,7 @@ Status Scan(const Part& part, const FoundDialect& found, const std::string& name
 // that is ASCII, what comes first beyond it decides.
 Result<FoundEncoding> FindEncodingOf(std::string text, ByteSource& source) {
   for (size_t seen = 0;;) {
-    const bool ascii = IsAscii(text);
+    const bool ascii = FirstNotAscii(text) == text.size();
     seen += text.size();
     if (!ascii || seen >= kAsciiLookedAt) return FindEncoding(text, false);
     text.clear();

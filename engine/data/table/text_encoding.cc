@@ -111,20 +111,24 @@ class FromUtf16 final : public ByteSource {
 
 }  // namespace
 
-size_t FirstNotUtf8(std::string_view text) {
+size_t FirstNotAscii(std::string_view text) {
   size_t at = 0;
+  for (uint64_t word = 0; text.size() - at >= sizeof(word); at += sizeof(word)) {
+    std::memcpy(&word, text.data() + at, sizeof(word));
+    if ((word & 0x8080808080808080u) != 0) break;
+  }
+  while (at < text.size() && static_cast<unsigned char>(text[at]) < 0x80) ++at;
+  return at;
+}
+
+size_t FirstNotUtf8(std::string_view text) {
+  size_t at = FirstNotAscii(text);
   while (at < text.size()) {
-    uint64_t word = 0;
-    if (text.size() - at >= sizeof(word)) {
-      std::memcpy(&word, text.data() + at, sizeof(word));
-      if ((word & 0x8080808080808080u) == 0) {
-        at += sizeof(word);
-        continue;
-      }
-    }
     const Utf8Character character = FirstCharacter(text.substr(at));
     if (character.point < 0) return at;
     at += character.size;
+    if (at < text.size() && static_cast<unsigned char>(text[at]) < 0x80)
+      at += FirstNotAscii(text.substr(at));
   }
   return at;
 }

@@ -21,6 +21,8 @@ struct FoundEncoding {
 // Latin-1 as Windows has it (code page 1252). `beginning` is that of a file; `whole`: all of it.
 FoundEncoding FindEncoding(std::string_view beginning, bool whole);
 
+// Where the first byte beyond ASCII stands; text.size(): there is none.
+size_t FirstNotAscii(std::string_view text);
 // Where the first byte stands that belongs to no well-formed character; text.size(): there is none.
 size_t FirstNotUtf8(std::string_view text);
 

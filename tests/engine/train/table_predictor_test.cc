@@ -40,7 +40,11 @@ TableDescription Patients(Task task) {
        .subtracted = 0.25,
        .divided = 0.5,
        .fill = 0.25},
-      {.name = "seen", .kind = Kind::kDate, .subtracted = 18000.0, .divided = 100.0, .fill = 18000.0},
+      {.name = "seen",
+       .kind = Kind::kDate,
+       .subtracted = 18000.0,
+       .divided = 100.0,
+       .fill = 18000.0},
       {.name = "target", .role = Role::kTarget}};
   TableColumn& target = table.columns.back();
   if (task == Task::kRegression) {
@@ -71,7 +75,8 @@ struct Rig {
   Network network;
   TablePredictor predictor;
 
-  explicit Rig(Task task, int64_t hidden = 8, int64_t outputs = 1, std::vector<double> quantiles = {})
+  explicit Rig(Task task, int64_t hidden = 8, int64_t outputs = 1,
+               std::vector<double> quantiles = {})
       : samples(SamplesOf(Patients(task))),
         network(Bind(ctx, samples, hidden, outputs, std::move(quantiles))),
         predictor(TablePredictor::Make(network, samples).value()) {}
@@ -122,7 +127,8 @@ TEST(TablePredictorTest, NumbersAreTakenAsTheyAre) {
   EXPECT_TRUE(std::isnan(predictor.Take(0, NAN)->number));
   EXPECT_EQ(predictor.Take(3, 1.0)->number, 1.0);
   EXPECT_EQ(predictor.Take(4, 18092.0)->number, predictor.Read(4, "2019-07-15")->number);
-  EXPECT_THAT(predictor.Take(3, 0.5).status().message(), HasSubstr("yes is 1 and no is 0, not 0.5"));
+  EXPECT_THAT(predictor.Take(3, 0.5).status().message(),
+              HasSubstr("yes is 1 and no is 0, not 0.5"));
   EXPECT_THAT(predictor.Take(0, INFINITY).status().message(), HasSubstr("infinite"));
   EXPECT_THAT(predictor.Take(1, 1.0).status().message(), HasSubstr("\"town\" holds categories"));
 }
@@ -154,11 +160,11 @@ TEST(TablePredictorTest, AnswersAreProbabilitiesOrInTheTargetsOwnUnit) {
   Rig regression(Task::kRegression);
   const std::vector<float> x = regression.Encoded(row);
   float y = NAN;
-  ASSERT_TRUE(regression.network
-                  .Predict({x.data(), {1, static_cast<int64_t>(x.size())}}, {&y, {1, 1}})
-                  .ok());
+  ASSERT_TRUE(
+      regression.network.Predict({x.data(), {1, static_cast<int64_t>(x.size())}}, {&y, {1, 1}})
+          .ok());
   const TableAnswer value = regression.predictor.Predict(row).value();
-  EXPECT_THAT(value.numbers, ElementsAre(double{y} * 3000.0 + 20000.0));
+  EXPECT_THAT(value.numbers, ElementsAre(static_cast<float>(double{y} * 3000.0 + 20000.0)));
   EXPECT_EQ(value.predicted, -1);
 
   Rig quantiles(Task::kRegression, 8, 3, {0.1, 0.5, 0.9});
@@ -201,7 +207,7 @@ TEST(TablePredictorTest, OfALinearModelContributionsAreKnown) {
                 got.prediction - got.baseline, unit * 1e-13);
     const TableAnswer answer = rig.predictor.Predict(row).value();
     if (task == Task::kRegression) {
-      EXPECT_EQ(got.prediction, answer.numbers[0]);
+      EXPECT_EQ(static_cast<float>(got.prediction), answer.numbers[0]);
       EXPECT_EQ(rig.predictor.ExplainedName(answer), "value");
     } else {
       EXPECT_NEAR(1.0 / (1.0 + std::exp(-got.prediction)), answer.numbers[0], 1e-6);
@@ -225,9 +231,8 @@ TEST(TablePredictorTest, RefusesWhatIsOfNoTableOrOfAnother) {
   DatasetInfo samples{.x_shape = {3}};
   EXPECT_THAT(TablePredictor::Make(network, samples).status().message(),
               HasSubstr("not trained on a table"));
-  EXPECT_THAT(
-      TablePredictor::Make(network, SamplesOf(Patients(Task::kBinary))).status().message(),
-      HasSubstr("the table gives samples of (10), the network takes (4, 3)"));
+  EXPECT_THAT(TablePredictor::Make(network, SamplesOf(Patients(Task::kBinary))).status().message(),
+              HasSubstr("the table gives samples of (10), the network takes (4, 3)"));
 }
 
 }  // namespace

@@ -44,8 +44,8 @@ struct Gradients {
   std::vector<float> dy;
 };
 
-Gradients Run(const PinballLoss& loss, const std::vector<float>& y, const Shape& shape,
-              const std::vector<float>& targets, int threads = 1, int shards = 1) {
+Gradients GradientsOf(const PinballLoss& loss, const std::vector<float>& y, const Shape& shape,
+                      const std::vector<float>& targets, int threads = 1, int shards = 1) {
   Context ctx({.threads = threads});
   Network net =
       Network::Bind(ctx, LossAlone(loss, shape), shape.batch(), {.shards = shards}).value();
@@ -65,7 +65,7 @@ TEST(PinballLossTest, ValueAndGradientArePyTorchs) {
     const Shape shape{rows, targets * static_cast<int64_t>(quantiles.size())};
     std::vector<float> y = Values(1, shape.size());
     for (float& v : y) v *= 4.0f;
-    const Gradients got = Run(PinballLoss(quantiles), y, shape, Values(3, rows * targets));
+    const Gradients got = GradientsOf(PinballLoss(quantiles), y, shape, Values(3, rows * targets));
     // Sums of PyTorch's floats: a few roundings of 6e-8.
     EXPECT_NEAR(got.loss, golden.at("loss").at(0).get<double>(), 1e-6);
     ASSERT_EQ(got.dy.size(), golden.at("dy").size());
@@ -75,14 +75,15 @@ TEST(PinballLossTest, ValueAndGradientArePyTorchs) {
 }
 
 TEST(PinballLossTest, TheMedianAloneIsHalfTheAbsoluteError) {
-  const Gradients got = Run(PinballLoss({0.5}), {1.0f, -2.0f, 3.0f}, {3, 1}, {0.0f, 0.0f, 3.0f});
+  const Gradients got =
+      GradientsOf(PinballLoss({0.5}), {1.0f, -2.0f, 3.0f}, {3, 1}, {0.0f, 0.0f, 3.0f});
   EXPECT_EQ(got.loss, 0.5);
   // 1 / 3, rounded, times a half; at the target itself there is no slope.
   EXPECT_EQ(got.dy, (std::vector<float>{1.0f / 6.0f, -1.0f / 6.0f, 0.0f}));
 }
 
 TEST(PinballLossTest, NaNStays) {
-  const Gradients got = Run(PinballLoss({0.1, 0.9}), {1.0f, NAN}, {1, 2}, {0.0f});
+  const Gradients got = GradientsOf(PinballLoss({0.1, 0.9}), {1.0f, NAN}, {1, 2}, {0.0f});
   EXPECT_TRUE(std::isnan(got.loss));
   EXPECT_TRUE(std::isnan(got.dy[1]));
 }
@@ -92,8 +93,8 @@ TEST(PinballLossTest, TheBitsAreTheSameForAnyNumberOfThreads) {
   const std::vector<float> y = networks::Normals(shape.size(), 1);
   const std::vector<float> t = networks::Normals(2 * shape.batch(), 2);
   for (const int shards : {1, 16}) {
-    const Gradients one = Run(PinballLoss({0.1, 0.5, 0.9}), y, shape, t, 1, shards);
-    const Gradients many = Run(PinballLoss({0.1, 0.5, 0.9}), y, shape, t, 7, shards);
+    const Gradients one = GradientsOf(PinballLoss({0.1, 0.5, 0.9}), y, shape, t, 1, shards);
+    const Gradients many = GradientsOf(PinballLoss({0.1, 0.5, 0.9}), y, shape, t, 7, shards);
     EXPECT_EQ(one.loss, many.loss);
     EXPECT_EQ(one.dy, many.dy);
   }

@@ -72,8 +72,7 @@ TEST(EmbedFeaturesTest, ValuesAndGradientsArePyTorchs) {
     for (size_t e = 0; e < tables.size(); ++e) {
       const std::vector<float> start =
           Values(100 + static_cast<uint32_t>(e), tables[e].values * tables[e].width);
-      std::copy(start.begin(), start.end(),
-                runner.value(std::to_string(e) + ".weight").begin());
+      std::copy(start.begin(), start.end(), runner.value(std::to_string(e) + ".weight").begin());
     }
     ExpectClose(runner.Forward(x, {rows, features}), golden.at("y"), "y");
     const std::vector<float> dy = Values(2, runner.out().size());
@@ -101,7 +100,7 @@ struct Trace {
 };
 
 // Two steps of a network that begins with embeddings.
-Trace Run(int threads, int shards, int64_t parts = 1) {
+Trace Trained(int threads, int shards, int64_t parts = 1) {
   Context ctx({.threads = threads});
   Network net =
       Network::Bind(ctx, Sequential(EmbedFeatures(kTables), Linear(7)), MseLoss(),
@@ -125,9 +124,9 @@ Trace Run(int threads, int shards, int64_t parts = 1) {
 
 TEST(EmbedFeaturesTest, TheBitsAreTheSameForAnyNumberOfThreads) {
   for (const int shards : {1, 3, 16}) {
-    const Trace one = Run(1, shards);
+    const Trace one = Trained(1, shards);
     for (const int threads : {2, 7}) {
-      const Trace many = Run(threads, shards);
+      const Trace many = Trained(threads, shards);
       EXPECT_EQ(many.y, one.y);
       EXPECT_EQ(many.gradients, one.gradients);
       EXPECT_EQ(many.after, one.after);
@@ -136,7 +135,7 @@ TEST(EmbedFeaturesTest, TheBitsAreTheSameForAnyNumberOfThreads) {
 }
 
 TEST(EmbedFeaturesTest, ThePartsThatABatchIsComputedInChangeNoBit) {
-  EXPECT_EQ(Run(2, 8, 4).after, Run(1, 8).after);
+  EXPECT_EQ(Trained(2, 8, 4).after, Trained(1, 8).after);
 }
 
 TEST(EmbedFeaturesTest, TheGradientOfAVectorIsTheSumOverItsRows) {

@@ -42,12 +42,10 @@ class ExplainTest : public Program {
  protected:
   void Train(const std::string& target, const std::string& more = "", int towns = 4) {
     Write("patients.csv", Patients({.rows = 240, .target = target, .towns = towns}));
-    Write("new.csv", Patients({.rows = 23,
-                               .target = "",
-                               .towns = towns,
-                               .strange = true,
-                               .seed = 2}));
-    const Ran ran = Run("train " LOCKSTEP_SOURCE_DIR "/models/recipes/table.toml data.path=patients.csv "
+    Write("new.csv",
+          Patients({.rows = 23, .target = "", .towns = towns, .strange = true, .seed = 2}));
+    const Ran ran = Run("train " LOCKSTEP_SOURCE_DIR
+                        "/models/recipes/table.toml data.path=patients.csv "
                         "data.missing=mean "
                         "train.epochs=5 model.hidden=[16] output.folder=run output.report=false " +
                         more);
@@ -104,7 +102,8 @@ TEST_F(ExplainTest, SaysWhatItCannotExplain) {
   Train("ill");
   ExpectFails("predict run patients.csv --explain 241", "from 1 to 240, or all; not \"241\"");
   ExpectFails("predict run patients.csv --explain none", "not \"none\"");
-  ASSERT_EQ(Run("train " + kClinical + " data.size=300 train.epochs=1 output.folder=other").code, 0);
+  ASSERT_EQ(Run("train " + kClinical + " data.size=300 train.epochs=1 output.folder=other").code,
+            0);
   ASSERT_EQ(Run("data clinical --size 3 -o c.csv").code, 0);
   ExpectFails("predict other c.csv --explain 1", "--explain is for models of a table");
 }
@@ -128,7 +127,8 @@ TEST_F(ExplainTest, QuantilesGiveAValueAndItsInterval) {
   EXPECT_LE(coverage, 1.0);
   EXPECT_THAT(Run("predict run new.csv --explain 1").out, HasSubstr("low"));
 
-  ExpectFails("train " LOCKSTEP_SOURCE_DIR "/models/recipes/table.toml data.path=patients.csv "
+  ExpectFails("train " LOCKSTEP_SOURCE_DIR
+              "/models/recipes/table.toml data.path=patients.csv "
               "data.missing=mean loss.kind=quantile loss.quantiles=[0.1,0.9] output.folder=no",
               "for instance [0.05, 0.5, 0.95]");
   EXPECT_FALSE(fs::exists(folder_ / "no"));

@@ -32,8 +32,7 @@ class ExportTable : public Program {
                             "output.report=false output.folder=" +
                             name + " " + overrides);
     ASSERT_EQ(trained.code, 0) << trained.out;
-    const Ran exported =
-        Run("export " + name + " models/" + name + ".onnx --standardize " + flags);
+    const Ran exported = Run("export " + name + " models/" + name + ".onnx --standardize " + flags);
     ASSERT_EQ(exported.code, 0) << exported.out;
     EXPECT_THAT(exported.out, HasSubstr("an input for each of the 5 columns"));
     const std::string csv = "models/" + name + ".csv";

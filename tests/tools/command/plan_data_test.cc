@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 
 #include "engine/data/image/idx.h"
-#include "engine/data/table/csv.h"
 #include "tests/tools/program.h"
 
 namespace lockstep::tools {
@@ -53,6 +52,37 @@ TEST_F(Program, WritesDigitsAsTheFilesOfMnist) {
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->train->size(), 50);
   EXPECT_EQ(read->train->info().x_shape, Shape({28, 28, 1}));
+}
+
+TEST_F(Program, ShowsWhatIsUnderstoodOfATable) {
+  std::string text = "age;town;outcome\n";
+  for (int i = 0; i < 40; ++i) {
+    text += std::to_string(20 + i * 7 % 30) +
+            (i == 9       ? ";;"
+             : i % 2 == 0 ? ",5;Oslo;"
+                          : ",5;Bern;") +
+            (i % 3 == 0 ? "sick\n" : "well\n");
+  }
+  Write("patients.csv", text + ";Bern;well\n");
+  const Ran ran = Run("data patients.csv");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("patients.csv: 41 rows, 3 columns"));
+  EXPECT_THAT(ran.out, HasSubstr("semicolons between columns, a header, decimal commas"));
+  EXPECT_THAT(ran.out, HasSubstr("outcome, binary: well 27 (65.9 %), sick 14 (34.1 %)"));
+  EXPECT_THAT(ran.out, HasSubstr("data.missing"));
+  EXPECT_FALSE(fs::exists(folder_ / "runs"));
+  // As a recipe, or key=value, says it.
+  EXPECT_THAT(Run("data patients.csv data.label=town").out, HasSubstr("town, binary: "));
+  Write("r.toml",
+        "[data]\nkind = \"csv\"\npath = \"patients.csv\"\nlabel = \"age\"\n"
+        "missing = \"drop\"\n");
+  EXPECT_THAT(Run("data r.toml").out, HasSubstr("age, a regression: "));
+  ExpectFails("data patients.csv data.label=result", "result");
+  ExpectFails("data patients.csv data.labels=town", "data.labels");
+  ExpectFails("data gone.csv", "gone.csv");
+  ExpectFails("data patients.csv -o x.csv", "-o");
+  Write("x.npy", "\x93NUMPY\x01");
+  ExpectFails("data x.npy", "NPY");
 }
 
 TEST_F(Program, ShowsBuiltInData) {

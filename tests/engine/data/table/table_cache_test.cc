@@ -113,7 +113,7 @@ TEST(TableCacheTest, OtherSettingsOrAnotherFileMakeItAnew) {
   others[0].on_missing = TableOptions::Missing::kIndicate;
   others[1].ignored = {CsvColumn(std::string("town"))};
   others[2].types = {{CsvColumn(std::string("age")), "category"}};
-  others[3].target = CsvColumn(std::string("town"));
+  others[3].target = CsvColumn(std::string("age"));
   others[4].positive = "no";
   others[5].more_missing = {"Oslo"};
   others[6].one_hot = 2;

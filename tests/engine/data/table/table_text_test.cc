@@ -97,9 +97,7 @@ TEST(TableTextTest, Utf16AndLatin1BecomeUtf8) {
               AllOf(HasSubstr("line 3"), HasSubstr("UTF-8"), HasSubstr("data.encoding")));
   EXPECT_THAT(ErrorOf(std::string("a,b\n1,\0\n", 8)), AllOf(HasSubstr("line 2"), HasSubstr("NUL")));
   std::string half = Utf16("a,b\n1,2\n", false, true);
-  half +=
-      "\x00\xD8"
-      ",";  // half a pair, then half a character
+  half += std::string("\x00\xD8,", 3);  // half a pair, then half a character
   EXPECT_THAT(ErrorOf(half), HasSubstr("UTF-16"));
 }
 
@@ -143,7 +141,7 @@ std::string LargeText(const std::string& line_end, int rows, Random& random) {
         text += "  \"\"  ";
         break;
       default:
-        text += std::string(random.Below(120), 'w');
+        text += std::string(random.Below(160), 'w');
         break;
     }
     text += "," + std::to_string(random.Below(1000)) + line_end;
@@ -156,15 +154,15 @@ TEST(TableTextTest, ThreadsChangeNothing) {
   const TemporaryFolder folder;
   for (const std::string line_end : {"\n", "\r\n", "\r"}) {
     Random random(/*seed=*/5, StreamOf("text"));
-    const std::string text = LargeText(line_end, 150000, random);
-    ASSERT_GT(text.size(), size_t{9} << 20);
+    const std::string text = LargeText(line_end, 200000, random);
+    ASSERT_GT(text.size(), size_t{9} << 20) << "else one thread reads it";
     const std::string path = folder.path() + "/t.csv";
     Spill(path, text);
     const auto table = TableText::OpenFile(path, {});
     ASSERT_TRUE(table.ok()) << table.status().message();
     Collector one;
     ASSERT_TRUE(Collect(*table, 1, one).ok());
-    ASSERT_EQ(one.rows.size(), 150000u);
+    ASSERT_EQ(one.rows.size(), 200000u);
     for (size_t i = 0; i < one.rows.size(); ++i) ASSERT_EQ(one.rows[i][0], std::to_string(i));
     // Lines, counted otherwise.
     const auto line_of = [&](size_t row) {
@@ -173,7 +171,7 @@ TEST(TableTextTest, ThreadsChangeNothing) {
       for (size_t at = text.find(line_end); at <= place; at = text.find(line_end, at + 1)) ++lines;
       return lines;
     };
-    for (const size_t row : {size_t{0}, size_t{77777}, size_t{149999}})
+    for (const size_t row : {size_t{0}, size_t{77777}, size_t{199999}})
       EXPECT_EQ(one.lines[row], line_of(row));
     for (const int threads : {2, 7}) {
       Collector many;
@@ -195,19 +193,19 @@ TEST(TableTextTest, ThreadsChangeNothing) {
 TEST(TableTextTest, TheFirstErrorOfTheFileIsReturnedWhateverTheThreads) {
   std::string text = "a,b\n";
   std::vector<size_t> begins;
-  for (int i = 0; i < 1200000; ++i) {
+  for (int i = 0; i < 800000; ++i) {
     begins.push_back(text.size());
     text += "12345,67890\n";
   }
-  text[begins[900000] + 5] = '5';  // one cell
-  text[begins[600000] + 5] = '5';
+  text[begins[700000] + 5] = '5';  // one cell
+  text[begins[500000] + 5] = '5';
   for (const int threads : {1, 2, 5}) {
     const TableText table = Opened(text);
     Collector all;
-    EXPECT_THAT(Collect(table, threads, all).message(), HasSubstr("t.csv: line 600002: 1 cell"));
+    EXPECT_THAT(Collect(table, threads, all).message(), HasSubstr("t.csv: line 500002: 1 cell"));
     // All parts in front of the one that failed were taken.
-    EXPECT_LE(all.rows.size(), 600000u);
-    EXPECT_GT(all.rows.size(), 300000u);
+    EXPECT_LE(all.rows.size(), 500000u);
+    EXPECT_GT(all.rows.size(), 200000u);
   }
 }
 
@@ -226,7 +224,7 @@ class Failing final : public RowVisitor {
 
 TEST(TableTextTest, ErrorsOfVisitorsEndTheReading) {
   std::string text = "a,b\n";
-  for (int i = 0; i < 1000000; ++i) text += "12345,67890\n";
+  for (int i = 0; i < 750000; ++i) text += "12345,67890\n";
   const TableText table = Opened(text);
   const auto take = [](RowVisitor&) { return Status::Ok(); };
   for (const int threads : {1, 3}) {
@@ -246,7 +244,7 @@ TEST(TableTextTest, ErrorsOfVisitorsEndTheReading) {
 
 TEST(TableTextTest, ProgressGoesUpOnTheCallersThread) {
   std::string text = "a,b\n";
-  for (int i = 0; i < 1000000; ++i) text += "12345,67890\n";
+  for (int i = 0; i < 750000; ++i) text += "12345,67890\n";
   const TemporaryFolder folder;
   Spill(folder.path() + "/t.csv", text);
   const auto table = TableText::OpenFile(folder.path() + "/t.csv", {});
@@ -338,7 +336,8 @@ TEST(TableTextTest, WholeRowsEndWhereRowsEnd) {
         ASSERT_EQ(rows, all) << cut << " " << end;
       }
       int64_t lines = 0;
-      EXPECT_GE(WholeRows(text, dialect, lines) + 1, text.size());
+      // CR at the very end may be followed by LF.
+      if (line_end != "\r") EXPECT_EQ(WholeRows(text, dialect, lines), text.size());
     }
   }
 }

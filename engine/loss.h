@@ -3,6 +3,7 @@
 #ifndef LOCKSTEP_ENGINE_LOSS_H_
 #define LOCKSTEP_ENGINE_LOSS_H_
 
+#include <span>
 #include <string>
 
 #include "engine/base/status.h"
@@ -25,6 +26,10 @@ class Loss {
   // What targets look like for an output of shape `out`: class ids (i32) or values (f32).
   virtual DType target_dtype() const = 0;
   virtual Shape target_shape(const Shape& out) const = 0;
+
+  // Where y holds, in place of one value of each target, these of its quantiles, ascending and
+  // beside one another (PinballLoss): which. Else empty.
+  virtual std::span<const double> quantiles() const { return {}; }
 
   // Adds its LossOperation on y and target to the graph: Graph::AddLoss(name, ..., factor). An
   // error says why y does not fit.

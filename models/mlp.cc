@@ -65,6 +65,7 @@ void AddActivation(MlpOptions::Activation activation, Sequential& net) {
 Sequential Mlp(const MlpOptions& options) {
   Sequential net;
   if (options.flatten) net.Add(Flatten());
+  if (!options.embedded.empty()) net.Add(EmbedFeatures(options.embedded));
   for (const int64_t width : options.hidden) {
     net.Add(Linear(width, options.linear));
     AddNorm(options, net);

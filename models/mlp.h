@@ -13,6 +13,7 @@
 #include "layers/container/sequential.h"
 #include "layers/linear.h"
 #include "layers/norm/batch_norm.h"
+#include "layers/sequence/embed_features.h"
 
 namespace lockstep {
 
@@ -28,6 +29,8 @@ struct MlpOptions {
   Activation activation = Activation::kRelu;
   double dropout = 0.0;    // after each activation; 0: none
   bool flatten = false;    // begin with Flatten: for images
+  // Begin with EmbedFeatures: the last features are numbers of categories.
+  std::vector<EmbeddingTable> embedded{};
   LinearOptions linear{};  // of every Linear
 };
 

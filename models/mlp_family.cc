@@ -15,6 +15,8 @@ Result<std::unique_ptr<Layer>> MlpFamily::Build(const DatasetInfo& samples) cons
                      .dropout = dropout,
                      .flatten = samples.x_shape.rank() > 1,
                      .linear = {.bias = bias, .init_scale = static_cast<float>(init_scale)}};
+  for (const EmbeddedFeature& feature : samples.embedded)
+    options.embedded.push_back({feature.values, feature.width});
   LOCKSTEP_TRY_ASSIGN(options.norm, Chosen("model.norm", kNorms, norm));
   LOCKSTEP_TRY_ASSIGN(options.activation, Chosen("model.activation", kActivations, activation));
   LOCKSTEP_TRY_ASSIGN(options.linear.init, Chosen("model.init", kInits, init));

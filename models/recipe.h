@@ -15,7 +15,9 @@
 #include "engine/data/builtin/clinical.h"
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
+#include "engine/data/table/table_description.h"
 #include "engine/optim/optimizer.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 #include "engine/train/trainer.h"
@@ -56,6 +58,7 @@ struct Recipe {
     int64_t folds = 0;
     int64_t fold = 0;
     int64_t split_seed = 1;
+    std::vector<std::string> subgroups{};
     bool standardize = true;
     double pixel_mean = 0.0;
     double pixel_sd = 1.0;
@@ -105,6 +108,7 @@ struct Recipe {
     double pos_weight = 1.0;
     bool balanced = false;
     double delta = 1.0;
+    std::vector<double> quantiles = {0.05, 0.5, 0.95};
   } loss;
   struct Optim {
     std::string kind = "adamw";
@@ -142,6 +146,10 @@ struct Recipe {
     int64_t patience = 0;
     bool keep_best = true;
     double ema_decay = 0.0;
+    std::string calibrate = "none";
+    std::string threshold = "half";
+    double false_negative_cost = 1.0;
+    double recall = 0.95;
   } train;
   struct Output {
     std::string folder{};
@@ -181,13 +189,20 @@ struct RecipeData {
   std::optional<Standardizer> standardizer{};
   std::optional<BestPossible> best_test{};  // where the data were made from known probabilities
   std::vector<std::string> remarks{};       // what the user should be told, a line each
+  // By data.subgroups: of the samples of train.dataset, and of test.dataset where that is another.
+  std::vector<Subgroup> subgroups{}, test_subgroups{};
 };
+// Those of `subset`, which is one of the data's.
+const std::vector<Subgroup>& SubgroupsOf(const RecipeData& data, const Subset& subset);
 // What a trained model brings of the data it was trained on, in the place of what would be measured
 // or chosen anew.
 struct SavedSamples {
   std::optional<Standardizer> standardizer{};
   std::shared_ptr<const Tokenizer> tokenizer{};
   std::shared_ptr<const TableDescription> table{};
+  // Of a series: the columns trained on, with names and roles, and the labels.
+  std::vector<TableColumn> columns{};
+  std::vector<std::string> classes{};
 };
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved = {});
 

@@ -14,6 +14,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "layers/loss/huber.h"
 #include "layers/loss/mse.h"
+#include "layers/loss/pinball.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_saved.h"
 
@@ -41,6 +42,9 @@ std::unique_ptr<Loss> Mse(const Recipe::Loss&, const DatasetInfo&) {
 std::unique_ptr<Loss> Huber(const Recipe::Loss& loss, const DatasetInfo&) {
   return std::make_unique<HuberLoss>(loss.delta);
 }
+std::unique_ptr<Loss> Quantile(const Recipe::Loss& loss, const DatasetInfo&) {
+  return std::make_unique<PinballLoss>(loss.quantiles);
+}
 
 struct LossKind {
   Task task;  // that it is for
@@ -49,8 +53,23 @@ struct LossKind {
 constexpr Choice<LossKind> kLossKinds[] = {{"bce", {Task::kBinary, Bce}},
                                            {"cross_entropy", {Task::kClasses, CrossEntropy}},
                                            {"mse", {Task::kRegression, Mse}},
-                                           {"huber", {Task::kRegression, Huber}}};
+                                           {"huber", {Task::kRegression, Huber}},
+                                           {"quantile", {Task::kRegression, Quantile}}};
 constexpr char kAuto[] = "auto";
+
+bool ToldAsQuantiles(const Recipe::Loss& loss) { return loss.kind == "quantile"; }
+
+Status CheckQuantiles(const std::vector<double>& quantiles) {
+  bool fits = std::find(quantiles.begin(), quantiles.end(), 0.5) != quantiles.end();
+  for (size_t i = 0; i < quantiles.size(); ++i) {
+    const double before = i == 0 ? 0.0 : quantiles[i - 1];
+    fits = fits && quantiles[i] > before && quantiles[i] < 1.0;
+  }
+  if (fits) return Status::Ok();
+  return Status::Invalid(
+      "loss.quantiles are ascending numbers between 0 and 1, among them 0.5, the median, which is "
+      "the value that is told: for instance [0.05, 0.5, 0.95]");
+}
 
 Result<std::unique_ptr<Loss>> LossOf(const Recipe::Loss& loss, const DatasetInfo& info) {
   const Task task = info.task;
@@ -63,6 +82,7 @@ Result<std::unique_ptr<Loss>> LossOf(const Recipe::Loss& loss, const DatasetInfo
                            (weights == 1 ? " number" : " numbers") + " for " +
                            std::to_string(info.classes) + " classes");
   }
+  if (ToldAsQuantiles(loss)) LOCKSTEP_TRY(CheckQuantiles(loss.quantiles));
   if (kind.task == task) return kind.make(loss, info);
   std::vector<std::string> fitting;
   for (const auto& one : kLossKinds) {
@@ -128,6 +148,23 @@ constexpr Choice<LastBatch> kLastBatches[] = {{"keep", LastBatch::kKeep},
                                               {"drop", LastBatch::kDrop}};
 constexpr Choice<Wire> kWires[] = {{"f32", Wire::kF32}, {"bf16", Wire::kBF16}};
 
+// ---- Layers -------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<Layer>> LayersOf(const Recipe& recipe, DatasetInfo info, const Loss& loss) {
+  const Family& family = recipe.model.family;
+  if (!info.embedded.empty() && !std::holds_alternative<MlpFamily>(family)) {
+    int64_t most = 0;
+    for (const EmbeddedFeature& feature : info.embedded) most = std::max(most, feature.values);
+    return Status::Invalid(std::string("model.kind = \"") + KindOf(family) +
+                           "\" has no embedding for columns of many categories; give each category "
+                           "a feature of its own by data.one_hot = " +
+                           std::to_string(most) + ", or take model.kind = \"mlp\"");
+  }
+  if (const size_t quantiles = loss.quantiles().size(); quantiles > 0)
+    info.target_shape = {OutputsOf(info) * static_cast<int64_t>(quantiles)};
+  return std::visit([&](const auto& one) { return one.Build(info); }, family);
+}
+
 }  // namespace
 
 KeyLimits LossKinds() {
@@ -141,7 +178,9 @@ KeyLimits LastBatches() { return OneOf(kLastBatches); }
 KeyLimits Wires() { return OneOf(kWires); }
 KeyLimits Monitors() {
   KeyLimits limits;
-  for (const Metric metric : kMetrics) limits.choices.emplace_back(NameOf(metric));
+  for (const Metric metric : kMetrics) {
+    if (metric != Metric::kCoverage) limits.choices.emplace_back(NameOf(metric));
+  }
   return limits;
 }
 
@@ -158,10 +197,8 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
                            "of two of them; " +
                            std::to_string(fitting) + " can");
   }
-  LOCKSTEP_TRY_ASSIGN(
-      std::unique_ptr<Layer> layers,
-      std::visit([&](const auto& family) { return family.Build(info); }, recipe.model.family));
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Loss> loss, LossOf(recipe.loss, info));
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Layer> layers, LayersOf(recipe, info, *loss));
   std::vector<int64_t> input{batch};
   for (const int64_t d : info.x_shape.dims()) input.push_back(d);
   Result<Network> network = Network::Bind(ctx, std::move(layers), std::move(loss),

@@ -6,12 +6,10 @@
 #include "engine/data/image/class_numbers.h"
 #include "engine/data/image/idx.h"
 #include "engine/data/image/npy_pictures.h"
-#include "engine/data/series/series.h"
-#include "engine/data/series/series_dataset.h"
 #include "engine/data/split.h"
-#include "engine/data/table/csv.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
+#include "models/recipe_series.h"
 #include "models/recipe_split.h"
 #include "models/recipe_table.h"
 #include "models/recipe_text.h"
@@ -114,63 +112,16 @@ Result<Sources> Pictures(const Recipe& recipe) {
       .train = nullptr, .test = nullptr, .tabular = false, .pictures = std::move(pictures)};
 }
 
-constexpr Choice<CsvOptions::Header> kHeaders[] = {{"auto", CsvOptions::Header::kAuto},
-                                                   {"yes", CsvOptions::Header::kYes},
-                                                   {"no", CsvOptions::Header::kNo}};
+constexpr Choice<std::optional<bool>> kHeaders[] = {
+    {"auto", std::nullopt}, {"yes", true}, {"no", false}};
 constexpr char kAuto[] = "auto";
 
-Result<Task> TaskOf(const std::string& name) {
-  if (name == kAuto) return Task::kBinary;
-  const Objective* objective = ObjectiveNamed(name);
-  if (objective == nullptr) return UnknownChoice(name, CsvTasks().choices).At("data.task");
-  return Task(objective->task);
-}
-
-Result<SeriesOptions> SeriesOptionsOf(const Recipe::Data& data) {
-  SeriesOptions options{.delimiter = DelimiterOf(data),
-                        .target = CsvColumnFrom(data.label),
-                        .positive = data.positive};
-  LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
-  if (data.task != kAuto) {
-    LOCKSTEP_TRY_ASSIGN(options.task, TaskOf(data.task));
-  }
-  if (data.missing != "error" && data.missing != "mean") {
-    return Status::Invalid("data.missing = \"" + data.missing +
-                           "\" is for tables (drop would tear a series): with data.kind = "
-                           "\"series\" it is error or mean");
-  }
-  options.allow_missing = data.missing == "mean";
-  if (!data.group.empty()) options.group = CsvColumnFrom(data.group);
-  for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
-  return options;
-}
-
-Result<Sources> SeriesOf(const Recipe& recipe) {
-  const Recipe::Data& data = recipe.data;
-  LOCKSTEP_TRY_ASSIGN(const SeriesOptions options, SeriesOptionsOf(data));
-  LOCKSTEP_TRY_ASSIGN(Series series, Under("data.path", LoadSeries(data.path, options)));
-  const std::vector<std::string> classes = series.classes;
-  const bool has_test = !data.test_path.empty();
-  LOCKSTEP_TRY_ASSIGN(SeriesData made,
-                      MakeSeriesData(std::move(series), {.context = data.context,
-                                                         .horizon = data.horizon,
-                                                         .validation = data.validation,
-                                                         .test = has_test ? 0.0 : data.test}));
-  Sources sources{.train = made.dataset, .test = nullptr, .splits = std::move(made.splits)};
-  if (made.short_groups > 0) {
-    sources.remarks.push_back(data.path + ": " + std::to_string(made.short_groups) +
-                              " groups are too short for a window of data.context = " +
-                              std::to_string(data.context) + " to train on");
-  }
-  if (!has_test) return sources;
-  LOCKSTEP_TRY_ASSIGN(Series test, Under("data.test_path", LoadSeries(data.test_path, options)));
-  if (test.features != sources.train->info().x_shape[1] || test.classes != classes)
-    return Status::Invalid(data.test_path + " has other columns or labels than " + data.path);
-  LOCKSTEP_TRY_ASSIGN(
-      SeriesData tested,
-      MakeSeriesData(std::move(test), {.context = data.context, .horizon = data.horizon}));
-  sources.test = std::move(tested.dataset);
-  return sources;
+Result<Sources> SeriesOf(const Recipe& recipe, SavedSamples saved) {
+  LOCKSTEP_TRY_ASSIGN(SeriesSources series, ReadSeriesSources(recipe, saved));
+  return Sources{.train = std::move(series.train),
+                 .test = std::move(series.test),
+                 .splits = std::move(series.splits),
+                 .remarks = std::move(series.remarks)};
 }
 
 Result<Sources> Sums(const Recipe& recipe) {
@@ -214,7 +165,7 @@ constexpr Choice<DataKind> kDataKinds[] = {{"clinical", {Clinical, false}},
                                            {"text", {nullptr, true, Ready<TextData>}},
                                            {"tokens", {nullptr, true, Ready<TokenData>}},
                                            {"text_table", {nullptr, true, TextTableOf}},
-                                           {"series", {SeriesOf, true}},
+                                           {"series", {nullptr, true, SeriesOf}},
                                            {"sums", {Sums, false}}};
 
 // With data.folds a fold is the test set.
@@ -248,7 +199,13 @@ bool ReadsFiles(const Recipe::Data& data) {
   return kind.ok() && kind->reads_files;
 }
 
-Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data) {
+Result<Task> TaskNamed(const std::string& name) {
+  const Objective* const objective = ObjectiveNamed(name);
+  if (objective == nullptr) return UnknownChoice(name, CsvTasks().choices).At("data.task");
+  return Task(objective->task);
+}
+
+Result<std::optional<bool>> CsvHeaderOf(const Recipe::Data& data) {
   return Chosen("data.header", kHeaders, data.header);
 }
 

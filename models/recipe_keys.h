@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/data/table/csv.h"
+#include "engine/data/objective.h"
 #include "models/recipe.h"
 
 namespace lockstep {
@@ -29,6 +29,8 @@ KeyLimits ScheduleKinds();   // recipe_build.cc
 KeyLimits LastBatches();     // recipe_build.cc
 KeyLimits Monitors();        // recipe_build.cc
 KeyLimits Wires();           // recipe_build.cc
+KeyLimits Calibrations();    // recipe_decision.cc
+KeyLimits Thresholds();      // recipe_decision.cc
 
 // What was read from where the key `key` says; an error names it.
 template <class T>
@@ -37,8 +39,10 @@ Result<T> Under(const std::string& key, Result<T> result) {
   return result.status().At(key);
 }
 
-// What data.header says.
-Result<CsvOptions::Header> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// What data.header says; nothing: auto.
+Result<std::optional<bool>> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
+// Of data.task, where that is not auto.
+Result<Task> TaskNamed(const std::string& name);  // recipe_data.cc
 // What data.delimiter says, where nobody looks: a comma for auto.
 char DelimiterOf(const Recipe::Data& data);  // recipe_data.cc
 
@@ -77,16 +81,19 @@ void VisitKeys(R& r, Visit&& visit) {
         "of uint16 without a header");
   visit("data.delimiter", r.data.delimiter, KeyLimits{},
         "csv, text_table, series: one character between columns, \" \" for runs of blanks, tab "
-        "(auto: found by looking; texts and series: a comma)");
+        "(auto: found by looking)");
   visit("data.encoding", r.data.encoding, CsvEncodings(),
-        "csv: of the file's text; latin1 as Windows has it (auto: found by looking, UTF-16 too)");
-  visit("data.quote", r.data.quote, KeyLimits{}, "csv: around texts (auto: found by looking)");
+        "csv, text_table, series: of the file's text; latin1 as Windows has it (auto: found by "
+        "looking, UTF-16 too)");
+  visit("data.quote", r.data.quote, KeyLimits{},
+        "csv, text_table, series: around texts (auto: found by looking)");
   visit("data.decimal", r.data.decimal, KeyLimits{},
-        "csv: in front of the decimals of a number (auto: found by looking)");
+        "csv, series: in front of the decimals of a number (auto: found by looking)");
   visit("data.thousands", r.data.thousands, KeyLimits{},
-        "csv: between groups of three digits (auto: found by looking; none)");
+        "csv, series: between groups of three digits (auto: found by looking; none)");
   visit("data.comment", r.data.comment, KeyLimits{},
-        "csv: lines that begin with it are left out (auto: # or % in front of the table; none)");
+        "csv, text_table, series: lines that begin with it are left out (auto: # or % in front of "
+        "the table; none)");
   visit("data.types", r.data.types, KeyLimits{},
         "csv: what columns hold, where that is not what is found: \"town=category\", "
         "\"3=number\"; number, category, yes/no, date (\"date, day first\", \"date, month "
@@ -107,7 +114,7 @@ void VisitKeys(R& r, Visit&& visit) {
         "place, indicate adds a feature that says so, drop leaves the row out; csv: a missing "
         "category is one more category");
   visit("data.missing_texts", r.data.missing_texts, KeyLimits{},
-        "csv: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
+        "csv, series: texts that stand for a missing value, beside the usual ones (NA, ?, ., ...)");
   visit("data.cache", r.data.cache, KeyLimits{},
         "csv: keep a binary copy of the table, which is quick to read again");
   visit("data.cache_folder", r.data.cache_folder, KeyLimits{},
@@ -130,6 +137,8 @@ void VisitKeys(R& r, Visit&& visit) {
   visit("data.fold", r.data.fold, Between(0, 1000),
         "data.folds: the one fold that is held back, from 1 (0: each in turn)");
   visit("data.split_seed", r.data.split_seed, AtLeast(0), "seed of the split");
+  visit("data.subgroups", r.data.subgroups, KeyLimits{},
+        "csv: columns, by name or number, by whose values results are told group by group");
   visit("data.standardize", r.data.standardize, KeyLimits{},
         "features to mean 0 and deviation 1, measured on the training samples");
   visit("data.pixel_mean", r.data.pixel_mean, Between(-1, 2),
@@ -219,6 +228,9 @@ void VisitKeys(R& r, Visit&& visit) {
         "bce, cross_entropy: every class counts as much as any other in the training samples; sets "
         "pos_weight, or class_weights");
   visit("loss.delta", r.loss.delta, Between(1e-30, 1e30), "huber: where it turns linear");
+  visit("loss.quantiles", r.loss.quantiles, Between(0, 1),
+        "quantile: which of each number are told; the median is the value, the outer ones are an "
+        "interval");
 
   visit("optimizer.kind", r.optimizer.kind, OptimizerKinds(), "");
   visit("optimizer.learning_rate", r.optimizer.learning_rate, Between(0, 1e6),
@@ -274,6 +286,18 @@ void VisitKeys(R& r, Visit&& visit) {
         "end with the weights of the best validation");
   visit("train.ema_decay", r.train.ema_decay, Between(0, 0.9999999),
         "moving average of the weights (0: none)");
+  visit("train.calibrate", r.train.calibrate, Calibrations(),
+        "classes: at the end of training, divide the network's outputs by the temperature that "
+        "makes probabilities right on the validation samples");
+  visit("train.threshold", r.train.threshold, Thresholds(),
+        "binary: the probability above which a positive is said, chosen on the validation samples: "
+        "half is 0.5; youden: recall and specificity together the largest; cost: false positives "
+        "and train.false_negative_cost times false negatives the fewest; recall: train.recall "
+        "reached with the fewest false positives");
+  visit("train.false_negative_cost", r.train.false_negative_cost, Between(1e-6, 1e6),
+        "threshold = cost: how many false positives one false negative is worth");
+  visit("train.recall", r.train.recall, Between(1e-6, 1),
+        "threshold = recall: share of the positives to find");
 
   visit("output.folder", r.output.folder, KeyLimits{},
         "where the run is written (empty: runs/ and the recipe's name, numbered)");

@@ -1,14 +1,22 @@
 #include "models/recipe_saved.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <system_error>
 #include <utility>
 
+#include "engine/data/table/csv_column.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/sample_description.h"
 #include "models/recipe_keys.h"
 
 namespace lockstep {
+namespace {
+
+// The texts that stood for a missing value when model files had no description of their table.
+constexpr const char* kMissing[] = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"};
+
+}  // namespace
 
 std::string ModelFile(const std::string& run_folder_or_file) {
   namespace fs = std::filesystem;
@@ -34,6 +42,9 @@ Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::
   Result<std::optional<Standardizer>> standardizer = ReadStandardizer(model.checkpoint);
   if (!standardizer.ok()) return standardizer.status().At(path);
   model.standardizer = std::move(standardizer).value();
+  const Result<Decision> decision = DecisionFrom(model.checkpoint.meta);
+  if (!decision.ok()) return decision.status().At(path);
+  model.decision = *decision;
   return model;
 }
 
@@ -45,20 +56,109 @@ Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batc
   return network;
 }
 
-CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model) {
-  const Recipe::Data& data = model.recipe.data;
-  CsvFeatureOptions options{.delimiter = DelimiterOf(data),
-                            .count = model.samples.x_shape.channels(),
-                            .names = model.samples.feature_names,
-                            .allow_missing = data.missing == "mean" && model.standardizer};
-  const bool series = data.kind == "series";
-  options.label_is_feature = series && model.samples.task == Task::kRegression;
-  if (series && !data.group.empty()) options.group = CsvColumnFrom(data.group);
-  if (data.kind == "csv" || series) {
-    options.label = CsvColumnFrom(data.label);
-    for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
+Result<SavedSamples> SamplesOf(const SavedModel& model) {
+  SavedSamples saved{.standardizer = model.standardizer, .tokenizer = model.samples.tokenizer};
+  if (model.recipe.data.kind == "csv") {
+    LOCKSTEP_TRY_ASSIGN(saved.table, DescriptionFor(model));
+  } else if (model.recipe.data.kind == "series") {
+    saved.columns = TrainedColumns(model);
+    saved.classes = model.samples.class_names;
   }
-  return options;
+  return saved;
+}
+
+std::vector<TableColumn> TrainedColumns(const SavedModel& model) {
+  using Role = TableColumn::Role;
+  const Recipe::Data& data = model.recipe.data;
+  const bool series = data.kind == "series", said = series || data.kind == "csv";
+  // A value to be told of a series is a feature of its moment as well.
+  const bool target_is_feature = series && model.samples.task == Task::kRegression;
+  const std::vector<std::string>& names = model.samples.feature_names;
+  const auto features = static_cast<size_t>(model.samples.x_shape.channels());
+
+  std::vector<std::pair<CsvColumn, Role>> others = {
+      {said ? CsvColumnFrom(data.label) : CsvColumn(int64_t{-1}), Role::kTarget}};
+  if (series && !data.group.empty()) others.emplace_back(CsvColumnFrom(data.group), Role::kGroup);
+  if (said) {
+    for (const std::string& column : data.ignore)
+      others.emplace_back(CsvColumnFrom(column), Role::kLeftOut);
+  }
+  // All are known by their places: so is the order of the columns.
+  const size_t width = features + others.size() - (target_is_feature ? 1 : 0);
+  std::vector<Role> roles(width, Role::kFeature);
+  const auto take_place = [&](const CsvColumn& column, Role role) {
+    const auto* const number = std::get_if<int64_t>(&column);
+    if (number == nullptr) return false;
+    const auto end = static_cast<int64_t>(width);
+    const int64_t place = *number < 0 ? *number + end : *number;
+    if (place < 0 || place >= end || roles[static_cast<size_t>(place)] != Role::kFeature)
+      return false;
+    roles[static_cast<size_t>(place)] = role;
+    return true;
+  };
+  const bool known = std::all_of(others.begin(), others.end(), [&](const auto& other) {
+    return take_place(other.first, other.second);
+  });
+  std::vector<TableColumn> columns;
+  size_t feature = 0;
+  const auto add = [&](Role role, bool is_feature) {
+    columns.push_back({.role = role});
+    if (is_feature && !names.empty()) columns.back().name = names[feature];
+    feature += is_feature ? 1 : 0;
+  };
+  if (known) {
+    for (const Role role : roles)
+      add(role, role == Role::kFeature || (role == Role::kTarget && target_is_feature));
+    return columns;
+  }
+  for (size_t i = 0; i < features; ++i) add(Role::kFeature, /*is_feature=*/true);
+  for (const auto& [column, role] : others) {
+    const auto* const name = std::get_if<std::string>(&column);
+    if (name == nullptr) continue;
+    const auto of_feature = std::find_if(columns.begin(), columns.end(),
+                                         [&](const TableColumn& one) { return one.name == *name; });
+    if (of_feature == columns.end()) {
+      columns.push_back({.name = *name, .role = role});
+    } else {
+      of_feature->role = role;
+    }
+  }
+  // No table without a header is taken for one with these columns in this order.
+  columns.push_back({.role = Role::kLeftOut, .note = "the order of the columns is not known"});
+  return columns;
+}
+
+Result<std::shared_ptr<const TableDescription>> DescriptionFor(const SavedModel& model) {
+  using Role = TableColumn::Role;
+  if (model.samples.table != nullptr) return model.samples.table;
+  const DatasetInfo& samples = model.samples;
+  const std::optional<Standardizer>& standardizer = model.standardizer;
+  if (standardizer && standardizer->channels() != samples.x_shape.channels()) {
+    return Status::Corrupt("the model takes " + std::to_string(samples.x_shape.channels()) +
+                           " features, and its standardizer " +
+                           std::to_string(standardizer->channels()) +
+                           "; save the model again from its data");
+  }
+  TableDescription description{.columns = TrainedColumns(model),
+                               .missing = {kMissing, std::end(kMissing)},
+                               .task = samples.task};
+  description.missing_is_error = !(model.recipe.data.missing == "mean" && standardizer);
+  size_t feature = 0;
+  for (TableColumn& column : description.columns) {
+    if (column.role == Role::kTarget && samples.task != Task::kRegression) {
+      column.kind = TableColumn::Kind::kCategory;
+      column.categories = samples.class_names;
+      for (int64_t c = 0; samples.class_names.empty() && c < ClassCount(samples); ++c)
+        column.categories.push_back(std::to_string(c));
+    }
+    if (column.role != Role::kFeature) continue;
+    if (standardizer) {
+      column.subtracted = column.fill = standardizer->mean()[feature];
+      column.divided = standardizer->sd()[feature];
+    }
+    ++feature;
+  }
+  return std::make_shared<const TableDescription>(std::move(description));
 }
 
 }  // namespace lockstep

@@ -3,16 +3,19 @@
 #ifndef LOCKSTEP_MODELS_RECIPE_SAVED_H_
 #define LOCKSTEP_MODELS_RECIPE_SAVED_H_
 
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/base/status.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/checkpoint/training_state.h"
 #include "engine/data/dataset.h"
-#include "engine/data/table/csv_features.h"
 #include "engine/data/table/standardize.h"
+#include "engine/data/table/table_description.h"
+#include "engine/train/decision.h"
 #include "engine/train/network.h"
 #include "models/recipe.h"
 
@@ -24,6 +27,7 @@ struct SavedModel {
   Recipe recipe;
   DatasetInfo samples;
   std::optional<Standardizer> standardizer;
+  Decision decision{};
 };
 
 // A run folder stands for the model in it, or, where the run has none yet, for its last checkpoint:
@@ -39,8 +43,18 @@ Result<SavedModel> ReadSavedModel(const std::string& path,
 Result<Network> BuildNetwork(Context& ctx, const SavedModel& model, int64_t batch,
                              bool training = false, Communicator* communicator = nullptr);
 
-// How tables for this model are to be read.
-CsvFeatureOptions CsvFeatureOptionsOf(const SavedModel& model);
+// What the model brings of the data it was trained on, for LoadData.
+Result<SavedSamples> SamplesOf(const SavedModel& model);
+
+// The columns of the table that the model was trained on, as far as recipe and features tell them:
+// their names, where there were some, and their roles. What is known by name alone comes behind
+// those whose order is known.
+std::vector<TableColumn> TrainedColumns(const SavedModel& model);
+
+// How a table for this model is read and scaled: its own description, or one made of its recipe, the
+// names of its features and classes and its standardizer, which then must not be applied once more.
+// Errors: the standardizer is of another number of features.
+Result<std::shared_ptr<const TableDescription>> DescriptionFor(const SavedModel& model);
 
 }  // namespace lockstep
 

@@ -53,10 +53,73 @@ Result<Splits> SplitTable(const Table& table, const Recipe::Data& data, bool has
   return SplitSamples(table.rows->size(), keys, data, has_test);
 }
 
+// More different numbers than these are told in four ranges with about as many rows each.
+constexpr size_t kMostNumbers = 12;
+
+// `groups` are different numbers in rising order, then perhaps what is missing.
+void JoinNumbers(RowGroups& groups) {
+  const bool missing = groups.names.back() == "(missing)";
+  const size_t numbers = groups.names.size() - (missing ? 1 : 0);
+  if (numbers <= kMostNumbers) return;
+  std::vector<int64_t> rows(groups.names.size());
+  for (const int32_t group : groups.of_row) ++rows[static_cast<size_t>(group)];
+  int64_t all = 0, before = 0;
+  for (size_t n = 0; n < numbers; ++n) all += rows[n];
+  std::vector<std::string> names;
+  std::vector<int32_t> joined(groups.names.size());
+  std::string first;
+  for (size_t n = 0; n < numbers; ++n) {
+    if (first.empty()) first = groups.names[n];
+    joined[n] = static_cast<int32_t>(names.size());
+    before += rows[n];
+    const auto ranges = static_cast<int64_t>(names.size()) + 1;
+    if (4 * before < ranges * all && n + 1 < numbers) continue;
+    names.push_back(first == groups.names[n] ? first : first + " to " + groups.names[n]);
+    first.clear();
+  }
+  if (missing) {
+    joined.back() = static_cast<int32_t>(names.size());
+    names.push_back(groups.names.back());
+  }
+  for (int32_t& group : groups.of_row) group = joined[static_cast<size_t>(group)];
+  groups.names = std::move(names);
+}
+
+Result<std::vector<Subgroup>> SubgroupsOf(const Table& table, const Recipe::Data& data) {
+  std::vector<std::string> header;
+  for (const TableColumn& column : table.description.columns) header.push_back(column.name);
+  std::vector<Subgroup> subgroups;
+  for (const std::string& column : data.subgroups) {
+    LOCKSTEP_TRY_ASSIGN(
+        const size_t place,
+        FindCsvColumn(table.name, CsvColumnFrom(column), "data.subgroups", header.size(), &header));
+    LOCKSTEP_TRY_ASSIGN(RowGroups groups,
+                        Under("data.subgroups", GroupsOf(table, static_cast<int64_t>(place))));
+    const TableColumn::Kind kind = table.description.columns[place].kind;
+    if (kind == TableColumn::Kind::kNumber || kind == TableColumn::Kind::kDate) JoinNumbers(groups);
+    subgroups.push_back({.column = ColumnName(table.description, static_cast<int64_t>(place)),
+                         .names = std::move(groups.names),
+                         .of_sample = std::move(groups.of_row)});
+  }
+  return subgroups;
+}
+
 }  // namespace
 
 KeyLimits CsvMissing() { return OneOf(kMissing); }
 KeyLimits CsvEncodings() { return OneOf(kEncodings); }
+
+Result<DialectOptions> DialectOf(const Recipe::Data& data) {
+  DialectOptions dialect;
+  LOCKSTEP_TRY_ASSIGN(dialect.delimiter, LetterOf("data.delimiter", data.delimiter));
+  LOCKSTEP_TRY_ASSIGN(dialect.encoding, Chosen("data.encoding", kEncodings, data.encoding));
+  LOCKSTEP_TRY_ASSIGN(dialect.quote, LetterOf("data.quote", data.quote));
+  LOCKSTEP_TRY_ASSIGN(dialect.comment, LetterOf("data.comment", data.comment));
+  LOCKSTEP_TRY_ASSIGN(dialect.decimal, LetterOf("data.decimal", data.decimal));
+  LOCKSTEP_TRY_ASSIGN(dialect.thousands, LetterOf("data.thousands", data.thousands));
+  LOCKSTEP_TRY_ASSIGN(dialect.header, CsvHeaderOf(data));
+  return dialect;
+}
 
 Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
   const Recipe::Data& data = recipe.data;
@@ -70,20 +133,10 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
                        .threads = CoresOf(recipe),
                        .cache = data.cache,
                        .cache_folder = data.cache_folder};
-  DialectOptions& dialect = options.dialect;
-  LOCKSTEP_TRY_ASSIGN(dialect.delimiter, LetterOf("data.delimiter", data.delimiter));
-  LOCKSTEP_TRY_ASSIGN(dialect.encoding, Chosen("data.encoding", kEncodings, data.encoding));
-  LOCKSTEP_TRY_ASSIGN(dialect.quote, LetterOf("data.quote", data.quote));
-  LOCKSTEP_TRY_ASSIGN(dialect.comment, LetterOf("data.comment", data.comment));
-  LOCKSTEP_TRY_ASSIGN(dialect.decimal, LetterOf("data.decimal", data.decimal));
-  LOCKSTEP_TRY_ASSIGN(dialect.thousands, LetterOf("data.thousands", data.thousands));
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Header header, CsvHeaderOf(data));
-  if (header != CsvOptions::Header::kAuto) dialect.header = header == CsvOptions::Header::kYes;
+  LOCKSTEP_TRY_ASSIGN(options.dialect, DialectOf(data));
   LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
   if (data.task != "auto") {
-    const Objective* const objective = ObjectiveNamed(data.task);
-    if (objective == nullptr) return UnknownChoice(data.task, CsvTasks().choices).At("data.task");
-    options.task = objective->task;
+    LOCKSTEP_TRY_ASSIGN(options.task, TaskNamed(data.task));
   }
   for (const std::string& column : data.ignore) options.ignored.push_back(CsvColumnFrom(column));
   for (const std::string& one : data.types) {
@@ -123,6 +176,7 @@ Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDe
   made.train_unchanged = made.train;
   made.validation = {samples, std::move(splits.validation)};
   made.test = {samples, std::move(splits.test)};
+  LOCKSTEP_TRY_ASSIGN(made.subgroups, SubgroupsOf(table, data));
   if (!has_test) return made;
   TableNeeds needs = whole;
   needs.others = false;
@@ -132,6 +186,7 @@ Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDe
     made.remarks.push_back(data.test_path + ": " + remark);
   LOCKSTEP_TRY_ASSIGN(made.test.dataset, TableSamples(test, saved));
   made.test.indices = AllIndices(made.test.dataset->size());
+  LOCKSTEP_TRY_ASSIGN(made.test_subgroups, SubgroupsOf(test, data));
   return made;
 }
 

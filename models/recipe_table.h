@@ -11,6 +11,8 @@
 
 namespace lockstep {
 
+// What [data] says of how a table is written.
+Result<DialectOptions> DialectOf(const Recipe::Data& data);
 // What the recipe says of its table; the keys' texts are checked.
 Result<TableOptions> TableOptionsOf(const Recipe& recipe);
 

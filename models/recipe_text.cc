@@ -1,6 +1,7 @@
 #include "models/recipe_text.h"
 
 #include <algorithm>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "engine/data/text/token_file.h"
 #include "engine/data/text/token_windows.h"
 #include "models/recipe_keys.h"
+#include "models/recipe_table.h"
 
 namespace lockstep {
 namespace {
@@ -108,12 +110,13 @@ Result<Streams> Encoded(const Tokenizer& tokenizer, const std::string& path,
   return TokenStream::Make(path, std::move(tokens), tokenizer.size());
 }
 
-Result<TextTableOptions> TableOptionsOf(const Recipe::Data& data) {
-  TextTableOptions options{.delimiter = DelimiterOf(data),
-                           .text = CsvColumnFrom(data.text),
+Result<TextTableOptions> TextTableOptionsOf(const Recipe& recipe) {
+  const Recipe::Data& data = recipe.data;
+  TextTableOptions options{.text = CsvColumnFrom(data.text),
                            .label = CsvColumnFrom(data.label),
-                           .positive = data.positive};
-  LOCKSTEP_TRY_ASSIGN(options.header, CsvHeaderOf(data));
+                           .positive = data.positive,
+                           .threads = CoresOf(recipe)};
+  LOCKSTEP_TRY_ASSIGN(options.dialect, DialectOf(data));
   const Objective* objective = ObjectiveNamed(data.task);
   if (objective != nullptr && objective->task == Task::kRegression) {
     return Status::Invalid(
@@ -127,6 +130,7 @@ Result<std::shared_ptr<const Dataset>> Tokenized(const TextTable& table,
                                                  const MaybeTokenizer& tokenizer, int64_t context,
                                                  std::vector<std::string>& remarks) {
   LOCKSTEP_TRY_ASSIGN(TextTableData data, TokenizeTable(table, tokenizer, context));
+  for (const std::string& remark : table.remarks) remarks.push_back(table.name + ": " + remark);
   const auto rows = static_cast<int64_t>(table.documents.size());
   if (table.empty > 0) {
     remarks.push_back(table.name + ": " + std::to_string(table.empty) + " of " +
@@ -187,9 +191,8 @@ Result<RecipeData> TokenData(const Recipe& recipe, MaybeTokenizer tokenizer) {
     return Status::Invalid("data.vocabulary = " + std::to_string(vocabulary) +
                            ", but the tokenizer has " + std::to_string(known) + " tokens");
   }
-  LOCKSTEP_TRY_ASSIGN(const CsvOptions::Header header, CsvHeaderOf(data));
-  const TokenFileKind file_kind =
-      header == CsvOptions::Header::kNo ? TokenFileKind::kPlain : TokenFileKind::kAuto;
+  LOCKSTEP_TRY_ASSIGN(const std::optional<bool> header, CsvHeaderOf(data));
+  const TokenFileKind file_kind = header == false ? TokenFileKind::kPlain : TokenFileKind::kAuto;
   LOCKSTEP_TRY_ASSIGN(const Streams train,
                       Under("data.path", OpenTokenFile(data.path, vocabulary, file_kind)));
   Streams test;
@@ -203,7 +206,7 @@ Result<RecipeData> TokenData(const Recipe& recipe, MaybeTokenizer tokenizer) {
 Result<TextTables> TextTableSources(const Recipe& recipe, MaybeTokenizer tokenizer) {
   const Recipe::Data& data = recipe.data;
   LOCKSTEP_TRY(KindOfTokenizer(data).status());
-  LOCKSTEP_TRY_ASSIGN(const TextTableOptions options, TableOptionsOf(data));
+  LOCKSTEP_TRY_ASSIGN(const TextTableOptions options, TextTableOptionsOf(recipe));
   LOCKSTEP_TRY_ASSIGN(const TextTable train, Under("data.path", LoadTextTable(data.path, options)));
   LOCKSTEP_TRY_ASSIGN(tokenizer, TokenizerOf(data, std::move(tokenizer), [&] {
                         std::string all;
@@ -226,7 +229,7 @@ Result<std::shared_ptr<const Dataset>> DocumentsToPredict(const Recipe& recipe,
                                                           const std::string& path) {
   if (samples.tokenizer == nullptr)
     return Status::Invalid("the model has no tokenizer, it cannot read texts");
-  LOCKSTEP_TRY_ASSIGN(TextTableOptions options, TableOptionsOf(recipe.data));
+  LOCKSTEP_TRY_ASSIGN(TextTableOptions options, TextTableOptionsOf(recipe));
   options.unlabelled = true;
   LOCKSTEP_TRY_ASSIGN(TextTable table, LoadTextTable(path, options));
   table.classes = samples.class_names;

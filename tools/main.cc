@@ -127,8 +127,15 @@ int Main(int argc, char** argv) {
                    "so many of the likeliest classes with their probabilities; 0: the probability "
                    "of every class (else: of picture files 1, of other samples 0)")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 24));
+  predict
+      ->add_option("--explain", predict_args.explain,
+                   "of a table's row with this number, from 1, or of all: what each column "
+                   "contributes to what is told, against a row that is as usual in everything "
+                   "(Shapley values); with -o as CSV")
+      ->type_name("ROW");
   predict->footer(
       "examples:\n  lockstep predict runs/clinical patients.csv -o risks.csv\n"
+      "  lockstep predict runs/clinical patients.csv --explain 3\n"
       "  lockstep predict runs/pets cat.jpg holiday/ --top 3");
 
   GenerateArgs generate_args;
@@ -172,8 +179,9 @@ int Main(int argc, char** argv) {
       ->required();
   exports->add_flag("--fold", export_args.fold,
                     "each batch norm becomes part of the product in front of it");
-  exports->add_flag("--standardize", export_args.standardize,
-                    "the network takes raw features and standardises them itself");
+  exports->add_flag("--standardize,--raw", export_args.standardize,
+                    "the network takes raw features and standardises them itself; of a table, its "
+                    "rows as they are, an input for each column, and it answers as predict does");
   exports->footer("example:\n  lockstep export runs/clinical clinical.onnx --fold --standardize");
 
   ImportArgs import_args;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "engine/base/check.h"
 
@@ -10,8 +11,12 @@ namespace {
 
 // Rounds of moves; two or three find nearly all there is to gain.
 constexpr int kRounds = 8;
-// Exchanges tried in a round, over all groups: what a second allows.
+// Exchanges tried in a round, over all groups and beginnings: what a second allows.
 constexpr int64_t kExchanges = int64_t{1} << 20;
+// Beginnings of which the best is taken, where groups are few: each may end in a place that no
+// single move leaves.
+constexpr int kBeginnings = 16;
+constexpr int64_t kFewGroups = 4096;
 
 class Assignment {
  public:
@@ -46,7 +51,22 @@ class Assignment {
     Count(group, part, +1);
   }
 
-  // What putting the group there adds to the sum that is to be low.
+  // The sum that is to be low.
+  double sum() const {
+    double sum = 0.0;
+    for (size_t p = 0; p < wanted_.size(); ++p) {
+      const auto wanted = static_cast<double>(wanted_[p]);
+      const double off = static_cast<double>(sizes_[p]) - wanted;
+      sum += static_cast<double>(shares_.size()) * off * off;
+      for (size_t c = 0; c < shares_.size(); ++c) {
+        const double of_class =
+            static_cast<double>(counts_[p * shares_.size() + c]) - wanted * shares_[c];
+        sum += of_class * of_class;
+      }
+    }
+    return sum;
+  }
+  // What putting the group there adds to it.
   double Gain(size_t group, int32_t part) const {
     return Change(group, part_[group], -1.0) + Change(group, part, +1.0);
   }
@@ -119,33 +139,9 @@ bool TryExchange(size_t a, size_t b, Assignment& assigned) {
   return false;
 }
 
-}  // namespace
-
-std::vector<SampleGroup> GroupSamples(std::span<const int32_t> of_sample,
-                                      std::span<const int32_t> classes) {
-  LOCKSTEP_CHECK(classes.empty() || classes.size() == of_sample.size(), "a class for each sample");
-  std::vector<SampleGroup> groups;
-  for (size_t i = 0; i < of_sample.size(); ++i) {
-    LOCKSTEP_CHECK_GE(of_sample[i], 0);
-    const auto g = static_cast<size_t>(of_sample[i]);
-    if (g >= groups.size()) groups.resize(g + 1);
-    const int32_t label = classes.empty() ? 0 : classes[i];
-    ++groups[g].size;
-    auto& counts = groups[g].classes;
-    const auto at = std::lower_bound(counts.begin(), counts.end(), std::pair(label, int64_t{0}));
-    if (at != counts.end() && at->first == label) {
-      ++at->second;
-    } else {
-      counts.insert(at, {label, 1});
-    }
-  }
-  return groups;
-}
-
-std::vector<int32_t> AssignGroups(std::span<const SampleGroup> groups,
-                                  std::span<const int64_t> wanted, Random random) {
+Assignment AssignOnce(std::span<const SampleGroup> groups, std::span<const int64_t> wanted,
+                      Random& random) {
   const auto parts = static_cast<int32_t>(wanted.size());
-  LOCKSTEP_CHECK_GE(groups.size(), wanted.size());
   std::vector<size_t> order(groups.size());
   std::iota(order.begin(), order.end(), size_t{0});
   for (size_t i = order.size(); i > 1; --i)
@@ -186,7 +182,42 @@ std::vector<int32_t> AssignGroups(std::span<const SampleGroup> groups,
     }
     if (!better) break;
   }
-  return std::move(assigned).parts();
+  return assigned;
+}
+
+}  // namespace
+
+std::vector<SampleGroup> GroupSamples(std::span<const int32_t> of_sample,
+                                      std::span<const int32_t> classes) {
+  LOCKSTEP_CHECK(classes.empty() || classes.size() == of_sample.size(), "a class for each sample");
+  std::vector<SampleGroup> groups;
+  for (size_t i = 0; i < of_sample.size(); ++i) {
+    LOCKSTEP_CHECK_GE(of_sample[i], 0);
+    const auto g = static_cast<size_t>(of_sample[i]);
+    if (g >= groups.size()) groups.resize(g + 1);
+    const int32_t label = classes.empty() ? 0 : classes[i];
+    ++groups[g].size;
+    auto& counts = groups[g].classes;
+    const auto at = std::lower_bound(counts.begin(), counts.end(), std::pair(label, int64_t{0}));
+    if (at != counts.end() && at->first == label) {
+      ++at->second;
+    } else {
+      counts.insert(at, {label, 1});
+    }
+  }
+  return groups;
+}
+
+std::vector<int32_t> AssignGroups(std::span<const SampleGroup> groups,
+                                  std::span<const int64_t> wanted, Random random) {
+  LOCKSTEP_CHECK_GE(groups.size(), wanted.size());
+  Assignment best = AssignOnce(groups, wanted, random);
+  if (std::ssize(groups) > kFewGroups) return std::move(best).parts();
+  for (int i = 1; i < kBeginnings; ++i) {
+    Assignment other = AssignOnce(groups, wanted, random);
+    if (other.sum() < best.sum() + kLeastGain) best = std::move(other);
+  }
+  return std::move(best).parts();
 }
 
 }  // namespace lockstep

@@ -26,7 +26,7 @@ std::vector<SampleGroup> GroupSamples(std::span<const int32_t> of_sample,
 
 // The part of each group, from 0; a function of its arguments alone. No part is empty. Groups come
 // in random order to whichever part lacks most; then groups move and change places as long as that
-// lowers
+// lowers (of several such beginnings, where groups are few, the best)
 //   sum over parts p   classes (size_p - wanted_p)^2 + sum_c (n_pc - wanted_p n_c / n)^2
 // so sizes are as near as such moves bring them, and shares of classes likewise.
 // REQUIRES: at least as many groups as parts; wanted sizes from 0, and one above.

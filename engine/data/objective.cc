@@ -1,9 +1,11 @@
 #include "engine/data/objective.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "engine/base/check.h"
+#include "engine/base/text.h"
 
 namespace lockstep {
 namespace {
@@ -96,6 +98,29 @@ int64_t PredictedClass(Reading reading, std::span<const float> predictions) {
       return std::max_element(predictions.begin(), predictions.end()) - predictions.begin();
   }
   return -1;
+}
+
+size_t PlaceOfMedian(std::span<const double> quantiles) {
+  size_t place = 0;
+  for (size_t i = 1; i < quantiles.size(); ++i) {
+    if (std::abs(quantiles[i] - 0.5) < std::abs(quantiles[place] - 0.5)) place = i;
+  }
+  return place;
+}
+
+std::vector<std::string> ValueNames(std::span<const double> quantiles) {
+  std::vector<std::string> names;
+  const size_t median = PlaceOfMedian(quantiles);
+  for (size_t i = 0; i < std::max<size_t>(1, quantiles.size()); ++i) {
+    if (i == median) {
+      names.emplace_back("value");
+    } else if (quantiles.size() == 3 && median == 1) {
+      names.emplace_back(i == 0 ? "low" : "high");
+    } else {
+      names.push_back("quantile " + TextOf(quantiles[i]));
+    }
+  }
+  return names;
 }
 
 }  // namespace lockstep

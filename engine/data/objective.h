@@ -3,10 +3,12 @@
 #ifndef LOCKSTEP_ENGINE_DATA_OBJECTIVE_H_
 #define LOCKSTEP_ENGINE_DATA_OBJECTIVE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/tensor/dtype.h"
 
@@ -48,6 +50,13 @@ std::string MetricsText(const Objective& objective);
 
 // The class that predictions (one per output) of one sample or position say; -1 for kValues.
 int64_t PredictedClass(Reading reading, std::span<const float> predictions);
+
+// Of ascending quantiles, the place of the one nearest to 1/2, which is the value that is told; 0
+// where there are none.
+size_t PlaceOfMedian(std::span<const double> quantiles);
+// What the numbers of one target are called: "value" where there are no quantiles, or of the
+// median; of the two others of three "low" and "high"; else "quantile 0.1".
+std::vector<std::string> ValueNames(std::span<const double> quantiles);
 
 }  // namespace lockstep
 

@@ -2,6 +2,7 @@
 #ifndef LOCKSTEP_ENGINE_EXPORT_ONNX_H_
 #define LOCKSTEP_ENGINE_EXPORT_ONNX_H_
 
+#include <map>
 #include <string>
 
 #include "engine/base/status.h"
@@ -15,10 +16,12 @@ namespace lockstep {
 // ONNX's own reference evaluator takes it for.
 inline constexpr int kOnnxOpset = 14;
 
-// Atomic; the same graph gives the same bytes. One input and one output, both fp32, whose first
-// extent is named "batch". An error if it would exceed 2 GiB, the most that such a file may have.
-// `takes_integers`: the input is of integers of 64 bits.
-Status WriteOnnx(const std::string& path, const OnnxGraph& graph, bool takes_integers = false);
+// What else a file says of its model, by keys.
+using OnnxProperties = std::map<std::string, std::string>;
+
+// Atomic; the same graph gives the same bytes. The first extent of inputs and outputs is named
+// "batch". An error if it would exceed 2 GiB, the most that such a file may have.
+Status WriteOnnx(const std::string& path, const OnnxGraph& graph, const OnnxProperties& about = {});
 
 }  // namespace lockstep
 

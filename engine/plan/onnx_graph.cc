@@ -1,5 +1,6 @@
 #include "engine/plan/onnx_graph.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "engine/base/check.h"
@@ -13,9 +14,18 @@ OnnxGraph::Scope::Scope(OnnxGraph& graph, const std::string& name)
 }
 
 std::string OnnxGraph::NewName(const std::string& name) {
-  std::string full = path_.empty() ? name : path_ + "." + name;
-  const int times = ++names_[full];
-  return times == 1 ? full : full + "_" + std::to_string(times);
+  const std::string full = path_.empty() ? name : path_ + "." + name;
+  if (names_.emplace(full, 1).second) return full;
+  for (;;) {
+    const std::string other = full + "_" + std::to_string(++names_[full]);
+    if (names_.emplace(other, 1).second) return other;
+  }
+}
+
+OnnxGraph::Value OnnxGraph::AddInput(const std::string& name, const Shape& shape, OnnxType type,
+                                     const std::string& about) {
+  inputs_.push_back({{NewName(name), shape}, type, about});
+  return inputs_.back().value;
 }
 
 OnnxGraph::Value OnnxGraph::Add(const std::string& op, const std::vector<Value>& inputs,
@@ -29,6 +39,17 @@ OnnxGraph::Value OnnxGraph::Add(const std::string& op, const std::vector<Value>&
 OnnxGraph::Value OnnxGraph::Add(const std::string& op, const std::vector<Value>& inputs,
                                 Attributes attributes) {
   return Add(op, inputs, inputs.front().shape, std::move(attributes));
+}
+
+OnnxGraph::Value OnnxGraph::AddClassical(const std::string& op, const std::vector<Value>& inputs,
+                                         const Shape& out, Attributes attributes) {
+  const Value y = Add(op, inputs, out, std::move(attributes));
+  nodes_.back().classical = true;
+  return y;
+}
+
+OnnxGraph::Value OnnxGraph::Cast(const Value& x, OnnxType type) {
+  return Add("Cast", {x}, {{"to", static_cast<int64_t>(type)}});
 }
 
 OnnxGraph::Value OnnxGraph::Reshape(const Value& x, const Shape& shape) {
@@ -59,6 +80,20 @@ OnnxGraph::Value OnnxGraph::AddIntegers(const std::string& name, const Shape& sh
   return {constants_.back().name, shape};
 }
 
+OnnxGraph::Value OnnxGraph::AddDoubles(const std::string& name, const Shape& shape,
+                                       std::vector<double> values) {
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
+  constants_.push_back({NewName(name), shape, std::move(values)});
+  return {constants_.back().name, shape};
+}
+
+OnnxGraph::Value OnnxGraph::AddTexts(const std::string& name, const Shape& shape,
+                                     std::vector<std::string> values) {
+  LOCKSTEP_CHECK_EQ(static_cast<int64_t>(values.size()), shape.size());
+  constants_.push_back({NewName(name), shape, std::move(values)});
+  return {constants_.back().name, shape};
+}
+
 OnnxGraph::Value OnnxGraph::Scalar(double value) {
   return AddConstant("constant", {}, {static_cast<float>(value)});
 }
@@ -72,16 +107,24 @@ OnnxGraph::Value OnnxGraph::SetConstant(const Value& constant, const Shape& shap
   return {constant.name, shape};
 }
 
-void OnnxGraph::SetOutput(const Value& value, const std::string& name) {
-  output_ = {name, value.shape};
+void OnnxGraph::AddOutput(const Value& value, const std::string& name, OnnxType type,
+                          const std::string& about) {
+  const std::string output = NewName(name);
+  outputs_.push_back({{output, value.shape}, type, about});
+  const bool is_input = std::any_of(inputs_.begin(), inputs_.end(), [&](const Port& input) {
+    return input.value.name == value.name;
+  });
+  if (is_input) {
+    nodes_.push_back(
+        {.op = "Identity", .inputs = {value.name}, .output = output, .attributes = {}});
+    return;
+  }
   for (Node& node : nodes_) {
-    if (node.output == value.name) node.output = name;
+    if (node.output == value.name) node.output = output;
     for (std::string& input : node.inputs) {
-      if (input == value.name && value.name != input_.name) input = name;
+      if (input == value.name) input = output;
     }
   }
-  if (value.name == input_.name)
-    nodes_.push_back({.op = "Identity", .inputs = {input_.name}, .output = name, .attributes = {}});
 }
 
 }  // namespace lockstep

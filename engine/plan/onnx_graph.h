@@ -14,6 +14,9 @@
 
 namespace lockstep {
 
+// By ONNX's own numbers.
+enum class OnnxType : int { kFloat = 1, kInt64 = 7, kString = 8, kDouble = 11 };
+
 // Owns its constants. Thread-compatible.
 class OnnxGraph {
  public:
@@ -25,23 +28,34 @@ class OnnxGraph {
   };
   struct Attribute {
     std::string name;
-    std::variant<int64_t, float, std::vector<int64_t>, std::string> value;
+    std::variant<int64_t, float, std::vector<int64_t>, std::string, std::vector<std::string>> value;
   };
   struct Node {
     std::string op;
     std::vector<std::string> inputs;
     std::string output;
     std::vector<Attribute> attributes;
+    bool classical = false;  // of the operators of classical learning (ai.onnx.ml)
   };
   struct Constant {
     std::string name;
     Shape shape;
-    std::variant<std::vector<float>, std::vector<int64_t>> values;  // shape.size() of them
+    std::variant<std::vector<float>, std::vector<int64_t>, std::vector<double>,
+                 std::vector<std::string>>
+        values;  // shape.size() of them
   };
   using Attributes = std::vector<Attribute>;
+  // What comes in, or goes out.
+  struct Port {
+    Value value;
+    OnnxType type = OnnxType::kFloat;
+    std::string about = {};  // for people
+  };
 
-  // A graph of one input.
-  explicit OnnxGraph(Value input) : input_(std::move(input)) {}
+  // What the graph takes. The name is completed by a number where another port has it. Before any
+  // operation is added.
+  Value AddInput(const std::string& name, const Shape& shape, OnnxType type = OnnxType::kFloat,
+                 const std::string& about = "");
 
   // While it lives, names begin with `name` as well: what a layer that holds others opens for each.
   class Scope {
@@ -62,6 +76,10 @@ class OnnxGraph {
   Value Add(const std::string& op, const std::vector<Value>& inputs, const Shape& out,
             Attributes attributes = {});
   Value Add(const std::string& op, const std::vector<Value>& inputs, Attributes attributes = {});
+  // One of the operators of classical learning (https://onnx.ai/onnx/operators, ai.onnx.ml).
+  Value AddClassical(const std::string& op, const std::vector<Value>& inputs, const Shape& out,
+                     Attributes attributes);
+  Value Cast(const Value& x, OnnxType type);
   // x as `shape`, whose first extent follows from x and the others.
   Value Reshape(const Value& x, const Shape& shape);
 
@@ -69,23 +87,27 @@ class OnnxGraph {
   Value AddConstant(const std::string& name, const Shape& shape, std::vector<float> values);
   Value AddConstant(const std::string& name, const Shape& shape, const float* values);
   Value AddIntegers(const std::string& name, const Shape& shape, std::vector<int64_t> values);
+  Value AddDoubles(const std::string& name, const Shape& shape, std::vector<double> values);
+  Value AddTexts(const std::string& name, const Shape& shape, std::vector<std::string> values);
   Value Scalar(double value);
   // Gives a constant that was added other values, for an operator that wants them in another order.
   Value SetConstant(const Value& constant, const Shape& shape, std::vector<float> values);
 
-  // Names `value`, the result of an operation, and makes it the output.
-  void SetOutput(const Value& value, const std::string& name);
+  // Names `value`, the result of an operation, or an input, and makes it an output. The name is
+  // completed by a number where another value has it.
+  void AddOutput(const Value& value, const std::string& name, OnnxType type = OnnxType::kFloat,
+                 const std::string& about = "");
 
-  const Value& input() const { return input_; }
-  const Value& output() const { return output_; }
+  const std::vector<Port>& inputs() const { return inputs_; }
+  const std::vector<Port>& outputs() const { return outputs_; }
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<Constant>& constants() const { return constants_; }
 
  private:
-  // path.NAME, path.NAME_2, ...
+  // path.NAME, path.NAME_2, ...: one that nothing has yet.
   std::string NewName(const std::string& name);
 
-  Value input_, output_;
+  std::vector<Port> inputs_, outputs_;
   std::string path_;
   std::map<std::string, int> names_;  // how often each was asked for
   std::vector<Node> nodes_;           // each after those whose results it takes

@@ -300,9 +300,11 @@ Result<std::optional<Standardizer>> ReadStandardizer(const Checkpoint& checkpoin
 }
 
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
-                 const Standardizer* standardizer, const DatasetInfo* samples) {
-  return WriteCheckpoint(
-      path, {.network = &network, .standardizer = standardizer, .samples = samples}, state);
+                 const Standardizer* standardizer, const DatasetInfo* samples,
+                 const Decision& decision) {
+  return WriteCheckpoint(path,
+                         {.network = &network, .standardizer = standardizer, .samples = samples},
+                         state, MetadataOf(decision));
 }
 
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network) {

@@ -6,7 +6,8 @@
 //   "optimizer.0.weight.exp_avg"   what the optimizer remembers
 //   "data.mean", "data.sd"         how the features were standardised
 //
-// and in the metadata what the samples look like (sample_description.h).
+// and in the metadata what the samples look like (sample_description.h), and what is said of them
+// (decision.h).
 #ifndef LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 #define LOCKSTEP_ENGINE_TRAIN_CHECKPOINTING_H_
 
@@ -24,6 +25,7 @@
 #include "engine/data/table/standardize.h"
 #include "engine/optim/ema.h"
 #include "engine/optim/optimizer.h"
+#include "engine/train/decision.h"
 #include "engine/train/network.h"
 
 namespace lockstep {
@@ -88,7 +90,8 @@ struct LoadedModel {
   std::optional<Standardizer> standardizer;
 };
 Status SaveModel(const std::string& path, Network& network, const TrainingState& state,
-                 const Standardizer* standardizer = nullptr, const DatasetInfo* samples = nullptr);
+                 const Standardizer* standardizer = nullptr, const DatasetInfo* samples = nullptr,
+                 const Decision& decision = {});
 // Reads files of SaveModel and of Trainer::Save: from those the best weights where there are any,
 // else the averaged, else the last. A failed read changes nothing.
 Result<LoadedModel> LoadModel(const Checkpoint& checkpoint, Network& network);

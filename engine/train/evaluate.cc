@@ -91,6 +91,7 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
     const auto from = samples.indices.begin() + begin;
     mine.insert(mine.end(), from, from + std::min(batch, size - begin));
   }
+  const std::span<const double> quantiles = network.loss()->quantiles();
   std::unique_ptr<Evaluator> evaluator(
       new Evaluator(network, options.communicator,
                     {.task = samples.dataset->info().task,
@@ -100,7 +101,9 @@ Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samp
                      .rank = rank,
                      .ranks = ranks,
                      .target_scale = samples.dataset->info().target_scale,
-                     .token_bytes = TokenBytes(samples.dataset->info())}));
+                     .token_bytes = TokenBytes(samples.dataset->info()),
+                     .quantiles = {quantiles.begin(), quantiles.end()},
+                     .decision = options.decision}));
   if (!mine.empty()) {
     LOCKSTEP_TRY_ASSIGN(evaluator->loader_,
                         Loader::Make(std::move(samples.dataset), std::move(mine),

@@ -13,6 +13,7 @@
 #include "engine/comm/communicator.h"
 #include "engine/data/dataset.h"
 #include "engine/data/loader.h"
+#include "engine/train/decision.h"
 #include "engine/train/metrics.h"
 #include "engine/train/network.h"
 
@@ -46,6 +47,7 @@ struct EvaluationOptions {
   // that was bound for the fewest). The loss depends on it in its last bits.
   int64_t batch = 0;
   Communicator* communicator = nullptr;  // null: this process alone. Batches go round the ranks.
+  Decision decision{};                   // the model's, for what is predicted
 };
 
 // For the same samples again and again; Evaluate() does for once. Borrows the network and the

@@ -5,6 +5,8 @@
 #include "engine/export/onnx.h"
 #include "engine/plan/onnx_graph.h"
 #include "engine/plan/program.h"
+#include "engine/train/export_table.h"
+#include "engine/train/sample_description.h"
 
 namespace lockstep {
 namespace {
@@ -28,10 +30,10 @@ Result<OnnxValue> Standardized(OnnxGraph& graph, const Standardizer& standardize
   return graph.Add("Where", {graph.Add("IsNaN", {y}), graph.Scalar(0.0), y}, x.shape);
 }
 
-// Every operation of the program in turn; parameters become constants under their own names where
-// they are first asked for.
-Status AddOperations(const Program& program, const Step& step, const OnnxValue& x,
-                     OnnxGraph& onnx) {
+// y of x, every operation of the program in turn; parameters become constants under their own names
+// where they are first asked for.
+Result<OnnxValue> AddOperations(const Program& program, const Step& step, const OnnxValue& x,
+                                OnnxGraph& onnx) {
   const Graph& graph = program.graph();
   std::vector<OnnxValue> values(graph.value_count());
   values[static_cast<size_t>(graph.inputs()[0].value.id)] = x;
@@ -59,8 +61,7 @@ Status AddOperations(const Program& program, const Step& step, const OnnxValue& 
                              " cannot be exported: " + y.status().message());
     values[static_cast<size_t>(node.outputs[0].id)] = *y;
   }
-  onnx.SetOutput(values[static_cast<size_t>(graph.outputs()[0].value.id)], "y");
-  return Status::Ok();
+  return values[static_cast<size_t>(graph.outputs()[0].value.id)];
 }
 
 }  // namespace
@@ -77,15 +78,27 @@ Status ExportOnnx(Network& network, const std::string& path, const ExportOptions
                   .cut = BatchCut::Whole(1, 1),
                   .states = network.store().state_memory(/*staged=*/false)};
   program->Refresh(step);
-  OnnxGraph graph(OnnxValue{"x", network.input_shape()});
-  OnnxValue value = graph.input();
-  if (options.standardizer != nullptr) {
-    LOCKSTEP_TRY_ASSIGN(value, Standardized(graph, *options.standardizer, options.missing, value));
+  OnnxGraph graph;
+  if (options.samples != nullptr) {
+    const OnnxValue x = AddTableInputs(*options.samples->table, graph);
+    LOCKSTEP_TRY_ASSIGN(const OnnxValue y, AddOperations(*program, step, x, graph));
+    const Loss* const loss = network.loss();
+    AddTableOutputs(*options.samples, options.decision,
+                    loss == nullptr ? std::span<const double>() : loss->quantiles(), y, graph);
+    Metadata metadata = MetadataOf(*options.samples);
+    metadata.merge(MetadataOf(options.decision));
+    return WriteOnnx(path, graph, metadata);
   }
-  value.shape = value.shape.WithBatch(1);
-  LOCKSTEP_TRY(AddOperations(*program, step, value, graph));
-  const Value x = program->graph().inputs()[0].value;
-  return WriteOnnx(path, graph, program->graph().spec(x).dtype == DType::kI32);
+  const TensorSpec& spec = program->graph().spec(program->graph().inputs()[0].value);
+  OnnxValue x = graph.AddInput("x", network.input_shape(),
+                               spec.dtype == DType::kI32 ? OnnxType::kInt64 : OnnxType::kFloat);
+  if (options.standardizer != nullptr) {
+    LOCKSTEP_TRY_ASSIGN(x, Standardized(graph, *options.standardizer, options.missing, x));
+  }
+  x.shape = x.shape.WithBatch(1);
+  LOCKSTEP_TRY_ASSIGN(const OnnxValue y, AddOperations(*program, step, x, graph));
+  graph.AddOutput(y, "y");
+  return WriteOnnx(path, graph);
 }
 
 }  // namespace lockstep

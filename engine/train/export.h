@@ -5,7 +5,9 @@
 #include <string>
 
 #include "engine/base/status.h"
+#include "engine/data/dataset.h"
 #include "engine/data/table/standardize.h"
+#include "engine/train/decision.h"
 #include "engine/train/network.h"
 
 namespace lockstep {
@@ -19,10 +21,15 @@ struct ExportOptions {
   // With a standardizer: a feature may be missing, which is NaN, and counts as the mean. Two more
   // operations, which not every program knows.
   bool missing = false;
+  // The file takes rows of samples->table as they are, a column each, and gives what a user is told
+  // (engine/train/export_table.h); it also holds what MetadataOf says of the samples. Borrowed.
+  const DatasetInfo* samples = nullptr;
+  Decision decision{};  // with samples: how what is told follows from the network's outputs
 };
 
 // What the network computes in evaluation mode, as an ONNX model with input "x" (tokens as integers
-// of 64 bits) and output "y" of any batch; parameters keep their names. Atomic. An error names a layer that cannot be exported.
+// of 64 bits) and output "y" of any batch; parameters keep their names. Atomic. An error names a
+// layer that cannot be exported.
 Status ExportOnnx(Network& network, const std::string& path, const ExportOptions& options = {});
 
 }  // namespace lockstep

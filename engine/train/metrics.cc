@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <numeric>
 #include <string>
 
 #include "engine/base/check.h"
@@ -11,6 +10,7 @@
 #include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
 #include "engine/data/text/tokenizer.h"
+#include "engine/train/assess/ranking.h"
 
 namespace lockstep {
 namespace {
@@ -18,6 +18,7 @@ namespace {
 // The places of a slot.
 constexpr size_t kLossSum = 0, kLossWeight = 1, kPredictions = 2, kFailed = 3, kAbsoluteError = 4;
 constexpr size_t kExact = 5, kSequences = 6, kBytes = 7;  // of sequences
+constexpr size_t kCovered = 5;                            // of a regression
 constexpr size_t kSlotHead = 8;
 // For each column of a regression: mean and sum of squared deviations of the targets, sum of
 // squared errors.
@@ -56,6 +57,8 @@ const char* NameOf(Metric metric) {
       return "perplexity";
     case Metric::kBitsPerByte:
       return "bits_per_byte";
+    case Metric::kCoverage:
+      return "coverage";
   }
   return "?";
 }
@@ -92,6 +95,8 @@ std::optional<double> ValueOf(const EvaluationResult& result, Metric metric) {
       return result.perplexity;
     case Metric::kBitsPerByte:
       return result.bits_per_byte;
+    case Metric::kCoverage:
+      return result.coverage;
   }
   return std::nullopt;
 }
@@ -130,27 +135,8 @@ std::vector<int32_t> TokenBytes(const DatasetInfo& info) {
   return bytes;
 }
 
-// Goes through the scores in rising order, equal ones together: each positive wins against every
-// negative below it, and half against those beside it. Counted in halves, so that it stays whole.
 std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels) {
-  LOCKSTEP_CHECK_EQ(scores.size(), labels.size());
-  std::vector<int64_t> order(scores.size());
-  std::iota(order.begin(), order.end(), int64_t{0});
-  const auto score = [&](int64_t i) { return scores[static_cast<size_t>(i)]; };
-  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return score(a) < score(b); });
-  uint64_t half_wins = 0, positives = 0, negatives = 0;
-  for (size_t i = 0; i < order.size();) {
-    uint64_t equal_positives = 0, equal_negatives = 0;
-    const float value = score(order[i]);
-    for (; i < order.size() && score(order[i]) == value; ++i) {
-      ++(labels[static_cast<size_t>(order[i])] > 0.5f ? equal_positives : equal_negatives);
-    }
-    half_wins += equal_positives * (2 * negatives + equal_negatives);
-    positives += equal_positives;
-    negatives += equal_negatives;
-  }
-  if (positives == 0 || negatives == 0) return std::nullopt;
-  return static_cast<double>(half_wins) / (2.0 * static_cast<double>(positives * negatives));
+  return Ranking(scores, labels).Auc();
 }
 
 MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
@@ -162,7 +148,7 @@ MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
       "more tokens than the network tells apart");
   const Reading reading = ObjectiveOf(plan.task).reading;
   slot_size_ = static_cast<int64_t>(kSlotHead) +
-               (reading == Reading::kValues ? plan.columns * static_cast<int64_t>(kColumnSlot) : 0);
+               (reading == Reading::kValues ? values() * static_cast<int64_t>(kColumnSlot) : 0);
   const int64_t of_a_rank = CeilDiv(batches_, plan.ranks) * slot_size_;
   slots_.resize(static_cast<size_t>(of_a_rank));
   all_slots_.resize(static_cast<size_t>(of_a_rank * plan.ranks));
@@ -170,10 +156,18 @@ MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
     counts_.resize(4);
     scores_.resize(static_cast<size_t>(plan.samples));
     labels_.resize(static_cast<size_t>(plan.samples));
+    if (plan.decision != Decision{}) predicted_.resize(static_cast<size_t>(plan.batch));
   } else if (reading == Reading::kOneOf) {
     const bool matrix = plan.columns <= kMaxConfusionClasses;
     counts_.resize(static_cast<size_t>(matrix ? plan.columns * plan.columns : 2));
+  } else {
+    LOCKSTEP_CHECK_EQ(plan.columns, values() * quantiles());
+    sorted_.resize(static_cast<size_t>(quantiles()));
   }
+}
+
+int64_t MetricsAccumulator::quantiles() const {
+  return std::max<int64_t>(1, static_cast<int64_t>(plan_.quantiles.size()));
 }
 
 void MetricsAccumulator::Reset() {
@@ -217,11 +211,18 @@ Status MetricsAccumulator::AddBinary(ConstTensor y, ConstTensor target, int64_t 
   LOCKSTEP_CHECK_EQ(plan_.columns, int64_t{1});
   const std::span<const float> logits = y.span<float>(), truths = target.span<float>();
   LOCKSTEP_CHECK_EQ(logits.size(), truths.size());
+  const bool decided = !predicted_.empty();
+  if (decided) {  // with the bits of a prediction
+    std::copy(logits.begin(), logits.end(), predicted_.begin());
+    MakePredictions(Reading::kPositive, plan_.decision.temperature,
+                    Tensor(predicted_.data(), y.shape()));
+  }
   for (size_t i = 0; i < logits.size(); ++i) {
     const auto sample = static_cast<size_t>(first_sample) + i;
     if (!std::isfinite(logits[i])) return NotFinite(static_cast<int64_t>(sample), logits[i]);
     const bool truth = truths[i] > 0.5f;
-    ++counts_[(truth ? 2u : 0u) + (logits[i] > 0.0f ? 1u : 0u)];
+    const bool said = decided ? predicted_[i] > plan_.decision.threshold : logits[i] > 0.0f;
+    ++counts_[(truth ? 2u : 0u) + (said ? 1u : 0u)];
     scores_[sample] = logits[i];
     labels_[sample] = truth ? 1.0f : 0.0f;
   }
@@ -284,16 +285,23 @@ Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t
 Status MetricsAccumulator::AddRegression(ConstTensor y, ConstTensor target, int64_t first_sample,
                                          double* slot) {
   const std::span<const float> outputs = y.span<float>(), truths = target.span<float>();
-  LOCKSTEP_CHECK_EQ(outputs.size(), truths.size());
-  const auto columns = static_cast<size_t>(plan_.columns);
+  const auto of_target = static_cast<size_t>(quantiles()), columns = static_cast<size_t>(values());
+  LOCKSTEP_CHECK_EQ(outputs.size(), truths.size() * of_target);
+  const size_t median = PlaceOfMedian(plan_.quantiles);
   const int64_t sample_size = y.shape().sample_size();
-  double absolute = 0.0;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (!std::isfinite(outputs[i]))
-      return NotFinite(first_sample + static_cast<int64_t>(i) / sample_size, outputs[i]);
+  double absolute = 0.0, covered = 0.0;
+  for (size_t i = 0; i < truths.size(); ++i) {
+    for (size_t q = 0; q < of_target; ++q) {
+      const size_t at = i * of_target + q;
+      if (!std::isfinite(outputs[at]))
+        return NotFinite(first_sample + static_cast<int64_t>(at) / sample_size, outputs[at]);
+      sorted_[q] = outputs[at];
+    }
+    std::sort(sorted_.begin(), sorted_.end());
+    if (sorted_.front() <= truths[i] && truths[i] <= sorted_.back()) covered += 1.0;
     double* column = slot + kSlotHead + i % columns * kColumnSlot;
     const double truth = truths[i];
-    const double error = outputs[i] - truth;
+    const double error = sorted_[median] - truth;
     const double delta = truth - column[kColumnMean];
     column[kColumnMean] += delta / static_cast<double>(i / columns + 1);
     column[kColumnM2] += delta * (truth - column[kColumnMean]);
@@ -301,7 +309,8 @@ Status MetricsAccumulator::AddRegression(ConstTensor y, ConstTensor target, int6
     absolute += std::abs(error);
   }
   slot[kAbsoluteError] = absolute;
-  slot[kPredictions] = static_cast<double>(outputs.size());
+  slot[kCovered] = covered;
+  slot[kPredictions] = static_cast<double>(truths.size());
   return Status::Ok();
 }
 
@@ -331,7 +340,7 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
     sum += slot[kLossSum];
     weight += slot[kLossWeight];
     predictions += slot[kPredictions];
-    exact += slot[kExact];
+    exact += slot[kExact];  // of a regression, which has no sequences, its coverage
     sequences += slot[kSequences];
     bytes += slot[kBytes];
   }
@@ -383,15 +392,18 @@ Status MetricsAccumulator::MergeScores(Communicator& communicator, EvaluationRes
 
 // Chan's merge over the batches, column by column.
 void MetricsAccumulator::MergeRegression(EvaluationResult& result) const {
-  double absolute = 0.0, r2 = 0.0;
+  double absolute = 0.0, covered = 0.0, r2 = 0.0;
   bool varies = true;
-  for (int64_t batch = 0; batch < batches_; ++batch) absolute += SlotOf(batch)[kAbsoluteError];
-  for (int64_t c = 0; c < plan_.columns; ++c) {
+  for (int64_t batch = 0; batch < batches_; ++batch) {
+    absolute += SlotOf(batch)[kAbsoluteError];
+    covered += SlotOf(batch)[kCovered];
+  }
+  for (int64_t c = 0; c < values(); ++c) {
     double n = 0.0, mean = 0.0, m2 = 0.0, errors = 0.0;
     for (int64_t batch = 0; batch < batches_; ++batch) {
       const std::span<const double> slot = SlotOf(batch);
       const auto column = slot.subspan(kSlotHead + static_cast<size_t>(c) * kColumnSlot);
-      const double more = slot[kPredictions] / static_cast<double>(plan_.columns);
+      const double more = slot[kPredictions] / static_cast<double>(values());
       const double delta = column[kColumnMean] - mean;
       m2 += column[kColumnM2] + delta * delta * (n * more / (n + more));
       mean += delta * (more / (n + more));
@@ -402,7 +414,8 @@ void MetricsAccumulator::MergeRegression(EvaluationResult& result) const {
     if (varies) r2 += 1.0 - errors / m2;
   }
   result.mae = plan_.target_scale * absolute / static_cast<double>(result.predictions);
-  if (varies) result.r2 = r2 / static_cast<double>(plan_.columns);
+  if (varies) result.r2 = r2 / static_cast<double>(values());
+  if (quantiles() > 1) result.coverage = covered / static_cast<double>(result.predictions);
 }
 
 }  // namespace lockstep

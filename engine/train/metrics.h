@@ -1,11 +1,13 @@
 // How good a network's outputs are: loss, accuracy, AUC, confusion, errors of a regression.
 //
-//   binary       a positive is predicted where the logit is > 0
+//   binary       a positive is predicted where the logit is > 0, or as the model's decision says
 //   classes      the predicted class is the first of the largest outputs
 //   auc          P(score of a positive > score of a negative) + P(equal) / 2
 //   r2           1 - sum (y - t)^2 / sum (t - mean t)^2, averaged over the columns of the output
 // Where samples have weights, the loss is their weighted mean (and so is perplexity made of it);
 // all other metrics count every sample once.
+// Of a regression whose outputs are quantiles of each target, mae and r2 are of the median:
+//   coverage     the share of the targets that lie between the lowest and the highest quantile
 // Of sequences, whose classes are those of their positions:
 //   accuracy     the share of the positions that count, of all samples together
 //   exact        the share of samples with every position right that counts, of those that have one
@@ -27,6 +29,7 @@
 #include "engine/data/dataset.h"
 #include "engine/loss.h"
 #include "engine/tensor/tensor.h"
+#include "engine/train/decision.h"
 
 namespace lockstep {
 
@@ -39,6 +42,7 @@ struct EvaluationResult {
   std::optional<double> auc{};            // binary, where there are samples of both classes
   std::optional<double> mae{};            // regression: mean absolute error, in the targets' unit
   std::optional<double> r2{};             // regression, where the targets of every column vary
+  std::optional<double> coverage{};       // regression to several quantiles
   std::optional<double> exact{};          // sequences of classes
   std::optional<double> perplexity{};     // likewise
   std::optional<double> bits_per_byte{};  // of tokens whose bytes are known
@@ -50,12 +54,22 @@ struct EvaluationResult {
 
 inline constexpr int64_t kMaxConfusionClasses = 1000;
 
-enum class Metric { kLoss, kAccuracy, kAuc, kMae, kR2, kExact, kPerplexity, kBitsPerByte };
-inline constexpr Metric kMetrics[] = {Metric::kLoss,       Metric::kAccuracy,   Metric::kAuc,
-                                      Metric::kMae,        Metric::kR2,         Metric::kExact,
-                                      Metric::kPerplexity, Metric::kBitsPerByte};
+enum class Metric {
+  kLoss,
+  kAccuracy,
+  kAuc,
+  kMae,
+  kR2,
+  kExact,
+  kPerplexity,
+  kBitsPerByte,
+  kCoverage,
+};
+inline constexpr Metric kMetrics[] = {Metric::kLoss,       Metric::kAccuracy,    Metric::kAuc,
+                                      Metric::kMae,        Metric::kR2,          Metric::kExact,
+                                      Metric::kPerplexity, Metric::kBitsPerByte, Metric::kCoverage};
 
-// "loss", "accuracy", "auc", "mae", "r2", "exact", "perplexity", "bits_per_byte"
+// "loss", "accuracy", "auc", "mae", "r2", "exact", "perplexity", "bits_per_byte", "coverage"
 const char* NameOf(Metric metric);
 // The error lists the names there are.
 Result<Metric> MetricFromName(std::string_view name);
@@ -64,7 +78,8 @@ bool LargerIsBetter(Metric metric);
 // The value of one metric; empty where the result does not have it.
 std::optional<double> ValueOf(const EvaluationResult& result, Metric metric);
 
-// Whether there is this metric of such samples, and the names of all there are: "loss or accuracy".
+// Whether there is this metric of such samples to judge a model by (by its coverage, which is right
+// or wrong in either direction, none is), and the names of all there are: "loss or accuracy".
 bool HasMetric(const DatasetInfo& info, Metric metric);
 std::string MetricsText(const DatasetInfo& info);
 
@@ -88,8 +103,11 @@ class MetricsAccumulator {
     int64_t batch = 1;    // samples in each batch but the last
     int rank = 0;         // this one has the batches rank, rank + ranks, rank + 2 ranks, ...
     int ranks = 1;
-    double target_scale = 1.0;  // regression: of an error in the targets' own unit
+    double target_scale = 1.0;           // regression: of an error in the targets' own unit
     std::vector<int32_t> token_bytes{};  // of each class, for bits per byte; empty: not known
+    // Loss::quantiles(): the columns are those of one target after the other.
+    std::vector<double> quantiles{};
+    Decision decision{};  // what is predicted; the loss is that of the outputs
   };
   // Books all memory; neither Add nor Reset allocates unless it fails.
   explicit MetricsAccumulator(const Plan& plan);
@@ -106,6 +124,9 @@ class MetricsAccumulator {
   Status AddBinary(ConstTensor y, ConstTensor target, int64_t first_sample);
   Status AddClasses(ConstTensor y, ConstTensor target, int64_t first_sample, double* slot);
   Status AddRegression(ConstTensor y, ConstTensor target, int64_t first_sample, double* slot);
+  // How many numbers of a regression's output are for each target, and how many targets there are.
+  int64_t quantiles() const;
+  int64_t values() const { return plan_.columns / quantiles(); }
   std::span<const double> SlotOf(int64_t batch) const;
   Status MergeCounts(Communicator& communicator, EvaluationResult& result);
   Status MergeScores(Communicator& communicator, EvaluationResult& result);
@@ -119,6 +140,8 @@ class MetricsAccumulator {
   std::vector<double> slots_, all_slots_;  // of this rank; of all, one after the other
   std::vector<int64_t> counts_;            // the confusion, or hits and misses alone
   std::vector<float> scores_, labels_;     // binary, by place in the evaluation
+  std::vector<float> sorted_;              // room for the quantiles of one target
+  std::vector<float> predicted_;           // binary, of a batch, where there is a decision
 };
 
 }  // namespace lockstep

@@ -2,13 +2,18 @@
 """Holds exported models against ONNX: its checker, its shape inference, and two programs that run them.
 
 usage: check_onnx.py FOLDER      every NAME.onnx with NAME.x.npy and NAME.y.npy, what it is to give
+       check_onnx.py --tables FOLDER      every NAME.onnx with NAME.csv, rows of the table it takes, and NAME.told.csv, what
+                                 `lockstep predict` says of them; also by ONNX's own evaluator and by onnxruntime if they
+                                 are there
        check_onnx.py --vectors   the operators as written down here against the vectors that come with ONNX; says which
                                  of them are of a form that the exported models do not use
        check_onnx.py --cases FOLDER NAME ...   such vectors as NPY files: FOLDER/NAME.0.npy, ... and NAME.y.npy
 
-Needs Debian's python3-onnx and python3-numpy; --vectors and --cases libonnx-testdata; python3-opencv is used if it is there.
+Needs Debian's python3-onnx and python3-numpy (ONNX's own evaluator came with 1.13); --vectors and --cases libonnx-testdata; python3-opencv is used if it is there.
 Prints a line for each model and exits with 1 if one of them is not right, with 77 if what it needs is not installed.
 """
+import csv
+import datetime
 import glob
 import os
 import sys
@@ -24,6 +29,14 @@ try:
     import cv2
 except ImportError:
     cv2 = None
+try:
+    from onnx.reference import ReferenceEvaluator
+except ImportError:
+    ReferenceEvaluator = None
+try:
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
 
 VECTORS = "/usr/share/libonnx-testdata/data/node"
 # Two fp32 programs that sum in different orders differ by a few steps (6e-8) times the square root of the number of
@@ -172,6 +185,16 @@ def reduce_sum(x, axes=None, keepdims=1, noop_with_empty_axes=0):
     return x if none and noop_with_empty_axes else x.sum(axis=None if none else tuple(axes), keepdims=bool(keepdims))
 
 
+def cast(x, to):
+    return x.astype(onnx.helper.tensor_dtype_to_np_dtype(to) if hasattr(onnx.helper, "tensor_dtype_to_np_dtype")
+                    else onnx.mapping.TENSOR_TYPE_TO_NP_TYPE[to])
+
+
+def label_encoder(x, keys_strings, values_int64s, default_int64=-1):
+    numbers = dict(zip((key.decode() for key in keys_strings), values_int64s))
+    return np.vectorize(lambda text: numbers.get(text, default_int64), otypes=[np.int64])(x)
+
+
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
@@ -212,15 +235,19 @@ OPERATORS = {
     "Abs": np.abs,
     "Add": lambda a, b: a + b,
     "And": np.logical_and,
+    "ArgMax": lambda x, axis=0, keepdims=1: np.argmax(x, axis, keepdims=bool(keepdims)),
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,
+    "Cast": cast,
     "Concat": lambda *x, axis: np.concatenate(x, axis),
     "Conv": conv,
     "ConvTranspose": conv_transpose,
+    "Cos": np.cos,
     "Div": lambda a, b: a / b,
     "Equal": np.equal,
     "Erf": erf,
     "Flatten": lambda x, axis=1: x.reshape(int(np.prod(x.shape[:axis])), -1),
+    "Floor": np.floor,
     "Gather": lambda x, indices, axis=0: np.take(x, indices, axis),
     "GRU": recurrent(gru_cell),
     "Gemm": gemm,
@@ -229,10 +256,12 @@ OPERATORS = {
     "Identity": lambda x: x,
     "IsNaN": np.isnan,
     "LSTM": recurrent(lstm_cell),
+    "LabelEncoder": label_encoder,
     "LeakyRelu": lambda x, alpha=0.01: np.where(x < 0, alpha * x, x),
     "MatMul": np.matmul,
     "Max": lambda *x: np.maximum.reduce(np.broadcast_arrays(*x)),
     "MaxPool": max_pool,
+    "Min": lambda *x: np.minimum.reduce(np.broadcast_arrays(*x)),
     "Mul": lambda a, b: a * b,
     "Neg": np.negative,
     "Pad": pad,
@@ -242,6 +271,7 @@ OPERATORS = {
     "Reshape": reshape,
     "Resize": resize,
     "Sigmoid": sigmoid,
+    "Sin": np.sin,
     "Slice": part,
     "Softmax": softmax,
     "Softplus": lambda x: np.log(np.exp(x) + 1),  # which overflows, as in ONNX's own evaluator
@@ -259,14 +289,18 @@ def run_node(node, inputs):
     return y[-1] if node.op_type in ("GRU", "LSTM") and not node.output[0] else y  # Y_h alone is asked for
 
 
-def run(model, x):
+def run_all(model, inputs):
     """In double, so that what is compared with it is the engine's rounding alone."""
     values = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     values = {k: v.astype(np.float64) if v.dtype == np.float32 else v for k, v in values.items()}
-    values[model.graph.input[0].name] = x if x.dtype == np.int64 else x.astype(np.float64)
+    values |= {k: v.astype(np.float64) if v.dtype == np.float32 else v for k, v in inputs.items()}
     for node in model.graph.node:
         values[node.output[0]] = run_node(node, [values[i] if i else None for i in node.input])
-    return values[model.graph.output[0].name]
+    return [values[output.name] for output in model.graph.output]
+
+
+def run(model, x):
+    return run_all(model, {model.graph.input[0].name: x})[0]
 
 
 def run_opencv(path, x):
@@ -322,6 +356,55 @@ def check(path):
     return right
 
 
+def cell(text, is_text):
+    """As an exported table takes it: a category as text; numbers, yes and no, and dates as numbers."""
+    if is_text:
+        return text
+    words = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0, "": np.nan, "NA": np.nan, "?": np.nan}
+    if text.lower() in words or text in words:
+        return words.get(text, words.get(text.lower()))
+    try:
+        return float(text)
+    except ValueError:
+        since = datetime.datetime.fromisoformat(text) - datetime.datetime(1970, 1, 1)
+        return since / datetime.timedelta(days=1)
+
+
+def check_table(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    with open(path[:-4] + "csv", newline="") as rows, open(path[:-4] + "told.csv", newline="") as told:
+        rows, told = list(csv.DictReader(rows)), list(csv.DictReader(told))
+    inputs = {}
+    for port in model.graph.input:
+        assert shape_of(port) == ["batch", 1], shape_of(port)
+        is_text = port.type.tensor_type.elem_type == onnx.TensorProto.STRING
+        column = [[cell(row[port.name], is_text)] for row in rows]
+        inputs[port.name] = np.array(column, dtype=object if is_text else np.float64)
+    answers = {"numpy": run_all(model, inputs), "one row": [y[:1] for y in run_all(model, inputs)],
+               "row by row": [np.concatenate(y) for y in zip(*(
+                   run_all(model, {k: v[i:i + 1] for k, v in inputs.items()}) for i in range(len(rows))))]}
+    if ReferenceEvaluator is not None:
+        answers["onnx"] = ReferenceEvaluator(model).run(None, inputs)
+    if onnxruntime is not None:
+        answers["onnxruntime"] = onnxruntime.InferenceSession(path).run(None, inputs)
+    errors = {}
+    for by, got in answers.items():
+        errors[by] = 0.0
+        for port, y in zip(model.graph.output, got):
+            want = told[:len(y)]
+            if port.name == "class":
+                wrong = any(row["class"] != (c.decode() if isinstance(c, bytes) else c) for row, c in zip(want, y))
+                errors[by] = float("inf") if wrong else errors[by]
+                continue
+            names = [name for name in want[0] if name.startswith("probability of") or name == port.name]
+            numbers = np.array([[float(row[name]) for name in names] for row in want])
+            errors[by] = max(errors[by], error_of(np.asarray(y), numbers))
+    right = all(e <= TOLERANCE for e in errors.values())
+    print(f"{os.path.basename(path)}: {'ok' if right else 'WRONG'}  " + "  ".join(f"{k} {e:.1e}" for k, e in errors.items()))
+    return right
+
+
 def vector(name):
     """The first node, the inputs and the first output of one of the vectors."""
     model = onnx.load(f"{VECTORS}/{name}/model.onnx")
@@ -351,6 +434,8 @@ def unused_form(node):
                 (nearest and attributes.get("nearest_mode") != b"floor") or {"axes", "antialias", "exclude_outside"} & set(attributes))
     if node.op_type == "Pad":
         return len(node.input) > 3 or attributes.get("mode") == b"wrap"
+    if node.op_type == "Cast":
+        return attributes["to"] not in (1, 7, 11)  # float, int64, double
     if node.op_type in ("GRU", "LSTM"):
         return len(node.input) > 4 or attributes.get("layout", 0) == 1
     return node.op_type == "Transpose" and "perm" not in attributes
@@ -378,6 +463,9 @@ def newer_form(node, inputs):
 
 
 def main():
+    if sys.argv[1] == "--tables":
+        results = [check_table(path) for path in sorted(glob.glob(sys.argv[2] + "/*.onnx"))]
+        return 0 if results and all(results) else 1
     if sys.argv[1] != "--vectors" and sys.argv[1] != "--cases":
         results = [check(path) for path in sorted(glob.glob(sys.argv[1] + "/*.onnx"))]
         if cv2 is not None:
@@ -402,7 +490,7 @@ def main():
         checked.add(node.op_type)
         if not (error := error_of(run_node(node, inputs), want)) <= 1e-6:
             wrong.append(f"{name} {error:.1e}")
-    missing = sorted(set(OPERATORS) - checked)
+    missing = sorted(set(OPERATORS) - checked - {"LabelEncoder"})  # of which there are none
     print(f"{len(checked)} operators agree with the vectors; without any: {missing}; wrong: {wrong}")
     if not_run:
         print("not run: " + ", ".join(not_run))

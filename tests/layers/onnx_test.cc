@@ -25,6 +25,7 @@
 #include "layers/recurrent/gru.h"
 #include "layers/recurrent/last_step.h"
 #include "layers/recurrent/lstm.h"
+#include "layers/sequence/embed_features.h"
 #include "layers/sequence/embedding.h"
 #include "models/gpt.h"
 #include "tests/engine/io/temporary_folder.h"
@@ -296,6 +297,30 @@ TEST(OnnxTest, NetworksOfTokensAreExportedAsWhatTheyCompute) {
                             .vocabulary = 7,
                             .padded = true}),
         6, 7, true);
+  }
+  ExpectRight(folder);
+}
+
+TEST(OnnxTest, EmbeddedFeaturesAreExportedAsWhatTheyCompute) {
+  const TemporaryFolder folder;
+  for (const int64_t dense : {int64_t{0}, int64_t{2}}) {
+    const Shape input{kBatch, dense + 2};
+    Context ctx({.threads = 1});
+    Network net = Network::Bind(ctx, Sequential(EmbedFeatures({{5, 3}, {kBatch, 1}}), Linear(2)),
+                                {.input = input, .seed = 5})
+                      .value();
+    std::vector<float> x = networks::Normals(input.size(), 1);
+    for (int64_t r = 0; r < kBatch; ++r) {
+      x[static_cast<size_t>((r + 1) * (dense + 2) - 2)] = static_cast<float>(r * r % 5);
+      x[static_cast<size_t>((r + 1) * (dense + 2) - 1)] = static_cast<float>(r);
+    }
+    std::vector<float> y(kBatch * 2);
+    const std::string name = dense > 0 ? "some_embedded" : "all_embedded";
+    ASSERT_TRUE(net.Predict({x.data(), input}, {y.data(), net.output_shape()}).ok());
+    ASSERT_TRUE(WriteNpy(folder / (name + ".x.npy"), {x.data(), input}).ok());
+    ASSERT_TRUE(WriteNpy(folder / (name + ".y.npy"), {y.data(), net.output_shape()}).ok());
+    const Status written = ExportOnnx(net, folder / (name + ".onnx"));
+    ASSERT_TRUE(written.ok()) << written.message();
   }
   ExpectRight(folder);
 }

@@ -1,14 +1,9 @@
-// The C interface over Network, Optimizer and recipes. Everything that may throw runs inside
-// Guarded().
+// The C interface over Network, Optimizer and recipes.
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <exception>
 #include <limits>
 #include <memory>
-#include <new>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,102 +13,15 @@
 #include "engine/data/objective.h"
 #include "engine/parallel/shards.h"
 #include "engine/train/checkpointing.h"
-#include "engine/train/predictor.h"
-#include "engine/train/training_step.h"
-#include "models/recipe.h"
 #include "models/recipe_saved.h"
 #include "tools/capi/lockstep.h"
+#include "tools/capi/model.h"
 #include "tools/capi/ranks.h"
 
 namespace {
 
-using namespace lockstep;  // NOLINT: this file is where both languages meet
-
-constexpr size_t kErrorSize = 1024;
-// Sizes whose products cannot overflow; no machine could hold more.
-constexpr int64_t kLargest = int64_t{1} << 28;
-
-}  // namespace
-
-// `context` and `network` stay where they are for as long as the model lives: others borrow them.
-struct lockstep_model {
-  lockstep_model(const Recipe& of, const ContextOptions& context_options)
-      : recipe(of), context(context_options) {}
-
-  Recipe recipe;
-  Context context;
-  DatasetInfo samples;
-  std::optional<Standardizer> standardizer;
-  std::optional<Network> network;
-  std::optional<Predictor> predictor;
-  std::unique_ptr<Optimizer> optimizer;  // null: for predictions only
-  std::unique_ptr<TrainingStep> step;
-  double learning_rate = 0.0;
-  int64_t steps = 0;
-  std::vector<int32_t> class_targets;  // room for a batch of them
-  Shape x_shape, y_shape;              // of one sample, with a batch of 1 in front
-  int64_t inputs = 0, outputs = 0;
-  int64_t batch = 0;                     // the most samples of a step, on all ranks together
-  int64_t rows = 0;                      // of them here
-  Communicator* communicator = nullptr;  // null: no other ranks
-  char error[kErrorSize] = "";
-};
-
-namespace {
-
-void Say(char* error, size_t size, const char* text) {
-  if (error != nullptr && size > 0) std::snprintf(error, size, "%s", text);
-}
-
-lockstep_code CodeOf(Code code) {
-  switch (code) {
-    case Code::kOk:
-      return LOCKSTEP_OK;
-    case Code::kInvalid:
-    case Code::kInterrupted:  // nothing here waits for anyone
-      return LOCKSTEP_INVALID;
-    case Code::kNotFound:
-      return LOCKSTEP_NOT_FOUND;
-    case Code::kCorrupt:
-      return LOCKSTEP_CORRUPT;
-    case Code::kIo:
-      return LOCKSTEP_IO;
-    case Code::kNonFinite:
-      return LOCKSTEP_NON_FINITE;
-  }
-  return LOCKSTEP_INTERNAL;
-}
-
-// Runs body, which returns a Status: no exception comes out, and `error` holds why it failed.
-template <class Body>
-lockstep_code Guarded(char* error, size_t size, Body&& body) noexcept {
-  try {
-    const Status status = body();
-    if (error != nullptr && size > 0) error[0] = '\0';
-    if (status.ok()) return LOCKSTEP_OK;
-    Say(error, size, status.message().c_str());
-    return CodeOf(status.code());
-  } catch (const std::bad_alloc&) {
-    Say(error, size, "out of memory; a smaller batch or model needs less");
-    return LOCKSTEP_OUT_OF_MEMORY;
-  } catch (const std::exception& failure) {
-    Say(error, size, failure.what());
-  } catch (...) {
-    Say(error, size, "an exception of unknown type");
-  }
-  return LOCKSTEP_INTERNAL;
-}
-
-Status Needs(bool given, const char* what) {
-  if (given) return Status::Ok();
-  return Status::Invalid(std::string(what) + " is NULL");
-}
-
-Status InRange(const char* what, int64_t value, int64_t least, int64_t most) {
-  if (value >= least && value <= most) return Status::Ok();
-  return Status::Invalid(std::string(what) + " is " + std::to_string(value) + ", it must be from " +
-                         std::to_string(least) + " to " + std::to_string(most));
-}
+using namespace lockstep;        // NOLINT: this file is where both languages meet
+using namespace lockstep::capi;  // NOLINT
 
 // The C names of tasks.
 constexpr std::pair<lockstep_task, Task> kTasks[] = {{LOCKSTEP_BINARY, Task::kBinary},
@@ -172,7 +80,13 @@ Status Finish(lockstep_model& model, Network network) {
   model.network = std::move(network);
   Network& net = *model.network;
   LOCKSTEP_TRY_ASSIGN(model.predictor,
-                      Predictor::Make(net, model.samples.task, model.standardizer));
+                      Predictor::Make(net, model.samples, model.standardizer, model.decision));
+  if (model.samples.table != nullptr) {
+    LOCKSTEP_TRY_ASSIGN(model.table, TablePredictor::Make(net, model.samples, model.decision));
+    for (const int64_t column : model.table->columns())
+      model.column_names.push_back(model.table->NameOf(column));
+    model.answer_names = model.table->answer_names();
+  }
   model.x_shape = net.input_shape().WithBatch(1);
   model.y_shape = net.output_shape().WithBatch(1);
   model.inputs = model.x_shape.size();
@@ -219,6 +133,7 @@ Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
   model->samples = saved.samples;
   model->standardizer = saved.standardizer;
+  model->decision = saved.decision;
   Result<Network> network = BuildNetwork(model->context, saved, model->rows,
                                          options.predict_only == 0, model->communicator);
   if (!network.ok()) return network.status().At(path);
@@ -249,13 +164,6 @@ lockstep_code MakeModel(const lockstep_options* options, lockstep_model** model,
     *model = made->release();
     return Status::Ok();
   });
-}
-
-// What all calls on a model share.
-template <class Body>
-lockstep_code On(lockstep_model* model, Body&& body) noexcept {
-  if (model == nullptr) return LOCKSTEP_INVALID;
-  return Guarded(model->error, kErrorSize, body);
 }
 
 Status ClassTargets(const float* targets, int64_t samples, std::vector<int32_t>& into) {
@@ -314,6 +222,9 @@ Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const f
                            : report.loss.sum / report.loss.weight;
   if (report.skipped) return Status::Ok();
   ++model.steps;
+  model.decision = {};  // it was found for other weights
+  model.predictor->set_decision(model.decision);
+  if (model.table) model.table->set_decision(model.decision);
   return Status::Ok();
 }
 
@@ -404,7 +315,7 @@ lockstep_code lockstep_save(lockstep_model* model, const char* path) {
                             .optimizer = model->optimizer.get(),
                             .standardizer = model->standardizer ? &*model->standardizer : nullptr,
                             .samples = &model->samples},
-                           std::move(state), {}, model->communicator);
+                           std::move(state), MetadataOf(model->decision), model->communicator);
   });
 }
 
@@ -416,7 +327,7 @@ int64_t lockstep_outputs(const lockstep_model* model) {
 }
 int64_t lockstep_targets(const lockstep_model* model) {
   if (model == nullptr) return 0;
-  return model->samples.task == Task::kClasses ? 1 : model->outputs;
+  return model->network->loss()->target_shape(model->y_shape).size();
 }
 int64_t lockstep_batch(const lockstep_model* model) { return model == nullptr ? 0 : model->batch; }
 int64_t lockstep_steps(const lockstep_model* model) { return model == nullptr ? 0 : model->steps; }
@@ -427,6 +338,10 @@ lockstep_task lockstep_task_of(const lockstep_model* model) {
     if (model->samples.task == task) return of_c;
   }
   return LOCKSTEP_TASK_AUTO;
+}
+
+double lockstep_threshold(const lockstep_model* model) {
+  return model == nullptr ? 0.5 : static_cast<double>(model->decision.threshold);
 }
 
 const char* lockstep_error(const lockstep_model* model) {

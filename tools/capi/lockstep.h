@@ -19,14 +19,20 @@
  * are read or written during the call only. lockstep_error's text belongs to the model.
  *
  * Shapes. All buffers are dense rows of floats, one row for each sample: x (samples, inputs),
- * targets (samples, targets), y (samples, outputs). x holds raw features: a model that was trained
- * on standardised ones standardises them itself. Images are flattened, channels last, and their
- * pixels are scaled by the caller as the recipe says: (byte / 255 - pixel_mean) / pixel_sd.
+ * targets (samples, targets), y (samples, outputs). x is what the network takes. A model of a table
+ * takes what the columns of a row become: give it rows by lockstep_predict_row instead. Any other
+ * model that was trained on standardised features standardises them itself. Images are flattened,
+ * channels last, and their pixels are scaled by the caller as the recipe says: (byte / 255 -
+ * pixel_mean) / pixel_sd.
  *
  *   task                  targets                              y
  *   LOCKSTEP_BINARY       1: 0 or 1                            1: probability of the 1
  *   LOCKSTEP_CLASSES      1: a whole number below `outputs`    outputs: probability of each class
  *   LOCKSTEP_REGRESSION   outputs: values                      outputs: values
+ *
+ * With loss.kind = "quantile" outputs are the quantiles of each value, in ascending order, and
+ * targets are the values. A model of a table was trained on a value less its mean and divided by
+ * its deviation, and y is as that: lockstep_predict_row answers in the value's own unit.
  *
  * Threads. Models are independent: different threads may use different models at the same time.
  * One model serves one thread at a time. There is no global state.
@@ -138,6 +144,55 @@ lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_
 /* y of any number of samples >= 0, in evaluation mode. A sample gets the same bits alone as among
  * others. Allocates nothing. */
 lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y);
+
+/* ---- Models of a table: rows as they stand in a file --------------------------------------- */
+
+typedef enum lockstep_kind {
+  LOCKSTEP_NUMBER = 1,
+  LOCKSTEP_YES_NO = 2,
+  LOCKSTEP_CATEGORY = 3,
+  LOCKSTEP_DATE = 4
+} lockstep_kind;
+
+/* The columns that a row needs, in the order of the table that the model was trained on: 0 for a
+ * model of anything else. Their names and kinds, and the categories that the model knows; NULL and
+ * 0 for what there is none of. Texts are UTF-8 and live as long as the model. */
+int64_t lockstep_columns(const lockstep_model* model);
+const char* lockstep_column_name(const lockstep_model* model, int64_t column);
+lockstep_kind lockstep_column_kind(const lockstep_model* model, int64_t column);
+int64_t lockstep_categories(const lockstep_model* model, int64_t column);
+const char* lockstep_category(const lockstep_model* model, int64_t column, int64_t category);
+
+/* What a row is answered with: how many numbers, and what each is. Binary: one, the probability of
+ * the class so named. Classes: the probability of each class. Regression: "value", in its own unit;
+ * with loss.kind = "quantile" also "low" and "high", or "quantile 0.1", all in ascending order. */
+int64_t lockstep_answers(const lockstep_model* model);
+const char* lockstep_answer_name(const lockstep_model* model, int64_t answer);
+
+/* Predicts for one row of `cells` cells, in any order, each under the name of its column. Names
+ * that the model does not need are left alone; a column that it needs and that is not given is an
+ * error that names it. texts[i] is the cell as the table would have it ("12.5", "Oslo",
+ * "2020-04-03"); where texts or texts[i] is NULL, numbers[i] is the cell (a date: days since
+ * 1970-01-01; yes: 1, no: 0). "" and NaN are missing. `answers` receives lockstep_answers doubles.
+ * *predicted (may be NULL): the predicted class, 0 the first of two; -1 for a regression. *unseen
+ * (may be NULL): how many categories the model has never seen, which is no error. */
+lockstep_code lockstep_predict_row(lockstep_model* model, int64_t cells, const char* const* names,
+                                   const char* const* texts, const double* numbers, double* answers,
+                                   int64_t* predicted, int64_t* unseen);
+
+/* Why: how much each of lockstep_columns contributes, against a row that is as usual in everything
+ * (`contributions` receives a double for each). They add up to *told - *usual (may be NULL): of a
+ * regression the value in its own unit, else the log-odds ln(p / (1 - p)) of a class, of the second
+ * of two, of the predicted one of several. The same row gives the same numbers. */
+lockstep_code lockstep_explain_row(lockstep_model* model, int64_t cells, const char* const* names,
+                                   const char* const* texts, const double* numbers,
+                                   double* contributions, double* told, double* usual);
+
+/* LOCKSTEP_BINARY: the probability above which the model says a positive; 0.5 unless a run chose
+ * another one on its validation samples (train.threshold). It belongs to the weights, as the
+ * temperature does that probabilities may be calibrated with: a training step undoes both. 0.5 for
+ * NULL. */
+double lockstep_threshold(const lockstep_model* model);
 
 /* Writes everything to a safetensors file, which `lockstep eval`, `predict` and `inspect` take too;
  * the file appears whole or not at all. */

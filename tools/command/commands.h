@@ -41,6 +41,7 @@ struct PredictArgs {
   std::vector<std::string> overrides{};  // key=value: another delimiter, for instance
   int64_t top =
       -1;  // the likeliest classes alone; 0: all of them; -1: of picture files 1, else all
+  std::string explain{};  // the number of a row, from 1, or "all": by column, why; empty: not
 };
 Status Predict(const PredictArgs& args);
 
@@ -65,7 +66,7 @@ struct ExportArgs {
   std::string model{};       // a run folder or a checkpoint file
   std::string output{};      // NAME.onnx or NAME.safetensors
   bool fold = false;         // batch norms into the products before them
-  bool standardize = false;  // the file takes raw features
+  bool standardize = false;  // the file takes raw features; of a table, its rows as they are
 };
 // Writes a trained model in a format that other programs read.
 Status Export(const ExportArgs& args);

@@ -8,6 +8,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/io/text.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/checkpointing.h"
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
@@ -16,6 +17,7 @@
 #include "tools/command/placement.h"
 #include "tools/command/ranks.h"
 #include "tools/command/run_folder.h"
+#include "tools/report/assessment_text.h"
 
 namespace lockstep::tools {
 namespace {
@@ -40,18 +42,27 @@ void PrintConfusion(const EvaluationResult& result, const std::vector<std::strin
   }
 }
 
+// What is evaluated, made by this rank alone.
+struct Evaluated {
+  std::string path;
+  std::optional<SavedModel> model;
+  Subset subset;
+  std::vector<Subgroup> subgroups;
+  std::unique_ptr<Context> context;
+  std::optional<Network> network;
+};
+
 // The samples that --split says, of the recipe's data.
-Result<Subset> SplitOf(const SavedModel& model, const std::string& split) {
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data,
-                      LoadData(model.recipe, {.standardizer = model.standardizer,
-                                              .tokenizer = model.samples.tokenizer,
-                                              .table = model.samples.table}));
-  const Subset& subset = split == "train"        ? data.train_unchanged
-                         : split == "validation" ? data.validation
-                                                 : data.test;
-  if (subset.empty())
+Status TakeSplit(const SavedModel& model, const std::string& split, Evaluated& made) {
+  LOCKSTEP_TRY_ASSIGN(SavedSamples saved, SamplesOf(model));
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(model.recipe, std::move(saved)));
+  made.subset = split == "train"        ? data.train_unchanged
+                : split == "validation" ? data.validation
+                                        : data.test;
+  if (made.subset.empty())
     return Status::Invalid("the recipe holds back no samples for --split " + split);
-  return subset;
+  made.subgroups = SubgroupsOf(data, made.subset);
+  return Status::Ok();
 }
 
 // The network knows classes and features by number: a folder that was renamed can change places
@@ -80,15 +91,6 @@ Status CheckNames(const SavedModel& model, const DatasetInfo& info) {
                "order the columns as when it was trained");
 }
 
-// What is evaluated, made by this rank alone.
-struct Evaluated {
-  std::string path;
-  std::optional<SavedModel> model;
-  Subset subset;
-  std::unique_ptr<Context> context;
-  std::optional<Network> network;
-};
-
 Status Make(const EvalArgs& args, Ranks& ranks, int sharing, Evaluated& made) {
   made.path = ModelFile(args.model);
   Result<SavedModel> read = ReadSavedModel(made.path, args.overrides);
@@ -97,7 +99,7 @@ Status Make(const EvalArgs& args, Ranks& ranks, int sharing, Evaluated& made) {
   const SavedModel& model = *made.model;
   Subset& subset = made.subset;
   if (args.data.empty()) {
-    LOCKSTEP_TRY_ASSIGN(subset, SplitOf(model, args.split));
+    LOCKSTEP_TRY(TakeSplit(model, args.split, made));
   } else {
     LOCKSTEP_TRY_ASSIGN(subset.dataset, LabelledPicturesFor(model, args.data));
     subset.indices = AllIndices(subset.dataset->size());
@@ -129,13 +131,19 @@ Status Eval(const EvalArgs& args, Ranks& ranks) {
   LOCKSTEP_TRY(
       ranks.CheckSame("the model", "of parameter hash " + HexOf(ModelHash(*made.network))));
   const Result<EvaluationResult> result =
-      Evaluate(*made.network, made.subset, {.communicator = ranks.communicator()});
+      Evaluate(*made.network, made.subset,
+               {.communicator = ranks.communicator(), .decision = made.model->decision});
   LOCKSTEP_TRY(ranks.Agree(result.status()));
   if (!ranks.speaks()) return Status::Ok();
   fmt::print("{} samples ({})  {}\n", result->samples, args.data.empty() ? args.split : args.data,
              Describe(*result));
   PrintConfusion(*result,
                  info.class_names.empty() ? made.model->samples.class_names : info.class_names);
+  if (!CanBeAssessed(*made.network, info)) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(const Assessment all,
+                      Assess(*made.network, made.subset, made.model->decision,
+                             {.subgroups = made.subgroups, .importance = false}));
+  fmt::print("{}", Describe(all));
   return Status::Ok();
 }
 

@@ -154,6 +154,8 @@ std::string Describe(const EvaluationResult& result) {
   if (result.auc) text += fmt::format("  AUC {:.4f}", *result.auc);
   if (result.mae) text += fmt::format("  mean absolute error {:.4g}", *result.mae);
   if (result.r2) text += "  R2 " + LossText(*result.r2);
+  if (result.coverage)
+    text += fmt::format("  {:.1f} % within the interval", *result.coverage * 100.0);
   return text;
 }
 

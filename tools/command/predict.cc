@@ -7,26 +7,21 @@
 #include <utility>
 
 #include "engine/data/loader.h"
-#include "engine/data/series/series_dataset.h"
 #include "engine/data/table/table.h"
 #include "engine/io/file.h"
 #include "engine/train/predictor.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_saved.h"
+#include "models/recipe_series.h"
 #include "models/recipe_text.h"
 #include "tools/command/commands.h"
+#include "tools/command/csv_field.h"
+#include "tools/command/explain.h"
 #include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {
-
-std::string CsvField(const std::string& text, char delimiter) {
-  if (text.find_first_of(std::string("\"\r\n") + delimiter) == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
-}
 
 // As the table that the model was trained on has it.
 char OutputDelimiter(const SavedModel& model) {
@@ -38,16 +33,17 @@ char OutputDelimiter(const SavedModel& model) {
 // A line for the header, then one for each sample, as its predictions are to be read:
 //   kPositive   class, the probability of the positive class
 //   kOneOf      class, the probability of each class
-//   kValues     the value, or values
+//   kValues     the value, or values, each with its other quantiles
 // With `top`: class, its probability, the next likely class, its probability, ...
 // Files have their name in front, windows of a series the row that they end with, from 1.
 class Writer {
  public:
-  Writer(const SavedModel& model, int64_t columns, int64_t top, const char* first)
+  // `quantiles`: Loss::quantiles() of the network.
+  Writer(const SavedModel& model, int64_t columns, std::span<const double> quantiles, int64_t top,
+         const char* first)
       : reading_(ObjectiveOf(model.samples.task).reading),
-        delimiter_(OutputDelimiter(model)),
-        offset_(model.samples.target_offset),
-        scale_(model.samples.target_scale) {
+        decision_(model.decision),
+        delimiter_(OutputDelimiter(model)) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
       names_.push_back(
@@ -56,8 +52,7 @@ class Writer {
     top_ = std::min(static_cast<size_t>(top), names_.size());
     if (*first != '\0') Field(first);
     if (reading_ == Reading::kValues) {
-      for (int64_t c = 0; c < columns; ++c)
-        Field(columns == 1 ? "value" : "value " + std::to_string(c));
+      StartValues(columns, quantiles);
     } else if (top_ > 0) {
       for (size_t i = 1; i <= top_; ++i) {
         const std::string place = i == 1 ? "" : " " + std::to_string(i);
@@ -77,10 +72,13 @@ class Writer {
     if (top_ > 0) {
       AddTop(y);
     } else {
-      if (const int64_t predicted = PredictedClass(reading_, y); predicted >= 0)
+      if (const int64_t predicted = ClassOf(decision_, reading_, y); predicted >= 0)
         Field(names_[static_cast<size_t>(predicted)]);
-      for (const float value : y)
-        Field(reading_ == Reading::kValues ? OwnUnit(value) : fmt::to_string(value));
+      if (reading_ == Reading::kValues) {
+        AddValues(y);
+      } else {
+        for (const float value : y) Field(fmt::to_string(value));
+      }
     }
     EndLine();
   }
@@ -93,8 +91,25 @@ class Writer {
     out_ += text;
   }
   void EndLine() { out_ += '\n'; }
-  std::string OwnUnit(float y) const {
-    return fmt::to_string(static_cast<float>(y * scale_ + offset_));
+
+  // Of each target its value first, then its other quantiles.
+  void StartValues(int64_t columns, std::span<const double> quantiles) {
+    const std::vector<std::string> names = ValueNames(quantiles);
+    const size_t median = PlaceOfMedian(quantiles);
+    order_ = {median};
+    for (size_t i = 0; i < names.size(); ++i) {
+      if (i != median) order_.push_back(i);
+    }
+    const auto targets = static_cast<size_t>(columns) / names.size();
+    for (size_t t = 0; t < targets; ++t) {
+      for (const size_t i : order_)
+        Field(CsvField(targets == 1 ? names[i] : names[i] + " " + std::to_string(t), delimiter_));
+    }
+  }
+  void AddValues(std::span<const float> y) {
+    for (size_t begin = 0; begin < y.size(); begin += order_.size()) {
+      for (const size_t i : order_) Field(fmt::to_string(y[begin + i]));
+    }
   }
 
   void AddTop(std::span<const float> y) {
@@ -102,9 +117,12 @@ class Writer {
     std::vector<std::pair<float, size_t>> classes;
     for (size_t c = 0; c < names_.size(); ++c)
       classes.emplace_back(!positive ? y[c] : c == 1 ? y[0] : 1.0f - y[0], c);
-    // Of equal ones the first is predicted, as PredictedClass does.
+    // First what ClassOf says, then by probability; of equal ones the first.
+    const auto predicted = static_cast<size_t>(ClassOf(decision_, reading_, y));
     std::partial_sort(classes.begin(), classes.begin() + static_cast<std::ptrdiff_t>(top_),
-                      classes.end(), [](const auto& a, const auto& b) {
+                      classes.end(), [&](const auto& a, const auto& b) {
+                        if ((a.second == predicted) != (b.second == predicted))
+                          return a.second == predicted;
                         return a.first > b.first || (a.first == b.first && a.second < b.second);
                       });
     for (size_t i = 0; i < top_; ++i) {
@@ -114,18 +132,20 @@ class Writer {
   }
 
   Reading reading_;
+  Decision decision_;
   char delimiter_;
-  double offset_, scale_;
   std::vector<std::string> names_;  // as fields
+  std::vector<size_t> order_{};     // of the numbers of one value
   size_t top_ = 0;
   std::string out_;
 };
 
-// What is predicted for, before model.standardizer.
+// What is predicted for.
 struct Samples {
   std::shared_ptr<const Dataset> dataset;
   std::shared_ptr<const PictureFiles> files;  // null for a table or an IDX file
   std::vector<int64_t> rows{};                // of a series, where each window ends
+  bool scaled = false;                        // model.standardizer has been applied
 };
 
 Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
@@ -141,32 +161,21 @@ Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
                           DocumentsToPredict(model.recipe, model.samples, args.inputs[0]));
       return samples;
     }
-    if (model.samples.table != nullptr) {
-      LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], *model.samples.table,
-                                                          {.threads = CoresOf(model.recipe)}));
-      for (const std::string& remark : table.remarks)
-        std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
-      LOCKSTEP_TRY_ASSIGN(samples.dataset, TableSamples(table, model.samples.table));
-      return samples;
-    }
-    LOCKSTEP_TRY_ASSIGN(CsvFeatures table,
-                        LoadCsvFeatures(args.inputs[0], CsvFeatureOptionsOf(model)));
+    std::vector<std::string> remarks;
     if (kind == "series") {
-      const Shape& x = model.samples.x_shape;
-      LOCKSTEP_TRY_ASSIGN(SeriesToPredict series,
-                          MakeSeriesToPredict(args.inputs[0], x[0], x[1], table.x, table.groups));
+      LOCKSTEP_TRY_ASSIGN(SeriesToPredict series, MomentsToPredict(model, args.inputs[0], remarks));
       samples.dataset = std::move(series.dataset);
       samples.rows = std::move(series.rows);
-      return samples;
+    } else {
+      LOCKSTEP_TRY_ASSIGN(const auto description, DescriptionFor(model));
+      LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], *description,
+                                                          {.threads = CoresOf(model.recipe)}));
+      remarks = table.remarks;
+      LOCKSTEP_TRY_ASSIGN(samples.dataset, TableSamples(table, description));
+      samples.scaled = true;
     }
-    DatasetInfo info{.name = args.inputs[0],
-                     .size = static_cast<int64_t>(table.x.size()) / model.samples.x_shape.size(),
-                     .x_shape = model.samples.x_shape,
-                     .has_missing = true};
-    std::vector<float> targets(static_cast<size_t>(info.size));
-    SetTargets(Task::kRegression, 1, info);
-    LOCKSTEP_TRY_ASSIGN(samples.dataset, InMemoryDataset::Make(std::move(info), std::move(table.x),
-                                                               std::move(targets)));
+    for (const std::string& remark : remarks)
+      std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
     return samples;
   }
   if (!AreFilesOrFolders(args.inputs)) {
@@ -194,6 +203,7 @@ Status Predict(const PredictArgs& args) {
   if (model.samples.target_shape.rank() > 0 && model.samples.x_dtype == DType::kI32 &&
       model.samples.task == Task::kClasses)
     return Status::Invalid(path + ": a model of language goes on with a text: use generate");
+  if (!args.explain.empty()) return ExplainRows(args, path, model);
   LOCKSTEP_TRY_ASSIGN(const Samples samples, OpenSamples(args, model));
   const int64_t rows = samples.dataset->size();
   const int64_t batch = PredictionBatch(model, rows);
@@ -202,7 +212,10 @@ Status Predict(const PredictArgs& args) {
   Result<Network> built = BuildNetwork(ctx, model, batch);
   if (!built.ok()) return built.status().At(path);
   Network& network = *built;
-  Result<Predictor> made = Predictor::Make(network, model.samples.task, model.standardizer);
+  Result<Predictor> made =
+      Predictor::Make(network, model.samples,
+                      samples.scaled ? std::optional<Standardizer>() : model.standardizer,
+                      model.decision);
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 
@@ -215,7 +228,10 @@ Status Predict(const PredictArgs& args) {
   std::vector<float> y(static_cast<size_t>(batch * columns));
   const int64_t top = args.top >= 0 ? args.top : samples.files != nullptr ? 1 : 0;
   const bool by_row = !samples.rows.empty();
-  Writer writer(model, columns, top, samples.files != nullptr ? "picture" : by_row ? "row" : "");
+  Writer writer(model, columns, network.loss()->quantiles(), top,
+                samples.files != nullptr ? "picture"
+                : by_row                 ? "row"
+                                         : "");
   int64_t bad = 0;
   for (;;) {
     LOCKSTEP_TRY_ASSIGN(const Batch* const part, loader->Next());

@@ -28,8 +28,11 @@ bool ChangesLengthOnly(std::string_view key) {
 }
 
 bool MayChange(std::string_view key) {
-  constexpr std::string_view kKeys[] = {"optimizer.learning_rate", "optimizer.weight_decay",
-                                        "optimizer.clip_norm"};
+  constexpr std::string_view kKeys[] = {
+      "optimizer.learning_rate", "optimizer.weight_decay", "optimizer.clip_norm",
+      // What is done with the weights once they are found.
+      "train.calibrate", "train.threshold", "train.false_negative_cost", "train.recall",
+      "data.subgroups"};
   return ChangesNoBit(key) || ChangesLengthOnly(key) || key.starts_with("schedule.") ||
          IsOneOf(key, kKeys);
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/io/file.h"
+#include "models/recipe_split.h"
 #include "tools/command/live_line.h"
 #include "tools/command/resume.h"
 #include "tools/command/set_summary.h"
@@ -40,6 +41,14 @@ Status OpenFolder(const TrainArgs& args, WhichRun& run) {
   if (!changes.empty())
     LOCKSTEP_TRY(WriteFileAtomically(run.folder.recipe(), PrintRecipe(run.recipe)));
   return run.folder.Log("goes on");
+}
+
+// What the data have against the first run, before anything is written. Folds that cannot be are
+// found with whichever of them is held back.
+Status CheckData(Recipe recipe) {
+  recipe.data.fold = recipe.data.folds > 0 ? std::max<int64_t>(1, recipe.data.fold) : 0;
+  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
+  return BalanceClasses(data, recipe.loss).status();
 }
 
 Status TrainMember(const TrainArgs& args, const WhichRun& set, const SetMember& member,
@@ -113,6 +122,7 @@ Status TrainSet(const TrainArgs& args, WhichRun run, Ranks& ranks) {
     return ranks.Agree(Status::Invalid("train.seeds: a seed comes twice"));
   if (recipe.data.folds == 1)
     return ranks.Agree(Status::Invalid("data.folds must be 2 or more (or 0: none), not 1"));
+  if (!run.resume) LOCKSTEP_TRY(ranks.Agree(CheckData(recipe)));
   LOCKSTEP_TRY(ranks.FromFirst(ranks.speaks() ? OpenFolder(args, run) : Status::Ok()));
   LOCKSTEP_TRY_ASSIGN(run.folder.path, ranks.TextFromFirst(run.folder.path));
 

@@ -14,11 +14,14 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/parallel/shards.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/checkpointing.h"
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
+#include "models/recipe_decision.h"
 #include "models/recipe_split.h"
 #include "tools/command/commands.h"
+#include "tools/command/decide.h"
 #include "tools/command/goes_on.h"
 #include "tools/command/held_out.h"
 #include "tools/command/interrupts.h"
@@ -33,6 +36,7 @@
 #include "tools/command/terminal.h"
 #include "tools/command/version.h"
 #include "tools/command/which_run.h"
+#include "tools/report/assessment_json.h"
 #include "tools/report/run_report.h"
 
 namespace lockstep::tools {
@@ -103,12 +107,21 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   json["recording_seconds"] = recorder.seconds();
   const std::pair<const char*, const Subset*> splits[] = {
       {"train", &data.train_unchanged}, {"validation", &data.validation}, {"test", &data.test}};
+  LOCKSTEP_TRY_ASSIGN(const Decision decision, Decide(recipe, net, data.validation, ranks));
+  if (AsksForDecision(recipe)) {
+    json["decision"] = {{"temperature", decision.temperature},
+                        {"threshold", decision.threshold},
+                        {"threshold_by", recipe.train.threshold}};
+  }
+  const Subset* judged = nullptr;
   for (const auto& [name, subset] : splits) {
     if (subset->empty()) continue;
-    LOCKSTEP_TRY_ASSIGN(const EvaluationResult result,
-                        Evaluate(net, *subset, {.communicator = ranks.communicator()}));
+    LOCKSTEP_TRY_ASSIGN(
+        const EvaluationResult result,
+        Evaluate(net, *subset, {.communicator = ranks.communicator(), .decision = decision}));
     json[name] = JsonOf(result);
     report.results.emplace_back(name, result);
+    judged = subset;
     if (ranks.speaks()) Say(fmt::format("{:<10}  {}\n", name, Describe(result)));
   }
   if (!ranks.speaks()) return Status::Ok();
@@ -127,12 +140,21 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   }
   LOCKSTEP_TRY(SaveModel(folder.model(), net, trainer.state(),
                          data.standardizer ? &*data.standardizer : nullptr,
-                         &data.train.dataset->info()));
+                         &data.train.dataset->info(), decision));
   if (recipe.data.fold > 0) {
     LOCKSTEP_TRY_ASSIGN(const HeldOut held, MeasureHeldOut(net, data.test));
     LOCKSTEP_TRY(WriteHeldOut(folder.held_out(), held));
   }
-  LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), json.dump(2) + "\n"));
+  std::optional<Assessment> assessment;
+  if (judged != nullptr && CanBeAssessed(net, judged->dataset->info())) {
+    LOCKSTEP_TRY_ASSIGN(assessment,
+                        Assess(net, *judged, decision, {.subgroups = SubgroupsOf(data, *judged)}));
+    json["assessment"] = tools::JsonOf(*assessment, judged->dataset->info().class_names);
+    json["assessment"]["split"] = report.results.back().first;
+    report.assessment = &*assessment;
+  }
+  const std::string text = json.dump(2, ' ', false, Json::error_handler_t::replace);
+  LOCKSTEP_TRY(WriteFileAtomically(folder.summary(), text + "\n"));
   if (recipe.output.report) LOCKSTEP_TRY(WriteRunReport(report));
   const std::string waited = ranks.size() == 1
                                  ? ""
@@ -275,6 +297,8 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   made.options.recipe = PrintRecipe(printed);
   made.options.standardizer = made.data.standardizer;
   made.options.digest = args.digest;
+  LOCKSTEP_TRY(CheckDecision(recipe, made.data.validation));
+  LOCKSTEP_TRY(CheckSubgroups(recipe, made.data));
   if (made.options.validation.empty()) made.options.keep_best = false;
   return CheckBatches(recipe, *made.network, *made.loader);
 }

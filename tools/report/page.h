@@ -12,6 +12,9 @@
 
 namespace lockstep::tools {
 
+// "1,234,567"
+std::string Grouped(int64_t number);
+
 // Values that are not finite (or not positive, on a logarithmic axis) leave a gap.
 struct Series {
   std::string name{};            // one name has one colour in the whole page

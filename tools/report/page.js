@@ -71,7 +71,7 @@
                             maxBarThickness: 28});
       } else {
         const points = chart.kind === "scatter" || data.length <= 40;
-        Object.assign(set, {showLine: chart.kind === "line", borderWidth: 2, tension: 0, spanGaps: false,
+        Object.assign(set, {showLine: chart.kind === "line" || series.dashed, borderWidth: 2, tension: 0, spanGaps: false,
                             pointRadius: points ? (chart.kind === "scatter" ? 3 : 2) : 0,
                             pointHitRadius: 8, borderJoinStyle: "round"});
         if (series.dashed) Object.assign(set, {borderDash: [6, 5], borderWidth: 1.5, pointRadius: 0});

@@ -10,7 +10,6 @@
 #include <map>
 #include <string_view>
 
-#include "engine/data/text/tokenizer.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/train/checkpointing.h"
@@ -19,7 +18,7 @@
 #include "tools/report/layer_probe.h"
 #include "tools/report/page.h"
 #include "tools/report/picture_report.h"
-#include "tools/report/roc.h"
+#include "tools/report/predictions_report.h"
 #include "tools/report/text_report.h"
 #include "tools/report/text_samples.h"
 
@@ -29,15 +28,6 @@ namespace {
 using Row = std::vector<std::string>;
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr size_t kLargestMatrix = 20;
-
-std::string Grouped(int64_t number) {
-  std::string text = std::to_string(number);
-  for (int64_t at = static_cast<int64_t>(text.size()) - 3; at > (number < 0 ? 1 : 0); at -= 3) {
-    text.insert(static_cast<size_t>(at), 1, ',');
-  }
-  return text;
-}
 
 std::string TextOfScale(double value, const char* format) {
   return value < 0.0 ? "-" : fmt::format(fmt::runtime(format), value);
@@ -72,6 +62,8 @@ const char* TitleOf(Metric metric) {
       return "Perplexity";
     case Metric::kBitsPerByte:
       return "Bits per byte";
+    case Metric::kCoverage:
+      return "Targets within the interval";
   }
   return "";
 }
@@ -302,113 +294,10 @@ void AddLayers(const RunReport& run, Page& page) {
              rows);
 }
 
-// Of many classes those that are found worst, and the pairs that are mistaken most often.
-void AddClasses(const std::vector<std::string>& names,
-                const std::vector<std::vector<int64_t>>& counts, Page& page) {
-  struct Class {
-    size_t index;
-    int64_t samples = 0, predicted = 0, right = 0;
-    double recall() const {
-      return samples == 0 ? 1.0 : static_cast<double>(right) / static_cast<double>(samples);
-    }
-  };
-  std::vector<Class> classes;
-  for (size_t c = 0; c < names.size(); ++c) {
-    Class one{.index = c, .right = counts[c][c]};
-    for (size_t other = 0; other < names.size(); ++other) {
-      one.samples += counts[c][other];
-      one.predicted += counts[other][c];
-    }
-    classes.push_back(one);
-  }
-  std::string title = "Class by class";
-  const bool many = names.size() > kLargestMatrix;
-  if (many) {
-    std::stable_sort(classes.begin(), classes.end(),
-                     [](const Class& a, const Class& b) { return a.recall() < b.recall(); });
-    classes.resize(kLargestMatrix);
-    title += fmt::format(": the {} of {} with the least recall", classes.size(), names.size());
-  }
-  const auto share = [](int64_t part, int64_t whole) {
-    return whole == 0 ? std::string("-")
-                      : fmt::format("{:.2f} %",
-                                    100.0 * static_cast<double>(part) / static_cast<double>(whole));
-  };
-  std::vector<Row> rows;
-  for (const Class& one : classes) {
-    rows.push_back({names[one.index], Grouped(one.samples), share(one.right, one.samples),
-                    share(one.right, one.predicted)});
-  }
-  page.Table(title, {"class", "samples", "recall", "precision"}, rows);
-  if (!many) return;
-
-  struct Pair {
-    size_t truth, said;
-    int64_t count;
-  };
-  std::vector<Pair> pairs;
-  for (size_t truth = 0; truth < names.size(); ++truth) {
-    for (size_t said = 0; said < names.size(); ++said) {
-      if (truth != said && counts[truth][said] > 0)
-        pairs.push_back({truth, said, counts[truth][said]});
-    }
-  }
-  std::stable_sort(pairs.begin(), pairs.end(),
-                   [](const Pair& a, const Pair& b) { return a.count > b.count; });
-  if (pairs.size() > kLargestMatrix) pairs.resize(kLargestMatrix);
-  rows.clear();
-  for (const Pair& pair : pairs)
-    rows.push_back({names[pair.truth], names[pair.said], Grouped(pair.count)});
-  if (!rows.empty()) page.Table("Mistaken most often", {"class", "taken for", "samples"}, rows);
-}
-
 const Subset& SplitNamed(const RunReport& run, const std::string& split) {
   return split == "test"         ? run.data.test
          : split == "validation" ? run.data.validation
                                  : run.data.train;
-}
-
-Status AddPredictions(const RunReport& run, Page& page) {
-  if (run.results.empty()) return Status::Ok();
-  const auto& [split, result] = run.results.back();
-  const Subset& samples = SplitNamed(run, split);
-  const DatasetInfo& info = samples.dataset->info();
-  const bool classes = !result.confusion.empty();
-  const bool ranked = HasMetric(ObjectiveOf(info.task), NameOf(Metric::kAuc));
-  if (!classes && !ranked) return Status::Ok();
-  page.Heading("Predictions on the " + split + " samples");
-  if (classes) {
-    std::vector<std::string> names;
-    std::vector<std::vector<int64_t>> counts;
-    for (int64_t c = 0; c < result.classes; ++c) {
-      const auto at = static_cast<size_t>(c);
-      const bool token = IsText(info) && info.tokenizer != nullptr && c < info.tokenizer->size();
-      names.push_back(token ? Quoted(std::string(info.tokenizer->Bytes(static_cast<int32_t>(c))))
-                      : at < info.class_names.size() ? info.class_names[at]
-                                                     : std::to_string(c));
-      const auto row = result.confusion.begin() + c * result.classes;
-      counts.emplace_back(row, row + result.classes);
-    }
-    if (names.size() <= kLargestMatrix) {
-      page.Matrix("Confusion: a row is what the samples are, a column what was predicted", names,
-                  names, counts);
-    }
-    AddClasses(names, counts, page);
-  }
-  if (ranked) {
-    LOCKSTEP_TRY_ASSIGN(const std::vector<RocPoint> roc, RocOf(run.network, samples));
-    if (roc.empty()) return Status::Ok();
-    Series curve{.name = "this network"};
-    for (const RocPoint& point : roc) {
-      curve.x.push_back(point.false_positives);
-      curve.y.push_back(point.true_positives);
-    }
-    page.Plot({.title = "Receiver operating characteristic",
-               .x_label = "share of the negatives taken for positive",
-               .y_label = "share of the positives found",
-               .series = {std::move(curve), {.name = "guessing", .x = {0, 1}, .y = {0, 1}}}});
-  }
-  return Status::Ok();
 }
 
 }  // namespace
@@ -437,9 +326,11 @@ Status WriteRunReport(const RunReport& run) {
                         count(run.data.train), count(run.data.validation), count(run.data.test)));
   AddResults(run, page);
   LOCKSTEP_TRY(AddCurves(run, page));
-  LOCKSTEP_TRY(AddPredictions(run, page));
   const std::string split = run.results.empty() ? "" : run.results.back().first;
   const Subset shown = split.empty() ? Subset() : SplitNamed(run, split);
+  if (!run.results.empty()) {
+    AddPredictions(split, run.results.back().second, run.assessment, shown.dataset->info(), page);
+  }
   LOCKSTEP_TRY(AddPictures(run, split, shown, page));
   LOCKSTEP_TRY(AddTexts(run, split, shown, page));
   AddLayers(run, page);

@@ -9,6 +9,7 @@
 
 #include "engine/base/status.h"
 #include "engine/optim/schedule.h"
+#include "engine/train/assess/assessment.h"
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "tools/command/run_folder.h"
@@ -27,6 +28,7 @@ struct RunReport {
   int64_t batches_per_epoch = 1;
   // By split: "train", "validation", "test". None where the run was interrupted.
   std::vector<std::pair<std::string, EvaluationResult>> results{};
+  const Assessment* assessment = nullptr;  // of the last of these; null: there is none
 };
 
 // A few training steps are measured for it (see ProbeLayers); the network keeps its bits.

@@ -8,7 +8,7 @@
 #include "engine/train/metrics.h"
 #include "tools/command/live_line.h"
 #include "tools/report/page.h"
-#include "tools/report/roc.h"
+#include "tools/report/threshold_curves.h"
 
 namespace lockstep::tools {
 namespace {
@@ -45,9 +45,9 @@ Chart RocChart(const SetResult& set) {
   for (size_t i = 0; i < set.held_out.size(); ++i) {
     const auto& [seed, held] = set.held_out[i];
     Series line{.name = fmt::format("seed {}, AUC {}", seed, Cell(set.pooled[i].auc))};
-    for (const RocPoint& point : Roc(held.outputs, held.targets)) {
-      line.x.push_back(point.false_positives);
-      line.y.push_back(point.true_positives);
+    for (const CurvePoint& point : RocOf(Ranking(held.outputs, held.targets).cuts())) {
+      line.x.push_back(point.x);
+      line.y.push_back(point.y);
     }
     chart.series.push_back(std::move(line));
   }

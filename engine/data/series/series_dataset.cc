@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <utility>
 
 #include "engine/io/hash.h"
@@ -118,39 +117,38 @@ Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows) {
   return data;
 }
 
-Result<SeriesToPredict> MakeSeriesToPredict(const std::string& name, int64_t context,
-                                            int64_t features, std::span<const float> x,
-                                            std::span<const std::string> groups) {
-  const int64_t rows = static_cast<int64_t>(x.size()) / features;
-  SeriesToPredict made;
-  std::map<std::string, std::vector<int64_t>> rows_of;  // of each group, so far
-  std::vector<float> windows;
-  size_t longest = 0;
-  for (int64_t row = 0; row < rows; ++row) {
-    std::vector<int64_t>& group = rows_of[groups.empty() ? "" : groups[static_cast<size_t>(row)]];
-    group.push_back(row);
-    longest = std::max(longest, group.size());
-    if (std::ssize(group) < context) continue;
-    for (auto moment = group.end() - context; moment != group.end(); ++moment) {
-      const auto from = x.begin() + *moment * features;
-      windows.insert(windows.end(), from, from + features);
-    }
-    made.rows.push_back(row);
+Result<SeriesToPredict> MakeSeriesToPredict(Series series, int64_t context) {
+  std::vector<std::pair<int64_t, int64_t>> windows;  // the row of each one's last moment, its first
+  int64_t begin = 0, longest = 0;
+  for (const int64_t end : series.group_ends) {
+    for (int64_t row = begin; row + context <= end; ++row)
+      windows.emplace_back(series.places[static_cast<size_t>(row + context - 1)], row);
+    longest = std::max(longest, end - begin);
+    begin = end;
   }
-  if (made.rows.empty()) {
-    return Status::Invalid(name + ": a window has " + std::to_string(context) +
+  if (windows.empty()) {
+    return Status::Invalid(series.name + ": a window has " + std::to_string(context) +
                            " moments (data.context), and there are " + std::to_string(longest) +
-                           (groups.empty() ? "" : " in the longest group") +
+                           (series.group_names.empty() ? "" : " in the longest group") +
                            ": give rows from further back");
   }
-  DatasetInfo info{.name = name,
+  std::sort(windows.begin(), windows.end());
+  SeriesToPredict made;
+  std::vector<int64_t> begins;
+  for (const auto& [last, first] : windows) {
+    made.rows.push_back(last);
+    begins.push_back(first);
+  }
+  DatasetInfo info{.name = series.name,
                    .size = std::ssize(made.rows),
-                   .x_shape = {context, features},
+                   .x_shape = {context, series.features},
                    .has_missing = true};
   SetTargets(Task::kRegression, 1, info);
-  std::vector<float> targets(made.rows.size());
-  LOCKSTEP_TRY_ASSIGN(
-      made.dataset, InMemoryDataset::Make(std::move(info), std::move(windows), std::move(targets)));
+  // There is nothing to compare with.
+  series.task = Task::kRegression;
+  series.values.assign(static_cast<size_t>(series.rows()), 0.0f);
+  made.dataset = std::make_shared<SeriesDataset>(std::move(info), std::move(series),
+                                                 std::move(begins), /*ahead=*/0);
   return made;
 }
 

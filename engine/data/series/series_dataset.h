@@ -4,8 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
-#include <string>
 #include <vector>
 
 #include "engine/base/status.h"
@@ -35,16 +33,13 @@ struct SeriesData {
 // are, features are to be standardised.
 Result<SeriesData> MakeSeriesData(Series series, const SeriesWindows& windows);
 
-// All windows of `context` moments to predict from, of rows that follow each other: what is told
-// may lie behind the end. `x`: (rows, features) in the file's order; `groups`: of each row, or empty.
+// All windows of `context` moments to predict from: what is told may lie behind the end.
 struct SeriesToPredict {
   std::shared_ptr<const Dataset> dataset;
-  std::vector<int64_t> rows;  // of each sample's last moment, ascending, from 0
+  std::vector<int64_t> rows;  // of the file, from 0: each sample's last moment, ascending
 };
-// Errors, with the numbers: no group has so many rows. `name` stands for the file.
-Result<SeriesToPredict> MakeSeriesToPredict(const std::string& name, int64_t context,
-                                            int64_t features, std::span<const float> x,
-                                            std::span<const std::string> groups);
+// Errors, with the numbers: no group has so many rows.
+Result<SeriesToPredict> MakeSeriesToPredict(Series series, int64_t context);
 
 }  // namespace lockstep
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/data/table/class_labels.h"
+
 namespace lockstep {
 namespace {
 
@@ -124,14 +126,9 @@ double ColumnEvidence::sd() const {
 }
 
 std::vector<std::string> ColumnEvidence::OrderedTexts(NumberForm form) const {
-  std::vector<std::pair<double, std::string>> keyed;
-  for (const auto& [text, count] : texts) {
-    const NumberCell number = ReadNumber(text, form);
-    keyed.emplace_back(all(numbers) && unusable == 0 ? number.value : 0.0, text);
-  }
-  std::sort(keyed.begin(), keyed.end());
   std::vector<std::string> ordered;
-  for (auto& [key, text] : keyed) ordered.push_back(std::move(text));
+  for (const auto& [text, count] : texts) ordered.push_back(text);
+  SortTexts(form, ordered);
   return ordered;
 }
 

@@ -9,6 +9,7 @@
 
 #include "engine/base/text.h"
 #include "engine/data/byte_source.h"
+#include "engine/data/table/class_labels.h"
 
 namespace lockstep {
 namespace {
@@ -351,27 +352,7 @@ Status Describer::DescribeTarget(size_t i) {
   column.kind = Kind::kCategory;
   column.exact = false;
   LOCKSTEP_TRY(DescribeCategory(i, column));
-  std::vector<std::string>& classes = column.categories;
-  if (classes.size() < 2) {
-    return Fail("every row has the same label " + ShownText(classes[0]) +
-                "; there must be at least two classes; is another column the label (data.label)?");
-  }
-  if (task != Task::kBinary) {
-    if (options_.positive.empty()) return Status::Ok();
-    return Fail("data.positive = " + ShownText(options_.positive) + " is for binary tasks only");
-  }
-  if (classes.size() != 2) {
-    return Fail("a binary task needs two labels, the file has " + std::to_string(classes.size()) +
-                ": " + ShownText(classes[0]) + ", " + ShownText(classes[1]) + ", " +
-                ShownText(classes[2]) + (classes.size() > 3 ? ", ..." : "") +
-                "; data.task = \"classes\" tells them apart");
-  }
-  if (options_.positive == classes[0]) std::swap(classes[0], classes[1]);
-  if (!options_.positive.empty() && options_.positive != classes[1]) {
-    return Fail("no row has the label data.positive = " + ShownText(options_.positive) +
-                "; the labels are " + ShownText(classes[0]) + " and " + ShownText(classes[1]));
-  }
-  return Status::Ok();
+  return OrderClasses(text_.name(), task, options_.positive, column.categories);
 }
 
 }  // namespace

@@ -1,17 +1,23 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "engine/data/byte_source.h"
+#include "engine/data/table/cell_reader.h"
 #include "engine/data/table/describe_table.h"
+#include "engine/data/table/find_columns.h"
 #include "engine/data/table/table.h"
 #include "engine/data/table/table_cache.h"
 #include "engine/io/hash.h"
-#include "engine/io/nearest_name.h"
 
 namespace lockstep {
 namespace {
@@ -38,31 +44,71 @@ class EvidenceVisitor final : public RowVisitor {
   const NumberForm form_;
 };
 
+// The different texts of the columns that tell groups.
+class GroupVisitor final : public RowVisitor {
+ public:
+  using Texts = std::map<int64_t, std::set<std::string, std::less<>>>;  // by where they stand
+  GroupVisitor(Texts empty, const MissingTexts& missing)
+      : texts(std::move(empty)), missing_(missing) {}
+  Status Visit(const TableRow& row) override {
+    for (auto& [source, seen] : texts) {
+      const std::string_view cell = row.cells[static_cast<size_t>(source)];
+      if (!missing_.Has(cell) && seen.find(cell) == seen.end()) seen.emplace(cell);
+    }
+    return Status::Ok();
+  }
+  Texts texts;
+
+ private:
+  const MissingTexts& missing_;
+};
+
+// A model does not know who its rows were of: groups are those of the table at hand.
+Status FindGroups(const TableText& text, const std::vector<int64_t>& sources, int threads,
+                  TableDescription& description) {
+  GroupVisitor::Texts texts;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const TableColumn& column = description.columns[i];
+    if (sources[i] >= 0 && column.role == Role::kGroup && column.kind == Kind::kCategory &&
+        column.categories.empty())
+      texts[sources[i]];
+  }
+  if (texts.empty()) return Status::Ok();
+  const GroupVisitor::Texts empty = texts;
+  const MissingTexts missing(description.missing);
+  LOCKSTEP_TRY(text.ForEachRow([&] { return std::make_unique<GroupVisitor>(empty, missing); },
+                               [&](RowVisitor& visitor) {
+                                 for (auto& [source, seen] :
+                                      static_cast<GroupVisitor&>(visitor).texts)
+                                   texts[source].merge(seen);
+                                 return Status::Ok();
+                               },
+                               threads));
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const auto found = texts.find(sources[i]);
+    if (found == texts.end()) continue;
+    description.columns[i].categories.assign(found->second.begin(), found->second.end());
+  }
+  return Status::Ok();
+}
+
 // How the columns of a file are read for a description.
 struct Reading {
   const TableText& text;
   const TableDescription& description;
   RecordLayout layout;
   std::vector<int64_t> sources;  // by column of the description: where it stands; -1: not here
-  bool drop = false;             // rows with a missing value
-  NumberForm form{};
-  MissingTexts missing{};
-  std::vector<std::unordered_map<std::string_view, int64_t>> codes{};  // by column
+  bool drop;                     // rows with a missing value
+  CellReader cells;
 
-  Reading(const TableText& of, const TableDescription& as, RecordLayout into)
+  Reading(const TableText& of, const TableDescription& as, std::vector<int64_t> from,
+          NumberForm form, bool drops)
       : text(of),
         description(as),
-        layout(std::move(into)),
-        form(of.dialect().number),
-        missing(as.missing),
-        codes(as.columns.size()) {
-    for (size_t i = 0; i < as.columns.size(); ++i) {
-      const TableColumn& column = as.columns[i];
-      if (column.kind != Kind::kCategory || column.role == Role::kLeftOut) continue;
-      for (const std::string& category : column.categories)
-        codes[i].emplace(category, static_cast<int64_t>(codes[i].size()));
-    }
-  }
+        layout(RecordLayout::Of(as)),
+        sources(std::move(from)),
+        drop(drops),
+        cells(as, form, drops) {}
 };
 
 // The records of neighbouring rows.
@@ -80,14 +126,18 @@ class RecordVisitor final : public RowVisitor {
       const int64_t source = reading_.sources[i];
       if (source < 0) continue;
       const std::string_view cell = row.cells[static_cast<size_t>(source)];
-      bool is_missing = false;
-      LOCKSTEP_TRY_ASSIGN(const CellValue value, Read(i, cell, row.line, source, is_missing));
-      if (is_missing && reading_.drop) {
+      if (reading_.drop && reading_.cells.IsMissing(cell)) {
         records.resize(begin);
         ++dropped;
         return Status::Ok();
       }
-      reading_.layout.Put(static_cast<int64_t>(i), value, records.data() + begin);
+      const Result<CellValue> value = reading_.cells.Read(i, cell);
+      if (!value.ok()) {
+        return value.status().At(reading_.text.name() + ": line " + std::to_string(row.line) +
+                                 ", " + reading_.text.NameOf(source));
+      }
+      if (value->code == kUnseenCode) NoteUnseen(i, cell);
+      reading_.layout.Put(static_cast<int64_t>(i), *value, records.data() + begin);
     }
     return Status::Ok();
   }
@@ -98,78 +148,11 @@ class RecordVisitor final : public RowVisitor {
   std::vector<std::vector<std::string>> words;  // some of the unseen ones
 
  private:
-  Result<CellValue> Read(size_t i, std::string_view cell, int64_t line, int64_t source,
-                         bool& is_missing) {
-    const TableColumn& column = reading_.description.columns[i];
-    constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-    const auto fail = [&](const std::string& what) {
-      return Status::Corrupt(reading_.text.name() + ": line " + std::to_string(line) + ", " +
-                             reading_.text.NameOf(source) + ": " + ShownText(cell) + what);
-    };
-    is_missing = reading_.missing.Has(cell);
-    if (is_missing) {
-      if (column.role == Role::kTarget && !reading_.drop)
-        return fail(" is a missing target; complete it, or leave the row out");
-      const bool is_error = column.kind != Kind::kCategory && !reading_.drop &&
-                            (reading_.description.missing_is_error || column.role == Role::kWeight);
-      if (is_error) {
-        return fail(
-            column.role == Role::kWeight
-                ? " is a missing weight; complete it, or leave the row out"
-                : " is a missing value, and the model was trained without any; complete it or "
-                  "leave the row out");
-      }
-      return CellValue{.number = kNone, .code = kMissingCode};
-    }
-    switch (column.kind) {
-      case Kind::kNumber: {
-        const NumberCell number = ReadNumber(cell, reading_.form);
-        if (number.kind != NumberCell::kNumber) {
-          return fail(number.kind == NumberCell::kTooLarge ? " is too large for a number"
-                      : number.kind == NumberCell::kNotFinite
-                          ? " is not a finite number"
-                          : " is not a number" + std::string(kMend));
-        }
-        if (column.role == Role::kWeight && number.value < 0.0)
-          return fail(" is a negative weight; weights are 0 or more");
-        if (std::abs(number.value) > std::numeric_limits<float>::max())
-          return fail(" is too large for a 32-bit float; divide the column by something");
-        return CellValue{.number = number.value};
-      }
-      case Kind::kYesNo: {
-        const std::optional<int> word = ReadYesNo(cell);
-        if (word) return CellValue{.number = static_cast<double>(*word)};
-        if (cell == "0" || cell == "1") return CellValue{.number = cell == "1" ? 1.0 : 0.0};
-        return fail(" is not yes or no" + std::string(kMend));
-      }
-      case Kind::kDate: {
-        const std::optional<DateCell> date = ReadDate(cell, column.date);
-        if (date) return CellValue{.number = date->days};
-        return fail(" is not a date as the others of the column" + std::string(kMend));
-      }
-      case Kind::kCategory:
-        break;
-    }
-    const auto& codes = reading_.codes[i];
-    const auto found = codes.find(cell);
-    if (found != codes.end()) return CellValue{.number = kNone, .code = found->second};
-    if (column.role == Role::kTarget) {
-      return fail(" is not a class of the model, which knows " + ShownClasses(column) +
-                  "; correct it or leave the row out");
-    }
-    ++unseen[i];
-    if (words[i].size() < kShownWords &&
-        std::find(words[i].begin(), words[i].end(), cell) == words[i].end())
-      words[i].emplace_back(cell);
-    return CellValue{.number = kNone, .code = kUnseenCode};
-  }
-
-  static constexpr const char* kMend = "; complete it or leave the row out";
-  static std::string ShownClasses(const TableColumn& column) {
-    std::string text;
-    for (size_t c = 0; c < column.categories.size() && c < 8; ++c)
-      text += (c == 0 ? "" : ", ") + ShownText(column.categories[c]);
-    return text + (column.categories.size() > 8 ? ", ..." : "");
+  void NoteUnseen(size_t column, std::string_view word) {
+    ++unseen[column];
+    std::vector<std::string>& some = words[column];
+    if (some.size() < kShownWords && std::find(some.begin(), some.end(), word) == some.end())
+      some.emplace_back(word);
   }
 
   const Reading& reading_;
@@ -234,6 +217,8 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
     table.remarks.push_back(std::to_string(table.dropped_rows) +
                             " rows with missing values are left out");
   }
+  if (!any && table.dropped_rows == 0)
+    return Status::Corrupt(reading.text.name() + ": there is only a header and no row of data");
   if (!any) {
     return Status::Corrupt(reading.text.name() + ": all " + std::to_string(table.dropped_rows) +
                            " rows have missing values and were left out; have them filled instead "
@@ -297,12 +282,13 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
     return Status::Corrupt(text.name() + ": there is only a header and no row of data");
   LOCKSTEP_TRY_ASSIGN(DescribedTable described, DescribeTable(text, options, wishes, evidence));
 
-  Reading reading(text, described.description, RecordLayout::Of(described.description));
+  std::vector<int64_t> sources;
   for (size_t i = 0; i < described.description.columns.size(); ++i) {
     const bool stored = described.description.columns[i].role != Role::kLeftOut;
-    reading.sources.push_back(stored ? static_cast<int64_t>(i) : -1);
+    sources.push_back(stored ? static_cast<int64_t>(i) : -1);
   }
-  reading.drop = options.on_missing == TableOptions::Missing::kDropRow;
+  const Reading reading(text, described.description, std::move(sources), text.dialect().number,
+                        options.on_missing == TableOptions::Missing::kDropRow);
   LOCKSTEP_TRY_ASSIGN(Table table,
                       Store(reading, evidence[0].cells, options.threads, half(0.5), cache));
   std::vector<std::string> remarks = text.remarks();
@@ -313,83 +299,6 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   if (cache != nullptr) LOCKSTEP_TRY(cache->Finish(reading.layout, table));
   return table;
 }
-
-// Where the columns that are needed stand in a file.
-class ColumnFinder {
- public:
-  ColumnFinder(const TableText& text, const TableDescription& description, const TableNeeds& needs)
-      : text_(text), description_(description), needs_(needs) {}
-
-  Result<std::vector<int64_t>> Find() const {
-    const bool named = std::any_of(description_.columns.begin(), description_.columns.end(),
-                                   [](const TableColumn& column) { return !column.name.empty(); });
-    return named && !text_.names().empty() ? FindByName() : FindByPlace();
-  }
-
- private:
-  bool Needs(const TableColumn& column) const {
-    switch (column.role) {
-      case Role::kFeature:
-        return true;
-      case Role::kTarget:
-        return needs_.target;
-      case Role::kGroup:
-      case Role::kWeight:
-      case Role::kTime:
-        return needs_.others;
-      case Role::kLeftOut:
-        break;
-    }
-    return false;
-  }
-  Status Fail(const std::string& what) const { return Status::Corrupt(text_.name() + ": " + what); }
-
-  Result<std::vector<int64_t>> FindByName() const {
-    std::vector<int64_t> sources;
-    const std::vector<std::string>& names = text_.names();
-    for (size_t i = 0; i < description_.columns.size(); ++i) {
-      const TableColumn& column = description_.columns[i];
-      const auto found = std::find(names.begin(), names.end(), column.name);
-      const bool here = found != names.end() && !column.name.empty();
-      if (!here && Needs(column)) {
-        return Fail("the header has no column " + ShownText(column.name) +
-                    ", which the model was trained on; the nearest is " +
-                    ShownText(NearestName(column.name, names)));
-      }
-      sources.push_back(here && Needs(column) ? found - names.begin() : -1);
-    }
-    return sources;
-  }
-
-  // All columns as in training, or those without the target, or the needed ones alone.
-  Result<std::vector<int64_t>> FindByPlace() const {
-    const auto columns = static_cast<int64_t>(description_.columns.size());
-    int64_t needed = 0;
-    for (const TableColumn& column : description_.columns) needed += Needs(column) ? 1 : 0;
-    const int64_t target = needs_.target ? -1 : description_.target();
-    const int64_t width = text_.columns();
-    const bool whole = width == columns;
-    const bool without_target = target >= 0 && width == columns - 1;
-    if (!whole && !without_target && width != needed) {
-      return Fail("it has " + std::to_string(width) + " columns, the model was trained on " +
-                  std::to_string(columns) + " and needs " + std::to_string(needed) +
-                  " of them; check data.delimiter too");
-    }
-    std::vector<int64_t> sources;
-    int64_t place = 0;
-    for (int64_t i = 0; i < columns; ++i) {
-      const bool needs = Needs(description_.columns[static_cast<size_t>(i)]);
-      const bool here = whole || (without_target ? i != target : needs);
-      sources.push_back(here && needs ? place : -1);
-      place += here ? 1 : 0;
-    }
-    return sources;
-  }
-
-  const TableText& text_;
-  const TableDescription& description_;
-  const TableNeeds& needs_;
-};
 
 DialectOptions DialectFor(const TableDescription& description) {
   DialectOptions options{.missing = description.missing};
@@ -402,19 +311,22 @@ DialectOptions DialectFor(const TableDescription& description) {
 Result<Table> ReadFor(const TableText& text, const TableDescription& description,
                       const TableNeeds& needs) {
   // What a description needs not is not stored.
-  LOCKSTEP_TRY_ASSIGN(std::vector<int64_t> sources, ColumnFinder(text, description, needs).Find());
+  LOCKSTEP_TRY_ASSIGN(
+      FoundColumns found,
+      FindColumns(text, description.columns, {.target = needs.target, .others = needs.others}));
+  std::vector<int64_t>& sources = found.sources;
   TableDescription stored = description;
   for (size_t i = 0; i < sources.size(); ++i) {
     if (sources[i] < 0) stored.columns[i].role = Role::kLeftOut;
   }
-  Reading reading(text, stored, RecordLayout::Of(stored));
-  reading.sources = std::move(sources);
-  reading.drop = needs.drop;
-  if (text.dialect().delimiter == description.dialect.delimiter)
-    reading.form = description.dialect.number;
+  LOCKSTEP_TRY(FindGroups(text, sources, needs.threads, stored));
+  const bool alike = text.dialect().delimiter == description.dialect.delimiter;
+  const Reading reading(text, stored, std::move(sources),
+                        alike ? description.dialect.number : text.dialect().number, needs.drop);
   LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, 0, needs.threads, needs.progress));
   table.description = std::move(stored);
   std::vector<std::string> remarks = text.remarks();
+  if (!found.remark.empty()) remarks.push_back(found.remark);
   remarks.insert(remarks.end(), table.remarks.begin(), table.remarks.end());
   table.remarks = std::move(remarks);
   return table;

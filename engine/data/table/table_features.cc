@@ -10,14 +10,11 @@ namespace {
 
 using Kind = TableColumn::Kind;
 
-constexpr double kDaysOfYear = 365.2425;
-
-// What a date says beside its place in time: where it is in a year, a week, a day.
-int CyclesOf(const TableColumn& column) { return column.has_time ? 3 : 2; }
-constexpr const char* kCycles[] = {"year", "week", "day"};
-// Of the cycle, from 0 to 1. 1970-01-01 was a Thursday; weeks begin on Monday.
-double PhaseOf(int cycle, double days) {
-  const double turns = cycle == 0 ? days / kDaysOfYear : cycle == 1 ? (days + 3.0) / 7.0 : days;
+// 1970-01-01 was a Thursday; weeks begin on Monday.
+constexpr DateCycle kCycles[] = {{"year", 0.0, 365.2425}, {"week", 3.0, 7.0}, {"day", 0.0, 1.0}};
+// Of the cycle, from 0 to 1.
+double PhaseOf(const DateCycle& cycle, double days) {
+  const double turns = (days + cycle.shift) / cycle.length;
   return turns - std::floor(turns);
 }
 
@@ -30,7 +27,7 @@ int64_t FeaturesOf(const TableColumn& column) {
       if (column.width > 0) return 1;
       return static_cast<int64_t>(column.categories.size()) + (HasMissingCategory(column) ? 1 : 0);
     case Kind::kDate:
-      return 1 + 2 * CyclesOf(column) + indicator;
+      return 1 + 2 * static_cast<int64_t>(CyclesOf(column).size()) + indicator;
     case Kind::kNumber:
     case Kind::kYesNo:
       break;
@@ -39,6 +36,10 @@ int64_t FeaturesOf(const TableColumn& column) {
 }
 
 }  // namespace
+
+std::span<const DateCycle> CyclesOf(const TableColumn& column) {
+  return std::span(kCycles).first(column.has_time ? 3 : 2);
+}
 
 FeatureLayout LayoutOf(const TableDescription& description) {
   FeatureLayout layout;
@@ -80,9 +81,9 @@ std::vector<std::string> FeatureNames(const TableDescription& description) {
     }
     names.push_back(name);
     if (column.kind == Kind::kDate) {
-      for (int cycle = 0; cycle < CyclesOf(column); ++cycle) {
-        names.push_back(name + " (sin of " + kCycles[cycle] + ")");
-        names.push_back(name + " (cos of " + kCycles[cycle] + ")");
+      for (const DateCycle& cycle : CyclesOf(column)) {
+        names.push_back(name + " (sin of " + cycle.name + ")");
+        names.push_back(name + " (cos of " + cycle.name + ")");
       }
     }
     if (column.indicate) names.push_back(name + " (missing)");
@@ -146,10 +147,11 @@ void EncodeCell(const TableColumn& column, const ColumnFeatures& where, CellValu
   *to = column.divided > 0.0 ? static_cast<float>((v - column.subtracted) / column.divided) : 0.0f;
   if (column.indicate) to[size - 1] = missing ? 1.0f : 0.0f;
   if (column.kind != Kind::kDate) return;
-  for (int cycle = 0; cycle < CyclesOf(column); ++cycle) {
+  float* wave = to + 1;
+  for (const DateCycle& cycle : CyclesOf(column)) {
     const double angle = 2.0 * std::numbers::pi * PhaseOf(cycle, value.number);
-    to[1 + 2 * cycle] = missing ? 0.0f : static_cast<float>(std::sin(angle));
-    to[2 + 2 * cycle] = missing ? 0.0f : static_cast<float>(std::cos(angle));
+    *wave++ = missing ? 0.0f : static_cast<float>(std::sin(angle));
+    *wave++ = missing ? 0.0f : static_cast<float>(std::cos(angle));
   }
 }
 

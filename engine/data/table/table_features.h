@@ -12,6 +12,7 @@
 #define LOCKSTEP_ENGINE_DATA_TABLE_TABLE_FEATURES_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,16 @@ FeatureLayout LayoutOf(const TableDescription& description);
 // header columns are called by their number: "column 3".
 std::vector<std::string> FeatureNames(const TableDescription& description);
 std::string ColumnName(const TableDescription& description, int64_t column);
+
+// What a date says beside its place in time: where it is in a cycle of `length` days, one of which
+// began `shift` days before 1970.
+struct DateCycle {
+  const char* name;  // "year"
+  double shift, length;
+};
+// Those of a column of dates: the year, the week, and where there is a time the day. Of each the
+// sine and the cosine are features, of 2 pi (days + shift) / length.
+std::span<const DateCycle> CyclesOf(const TableColumn& column);
 
 // Fills in what a sample and its target look like: x_shape, feature_names, columns, embedded, task,
 // targets, classes, table.

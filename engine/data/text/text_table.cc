@@ -1,11 +1,9 @@
 #include "engine/data/text/text_table.h"
 
-#include <algorithm>
+#include <optional>
 #include <utility>
 
-#include "engine/data/byte_source.h"
-#include "engine/data/table/csv_labels.h"
-#include "engine/data/table/csv_reader.h"
+#include "engine/data/table/class_labels.h"
 
 namespace lockstep {
 namespace {
@@ -13,73 +11,98 @@ namespace {
 // kPaddingToken of layers/sequence/places.h, which data may not include.
 constexpr int32_t kPadding = -1;
 
-bool HasHeader(const TextTableOptions& options) {
-  if (options.header != CsvOptions::Header::kAuto)
-    return options.header == CsvOptions::Header::kYes;
-  return std::holds_alternative<std::string>(options.text) ||
-         std::holds_alternative<std::string>(options.label);
+// Neighbouring rows.
+class TextVisitor final : public RowVisitor {
+ public:
+  TextVisitor(const TableText& table, size_t text, std::optional<size_t> label)
+      : table_(table), text_(text), label_(label) {}
+
+  Status Visit(const TableRow& row) override {
+    const std::string_view text = row.cells[text_];
+    if (label_ && row.cells[*label_].empty())
+      return Fail(row, *label_, "the label is missing; complete it");
+    if (text.empty()) {
+      if (!label_) return Fail(row, text_, "the text is missing; complete it or leave the row out");
+      if (empty++ == 0) first_empty_line = row.line;
+      return Status::Ok();
+    }
+    documents.emplace_back(text);
+    if (label_) labels.emplace_back(row.cells[*label_]);
+    return Status::Ok();
+  }
+
+  std::vector<std::string> documents, labels;
+  int64_t empty = 0, first_empty_line = 0;
+
+ private:
+  Status Fail(const TableRow& row, size_t column, const char* what) const {
+    return Status::Corrupt(table_.name() + ": line " + std::to_string(row.line) + ", " +
+                           table_.NameOf(static_cast<int64_t>(column)) + ": " + what);
+  }
+
+  const TableText& table_;
+  const size_t text_;
+  const std::optional<size_t> label_;
+};
+
+DialectOptions DialectFor(const TextTableOptions& options) {
+  DialectOptions dialect = options.dialect;
+  const bool by_name = std::holds_alternative<std::string>(options.text) ||
+                       std::holds_alternative<std::string>(options.label);
+  if (!dialect.header) dialect.header = by_name;
+  return dialect;
 }
 
-Result<TextTable> Parse(std::unique_ptr<ByteSource> source, const std::string& name,
-                        const TextTableOptions& options) {
-  const char d = options.delimiter;
-  if (d == '"' || d == '\n' || d == '\r' || d == '\0') {
-    return Status::Invalid(name + ": a quote, a line end or NUL cannot be the delimiter");
-  }
-  CsvReader rows(std::move(source), name, d, options.max_bytes);
-  const auto fail_at = [&](const std::string& what) {
-    return Status::Corrupt(name + ": line " + std::to_string(rows.line()) + ": " + what);
+Result<TextTable> Read(const Result<TableText>& opened, const TextTableOptions& options) {
+  LOCKSTEP_TRY(opened.status());
+  const TableText& text = *opened;
+  const std::string& name = text.name();
+  const auto columns = static_cast<size_t>(text.columns());
+  const auto find = [&](const CsvColumn& column, const char* role) {
+    return FindCsvColumn(name, column, role, columns,
+                         text.names().empty() ? nullptr : &text.names());
   };
-  LOCKSTEP_TRY_ASSIGN(bool more, rows.NextRow());
-  if (!more) return Status::Corrupt(name + ": the file is empty; it must hold rows of text");
-  const size_t columns = rows.fields();
-  const bool has_header = HasHeader(options);
-  std::vector<std::string> header;
-  for (size_t i = 0; has_header && i < columns; ++i) header.emplace_back(rows.field(i));
-  const auto* names = has_header ? &header : nullptr;
   const bool labelled = !options.unlabelled;
   const bool by_name = std::holds_alternative<std::string>(options.text);
-  const CsvColumn wanted =
-      labelled || by_name || columns > 1 ? options.text : CsvColumn(int64_t{0});
-  LOCKSTEP_TRY_ASSIGN(const size_t text, FindCsvColumn(name, wanted, "text", columns, names));
-  size_t label = 0;
+  const bool alone = !labelled && !by_name && columns == 1;
+  LOCKSTEP_TRY_ASSIGN(const size_t place,
+                      find(alone ? CsvColumn(int64_t{0}) : options.text, "text"));
+  std::optional<size_t> label;
   if (labelled) {
-    LOCKSTEP_TRY_ASSIGN(label, FindCsvColumn(name, options.label, "label", columns, names));
+    LOCKSTEP_TRY_ASSIGN(label, find(options.label, "label"));
   }
-  if (labelled && text == label) {
-    return Status::Invalid(name + ": column " + std::to_string(text) +
-                           " cannot be text and label at once");
+  if (label == place) {
+    return Status::Invalid(name + ": " + text.NameOf(static_cast<int64_t>(place)) +
+                           " cannot be text and label at once (data.text, data.label)");
   }
-  if (has_header) {
-    LOCKSTEP_TRY_ASSIGN(more, rows.NextRow());
-  }
-  TextTable table{.name = name, .binary = options.binary};
-  CsvLabels labels;
-  while (more) {
-    if (rows.fields() != columns) {
-      return fail_at(std::to_string(rows.fields()) + " fields, but the first row has " +
-                     std::to_string(columns) + "; a text with the delimiter in it must be quoted");
+  TextTable table{.name = name, .binary = options.binary, .remarks = text.remarks()};
+  LabelNumbers labels;
+  const auto take = [&](RowVisitor& visitor) -> Status {
+    auto& part = static_cast<TextVisitor&>(visitor);
+    if (table.empty == 0) table.first_empty_line = part.first_empty_line;
+    table.empty += part.empty;
+    for (std::string& document : part.documents) table.documents.push_back(std::move(document));
+    for (const std::string& one : part.labels) {
+      table.labels.push_back(labels.Add(one));
+      if (table.labels.back() >= 0) continue;
+      return Status::Corrupt(name + ": more than " + std::to_string(LabelNumbers::kMost) +
+                             " different labels; is another column the label (data.label)?");
     }
-    if (labelled && rows.field(label).empty()) return fail_at("the label is missing; complete it");
-    if (rows.field(text).empty()) {
-      if (!labelled) return fail_at("the text is missing; complete it or leave the row out");
-      if (table.empty++ == 0) table.first_empty_line = rows.line();
-    } else {
-      table.documents.emplace_back(rows.field(text));
-      table.labels.push_back(labelled ? labels.Add(rows.field(label)) : 0);
-      if (table.labels.back() < 0) {
-        return fail_at("more than " + std::to_string(CsvLabels::kMost) +
-                       " different labels; is another column the label?");
-      }
-    }
-    LOCKSTEP_TRY_ASSIGN(more, rows.NextRow());
-  }
+    return Status::Ok();
+  };
+  LOCKSTEP_TRY(text.ForEachRow([&] { return std::make_unique<TextVisitor>(text, place, label); },
+                               take, options.threads));
   if (table.documents.empty()) {
     return Status::Corrupt(name + ": holds no document that is not empty (" +
                            std::to_string(table.empty) + " are)");
   }
-  if (!labelled) return table;
-  LOCKSTEP_TRY_ASSIGN(table.classes, labels.Ordered(name, options.binary, options.positive));
+  if (!labelled) {
+    table.labels.resize(table.documents.size());
+    return table;
+  }
+  const Task task = options.binary ? Task::kBinary : Task::kClasses;
+  LOCKSTEP_TRY_ASSIGN(table.classes,
+                      labels.Ordered(name, task, options.positive, text.dialect().number));
   const std::vector<int32_t> places = labels.Places(table.classes);
   for (int32_t& number : table.labels) number = places[static_cast<size_t>(number)];
   return table;
@@ -88,13 +111,12 @@ Result<TextTable> Parse(std::unique_ptr<ByteSource> source, const std::string& n
 }  // namespace
 
 Result<TextTable> LoadTextTable(const std::string& path, const TextTableOptions& options) {
-  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<ByteSource> source, OpenFile(path));
-  return Parse(std::move(source), path, options);
+  return Read(TableText::OpenFile(path, DialectFor(options)), options);
 }
 
 Result<TextTable> ParseTextTable(std::string_view text, const std::string& name,
                                  const TextTableOptions& options) {
-  return Parse(OpenText(text), name, options);
+  return Read(TableText::OpenText(text, name, DialectFor(options)), options);
 }
 
 Result<TextTableData> TokenizeTable(const TextTable& table,

@@ -219,6 +219,38 @@ TEST(MetricsAccumulatorTest, RegressionMatchesTheTwoPassFormulas) {
   }
 }
 
+// What a sample says is its quantiles in ascending order, whatever the order of the outputs.
+TEST(MetricsAccumulatorTest, QuantilesAreMeasuredByTheirMedianAndTheirInterval) {
+  const std::vector<float> t = {1, 2, 3, 4, 5};
+  const std::vector<float> y = {0, 1,   2,   // in the middle of it
+                                4, 2.5, 3,   // below it, and crossed: the median is 3
+                                3, 3.5, 4,   // at its end
+                                6, 5,   4,   // crossed
+                                0, 1,   4};  // above it
+  SingleProcess alone;
+  for (const int64_t batch : {1, 2, 5}) {
+    MetricsAccumulator metrics({.task = Task::kRegression,
+                                .columns = 3,
+                                .samples = 5,
+                                .batch = batch,
+                                .quantiles = {0.1, 0.5, 0.9}});
+    metrics.Reset();
+    for (int64_t begin = 0; begin < 5; begin += batch) {
+      const int64_t end = std::min<int64_t>(begin + batch, 5);
+      ASSERT_TRUE(metrics
+                      .Add(View(y, {5, 3}).Samples(begin, end), View(t, {5, 1}).Samples(begin, end),
+                           {0.0, 1.0})
+                      .ok());
+    }
+    const EvaluationResult result = metrics.Finish(alone).value();
+    EXPECT_EQ(result.predictions, 5);
+    EXPECT_EQ(*result.coverage, 3.0 / 5.0);
+    // Errors 0, 1, 0.5, 1 and -4; the squares of the targets' deviations sum to 10.
+    EXPECT_NEAR(*result.mae, 6.5 / 5.0, 1e-15);
+    EXPECT_NEAR(*result.r2, 1.0 - 18.25 / 10.0, 1e-14);
+  }
+}
+
 TEST(MetricsAccumulatorTest, ConstantTargetsHaveNoR2) {
   MetricsAccumulator metrics({.task = Task::kRegression, .samples = 4, .batch = 2});
   SingleProcess alone;

@@ -3,10 +3,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "engine/base/random.h"
+#include "layers/loss/pinball.h"
 #include "models/mlp.h"
 
 namespace lockstep {
@@ -81,6 +83,50 @@ TEST(PredictorTest, GivesProbabilitiesOfStandardisedFeatures) {
     const double expected = 1.0 / (1.0 + std::exp(-static_cast<double>(logits[i])));
     EXPECT_TRUE(std::abs(p[i] - expected) <= 4e-7) << i;
   }
+}
+
+TEST(PredictorTest, QuantilesOfEachTargetComeInAscendingOrder) {
+  Context ctx({.threads = 1});
+  Network net = Network::Bind(ctx, Sequential(Linear(6)), PinballLoss({0.1, 0.5, 0.9}),
+                              {.input = {kSamples, kInputs}, .seed = 3})
+                    .value();
+  const std::vector<float> x = Features();
+  const ConstTensor samples(x.data(), {kSamples, kInputs});
+  std::vector<float> raw(kSamples * 6), y(kSamples * 6);
+  ASSERT_TRUE(net.Predict(samples, {raw.data(), {kSamples, 6}}).ok());
+  Predictor predictor = Predictor::Make(net, Task::kRegression).value();
+  ASSERT_TRUE(predictor.Run(samples, {y.data(), {kSamples, 6}}).ok());
+  EXPECT_NE(y, raw);  // some do cross in a network that has not learned
+  for (auto at = raw.begin(); at != raw.end(); at += 3) std::sort(at, at + 3);
+  EXPECT_EQ(y, raw);
+}
+
+TEST(PredictorTest, AnswersAsTheDecisionSaysAndInTheUnitOfTheTargets) {
+  Context ctx({.threads = 1});
+  const std::vector<float> x = Features();
+  const ConstTensor raw(x.data(), {kSamples, kInputs});
+  Network net = Make(ctx, 1, MlpOptions::Norm::kNone);
+  std::vector<float> logits(kSamples), p(kSamples), value(kSamples);
+  Predictor plain = Predictor::Make(net, Task::kRegression, Measured()).value();
+  ASSERT_TRUE(plain.Run(raw, Tensor(logits.data(), {kSamples, 1})).ok());
+  Predictor binary =
+      Predictor::Make(net, Task::kBinary, Measured(), {.temperature = 2.5f, .threshold = 0.25f})
+          .value();
+  ASSERT_TRUE(binary.Run(raw, Tensor(p.data(), {kSamples, 1})).ok());
+  DatasetInfo samples{.task = Task::kRegression};
+  samples.target_offset = 100.0;
+  samples.target_scale = 8.0;
+  Predictor regression = Predictor::Make(net, samples, Measured()).value();
+  ASSERT_TRUE(regression.Run(raw, Tensor(value.data(), {kSamples, 1})).ok());
+  for (size_t i = 0; i < p.size(); ++i) {
+    const double expected = 1.0 / (1.0 + std::exp(-static_cast<double>(logits[i]) / 2.5));
+    EXPECT_TRUE(std::abs(p[i] - expected) <= 4e-7) << i;
+    EXPECT_EQ(value[i], static_cast<float>(logits[i] * 8.0 + 100.0)) << i;
+  }
+  EXPECT_EQ(binary.ClassOf(std::vector<float>{0.25f}), 0);
+  EXPECT_EQ(binary.ClassOf(std::vector<float>{0.26f}), 1);
+  binary.set_decision({});
+  EXPECT_EQ(binary.ClassOf(std::vector<float>{0.26f}), 0);
 }
 
 TEST(PredictorTest, RefusesWhatDoesNotFit) {

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 
 #include "engine/data/image/idx.h"
-#include "engine/data/table/csv.h"
 #include "tests/tools/program.h"
 
 namespace lockstep::tools {

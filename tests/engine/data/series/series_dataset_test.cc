@@ -137,7 +137,7 @@ TEST(SeriesTest, MissingFeaturesAreRefusedOrNaN) {
 TEST(SeriesTest, WrongTablesSayWhere) {
   EXPECT_THAT(ErrorOf(""), HasSubstr("empty"));
   EXPECT_THAT(ErrorOf("a,b\n"), HasSubstr("only a header"));
-  EXPECT_THAT(ErrorOf("1,2\n3\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 fields")));
+  EXPECT_THAT(ErrorOf("1,2\n3\n2,3\n4,4\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 cell")));
   EXPECT_THAT(ErrorOf("1,2\nx,3\n"), HasSubstr("no number"));
   EXPECT_THAT(ErrorOf("1,2\n", {.target = "b"}), HasSubstr("no label column"));
   EXPECT_THAT(ErrorOf("1,2\n", {.group = int64_t{1}}), HasSubstr("groups as well"));
@@ -161,9 +161,13 @@ TEST(SeriesTest, SeriesThatAreTooShortAreRefusedWithTheNumbers) {
 }
 
 TEST(SeriesToPredict, EachCompleteWindowOfAGroupEndsAtARow) {
-  const std::vector<float> x = {1, 10, 2, 20, 3, 30, 4};
-  const std::vector<std::string> groups = {"a", "b", "a", "b", "a", "b", "a"};
-  const auto made = MakeSeriesToPredict("s.csv", 3, 1, x, groups);
+  const auto parsed = [](bool grouped) {
+    SeriesOptions options{.target = int64_t{0}, .unlabelled = true};
+    if (grouped) options.group = int64_t{1};
+    if (!grouped) options.ignored = {int64_t{1}};
+    return ParseSeries("1,a\n10,b\n2,a\n20,b\n3,a\n30,b\n4,a\n", "s.csv", options).value();
+  };
+  const auto made = MakeSeriesToPredict(parsed(true), 3);
   ASSERT_TRUE(made.ok()) << made.status().message();
   EXPECT_EQ(made->rows, (std::vector<int64_t>{4, 5, 6}));
   std::vector<float> windows(9), targets(3);
@@ -172,8 +176,93 @@ TEST(SeriesToPredict, EachCompleteWindowOfAGroupEndsAtARow) {
       made->dataset->Gather(all, Tensor(windows.data(), {3, 3, 1}), Tensor(targets.data(), {3, 1}))
           .ok());
   EXPECT_EQ(windows, (std::vector<float>{1, 2, 3, 10, 20, 30, 2, 3, 4}));
-  EXPECT_EQ(MakeSeriesToPredict("s.csv", 3, 1, x, {})->rows.size(), 5u);
-  EXPECT_FALSE(MakeSeriesToPredict("s.csv", 5, 1, x, groups).ok());
+  EXPECT_EQ(MakeSeriesToPredict(parsed(false), 3)->rows.size(), 5u);
+  EXPECT_THAT(MakeSeriesToPredict(parsed(true), 5).status().message(),
+              HasSubstr("4 in the longest group"));
+}
+
+// A series that a model was trained on, and one that has its columns in another order and more.
+struct Trained {
+  SeriesOptions options;
+  Series series;
+};
+Trained TrainedOn(const std::string& text, SeriesOptions options) {
+  Trained trained{.options = options, .series = ParseSeries(text, "s.csv", options).value()};
+  trained.options.trained = trained.series.columns;
+  trained.options.classes = trained.series.classes;
+  return trained;
+}
+
+TEST(SeriesForAModel, ColumnsAreFoundByName) {
+  const Trained trained = TrainedOn("t,u,v,w\n1,2,3,4\n2,3,4,5\n", {.ignored = {"t"}});
+  EXPECT_THAT(trained.series.x, ElementsAre(2, 3, 4, 3, 4, 5));
+  EXPECT_THAT(trained.series.values, ElementsAre(4, 5));
+  for (const char* text : {"w,x,v,u\n4,9,3,2\n5,9,4,3\n", "u;w;v;t\n2;4;3;1\n3;5;4;2\n"}) {
+    const auto read = ParseSeries(text, "o.csv", trained.options);
+    ASSERT_TRUE(read.ok()) << read.status().message();
+    EXPECT_EQ(read->x, trained.series.x) << text;
+    EXPECT_EQ(read->values, trained.series.values) << text;
+    EXPECT_EQ(read->feature_names, trained.series.feature_names);
+  }
+  EXPECT_THAT(ErrorOf("u,w\n1,2\n", trained.options),
+              AllOf(HasSubstr("no column \"v\""), HasSubstr("the nearest is")));
+  // Without a header: as in training, or what is needed alone.
+  for (const char* text : {"1,2,3,4\n2,3,4,5\n", "2,3,4\n3,4,5\n"}) {
+    const auto read = ParseSeries(text, "o.csv", trained.options);
+    ASSERT_TRUE(read.ok()) << read.status().message();
+    EXPECT_EQ(read->x, trained.series.x) << text;
+    EXPECT_THAT(read->remarks, testing::Contains(HasSubstr("by their places")));
+  }
+  EXPECT_THAT(ErrorOf("1,2\n", trained.options), HasSubstr("it has 2 columns"));
+}
+
+TEST(SeriesForAModel, LabelsAreThoseOfTheModel) {
+  const std::string text = "v,state,who\n1,off,a\n2,off,b\n3,on,a\n4,idle,b\n";
+  Trained trained = TrainedOn(text, {.target = "state", .task = Task::kClasses, .group = "who"});
+  EXPECT_THAT(trained.series.classes, ElementsAre("idle", "off", "on"));
+  const Series some =
+      ParseSeries("who,state,v\nb,on,1\na,off,2\n", "o.csv", trained.options).value();
+  EXPECT_THAT(some.labels, ElementsAre(2, 1));
+  EXPECT_THAT(some.group_names, ElementsAre("b", "a"));
+  EXPECT_THAT(ErrorOf("who,state,v\nb,broken,1\n", trained.options), HasSubstr("\"broken\""));
+  EXPECT_THAT(ErrorOf("who,v\nb,1\n", trained.options), HasSubstr("no column \"state\""));
+  trained.options.unlabelled = true;
+  const auto unlabelled = ParseSeries("who,v\nb,1\na,2\n", "o.csv", trained.options);
+  ASSERT_TRUE(unlabelled.ok()) << unlabelled.status().message();
+  EXPECT_THAT(unlabelled->x, ElementsAre(1, 2));
+  EXPECT_TRUE(unlabelled->labels.empty());
+  EXPECT_TRUE(ParseSeries("who,v,state\nb,1,broken\n", "o.csv", trained.options).ok());
+}
+
+// What the reader of all tables can do.
+TEST(SeriesTest, IsWrittenAsPeopleWriteIt) {
+  const std::vector<float> want = {1.5f, 10, 2.5f, 20};
+  for (const std::string text :
+       {"u,v\n1.5,10\n2.5,20\n", "u;v\n1,5;10\n2,5;20\n", "# made today\nu v\n1.5 10\n 2.5   20\n",
+        "sep=;\nu;v\n1.5;10\n2.5;20\n", "u\tv\n'1.5'\t'10'\n'2.5'\t'20'\n",
+        "u,v,\n1.5,10,\n2.5,20,\n"}) {
+    const auto read = ParseSeries(text, "s.csv");
+    ASSERT_TRUE(read.ok()) << read.status().message();
+    EXPECT_EQ(read->x, want) << text;
+    EXPECT_THAT(read->feature_names, ElementsAre("u", "v"));
+  }
+  const Series missing =
+      ParseSeries("1,2\n-9,3\n", "s.csv", {.more_missing = {"-9"}, .allow_missing = true}).value();
+  EXPECT_TRUE(std::isnan(missing.x[2]));
+}
+
+TEST(SeriesTest, AnyNumberOfThreadsReadsTheSame) {
+  std::string text = "who,a,b\n";
+  for (int i = 0; i < 60000; ++i)
+    text +=
+        std::to_string(i % 17) + "," + std::to_string(i) + "," + std::to_string(i % 1000) + "\n";
+  const Series one = ParseSeries(text, "s.csv", {.group = "who"}).value();
+  for (const int threads : {2, 3, 7}) {
+    const Series more = ParseSeries(text, "s.csv", {.group = "who", .threads = threads}).value();
+    EXPECT_EQ(more.x, one.x);
+    EXPECT_EQ(more.places, one.places);
+    EXPECT_EQ(more.group_names, one.group_names);
+  }
 }
 
 }  // namespace

@@ -51,7 +51,7 @@ TEST(TextTableTest, ColumnsAreFoundByNameOrNumber) {
   EXPECT_THAT(named.labels, ElementsAre(1, 0));
   const TextTable numbered =
       ParseTextTable(text, "t.csv",
-                     {.header = CsvOptions::Header::kYes, .text = int64_t{2}, .label = int64_t{1}})
+                     {.dialect = {.header = true}, .text = int64_t{2}, .label = int64_t{1}})
           .value();
   EXPECT_EQ(numbered.documents, named.documents);
   EXPECT_THAT(ErrorOf(text, {.text = "body", .label = "label"}), HasSubstr("no text column"));
@@ -78,10 +78,10 @@ TEST(TextTableTest, EmptyDocumentsAreCountedAndLeftOut) {
 
 TEST(TextTableTest, WrongTablesSayWhere) {
   EXPECT_THAT(ErrorOf(""), HasSubstr("empty"));
-  EXPECT_THAT(ErrorOf("a,1\nb\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 fields")));
+  EXPECT_THAT(ErrorOf("a,1\nb\nc,1\nd,2\n"), AllOf(HasSubstr("line 2"), HasSubstr("1 cell")));
   EXPECT_THAT(ErrorOf("a,1\nb,\n"), AllOf(HasSubstr("line 2"), HasSubstr("label is missing")));
   EXPECT_THAT(ErrorOf("a,1\nb,1\n"), HasSubstr("same label"));
-  EXPECT_THAT(ErrorOf("a,1\n", {.delimiter = '"'}), HasSubstr("delimiter"));
+  EXPECT_THAT(ErrorOf("a,1\n", {.dialect = {.delimiter = '"'}}), HasSubstr("delimiter"));
   const TextTable table = ParseTextTable("ab,x\nax,y\n", "t.csv").value();
   EXPECT_THAT(TokenizeTable(table, MakeCharacterTokenizer("ab"), 2).status().message(),
               AllOf(HasSubstr("t.csv: document 2"), HasSubstr("\"x\"")));
@@ -109,7 +109,25 @@ TEST(TextTable, ToPredictFromNeedsNoLabel) {
   EXPECT_EQ(alone->documents.size(), 2u);
   const auto empty = ParseTextTable("one\n\"\"\n", "t.csv", options);
   ASSERT_FALSE(empty.ok());
-  EXPECT_NE(empty.status().message().find("line 2: the text is missing"), std::string::npos);
+  EXPECT_THAT(empty.status().message(), HasSubstr("line 2, column 1: the text is missing"));
+}
+
+// What the reader of all tables can do.
+TEST(TextTable, IsWrittenAsPeopleWriteIt) {
+  for (const std::string text :
+       {"said,team\nbuy,a\n\"meet, now\",b\n", "said;team\nbuy;a\nmeet, now;b\n",
+        "# mails\nsaid\tteam\nbuy\ta\nmeet, now\tb\n",
+        "said,team\r\nbuy,a\r\n'meet, now','b'\r\n"}) {
+    const auto table = ParseTextTable(text, "t.csv", {.text = "said", .label = "team"});
+    ASSERT_TRUE(table.ok()) << table.status().message();
+    EXPECT_THAT(table->documents, ElementsAre("buy", "meet, now")) << text;
+    EXPECT_THAT(table->classes, ElementsAre("a", "b"));
+  }
+  const std::string latin1 = "said,team\ncaf\xE9,a\nno,b\n";
+  const TextTable table =
+      ParseTextTable(latin1, "t.csv", {.text = "said", .label = "team"}).value();
+  EXPECT_EQ(table.documents[0], "caf\xC3\xA9");
+  EXPECT_THAT(table.remarks, testing::Contains(HasSubstr("Latin-1")));
 }
 
 }  // namespace

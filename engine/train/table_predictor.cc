@@ -1,0 +1,182 @@
+#include "engine/train/table_predictor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <utility>
+
+#include "engine/base/check.h"
+#include "engine/base/text.h"
+#include "engine/data/objective.h"
+#include "engine/io/file.h"
+
+namespace lockstep {
+namespace {
+
+using Kind = TableColumn::Kind;
+
+CellValue UsualCell(const TableColumn& column) {
+  if (column.kind == Kind::kYesNo) return {.number = column.fill >= 0.5 ? 1.0 : 0.0};
+  if (column.kind != Kind::kCategory) return {.number = column.fill};
+  const auto most = std::max_element(column.counts.begin(), column.counts.end());
+  return {.code = most == column.counts.end() ? 0 : most - column.counts.begin()};
+}
+
+// "2020-04-03", and "2020-04-03 07:30:00" where there is a time.
+std::string DateText(double days, bool has_time) {
+  constexpr int64_t kSeconds = 86400;
+  const auto seconds = static_cast<int64_t>(std::llround(days * static_cast<double>(kSeconds)));
+  const int64_t day = (seconds - (seconds % kSeconds + kSeconds) % kSeconds) / kSeconds;
+  const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{day}}};
+  char text[64];
+  const int64_t rest = seconds - day * kSeconds;
+  std::snprintf(text, sizeof(text), has_time ? "%04d-%02u-%02u %02d:%02d:%02d" : "%04d-%02u-%02u",
+                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                static_cast<unsigned>(date.day()), static_cast<int>(rest / 3600),
+                static_cast<int>(rest / 60 % 60), static_cast<int>(rest % 60));
+  return text;
+}
+
+}  // namespace
+
+TablePredictor::TablePredictor(Network& network, const DatasetInfo& samples, Predictor predictor)
+    : network_(&network), samples_(samples), predictor_(std::move(predictor)) {
+  if (network.loss() != nullptr) {
+    const std::span<const double> quantiles = network.loss()->quantiles();
+    quantiles_.assign(quantiles.begin(), quantiles.end());
+  }
+  const FeatureLayout layout = LayoutOf(table());
+  features_ = layout.columns;
+  std::sort(features_.begin(), features_.end(),
+            [](const auto& a, const auto& b) { return a.column < b.column; });
+  for (const ColumnFeatures& where : features_) {
+    columns_.push_back(where.column);
+    usual_.push_back(UsualCell(table().columns[static_cast<size_t>(where.column)]));
+  }
+  reader_ = std::make_shared<const CellReader>(table(), table().dialect.number);
+  x_.resize(static_cast<size_t>(layout.size));
+  y_.resize(static_cast<size_t>(network.output_shape().sample_size()));
+}
+
+Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo& samples,
+                                            const Decision& decision) {
+  if (samples.table == nullptr)
+    return Status::Invalid("the model was not trained on a table, it has no columns by name");
+  const Shape x{LayoutOf(*samples.table).size};
+  if (!(network.input_shape().WithBatch(1) == Shape{1, x.size()})) {
+    return Status::Invalid("the table gives samples of " + x.ToString() + ", the network takes " +
+                           network.input_shape().ToString());
+  }
+  LOCKSTEP_TRY_ASSIGN(Predictor predictor,
+                      Predictor::Make(network, samples, std::nullopt, decision));
+  return TablePredictor(network, samples, std::move(predictor));
+}
+
+Result<CellValue> TablePredictor::Read(int64_t column, std::string_view text) const {
+  Result<CellValue> cell = reader_->Read(static_cast<size_t>(column), text);
+  if (cell.ok()) return cell;
+  return cell.status().At(Quoted(NameOf(column)));
+}
+
+Result<CellValue> TablePredictor::Take(int64_t column, double number) const {
+  const TableColumn& of = table().columns[static_cast<size_t>(column)];
+  const std::string name = Quoted(NameOf(column));
+  if (of.kind == Kind::kCategory)
+    return Status::Invalid(name + " holds categories: give its cell as text");
+  if (std::isnan(number)) return Read(column, table().missing.empty() ? "" : table().missing[0]);
+  if (of.kind == Kind::kYesNo && number != 0.0 && number != 1.0)
+    return Status::Invalid(name + ": yes is 1 and no is 0, not " + lockstep::TextOf(number));
+  if (!std::isfinite(number)) return Status::Invalid(name + ": the number is infinite");
+  return CellValue{.number = number};
+}
+
+std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {
+  const TableColumn& of = table().columns[static_cast<size_t>(column)];
+  if (of.kind == Kind::kCategory) {
+    if (cell.code == kMissingCode) return "(missing)";
+    if (cell.code < 0) return "(not seen in training)";
+    return of.categories[static_cast<size_t>(cell.code)];
+  }
+  if (std::isnan(cell.number)) return "(missing)";
+  // Years within those that a calendar knows.
+  if (of.kind == Kind::kDate && std::abs(cell.number) < 3e6)
+    return DateText(cell.number, of.has_time);
+  if (of.kind == Kind::kYesNo && of.categories.size() == 2)
+    return of.categories[cell.number > 0.5 ? 1 : 0];
+  return lockstep::TextOf(cell.number);
+}
+
+std::vector<std::string> TablePredictor::answer_names() const {
+  switch (ObjectiveOf(samples_.task).reading) {
+    case Reading::kPositive:
+      return {samples_.class_names.back()};
+    case Reading::kOneOf:
+      return samples_.class_names;
+    case Reading::kValues:
+      break;
+  }
+  return ValueNames(quantiles_);
+}
+
+void TablePredictor::Encode(std::span<const CellValue> row, float* x) const {
+  LOCKSTEP_CHECK_EQ(row.size(), features_.size());
+  for (size_t i = 0; i < row.size(); ++i)
+    EncodeCell(table().columns[static_cast<size_t>(columns_[i])], features_[i], row[i], x);
+}
+
+Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row) {
+  Encode(row, x_.data());
+  LOCKSTEP_TRY(predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
+                              Tensor(y_.data(), network_->output_shape().WithBatch(1))));
+  TableAnswer answer{.predicted = predictor_.ClassOf(y_)};
+  answer.numbers.assign(y_.begin(), y_.end());
+  return answer;
+}
+
+ToldOf TablePredictor::Told(int64_t predicted) const {
+  switch (ObjectiveOf(samples_.task).reading) {
+    case Reading::kPositive:
+      return [](std::span<const float> y) { return double{y[0]}; };
+    case Reading::kOneOf:
+      // ln(p / (1 - p)) of a softmax: how far it is above the others' together.
+      return [predicted](std::span<const float> y) {
+        double largest = -INFINITY, sum = 0.0;
+        for (size_t c = 0; c < y.size(); ++c) {
+          if (static_cast<int64_t>(c) != predicted) largest = std::max(largest, double{y[c]});
+        }
+        for (size_t c = 0; c < y.size(); ++c) {
+          if (static_cast<int64_t>(c) != predicted) sum += std::exp(double{y[c]} - largest);
+        }
+        return double{y[static_cast<size_t>(predicted)]} - largest - std::log(sum);
+      };
+    case Reading::kValues:
+      break;
+  }
+  return [this](std::span<const float> y) {
+    std::vector<float> sorted(y.begin(), y.end());
+    std::sort(sorted.begin(), sorted.end());
+    return sorted[PlaceOfMedian(quantiles_)] * samples_.target_scale + samples_.target_offset;
+  };
+}
+
+Result<Explanation> TablePredictor::Explain(std::span<const CellValue> row,
+                                            const ExplainOptions& options) {
+  LOCKSTEP_TRY_ASSIGN(const TableAnswer answer, Predict(row));
+  std::vector<float> baseline(x_.size());
+  Encode(usual_, baseline.data());
+  std::vector<FeatureColumn> columns;
+  for (const ColumnFeatures& where : features_)
+    columns.push_back({.name = {}, .begin = where.begin, .end = where.end});
+  return lockstep::Explain(*network_, x_, baseline, columns, Told(answer.predicted), options);
+}
+
+std::string TablePredictor::ExplainedName(const TableAnswer& answer) const {
+  if (answer.predicted < 0) return "value";
+  const bool positive = ObjectiveOf(samples_.task).reading == Reading::kPositive;
+  const auto c = static_cast<size_t>(positive ? 1 : answer.predicted);
+  return "log-odds of " +
+         (c < samples_.class_names.size() ? samples_.class_names[c] : std::to_string(c));
+}
+
+}  // namespace lockstep

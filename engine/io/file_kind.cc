@@ -28,9 +28,16 @@ constexpr Start kStarts[] = {
     {"SQLite format 3"sv, "an SQLite database"},
     {"\xD0\xCF\x11\xE0"sv, "an older Excel workbook (XLS) or another Office document"},
     {"$FL2"sv, "an SPSS file (SAV)"},
+    {"$FL3"sv, "an SPSS file (ZSAV)"},
+    {"\xC2\xEA\x81\x60\xB3\x14\x11\xCF"sv, "a SAS file (SAS7BDAT)", 12},
+    {"HEADER RECORD*******LIB"sv, "a SAS file (XPT)"},
+    {"Obj\x01"sv, "an Avro table"},
     {"<stata_dta>"sv, "a Stata file (DTA)"},
     {"MATLAB 5.0"sv, "a MATLAB file"},
+    {"RDX2\n"sv, "R data (RData)"},
     {"RDX3\n"sv, "R data (RData)"},
+    {"X\n\0\0\0\x02"sv, "an R object (RDS)"},
+    {"X\n\0\0\0\x03"sv, "an R object (RDS)"},
     {"GGUF\x03"sv, "a GGUF model"},
     {"\x1F\x8B"sv, "packed with gzip"},
     {"1AY&SY"sv, "packed with bzip2", 4},
@@ -85,6 +92,12 @@ bool IsPickle(std::string_view begin) {
   return begin.size() >= 2 && begin[0] == '\x80' && begin[1] >= 2 && begin[1] <= 5;
 }
 
+// Releases 105 to 115: the number, the byte order, the kind of file, a zero.
+bool IsOlderStata(std::string_view begin) {
+  return begin.size() >= 4 && begin[0] >= 105 && begin[0] <= 115 &&
+         (begin[1] == 1 || begin[1] == 2) && begin[2] == 1 && begin[3] == 0;
+}
+
 // Two zeros, a type of elements, a number of dimensions.
 bool IsIdx(std::string_view begin) {
   constexpr auto kTypes = "\x08\x09\x0B\x0C\x0D\x0E"sv;
@@ -105,6 +118,7 @@ std::string_view FileKind(std::string_view begin) {
     if (HasAt(begin, start.offset, start.bytes)) return start.kind;
   }
   if (IsPickle(begin)) return "a Python pickle, as older PyTorch files are";
+  if (IsOlderStata(begin)) return "a Stata file (DTA)";
   if (IsIdx(begin)) return "an IDX file";
   if (IsSafetensors(begin)) return "a safetensors file";
   return {};

@@ -12,9 +12,14 @@ namespace lockstep {
 // So many bytes of the beginning are enough.
 inline constexpr size_t kFileKindBytes = 512;
 
-// "a Parquet table", "a NumPy array (NPY)"; empty where the beginning says nothing. Kinds that are
-// ZIP archives inside (XLSX, NPZ, PyTorch's) are told by the name of their first file.
-std::string_view FileKind(std::string_view begin);
+struct KnownFile {
+  std::string_view kind{};      // "a Parquet table", "a NumPy array (NPY)"; empty: not known
+  std::string_view to_table{};  // how to make a text of rows and columns of it, where that is known
+};
+// Kinds that are ZIP archives inside (XLSX, NPZ, PyTorch's) are told by the name of their first
+// file.
+KnownFile FileKindOf(std::string_view begin);
+inline std::string_view FileKind(std::string_view begin) { return FileKindOf(begin).kind; }
 // The same of the file at `path`; empty where it cannot be read.
 std::string_view FileKindAt(const std::string& path);
 

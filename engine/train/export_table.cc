@@ -94,7 +94,8 @@ class TableInputs {
                 const Of& of) {
     std::vector<double> row;
     for (const ColumnFeatures* where : columns) row.push_back(of(ColumnOf(*where)));
-    return graph_.AddDoubles(name, {1, static_cast<int64_t>(row.size())}, std::move(row));
+    const Shape shape{1, static_cast<int64_t>(row.size())};
+    return graph_.AddDoubles(name, shape, std::move(row));
   }
   OnnxValue Number(double value) { return graph_.AddDoubles("constant", {}, {value}); }
 
@@ -114,7 +115,8 @@ class TableInputs {
     return graph_.Cast(graph_.Add("Div", {centred, divided}), OnnxType::kFloat);
   }
 
-  // The first number of each column; v without missing ones, and which of them were.
+  // The first number of each column, and what says that it was missing. Returns which were, where
+  // any may be.
   OnnxValue AddScaled(const std::vector<const ColumnFeatures*>& columns, OnnxValue v) {
     std::vector<int64_t> places, indicated, indicators;
     for (size_t i = 0; i < columns.size(); ++i) {
@@ -123,12 +125,14 @@ class TableInputs {
       indicated.push_back(static_cast<int64_t>(i));
       indicators.push_back(columns[i]->end - 1);
     }
-    const OnnxValue missing = graph_.Add("IsNaN", {v});
+    OnnxValue missing;
     if (!table_.missing_is_error) {
+      missing = graph_.Add("IsNaN", {v});
       const OnnxValue fill = Row("fill", columns, [](const TableColumn& c) { return c.fill; });
       v = graph_.Add("Where", {missing, fill, v}, v.shape);
     }
     Put(Scaled(columns, v), places);
+    if (!indicated.empty() && missing.name.empty()) missing = graph_.Add("IsNaN", {v});
     if (!indicated.empty())
       Put(graph_.Cast(Columns(graph_, missing, indicated), OnnxType::kFloat), indicators);
     return missing;
@@ -148,7 +152,7 @@ class TableInputs {
         cosines.push_back(sines.back() + 1);
       }
       if (which.empty()) return;
-      const OnnxValue days = Columns(graph_, v, which), none = Columns(graph_, missing, which);
+      const OnnxValue days = Columns(graph_, v, which);
       const OnnxValue turns =
           graph_.Add("Div", {graph_.Add("Add", {days, Number(of.shift)}), Number(of.length)});
       const OnnxValue phase = graph_.Add("Sub", {turns, graph_.Add("Floor", {turns})});
@@ -156,8 +160,10 @@ class TableInputs {
           graph_.Cast(graph_.Add("Mul", {phase, Number(2.0 * std::numbers::pi)}), OnnxType::kFloat);
       const auto put = [&](const char* op, const std::vector<int64_t>& places) {
         OnnxValue wave = graph_.Add(op, {angle});
-        if (!table_.missing_is_error)
+        if (!missing.name.empty()) {
+          const OnnxValue none = Columns(graph_, missing, which);
           wave = graph_.Add("Where", {none, graph_.Scalar(0.0), wave}, wave.shape);
+        }
         Put(wave, places);
       };
       put("Sin", sines);
@@ -172,10 +178,13 @@ class TableInputs {
     std::map<std::string, int64_t> numbers = {{"", missing}};
     for (const std::string& text : table_.missing) numbers[text] = missing;
     std::vector<float> encoded(static_cast<size_t>((unseen + 1) * width));
+    ColumnFeatures alone = where;  // as if a sample were nothing but this column
+    alone.begin = 0;
+    alone.end = width;
     for (int64_t code = 0; code <= unseen; ++code) {
       const bool category = code < missing;
       const CellValue cell{.code = category ? code : code == missing ? kMissingCode : kUnseenCode};
-      EncodeCell(column, where, cell, encoded.data() + code * width);
+      EncodeCell(column, alone, cell, encoded.data() + code * width);
       if (category) numbers.emplace(column.categories[static_cast<size_t>(code)], code);
     }
     std::vector<std::string> keys;
@@ -220,12 +229,12 @@ std::vector<OnnxValue> Sorted(OnnxGraph& graph, const OnnxValue& x) {
   return columns;
 }
 
-// Of a (batch) or (batch, 1) of numbers of classes, their names.
 OnnxValue AtTemperature(const Decision& decision, const OnnxValue& y, OnnxGraph& graph) {
   if (decision.temperature == 1.0f) return y;
   return graph.Add("Div", {y, graph.Scalar(decision.temperature)});
 }
 
+// Of numbers of classes (batch), their names.
 OnnxValue ClassName(OnnxGraph& graph, const DatasetInfo& samples, const OnnxValue& number) {
   const auto count = static_cast<int64_t>(samples.class_names.size());
   const OnnxValue names = graph.AddTexts("classes", {count}, samples.class_names);

@@ -1,6 +1,7 @@
 #include "engine/train/table_predictor.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -36,6 +37,12 @@ std::string DateText(double days, bool has_time) {
                 static_cast<unsigned>(date.day()), static_cast<int>(rest / 3600),
                 static_cast<int>(rest / 60 % 60), static_cast<int>(rest % 60));
   return text;
+}
+
+// The shortest text that reads back to the same float: what a cell was before it was stored as one.
+std::string FloatText(double value) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof(digits), static_cast<float>(value)).ptr};
 }
 
 }  // namespace
@@ -104,7 +111,7 @@ std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {
     return DateText(cell.number, of.has_time);
   if (of.kind == Kind::kYesNo && of.categories.size() == 2)
     return of.categories[cell.number > 0.5 ? 1 : 0];
-  return lockstep::TextOf(cell.number);
+  return of.exact ? lockstep::TextOf(cell.number) : FloatText(cell.number);
 }
 
 std::vector<std::string> TablePredictor::answer_names() const {

@@ -5,9 +5,12 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "tests/engine/io/temporary_folder.h"
 
 namespace lockstep {
 namespace {
@@ -27,12 +30,14 @@ RecipeData Made(DatasetInfo info, std::vector<float> x, InMemoryDataset::Targets
 
 RecipeData OfClasses(std::vector<int32_t> labels, std::vector<std::string> names = {}) {
   const auto size = static_cast<int64_t>(labels.size());
+  std::vector<float> x(labels.size());
   return Made({.name = "t", .size = size, .x_shape = {1}, .classes = 3, .class_names = names},
-              std::vector<float>(labels.size(), 0.0f), std::move(labels));
+              std::move(x), std::move(labels));
 }
 
 RecipeData OfTwo(std::vector<float> labels) {
   const auto size = static_cast<int64_t>(labels.size());
+  std::vector<float> x(labels.size());
   return Made({.name = "t",
                .size = size,
                .x_shape = {1},
@@ -40,7 +45,7 @@ RecipeData OfTwo(std::vector<float> labels) {
                .target_dtype = DType::kF32,
                .target_shape = {1},
                .class_names = {"no", "yes"}},
-              std::vector<float>(labels.size(), 0.0f), std::move(labels));
+              std::move(x), std::move(labels));
 }
 
 // sklearn.utils.class_weight.compute_class_weight("balanced", classes=[0, 1, 2], y=...) of five,
@@ -93,9 +98,9 @@ TEST(SplitKindTest, ErrorsNameTheKeys) {
   };
   EXPECT_EQ(message({}), "");
   EXPECT_THAT(message({.kind = "csv", .split = "time"}), HasSubstr("needs data.time"));
-  EXPECT_THAT(message({.kind = "csv", .split = "time", .time = "day", .group = "patient"}),
+  EXPECT_THAT(message({.kind = "csv", .time = "day", .split = "time", .group = "patient"}),
               HasSubstr("leave one out"));
-  EXPECT_THAT(message({.kind = "digits", .split = "time", .time = "day"}),
+  EXPECT_THAT(message({.kind = "digits", .time = "day", .split = "time"}),
               HasSubstr("\"digits\" have no times"));
   EXPECT_THAT(message({.kind = "digits", .group = "patient"}), HasSubstr("have no groups"));
   EXPECT_THAT(message({.kind = "text", .folds = 3}, true), HasSubstr("leave it at 0"));
@@ -164,6 +169,74 @@ TEST(RecipeFoldsTest, AnImpossibleFoldIsRefusedWithTheRecipe) {
   const std::vector<std::string> overrides = {"data.folds=3", "data.fold=4"};
   EXPECT_THAT(ParseRecipe("", "r.toml", overrides).status().message(),
               HasSubstr("data.fold = 4 is none of the 3 folds"));
+}
+
+// ---- Tables --------------------------------------------------------------------------------------
+
+class TableSplitTest : public ::testing::Test {
+ protected:
+  // Visits of 24 patients, each with a day, a weight and an outcome.
+  static std::string Visits(const std::string& last = "") {
+    std::string text = "patient,seen,marker,weight,outcome\n";
+    for (int i = 0; i < 96; ++i) {
+      const int patient = (i * 7) % 24;
+      text += "P" + std::to_string(patient) + ",2020-03-" + std::to_string(10 + i % 15) + "," +
+              std::to_string((i * 37) % 101) + "." + std::to_string(i) + "," +
+              std::to_string(i % 4) + ".5," + (patient % 3 == 0 ? "ill" : "well") + "\n";
+    }
+    return text + last;
+  }
+  Result<RecipeData> Load(std::vector<std::string> overrides, const std::string& text,
+                          SavedSamples saved = {}) {
+    const std::string path = folder_ / "visits.csv";
+    Spill(path, text);
+    overrides.insert(overrides.begin(), {"data.kind=csv", "data.path=\"" + path + "\""});
+    LOCKSTEP_TRY_ASSIGN(const Recipe recipe, ParseRecipe("", "r.toml", overrides));
+    return LoadData(recipe, std::move(saved));
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(TableSplitTest, GroupsStayTogetherAndAModelFindsThemAgain) {
+  const auto data =
+      Load({"data.group=patient", "data.validation=0.25", "data.test=0.25"}, Visits());
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  std::set<int64_t> tested;
+  for (const int64_t row : data->test.indices) tested.insert((row * 7) % 24);
+  for (const int64_t row : data->train.indices) EXPECT_EQ(tested.count((row * 7) % 24), 0u);
+  EXPECT_EQ(data->test.indices.size(), 24u);
+  const auto table = data->train.dataset->info().table;
+  ASSERT_NE(table, nullptr);
+  EXPECT_THAT(ToJson(*table), ::testing::Not(HasSubstr("P17")));  // the model knows no patient
+  const auto again = Load({"data.group=patient", "data.validation=0.25", "data.test=0.25"},
+                          Visits(), {.table = table});
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->test.indices, data->test.indices);
+}
+
+TEST_F(TableSplitTest, TheLatestRowsAreTested) {
+  const auto data = Load({"data.time=seen", "data.split=time", "data.test=0.2"}, Visits());
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  int64_t latest = 0;
+  for (const int64_t row : data->train.indices) latest = std::max(latest, row % 15);
+  for (const int64_t row : data->test.indices) EXPECT_GT(row % 15, latest);
+  EXPECT_THAT(
+      Load({"data.time=seen", "data.split=time", "data.missing=mean"}, Visits("P1,,3.5,1,ill\n"))
+          .status()
+          .message(),
+      HasSubstr("row 97 has no value in the column of data.time = \"seen\""));
+}
+
+TEST_F(TableSplitTest, WeightsComeWithTheRows) {
+  const auto data = Load({"data.weight=weight"}, Visits());
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  ASSERT_TRUE(data->train.dataset->info().weighted);
+  const std::vector<int64_t> rows = {5, 0, 3};
+  std::vector<float> weights(3);
+  ASSERT_TRUE(data->train.dataset->GatherWeights(rows, weights).ok());
+  EXPECT_THAT(weights, ElementsAre(1.5f, 0.5f, 3.5f));
+  EXPECT_THAT(Load({"data.weight=weight"}, Visits("P1,2020-03-11,3.5,-2,ill\n")).status().message(),
+              HasSubstr("weight"));
 }
 
 }  // namespace

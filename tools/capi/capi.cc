@@ -99,6 +99,9 @@ Status Finish(lockstep_model& model, Network network) {
   model.learning_rate = model.optimizer->learning_rate();
   if (model.samples.task == Task::kClasses)
     model.class_targets.resize(static_cast<size_t>(model.rows));
+  if (model.samples.target_scale != 1.0 || model.samples.target_offset != 0.0)
+    model.scaled_targets.resize(
+        static_cast<size_t>(net.loss()->target_shape(net.output_shape()).size()));
   return Status::Ok();
 }
 
@@ -184,6 +187,12 @@ IndexRange Share(const lockstep_model& model, int64_t samples) {
   return ShardRange(samples, model.communicator->size(), model.communicator->rank());
 }
 
+// From the unit of the values to that in which the network learns them.
+void ToScale(const DatasetInfo& samples, std::span<const float> values, std::vector<float>& into) {
+  for (size_t i = 0; i < values.size(); ++i)
+    into[i] = static_cast<float>((values[i] - samples.target_offset) / samples.target_scale);
+}
+
 Status CheckStep(lockstep_model& model, int64_t samples, const float* x, const float* targets) {
   LOCKSTEP_TRY(InRange("samples", samples, 1, model.batch));
   const int64_t rows = Share(model, samples).size();
@@ -207,6 +216,11 @@ Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const f
   ConstTensor target(targets, target_shape);
   if (model.samples.task == Task::kClasses)
     target = ConstTensor(model.class_targets.data(), target_shape);
+  if (!model.scaled_targets.empty()) {
+    ToScale(model.samples, {targets, static_cast<size_t>(target_shape.size())},
+            model.scaled_targets);
+    target = ConstTensor(model.scaled_targets.data(), target_shape);
+  }
   const ConstTensor features =
       model.predictor->Standardized(ConstTensor(x, model.x_shape.WithBatch(rows)));
   const std::array inputs{features, target};

@@ -30,9 +30,9 @@
  *   LOCKSTEP_CLASSES      1: a whole number below `outputs`    outputs: probability of each class
  *   LOCKSTEP_REGRESSION   outputs: values                      outputs: values
  *
- * With loss.kind = "quantile" outputs are the quantiles of each value, in ascending order, and
- * targets are the values. A model of a table was trained on a value less its mean and divided by
- * its deviation, and y is as that: lockstep_predict_row answers in the value's own unit.
+ * Values are in their own unit, also where the network learns them scaled. With loss.kind =
+ * "quantile" outputs are the quantiles of each value, in ascending order, and targets are the
+ * values.
  *
  * Threads. Models are independent: different threads may use different models at the same time.
  * One model serves one thread at a time. There is no global state.

@@ -46,6 +46,7 @@ struct lockstep_model {
   double learning_rate = 0.0;
   int64_t steps = 0;
   std::vector<int32_t> class_targets;  // room for a batch of them
+  std::vector<float> scaled_targets;   // likewise, where values are learned in another unit
   lockstep::Shape x_shape, y_shape;    // of one sample, with a batch of 1 in front
   int64_t inputs = 0, outputs = 0;
   int64_t batch = 0;  // the most samples of a step, on all ranks together

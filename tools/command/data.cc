@@ -12,6 +12,7 @@
 #include "engine/data/builtin/clinical.h"
 #include "engine/data/builtin/digits.h"
 #include "engine/data/builtin/sums.h"
+#include "engine/data/builtin/visits.h"
 #include "engine/io/file.h"
 #include "engine/io/nearest_name.h"
 #include "engine/io/text.h"
@@ -143,6 +144,24 @@ Status Sums(const DataArgs& args) {
   return Status::Ok();
 }
 
+Status Visits(const DataArgs& args) {
+  VisitsOptions options{.seed = static_cast<uint64_t>(args.seed)};
+  if (args.size > 0) options.size = args.size;
+  LOCKSTEP_TRY_ASSIGN(const VisitsData visits, MakeVisits(options));
+  if (args.output.empty()) {
+    fmt::print("{} visits of patients to four hospitals (CSV with -o FILE)\n{}\n",
+               visits.rows.size(), visits.header);
+    const auto rows = std::min(static_cast<size_t>(args.rows), visits.rows.size());
+    for (size_t i = 0; i < rows; ++i) fmt::print("{}\n", visits.rows[i]);
+    return Status::Ok();
+  }
+  std::string text = visits.header + "\n";
+  for (const std::string& row : visits.rows) text += row + "\n";
+  LOCKSTEP_TRY(WriteFileAtomically(args.output, text));
+  fmt::print("{} visits are in {}\n", visits.rows.size(), args.output);
+  return Status::Ok();
+}
+
 // What is understood of a table, or of the table that a recipe names.
 Status File(const DataArgs& args) {
   if (!args.output.empty() || args.size > 0) {
@@ -193,10 +212,11 @@ Status Data(const DataArgs& args) {
   if (args.name == "clinical") return Clinical(args);
   if (args.name == "digits") return Digits(args);
   if (args.name == "sums") return Sums(args);
+  if (args.name == "visits") return Visits(args);
   if (std::filesystem::exists(args.name) || args.name.find_first_of("./") != std::string::npos)
     return File(args);
   if (!args.name.empty()) {
-    const std::vector<std::string> names = {"clinical", "digits", "sums"};
+    const std::vector<std::string> names = {"clinical", "digits", "sums", "visits"};
     return Status::Invalid("there is neither a built-in set nor a file " + Quoted(args.name) +
                            "; did you mean " + NearestName(args.name, names) + "?");
   }
@@ -205,6 +225,7 @@ Status Data(const DataArgs& args) {
       "clinical   patients: 20 measurements to an outcome whose true probability is known\n"
       "digits     pictures of the digits 0 to 9, drawn by strokes and distorted, 28 x 28 grey\n"
       "sums       lines of text like 12+35=47\n"
+      "visits     visits to hospitals, with words, dates, missing values, several of a patient\n"
       "All are made by code from a seed, the same on every machine: lockstep data NAME shows "
       "one.\nlockstep data FILE shows what is understood of a table.\n");
   return Status::Ok();

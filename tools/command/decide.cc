@@ -4,7 +4,7 @@
 #include <string>
 
 #include "models/recipe_decision.h"
-#include "tools/command/live_line.h"
+#include "tools/command/terminal.h"
 
 namespace lockstep::tools {
 

@@ -53,6 +53,7 @@ std::string ValueText(const std::string& score, double value) {
   if (words != nullptr && words->form == Form::kShare)
     return fmt::format("{:.2f} %", 100.0 * value);
   // Errors of a regression have any size.
+  if (std::abs(value) >= 1e4 && std::abs(value) < 1e9) return fmt::format("{:.0f}", value);
   return std::abs(value) < 1.0 && std::abs(value) >= 1e-3 ? fmt::format("{:.4f}", value)
                                                           : fmt::format("{:.4g}", value);
 }

@@ -220,7 +220,7 @@ void AddResiduals(const Residuals& residuals, const std::string& of, Page& page)
     histogram.series[0].y.push_back(static_cast<double>(residuals.histogram[r]));
   }
   page.Plot(histogram);
-  const auto number = [](double value) { return fmt::format("{:.5g}", value); };
+  const auto number = [](double value) { return fmt::format("{:.7g}", value); };
   page.Table("Errors" + of + ": least, 5th, 50th and 95th of a hundred, most", {},
              {{"least", number(residuals.least)},
               {"5 %", number(residuals.q05)},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "engine/data/table/class_labels.h"
@@ -28,6 +29,10 @@ void ColumnEvidence::Add(std::string_view cell, int64_t line, const MissingTexts
   }
   AddText(cell, 1);
   const NumberCell number = ReadNumber(cell, form);
+  if (number.kind != NumberCell::kText) {
+    Note(first_no_word, line, cell);
+    for (NotedCell& noted : first_no_date) Note(noted, line, cell);
+  }
   if (number.kind == NumberCell::kNumber) {
     AddNumber(number.value);
     return;
@@ -41,13 +46,15 @@ void ColumnEvidence::Add(std::string_view cell, int64_t line, const MissingTexts
     return;
   }
   Note(first_text, line, cell);
-  if (ReadYesNo(cell)) {
-    ++words;
-    return;
-  }
+  const bool word = ReadYesNo(cell).has_value();
+  if (word) ++words;
+  if (!word) Note(first_no_word, line, cell);
   for (size_t form_number = 0; form_number < dates.size(); ++form_number) {
-    const auto date = ReadDate(cell, static_cast<DateForm>(form_number));
-    if (!date) continue;
+    const auto date = word ? std::nullopt : ReadDate(cell, static_cast<DateForm>(form_number));
+    if (!date) {
+      Note(first_no_date[form_number], line, cell);
+      continue;
+    }
     ++dates[form_number];
     has_time = has_time || date->has_time;
   }
@@ -119,6 +126,9 @@ void ColumnEvidence::Merge(const ColumnEvidence& next) {
   Note(first_missing, next.first_missing);
   Note(first_text, next.first_text);
   Note(first_unusable, next.first_unusable);
+  Note(first_no_word, next.first_no_word);
+  for (size_t form = 0; form < dates.size(); ++form)
+    Note(first_no_date[form], next.first_no_date[form]);
 }
 
 double ColumnEvidence::sd() const {

@@ -57,6 +57,9 @@ class ColumnEvidence {
   // How often each text stands there, in the order of their first coming; as far as they are kept.
   std::vector<std::pair<std::string, int64_t>> texts;
   NotedCell first_missing, first_text, first_unusable;
+  // The first that is no yes and no no; the first that is no date, of each DateForm.
+  NotedCell first_no_word;
+  std::array<NotedCell, 3> first_no_date{};
 
  private:
   void AddText(std::string_view text, int64_t count);

@@ -111,6 +111,7 @@ class Describer {
         return column;
       }
     }
+    if (column.role == Role::kTarget) return column;  // DescribeTarget says more
     const bool is_group = column.role == Role::kGroup;
     LOCKSTEP_TRY_ASSIGN(column.kind, is_group ? Kind::kCategory : KindOf(i));
     column.has_missing = seen.missing > 0 && options_.on_missing != TableOptions::Missing::kDropRow;
@@ -119,11 +120,11 @@ class Describer {
         LOCKSTEP_TRY(CheckNumbers(i, column));
         break;
       case Kind::kYesNo:
-        LOCKSTEP_TRY(CheckMissing(i, column));
+        LOCKSTEP_TRY(CheckMissing(i));
         column.categories = {WordFor(seen, 0), WordFor(seen, 1)};
         break;
       case Kind::kDate:
-        LOCKSTEP_TRY(CheckMissing(i, column));
+        LOCKSTEP_TRY(CheckMissing(i));
         column.date = FormOf(i);
         column.has_time = seen.has_time;
         break;
@@ -154,9 +155,7 @@ class Describer {
       return "all its values differ, as those of an identifier";
     if (seen.numbers > 0 && !IsText(seen)) return "";
     if (seen.all(seen.words) || IsDate(seen)) return "";
-    if (!seen.knows_texts())
-      return "it holds more than " + std::to_string(ColumnEvidence::kMostCategories) +
-             " different texts";
+    if (!seen.knows_texts()) return "it holds very many different values, texts among them";
     if (all_differ) return "all its texts differ";
     const auto most = static_cast<int64_t>(kNamesRows * static_cast<double>(seen.present()));
     if (different > most && different > 32)
@@ -178,9 +177,16 @@ class Describer {
 
   // Most cells are no numbers.
   static bool IsText(const ColumnEvidence& seen) { return 2 * seen.numbers < seen.present(); }
-  static bool IsDate(const ColumnEvidence& seen) {
-    return std::any_of(seen.dates.begin(), seen.dates.end(),
-                       [&](int64_t count) { return seen.all(count); });
+  // Whether what the user says of a column leaves this form.
+  static bool MayBe(DateForm form, const std::string& type) {
+    return !(form == DateForm::kDayMonthYear && type == kMonthFirst) &&
+           !(form == DateForm::kMonthDayYear && type == kDayFirst);
+  }
+  static bool IsDate(const ColumnEvidence& seen, const std::string& type = "") {
+    for (size_t form = 0; form < seen.dates.size(); ++form) {
+      if (seen.all(seen.dates[form]) && MayBe(static_cast<DateForm>(form), type)) return true;
+    }
+    return false;
   }
 
   Result<Kind> KindOf(size_t i) const {
@@ -190,15 +196,23 @@ class Describer {
     if (type == "category") return Kind::kCategory;
     if (type == "yes/no") {
       if (seen.all(seen.words)) return Kind::kYesNo;
-      return FailAt(i, seen.numbers > 0 ? NotedCell{1, "a number"} : seen.first_text,
+      return FailAt(i, seen.first_no_word,
                     " is not yes or no (true, false, t, f, y, n); let it be a category: " +
                         TypeKey(i, "category"));
     }
     if (type.starts_with("date")) {
-      if (IsDate(seen)) return Kind::kDate;
-      return FailAt(i, seen.first_text.line > 0 ? seen.first_text : NotedCell{1, "a number"},
-                    " and what stands beside it are not dates of one form (2020-04-03, 3.4.2020, "
-                    "04/03/2020)");
+      if (IsDate(seen, type)) return Kind::kDate;
+      // Of the form that the most are, if that is one that was asked for.
+      size_t form = 0;
+      for (size_t other = 1; other < seen.dates.size(); ++other) {
+        if (MayBe(static_cast<DateForm>(other), type) && seen.dates[other] > seen.dates[form])
+          form = other;
+      }
+      return FailAt(i, seen.first_no_date[form],
+                    " is no date as the others of the column (2020-04-03; day first: 3.4.2020, "
+                    "03/04/2020; month first: 04/03/2020); if it stands for a missing value: "
+                    "data.missing_texts = [" +
+                        ShownText(seen.first_no_date[form].text) + "]");
     }
     if (seen.present() == 0) return Kind::kNumber;
     // A third answer is made up by nobody: where some are missing, that is one.
@@ -231,11 +245,10 @@ class Describer {
     return "";
   }
 
-  Status CheckMissing(size_t i, const TableColumn& column) const {
+  Status CheckMissing(size_t i) const {
     const ColumnEvidence& seen = evidence_[i];
     if (seen.missing == 0 || options_.on_missing != TableOptions::Missing::kError)
       return Status::Ok();
-    if (column.role == Role::kLeftOut || column.role == Role::kTarget) return Status::Ok();
     const std::string others =
         seen.missing > 1 ? " (one of " + std::to_string(seen.missing) + " in this column)" : "";
     return FailAt(i, seen.first_missing,
@@ -247,7 +260,7 @@ class Describer {
 
   Status CheckNumbers(size_t i, TableColumn& column) {
     const ColumnEvidence& seen = evidence_[i];
-    LOCKSTEP_TRY(CheckMissing(i, column));
+    LOCKSTEP_TRY(CheckMissing(i));
     if (seen.first_unusable.line > 0) {
       const NumberCell cell = ReadNumber(seen.first_unusable.text, text_.dialect().number);
       return FailAt(i, seen.first_unusable,
@@ -311,14 +324,15 @@ Result<Task> Describer::TaskOf(size_t i) {
   const ColumnEvidence& seen = evidence_[i];
   if (options_.task) return *options_.task;
   const auto different = static_cast<int64_t>(seen.texts.size());
-  const bool numbers = seen.all(seen.numbers) && seen.unusable == 0;
+  const bool words = wishes_.types[i] == "category" || wishes_.types[i] == "yes/no";
+  const bool numbers = !words && seen.numbers > 0 && !IsText(seen);
   const std::string target = "the target " + text_.NameOf(static_cast<int64_t>(i));
   if (seen.knows_texts() && different <= 2) {
     made_.remarks.push_back(target + " has two values: data.task = \"binary\"");
     return Task::kBinary;
   }
-  const bool few = seen.knows_texts() && seen.whole && different <= kMostWholeClasses &&
-                   seen.present() >= kRowsOfAClass * different;
+  const bool few = seen.knows_texts() && seen.whole && seen.unusable == 0 &&
+                   different <= kMostWholeClasses && seen.present() >= kRowsOfAClass * different;
   if (numbers && !few) {
     made_.remarks.push_back(target + " holds numbers: data.task = \"regression\"");
     return Task::kRegression;
@@ -390,6 +404,8 @@ Result<ColumnWishes> WishesFor(const TableText& text, const TableOptions& option
       return Status::Invalid("data.types: " + ShownText(type) + " is no type; there are " +
                              kTypesText);
     }
+    if (type == "left out" && wishes.roles[place] != Role::kFeature)
+      LOCKSTEP_TRY(give(column, "data.types (left out)", Role::kLeftOut));
     wishes.types[place] = type;
   }
   return wishes;

@@ -149,6 +149,26 @@ class Reader {
   const Json& json_;
 };
 
+bool AllDiffer(std::vector<std::string> texts) {
+  std::sort(texts.begin(), texts.end());
+  return std::adjacent_find(texts.begin(), texts.end()) == texts.end();
+}
+
+// Whether the target is what the task tells.
+bool Fits(Task task, const TableColumn& target) {
+  const bool classes = target.kind == TableColumn::Kind::kCategory;
+  const size_t count = target.categories.size();
+  switch (task) {
+    case Task::kRegression:
+      return target.kind == TableColumn::Kind::kNumber;
+    case Task::kBinary:
+      return classes && count == 2;
+    case Task::kClasses:
+      break;
+  }
+  return classes && count >= 2;
+}
+
 Result<TableColumn> ColumnFrom(const Json& json) {
   Reader read(json);
   TableColumn column{.name = read.Text("name")};
@@ -191,6 +211,8 @@ Result<TableColumn> ColumnFrom(const Json& json) {
         column.categories.empty())
       read.Wrong("categories");
     if (column.kind == TableColumn::Kind::kYesNo && column.categories.size() != 2)
+      read.Wrong("categories");
+    if (column.kind == TableColumn::Kind::kCategory && !AllDiffer(column.categories))
       read.Wrong("categories");
   }
   if (!read.wrong.empty()) return Status::Corrupt(read.wrong);
@@ -249,8 +271,13 @@ Result<TableDescription> TableDescriptionFrom(std::string_view text) {
       .header = form.Flag("header"),
       .row_names = form.Flag("row_names"),
       .open_end = form.Flag("open_end")};
-  if (form.Text("encoding") == "latin-1") description.dialect.encoding = Dialect::Encoding::kLatin1;
-  if (description.dialect.number.decimal == '\0') form.Wrong("decimal");
+  const std::string encoding = form.Text("encoding");
+  if (encoding == "latin-1") description.dialect.encoding = Dialect::Encoding::kLatin1;
+  if (encoding != "latin-1" && encoding != "utf-8") form.Wrong("encoding");
+  const char delimiter = description.dialect.delimiter;
+  if (delimiter == '\0' || delimiter == '\n' || delimiter == '\r') form.Wrong("delimiter");
+  const char decimal = description.dialect.number.decimal;
+  if (decimal != '.' && decimal != ',') form.Wrong("decimal");
   if (!form.wrong.empty()) return Damaged("a dialect " + form.wrong);
 
   int targets = 0;
@@ -261,6 +288,9 @@ Result<TableDescription> TableDescriptionFrom(std::string_view text) {
     description.columns.push_back(std::move(*column));
   }
   if (targets > 1) return Damaged("more than one target");
+  const int64_t target = description.target();
+  if (target >= 0 && !Fits(description.task, description.columns[static_cast<size_t>(target)]))
+    return Damaged("a target that does not fit the task");
   return description;
 }
 

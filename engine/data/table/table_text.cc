@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/data/table/may_be_table.h"
+#include "engine/data/table/file_kind.h"
 #include "engine/data/table/part_reader.h"
 #include "engine/data/table/row_scanner.h"
 #include "engine/data/waiting_threads.h"

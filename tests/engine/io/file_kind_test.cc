@@ -31,7 +31,7 @@ TEST(FileKind, IsToldByTheBeginning) {
   EXPECT_EQ(FileKind("\x40\0\0\0\0\0\0\0{\"a\""s), "a safetensors file");
   EXPECT_EQ(FileKind(std::string(257, 'x') + "ustar\0"s), "a tar archive");
   EXPECT_EQ(FileKind("BZh91AY&SY"), "packed with bzip2");
-  EXPECT_EQ(FileKind("\xFF\xFEa\0"s), "text in UTF-16");
+  EXPECT_EQ(FileKind("\xFF\xFEx\0"s), "text in UTF-16");
 }
 
 TEST(FileKind, ArchivesAreToldByTheirFirstFile) {

@@ -164,7 +164,7 @@ TEST(TablePredictorTest, AnswersAreProbabilitiesOrInTheTargetsOwnUnit) {
       regression.network.Predict({x.data(), {1, static_cast<int64_t>(x.size())}}, {&y, {1, 1}})
           .ok());
   const TableAnswer value = regression.predictor.Predict(row).value();
-  EXPECT_THAT(value.numbers, ElementsAre(double{y} * 3000.0 + 20000.0));
+  EXPECT_THAT(value.numbers, ElementsAre(static_cast<float>(double{y} * 3000.0 + 20000.0)));
   EXPECT_EQ(value.predicted, -1);
 
   Rig quantiles(Task::kRegression, 8, 3, {0.1, 0.5, 0.9});
@@ -207,7 +207,7 @@ TEST(TablePredictorTest, OfALinearModelContributionsAreKnown) {
                 got.prediction - got.baseline, unit * 1e-13);
     const TableAnswer answer = rig.predictor.Predict(row).value();
     if (task == Task::kRegression) {
-      EXPECT_EQ(got.prediction, answer.numbers[0]);
+      EXPECT_EQ(static_cast<float>(got.prediction), answer.numbers[0]);
       EXPECT_EQ(rig.predictor.ExplainedName(answer), "value");
     } else {
       EXPECT_NEAR(1.0 / (1.0 + std::exp(-got.prediction)), answer.numbers[0], 1e-6);

@@ -362,7 +362,10 @@ TEST_F(WeightFilesTest, WhatIsNotFiniteIsNamedAndChangesNothing) {
   EXPECT_THAT(ImportWeights(folder_ / "file", other).status().message(),
               HasSubstr("\"0.weight\" holds inf at element 0"));
   // In a model of our own, to begin a new task with.
-  net.Write()->value(4).f32()[2] = NAN;
+  {
+    const ParameterWriter writer = net.Write();
+    writer->value(4).f32()[2] = NAN;
+  }
   ASSERT_TRUE(SaveModel(folder_ / "model", net, {}).ok());
   EXPECT_THAT(ImportForNewTask(folder_ / "model", other).status().message(),
               HasSubstr("\"3.weight\" holds nan at element 2"));

@@ -129,6 +129,44 @@ TEST_F(DecisionOf, ThePageShowsIt) {
   }
 }
 
+TEST_F(DecisionOf, SubgroupsAreToldByCategoryAndByRangesOfNumbers) {
+  std::string table = "sex,age,pressure,outcome\n";
+  for (int i = 0; i < 800; ++i) {
+    const double pressure = std::sin(1.3 * i);
+    const bool outcome = pressure + 0.5 * std::cos(2.9 * i) > 0.0;
+    table += std::string(i % 3 == 0 ? "f" : "m") + "," + std::to_string(20 + (i * 37) % 60) + "," +
+             std::to_string(pressure) + "," + (outcome ? "ill" : "well") + "\n";
+  }
+  Write("table.csv", table);
+  Write("recipe.toml",
+        "[data]\nkind = \"csv\"\npath = \"table.csv\"\nlabel = \"outcome\"\ntest = 0.5\n"
+        "subgroups = [\"sex\", \"age\"]\n[train]\nepochs = 3\n[model]\nhidden = [8]\n");
+  const Ran ran = Run("train recipe.toml output.folder=run");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const nlohmann::json groups = Summary("run")["assessment"]["subgroups"];
+  ASSERT_EQ(groups.size(), 2u);
+  EXPECT_EQ(groups[0]["column"], "sex");
+  EXPECT_EQ(groups[0]["groups"][0]["name"], "m");
+  EXPECT_EQ(groups[0]["groups"].size(), 2u);
+  EXPECT_EQ(groups[1]["column"], "age");
+  EXPECT_EQ(groups[1]["groups"].size(), 4u);  // sixty ages
+  int64_t samples = 0;
+  for (const auto& group : groups[1]["groups"]) {
+    samples += group["samples"].get<int64_t>();
+    EXPECT_NE(group["name"].get<std::string>().find(" to "), std::string::npos);
+    EXPECT_GT(group["samples"].get<int64_t>(), 60);
+  }
+  EXPECT_EQ(samples, 400);
+  EXPECT_THAT(Read("run/report.html"), HasSubstr("By sex"));
+  EXPECT_THAT(Run("eval run").out, HasSubstr("sex = m:"));
+
+  ExpectFails("train recipe.toml output.folder=other data.subgroups=[\\\"height\\\"]",
+              "data.subgroups");
+  const Ran none = Run("train " + kClinical + " data.size=200 data.subgroups=[sex]");
+  EXPECT_EQ(none.code, 1);
+  EXPECT_THAT(none.out, HasSubstr("data.subgroups"));
+}
+
 TEST_F(DecisionOf, ARegressionShowsItsErrors) {
   std::string table = "a,b,y\n";
   for (int i = 0; i < 300; ++i) {

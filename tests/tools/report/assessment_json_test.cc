@@ -68,10 +68,11 @@ TEST(AssessmentText, SaysWhatWasLookedAtAndNothingOfAPlainDecision) {
   EXPECT_THAT(AboutDecision({.temperature = 1.25f, .threshold = 0.25f}), HasSubstr("1.25"));
 }
 
-TEST(AssessmentText, NumbersOfAnySizeKeepFourDigits) {
+TEST(AssessmentText, NumbersOfAnySizeKeepFourDigitsOrMore) {
   EXPECT_EQ(ValueText("mae", 0.00001234), "1.234e-05");
   EXPECT_EQ(ValueText("mae", 0.5), "0.5000");
-  EXPECT_EQ(ValueText("mae", 123456.0), "1.235e+05");
+  EXPECT_EQ(ValueText("mae", 123456.0), "123456");
+  EXPECT_EQ(ValueText("mae", 1.5e12), "1.5e+12");
   EXPECT_EQ(ValueText("recall", 1.0), "100.00 %");
   EXPECT_EQ(ValueText("auc", NAN), "-");
 }

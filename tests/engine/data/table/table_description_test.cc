@@ -67,6 +67,7 @@ TEST(TableDescription, SurvivesJson) {
   for (const Task task : {Task::kRegression, Task::kClasses}) {
     TableDescription other = description;
     other.task = task;
+    if (task == Task::kRegression) other.columns[9] = {.name = "y", .role = Role::kTarget};
     other.dialect = {};
     other.missing.clear();
     EXPECT_EQ(TableDescriptionFrom(ToJson(other)).value(), other);
@@ -142,7 +143,6 @@ TEST(TableDescription, WrongFieldsAreRefused) {
   for (const char* flag : {"header", "row_names", "open_end"})
     all_wrong("/dialect/" + std::string(flag), {0, 1, 2, 3, 5, 6, 7});
 
-  EXPECT_THAT(changed("/columns/0/divided", 1e400), HasSubstr("damaged"));
   EXPECT_THAT(changed("/columns/3/width", 1 << 20), HasSubstr("damaged"));
   EXPECT_THAT(changed("/columns/3/counts", Json::array({1, 2})), HasSubstr("damaged"));
   EXPECT_THAT(changed("/columns/3/counts", Json::array({1, 2, -1})), HasSubstr("damaged"));
@@ -171,6 +171,9 @@ TEST(TableDescription, HostileTextIsRefusedInOneLine) {
   }
   EXPECT_FALSE(TableDescriptionFrom(std::string(100000, '[')).ok());
   const std::string good = ToJson(Everything());
+  std::string infinite = good;
+  infinite.replace(infinite.find("40.5"), 4, "1e400");
+  EXPECT_FALSE(TableDescriptionFrom(infinite).ok());
   Random random(9, StreamOf("hostile"));
   for (int i = 0; i < 3000; ++i) {
     const auto read = TableDescriptionFrom(Damaged(good, random));

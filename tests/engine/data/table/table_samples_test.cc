@@ -86,26 +86,26 @@ TEST(TableSamples, AMissingCategoryOfNoTrainingRowIsUnseen) {
 }
 
 TEST(TableSamples, AClassOfNoTrainingRowIsAnError) {
-  const Table table = Parsed("u,y\n1,p\n2,q\n3,r\n", {.task = Task::kClasses});
+  const Table table = Parsed("u,y\n1,p\n2,q\n5,r\n", {.task = Task::kClasses});
   TableDescription description = table.description;
   const std::vector<int64_t> train = {0, 1};
   EXPECT_THAT(SetScales(table, train, true, description).message(), HasSubstr("class r"));
 }
 
 TEST(TableSamples, TargetsOfRegressionsAreStandardisedAndToldInTheirUnit) {
-  const Table table = Parsed("u,y\n1,20000\n2,30000\n3,70000\n", {.task = Task::kRegression});
+  const Table table = Parsed("u,y\n1,20000\n2,30000\n5,70000\n", {.task = Task::kRegression});
   const Samples samples = SamplesOf(table, Scaled(table, {0, 1}, /*standardize=*/false));
   EXPECT_EQ(samples.info.target_offset, 25000.0);
   EXPECT_EQ(samples.info.target_scale, 5000.0);
   EXPECT_THAT(samples.targets, ElementsAre(-1, 1, 9));
-  const Table constant = Parsed("u,y\n1,5\n2,5\n3,5\n", {.task = Task::kRegression});
+  const Table constant = Parsed("u,y\n1,5\n2,5\n7,5\n", {.task = Task::kRegression});
   const Samples same = SamplesOf(constant, Scaled(constant, AllRows(constant)));
   EXPECT_EQ(same.info.target_scale, 1.0);
   EXPECT_THAT(same.targets, ElementsAre(0, 0, 0));
 }
 
 TEST(TableSamples, WeightsComeWithTheSamples) {
-  const Table table = Parsed("u,w,y\n1,2,p\n2,0,q\n3,0.5,p\n", {.weight = "w"});
+  const Table table = Parsed("u,w,y\n1,2,p\n2,0,q\n5,0.5,p\n", {.weight = "w"});
   const auto dataset =
       TableSamples(table, std::make_shared<const TableDescription>(Scaled(table, AllRows(table))))
           .value();

@@ -8,10 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "engine/data/builtin/clinical.h"
 #include "layers/loss/bce_with_logits.h"
 #include "layers/loss/mse.h"
-#include "models/mlp.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep {

@@ -1,6 +1,6 @@
-// Files that are no table in text, and what makes one of them.
-#ifndef LOCKSTEP_ENGINE_DATA_TABLE_MAY_BE_TABLE_H_
-#define LOCKSTEP_ENGINE_DATA_TABLE_MAY_BE_TABLE_H_
+// Files that are no text, known by their first bytes.
+#ifndef LOCKSTEP_ENGINE_DATA_TABLE_FILE_KIND_H_
+#define LOCKSTEP_ENGINE_DATA_TABLE_FILE_KIND_H_
 
 #include <string>
 #include <string_view>
@@ -15,4 +15,4 @@ Status MayBeTable(std::string_view beginning, const std::string& name);
 
 }  // namespace lockstep
 
-#endif  // LOCKSTEP_ENGINE_DATA_TABLE_MAY_BE_TABLE_H_
+#endif  // LOCKSTEP_ENGINE_DATA_TABLE_FILE_KIND_H_

@@ -107,7 +107,7 @@ Result<VisitsData> MakeVisits(const VisitsOptions& options) {
       const auto perhaps = [&](double missing, const std::string& text) {
         return random.Uniform() < missing ? std::string() : text;
       };
-      char patient[16];
+      char patient[24];
       std::snprintf(patient, sizeof patient, "P%05lld", static_cast<long long>(p.number));
       std::string row = patient;
       const auto add = [&](std::string_view text) { row.append(",").append(text); };

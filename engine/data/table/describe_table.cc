@@ -120,11 +120,11 @@ class Describer {
         LOCKSTEP_TRY(CheckNumbers(i, column));
         break;
       case Kind::kYesNo:
-        LOCKSTEP_TRY(CheckMissing(i, column));
+        LOCKSTEP_TRY(CheckMissing(i));
         column.categories = {WordFor(seen, 0), WordFor(seen, 1)};
         break;
       case Kind::kDate:
-        LOCKSTEP_TRY(CheckMissing(i, column));
+        LOCKSTEP_TRY(CheckMissing(i));
         column.date = FormOf(i);
         column.has_time = seen.has_time;
         break;
@@ -245,7 +245,7 @@ class Describer {
     return "";
   }
 
-  Status CheckMissing(size_t i, const TableColumn& column) const {
+  Status CheckMissing(size_t i) const {
     const ColumnEvidence& seen = evidence_[i];
     if (seen.missing == 0 || options_.on_missing != TableOptions::Missing::kError)
       return Status::Ok();
@@ -260,7 +260,7 @@ class Describer {
 
   Status CheckNumbers(size_t i, TableColumn& column) {
     const ColumnEvidence& seen = evidence_[i];
-    LOCKSTEP_TRY(CheckMissing(i, column));
+    LOCKSTEP_TRY(CheckMissing(i));
     if (seen.first_unusable.line > 0) {
       const NumberCell cell = ReadNumber(seen.first_unusable.text, text_.dialect().number);
       return FailAt(i, seen.first_unusable,

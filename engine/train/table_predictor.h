@@ -35,6 +35,9 @@ class TablePredictor {
   static Result<TablePredictor> Make(Network& network, const DatasetInfo& samples,
                                      const Decision& decision = {});
 
+  // At another threshold and temperature from here on.
+  void set_decision(const Decision& decision) { predictor_.set_decision(decision); }
+
   const DatasetInfo& samples() const { return samples_; }
   const TableDescription& table() const { return *samples_.table; }
   // The places in table().columns of those that a row needs, in the order of the file.

@@ -436,6 +436,8 @@ def unused_form(node):
         return attributes.get("select_last_index", 0) == 1
     if node.op_type == "Pad":
         return len(node.input) > 3 or attributes.get("mode") == b"wrap"
+    if node.op_type == "ArgMax":
+        return attributes.get("select_last_index", 0) == 1
     if node.op_type == "Cast":
         return attributes["to"] not in (1, 7, 11)  # float, int64, double
     if node.op_type in ("GRU", "LSTM"):

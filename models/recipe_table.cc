@@ -134,6 +134,7 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
                        .cache = data.cache,
                        .cache_folder = data.cache_folder};
   LOCKSTEP_TRY_ASSIGN(options.dialect, DialectOf(data));
+  LOCKSTEP_TRY(CheckChoice("data.split", data.split, SplitKinds()));
   LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
   if (data.task != "auto") {
     LOCKSTEP_TRY_ASSIGN(options.task, TaskNamed(data.task));

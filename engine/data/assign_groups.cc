@@ -12,7 +12,7 @@ namespace {
 // Rounds of moves; two or three find nearly all there is to gain.
 constexpr int kRounds = 8;
 // Exchanges tried in a round, over all groups and beginnings: what a second allows.
-constexpr int64_t kExchanges = int64_t{1} << 20;
+constexpr int64_t kExchanges = int64_t{1} << 18;
 // Beginnings of which the best is taken, where groups are few: each may end in a place that no
 // single move leaves.
 constexpr int kBeginnings = 16;
@@ -167,7 +167,8 @@ Assignment AssignOnce(std::span<const SampleGroup> groups, std::span<const int64
   }
 
   const auto count = static_cast<int64_t>(groups.size());
-  const int64_t tries = std::clamp<int64_t>(kExchanges / count, 4, std::max<int64_t>(4, count));
+  const int64_t share = kExchanges / (count * (count > kFewGroups ? 1 : kBeginnings));
+  const int64_t tries = std::clamp<int64_t>(share, 4, std::max<int64_t>(4, count));
   for (int round = 0; round < kRounds; ++round) {
     bool better = false;
     for (const size_t group : order) {

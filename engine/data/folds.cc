@@ -49,7 +49,7 @@ Result<std::vector<int32_t>> GroupedFolds(const SplitKeys& keys, const FoldOptio
   }
   if (std::ssize(held) < options.folds) {
     return Status::Invalid(std::to_string(held.size()) + " groups are too few for " +
-                           std::to_string(options.folds) + " folds");
+                           std::to_string(options.folds) + " folds; take fewer, or no groups");
   }
   const std::vector<int64_t> wanted = EqualSizes(std::ssize(keys.groups), options.folds);
   const std::vector<int32_t> part =
@@ -71,7 +71,8 @@ Status CheckClasses(const SplitKeys& keys, const std::vector<int32_t>& folds) {
     if (fold.second) continue;
     return Status::Invalid("class " + std::to_string(label) + " is in fold " +
                            std::to_string(fold.first + 1) +
-                           " alone: with that held back there is none to train on");
+                           " alone: with that held back there is none to train on; take other "
+                           "folds, or leave its samples out");
   }
   return Status::Ok();
 }
@@ -104,7 +105,7 @@ Result<Splits> FoldSplit(int64_t size, const SplitKeys& keys, const FoldOptions&
   }
   if (size < options.folds) {
     return Status::Invalid(std::to_string(size) + " samples are too few for " +
-                           std::to_string(options.folds) + " folds");
+                           std::to_string(options.folds) + " folds; take fewer");
   }
   std::vector<int64_t> rest, test;
   if (!keys.times.empty()) {

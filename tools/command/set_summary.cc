@@ -116,7 +116,8 @@ Status WritePredictions(const std::string& path, const SetResult& set) {
                                           : ",predicted " + std::to_string(c + 1);
   }
   text += "\n";
-  for (const auto& [seed, held] : set.held_out) {
+  for (const auto& one : set.held_out) {
+    const HeldOut& held = one.second;
     const std::vector<float> p = PredictionsOf(held, info);
     std::vector<size_t> order(held.samples.size());
     std::iota(order.begin(), order.end(), size_t{0});
@@ -124,7 +125,7 @@ Status WritePredictions(const std::string& path, const SetResult& set) {
               [&](size_t a, size_t b) { return held.samples[a] < held.samples[b]; });
     for (const size_t i : order) {
       text += std::to_string(held.samples[i] + 1);
-      if (seeds) text += "," + std::to_string(seed);
+      if (seeds) text += "," + std::to_string(one.first);
       const float* truth = held.targets.data() + i * static_cast<size_t>(held.target_columns);
       const std::span<const float> row(p.data() + i * static_cast<size_t>(held.columns),
                                        static_cast<size_t>(held.columns));

@@ -412,7 +412,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   Made made;
   LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
   for (const std::string& remark : made.remarks) {
-    if (ranks.speaks()) Say("note: " + remark + "\n");
+    if (ranks.speaks() && !run.resume) Say("note: " + remark + "\n");
   }
   const DatasetInfo& info = made.data.train.dataset->info();
   LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",

@@ -121,7 +121,7 @@ std::string DialectText(const TableDescription& description) {
   if (dialect.comment != '\0') text += fmt::format(", comments behind {}", dialect.comment);
   if (dialect.number.decimal == ',') text += ", decimal commas";
   if (dialect.number.thousands != '\0')
-    text += fmt::format(", thousands behind \"{}\"", dialect.number.thousands);
+    text += fmt::format(", thousands with \"{}\"", dialect.number.thousands);
   if (dialect.encoding == Dialect::Encoding::kLatin1) text += ", Latin-1";
   return text;
 }
@@ -166,12 +166,14 @@ std::string ShowTable(const Table& table, int columns) {
               2, width);
   page += Wrapped("text      " + DialectText(description), 10, width);
   page += Wrapped("target    " + TargetText(table, facts), 10, width);
-  page += Wrapped(fmt::format("features  {} columns, {} numbers for the network{}",
-                              count(Role::kFeature), layout.size,
-                              count(Role::kLeftOut) == 0
-                                  ? std::string()
-                                  : fmt::format("; {} columns left out", count(Role::kLeftOut))),
-                  10, width);
+  const auto counted = [](int64_t number, const char* word) {
+    return fmt::format("{} {}{}", number, word, number == 1 ? "" : "s");
+  };
+  std::string features = "features  " + counted(count(Role::kFeature), "column") + ", " +
+                         counted(layout.size, "number") + " for the network";
+  if (count(Role::kLeftOut) > 0)
+    features += "; " + counted(count(Role::kLeftOut), "column") + " left out";
+  page += Wrapped(features, 10, width);
 
   // Everything but the last column, with two blanks behind each.
   size_t name_width = 6, kind_width = 4, role_width = 4;

@@ -211,8 +211,8 @@ void VisitKeys(R& r, Visit&& visit) {
   std::string kind = KindOf(r.model.family);
   visit("model.kind", kind, FamilyKinds(), "the family, which decides what other keys there are");
   visit("model.weights", r.model.weights, KeyLimits{},
-        "safetensors file to start from instead: a model of Lockstep's or a state dict of "
-        "PyTorch's; a last layer with another number of outputs begins anew");
+        "safetensors file to start from instead: a model of Lockstep's, a run folder with one, "
+        "or a state dict of PyTorch's; a last layer with another number of outputs begins anew");
   visit("model.freeze", r.model.freeze, KeyLimits{},
         "parameters that training does not change, by name: \"layer*\", \"conv1.*\"; batch norms "
         "among them keep their statistics");

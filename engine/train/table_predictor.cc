@@ -61,6 +61,7 @@ TablePredictor::TablePredictor(Network& network, const DatasetInfo& samples, Pre
     columns_.push_back(where.column);
     usual_.push_back(UsualCell(table().columns[static_cast<size_t>(where.column)]));
   }
+  record_ = RecordLayout::Of(table());
   reader_ = std::make_shared<const CellReader>(table(), table().dialect.number);
   x_.resize(static_cast<size_t>(layout.size));
   y_.resize(static_cast<size_t>(network.output_shape().sample_size()));
@@ -82,8 +83,14 @@ Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo&
 
 Result<CellValue> TablePredictor::Read(int64_t column, std::string_view text) const {
   Result<CellValue> cell = reader_->Read(static_cast<size_t>(column), text);
-  if (cell.ok()) return cell;
-  return cell.status().At(Quoted(NameOf(column)));
+  if (!cell.ok()) return cell.status().At(Quoted(NameOf(column)));
+  return AsStored(column, *cell);
+}
+
+CellValue TablePredictor::AsStored(int64_t column, CellValue cell) const {
+  std::vector<std::byte> record(static_cast<size_t>(record_.bytes));
+  record_.Put(column, cell, record.data());
+  return record_.Get(column, record.data());
 }
 
 Result<CellValue> TablePredictor::Take(int64_t column, double number) const {
@@ -95,7 +102,7 @@ Result<CellValue> TablePredictor::Take(int64_t column, double number) const {
   if (of.kind == Kind::kYesNo && number != 0.0 && number != 1.0)
     return Status::Invalid(name + ": yes is 1 and no is 0, not " + lockstep::TextOf(number));
   if (!std::isfinite(number)) return Status::Invalid(name + ": the number is infinite");
-  return CellValue{.number = number};
+  return AsStored(column, {.number = number});
 }
 
 std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {

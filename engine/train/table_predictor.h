@@ -14,6 +14,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/table/cell_reader.h"
 #include "engine/data/table/table_features.h"
+#include "engine/data/table/table_rows.h"
 #include "engine/train/explain.h"
 #include "engine/train/network.h"
 #include "engine/train/predictor.h"
@@ -34,6 +35,9 @@ class TablePredictor {
   // no table, or the network takes or gives something else.
   static Result<TablePredictor> Make(Network& network, const DatasetInfo& samples,
                                      const Decision& decision = {});
+
+  // At another threshold and temperature from here on.
+  void set_decision(const Decision& decision) { predictor_.set_decision(decision); }
 
   const DatasetInfo& samples() const { return samples_; }
   const TableDescription& table() const { return *samples_.table; }
@@ -70,11 +74,14 @@ class TablePredictor {
  private:
   TablePredictor(Network& network, const DatasetInfo& samples, Predictor predictor);
   ToldOf Told(int64_t predicted) const;
+  // As a table keeps it: most numbers as floats.
+  CellValue AsStored(int64_t column, CellValue cell) const;
 
   Network* network_;
   DatasetInfo samples_;
   Predictor predictor_;
   std::shared_ptr<const CellReader> reader_;
+  RecordLayout record_;
   std::vector<double> quantiles_;
   std::vector<int64_t> columns_;
   std::vector<ColumnFeatures> features_;  // of each

@@ -235,7 +235,7 @@ OPERATORS = {
     "Abs": np.abs,
     "Add": lambda a, b: a + b,
     "And": np.logical_and,
-    "ArgMax": lambda x, axis=0, keepdims=1: np.argmax(x, axis, keepdims=bool(keepdims)),
+    "ArgMax": lambda x, axis=0, keepdims=1, select_last_index=0: np.argmax(x, axis, keepdims=bool(keepdims)),
     "AveragePool": average_pool,
     "BatchNormalization": batch_norm,
     "Cast": cast,
@@ -432,8 +432,12 @@ def unused_form(node):
         known = (b"asymmetric",) if nearest else (b"half_pixel", b"align_corners")
         return (attributes.get("mode", b"nearest") not in (b"nearest", b"linear") or place not in known or len(node.input) != 3 or
                 (nearest and attributes.get("nearest_mode") != b"floor") or {"axes", "antialias", "exclude_outside"} & set(attributes))
+    if node.op_type == "ArgMax":
+        return attributes.get("select_last_index", 0) == 1
     if node.op_type == "Pad":
         return len(node.input) > 3 or attributes.get("mode") == b"wrap"
+    if node.op_type == "ArgMax":
+        return attributes.get("select_last_index", 0) == 1
     if node.op_type == "Cast":
         return attributes["to"] not in (1, 7, 11)  # float, int64, double
     if node.op_type in ("GRU", "LSTM"):

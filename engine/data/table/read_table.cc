@@ -320,12 +320,28 @@ Result<Table> ReadFor(const TableText& text, const TableDescription& description
     if (sources[i] < 0) stored.columns[i].role = Role::kLeftOut;
   }
   LOCKSTEP_TRY(FindGroups(text, sources, needs.threads, stored));
+  const auto store = [&](NumberForm form) {
+    const Reading reading(text, stored, sources, form, needs.drop);
+    return Store(reading, 0, needs.threads, needs.progress);
+  };
+  // "1,125" alone may be either: the table trained on says, unless there are numbers here that only
+  // another form reads.
+  const NumberForm trained = description.dialect.number, here = text.dialect().number;
   const bool alike = text.dialect().delimiter == description.dialect.delimiter;
-  const Reading reading(text, stored, std::move(sources),
-                        alike ? description.dialect.number : text.dialect().number, needs.drop);
-  LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, 0, needs.threads, needs.progress));
-  table.description = std::move(stored);
   std::vector<std::string> remarks = text.remarks();
+  Result<Table> read = store(alike ? trained : here);
+  if (!read.ok() && alike && here != trained) {
+    Result<Table> other = store(here);
+    if (other.ok()) {
+      read = std::move(other);
+      remarks.push_back(std::string("numbers have a decimal ") +
+                        (here.decimal == ',' ? "comma" : "point") +
+                        ", unlike those of the table trained on");
+    }
+  }
+  LOCKSTEP_TRY(read.status());
+  Table table = std::move(read).value();
+  table.description = std::move(stored);
   if (!found.remark.empty()) remarks.push_back(found.remark);
   remarks.insert(remarks.end(), table.remarks.begin(), table.remarks.end());
   table.remarks = std::move(remarks);

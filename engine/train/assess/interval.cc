@@ -17,7 +17,9 @@ Interval ShareInterval(int64_t part, int64_t whole) {
   const double shrink = 1.0 / (1.0 + kZ * kZ / n);
   const double centre = shrink * (share + kZ * kZ / (2.0 * n));
   const double half = shrink * kZ * std::sqrt(share * (1.0 - share) / n + kZ * kZ / (4.0 * n * n));
-  return {.low = std::max(0.0, centre - half), .high = std::min(1.0, centre + half)};
+  // The ends of what is possible exactly, whatever rounding.
+  return {.low = part == 0 ? 0.0 : std::max(0.0, centre - half),
+          .high = part == whole ? 1.0 : std::min(1.0, centre + half)};
 }
 
 double Quantile(std::vector<double> values, double q) {

@@ -141,7 +141,10 @@ TEST(TableCacheTest, DamagedCopiesAreMadeAnewAndSaidSo) {
   const TemporaryFolder folder;
   const std::string path = folder / "t.csv", copy = path + ".lockstep";
   Spill(path, Text(50));
-  const Table want = Read(path, Cached());
+  TableOptions plain = Cached();
+  plain.cache = false;
+  const Table want = Read(path, plain);
+  Read(path, Cached());  // whose rows are gone: a file that is mapped must not be cut short
   const std::string good = Slurped(copy);
   std::vector<std::string> bad = {"",
                                   "LKSTABLE",

@@ -337,7 +337,9 @@ TEST(TableTextTest, WholeRowsEndWhereRowsEnd) {
       }
       int64_t lines = 0;
       // CR at the very end may be followed by LF.
-      if (line_end != "\r") EXPECT_EQ(WholeRows(text, dialect, lines), text.size());
+      if (line_end != "\r") {
+        EXPECT_EQ(WholeRows(text, dialect, lines), text.size());
+      }
     }
   }
 }

@@ -31,6 +31,8 @@ constexpr double kMostLost = 1e-5;
 constexpr int64_t kMostWholeClasses = 20, kRowsOfAClass = 5;
 // A text column of more different texts than this share of its rows names the rows.
 constexpr double kNamesRows = 0.5;
+// Categories with fewer rows each than this, and too many for a feature each, look like groups.
+constexpr int64_t kRowsOfAGroup = 10;
 
 // How PyTorch tables usually choose it: fastai's rule (Howard and Gugger, 2020).
 int64_t EmbeddingWidth(int64_t categories) {
@@ -69,6 +71,7 @@ class Describer {
       description.columns.push_back(std::move(column));
     }
     SayLeftOut();
+    SayGroups();
     if (const int64_t target = description.target(); target >= 0)
       LOCKSTEP_TRY(DescribeTarget(static_cast<size_t>(target)));
     const bool any = std::any_of(description.columns.begin(), description.columns.end(),
@@ -172,6 +175,22 @@ class Describer {
       made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) +
                               " is left out: " + column.note + "; " +
                               TypeKey(i, numbers ? "number" : "category") + " keeps it");
+    }
+  }
+
+  // Words that come a few times each may name patients or machines, whose rows are alike.
+  void SayGroups() {
+    if (options_.group) return;
+    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
+      const TableColumn& column = made_.description.columns[i];
+      const auto values = static_cast<int64_t>(column.categories.size());
+      const bool few_rows_each = evidence_[i].present() < kRowsOfAGroup * values;
+      if (column.role != Role::kFeature || column.width == 0 || !few_rows_each) continue;
+      made_.remarks.push_back(
+          text_.NameOf(static_cast<int64_t>(i)) + " has " + std::to_string(values) +
+          " different values, each in few rows; if they name patients or the like: data.group = "
+          "\"" +
+          KeyOf(i) + "\" keeps the rows of one together and learns nothing from the name");
     }
   }
 

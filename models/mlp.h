@@ -27,8 +27,8 @@ struct MlpOptions {
   BatchNormOptions batch_norm{};  // for kBatch
   int64_t groups = 8;             // for kGroup
   Activation activation = Activation::kRelu;
-  double dropout = 0.0;    // after each activation; 0: none
-  bool flatten = false;    // begin with Flatten: for images
+  double dropout = 0.0;  // after each activation; 0: none
+  bool flatten = false;  // begin with Flatten: for images
   // Begin with EmbedFeatures: the last features are numbers of categories.
   std::vector<EmbeddingTable> embedded{};
   LinearOptions linear{};  // of every Linear

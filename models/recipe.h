@@ -5,6 +5,7 @@
 #define LOCKSTEP_MODELS_RECIPE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -203,6 +204,8 @@ struct SavedSamples {
   // Of a series: the columns trained on, with names and roles, and the labels.
   std::vector<TableColumn> columns{};
   std::vector<std::string> classes{};
+  // Not of the model: who is told, now and then, what share of a large table has been read.
+  std::function<void(double share)> progress{};
 };
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved = {});
 

@@ -318,6 +318,8 @@ Result<TrainerOptions> BuildTrainerOptions(const Recipe& recipe, int64_t batches
     }
   }
   LOCKSTEP_TRY_ASSIGN(options.wire, Chosen("train.wire", kWires, t.wire));
+  LOCKSTEP_TRY(CheckChoice("train.calibrate", t.calibrate, Calibrations()));
+  LOCKSTEP_TRY(CheckChoice("train.threshold", t.threshold, Thresholds()));
   if (t.ema_decay > 0.0) options.ema = EmaOptions{.decay = t.ema_decay};
   if (t.patience > 0) options.early_stopping = EarlyStopping{.patience = t.patience};
   LOCKSTEP_TRY_ASSIGN(options.monitor, MetricFromName(t.monitor));

@@ -3,6 +3,7 @@
 #ifndef LOCKSTEP_MODELS_RECIPE_CHOICE_H_
 #define LOCKSTEP_MODELS_RECIPE_CHOICE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <string>
@@ -31,6 +32,13 @@ inline std::string Listed(const std::vector<std::string>& choices) {
 }
 inline Status UnknownChoice(const std::string& value, const std::vector<std::string>& choices) {
   return Status::Invalid("does not know " + Quoted(value) + "; choose one of " + Listed(choices));
+}
+
+// Of a recipe that a program filled in, whose names nobody has checked.
+inline Status CheckChoice(const char* key, const std::string& value, const KeyLimits& limits) {
+  if (std::find(limits.choices.begin(), limits.choices.end(), value) != limits.choices.end())
+    return Status::Ok();
+  return UnknownChoice(value, limits.choices).At(key);
 }
 
 // A name that recipes may write, and what it stands for: a value, or the function that builds it.

@@ -138,7 +138,7 @@ Result<Sources> Ready(const Recipe& recipe, SavedSamples saved) {
 }
 
 Result<Sources> Csv(const Recipe& recipe, SavedSamples saved) {
-  LOCKSTEP_TRY_ASSIGN(RecipeData data, TableData(recipe, std::move(saved.table)));
+  LOCKSTEP_TRY_ASSIGN(RecipeData data, TableData(recipe, std::move(saved.table), saved.progress));
   return Sources{.train = nullptr, .test = nullptr, .ready = std::move(data), .by_keys = true};
 }
 

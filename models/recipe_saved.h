@@ -56,6 +56,14 @@ std::vector<TableColumn> TrainedColumns(const SavedModel& model);
 // Errors: the standardizer is of another number of features.
 Result<std::shared_ptr<const TableDescription>> DescriptionFor(const SavedModel& model);
 
+// What model.weights brings for LoadData: where it is a model of a table and data.kind = "csv", its
+// description, so that columns, categories and scales mean to the network what they meant to it. Of
+// another target (data.label) nothing: the table is described anew, and CheckFeatures says whether
+// the weights fit. A file without a description brings nothing.
+Result<SavedSamples> SamplesOfWeights(const Recipe& recipe);
+// An error where the features are not those of the model in model.weights, by name and order.
+Status CheckFeatures(const Recipe& recipe, const DatasetInfo& samples);
+
 }  // namespace lockstep
 
 #endif  // LOCKSTEP_MODELS_RECIPE_SAVED_H_

@@ -134,6 +134,7 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
                        .cache = data.cache,
                        .cache_folder = data.cache_folder};
   LOCKSTEP_TRY_ASSIGN(options.dialect, DialectOf(data));
+  LOCKSTEP_TRY(CheckChoice("data.split", data.split, SplitKinds()));
   LOCKSTEP_TRY_ASSIGN(options.on_missing, Chosen("data.missing", kMissing, data.missing));
   if (data.task != "auto") {
     LOCKSTEP_TRY_ASSIGN(options.task, TaskNamed(data.task));
@@ -151,14 +152,17 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe) {
   return options;
 }
 
-Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDescription> saved) {
+Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDescription> saved,
+                             const TableText::Progress& progress) {
   const Recipe::Data& data = recipe.data;
-  LOCKSTEP_TRY_ASSIGN(const TableOptions options, TableOptionsOf(recipe));
+  LOCKSTEP_TRY_ASSIGN(TableOptions options, TableOptionsOf(recipe));
+  options.progress = progress;
   const bool has_test = !data.test_path.empty() && data.folds == 0;
   const TableNeeds whole{.target = true,
                          .others = true,
                          .drop = options.on_missing == TableOptions::Missing::kDropRow,
-                         .threads = options.threads};
+                         .threads = options.threads,
+                         .progress = progress};
   LOCKSTEP_TRY_ASSIGN(const Table table, saved == nullptr ? ReadTable(data.path, options)
                                                           : ReadTableFor(data.path, *saved, whole));
   LOCKSTEP_TRY_ASSIGN(Splits splits, SplitTable(table, data, has_test));

@@ -18,7 +18,8 @@ Result<TableOptions> TableOptionsOf(const Recipe& recipe);
 
 // data.path and data.test_path. `saved`, a trained model's description, says how both are read and
 // scaled; null: data.path says it, its training rows the scales.
-Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDescription> saved);
+Result<RecipeData> TableData(const Recipe& recipe, std::shared_ptr<const TableDescription> saved,
+                             const TableText::Progress& progress = nullptr);
 
 }  // namespace lockstep
 

@@ -22,7 +22,6 @@ constexpr char kTask[] = "data.task", kInput[] = "data.input", kTarget[] = "data
 constexpr char kOutputs[] = "data.outputs", kFeatures[] = "data.features";
 constexpr char kClasses[] = "data.classes", kVocabulary[] = "data.vocabulary";
 constexpr char kPadded[] = "data.padded", kTokenizer[] = "data.tokenizer";
-constexpr char kTable[] = "data.table";
 // More is a damaged or hostile file: a network for it could not be made anyway.
 constexpr int64_t kMostValues = int64_t{1} << 28;
 constexpr int64_t kMostClasses = int64_t{1} << 24;
@@ -127,11 +126,11 @@ Status ReadTokens(const Metadata& metadata, DatasetInfo& samples) {
 
 // Of samples that are rows of a table.
 Status ReadTable(const Metadata& metadata, DatasetInfo& samples) {
-  Result<TableDescription> table = TableDescriptionFrom(metadata.find(kTable)->second);
-  if (!table.ok()) return table.status().At("metadata " + Quoted(kTable));
+  Result<TableDescription> table = TableDescriptionFrom(metadata.find(kTableMetadata)->second);
+  if (!table.ok()) return table.status().At("metadata " + Quoted(kTableMetadata));
   const bool fits = LayoutOf(*table).size == samples.x_shape.size() &&
                     table->task == samples.task && table->target() >= 0;
-  if (!fits) return Damaged(kTable, "...", "the table that the samples are of");
+  if (!fits) return Damaged(kTableMetadata, "...", "the table that the samples are of");
   DescribeSamples(std::make_shared<const TableDescription>(std::move(*table)), samples);
   return Status::Ok();
 }
@@ -151,7 +150,7 @@ Metadata MetadataOf(const DatasetInfo& samples) {
     if (samples.padded) metadata[kPadded] = "1";
     if (samples.tokenizer != nullptr) metadata[kTokenizer] = samples.tokenizer->Description();
   }
-  if (samples.table != nullptr) metadata[kTable] = ToJson(*samples.table);
+  if (samples.table != nullptr) metadata[kTableMetadata] = ToJson(*samples.table);
   if (!samples.class_names.empty()) metadata[kClasses] = ListOf(samples.class_names);
   return metadata;
 }
@@ -174,7 +173,7 @@ Result<DatasetInfo> DatasetInfoFrom(const Metadata& metadata) {
   LOCKSTEP_TRY_ASSIGN(samples.feature_names,
                       NamesFrom(metadata, kFeatures, samples.x_shape.channels()));
   LOCKSTEP_TRY_ASSIGN(samples.class_names, NamesFrom(metadata, kClasses, ClassCount(samples)));
-  if (metadata.contains(kTable)) LOCKSTEP_TRY(ReadTable(metadata, samples));
+  if (metadata.contains(kTableMetadata)) LOCKSTEP_TRY(ReadTable(metadata, samples));
   return samples;
 }
 

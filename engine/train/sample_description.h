@@ -20,6 +20,8 @@
 
 namespace lockstep {
 
+inline constexpr char kTableMetadata[] = "data.table";
+
 Metadata MetadataOf(const DatasetInfo& samples);
 
 // Untrusted input: extents and counts are in range, lists are as long as they must be. `size` and

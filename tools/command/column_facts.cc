@@ -18,7 +18,7 @@ constexpr double kNearlyAll = 0.99;       // of its rows with one value
 constexpr double kNearlyCopy = 0.995;     // AUC, or rows whose class the value tells
 constexpr double kNearlyLinear = 0.9999;  // correlation, of a regression
 constexpr int64_t kFewRows = 20;          // below which anything may look like anything
-constexpr size_t kFewGroups = 50;
+constexpr size_t kRowsOfAGroup = 10;      // likewise, of the rows with one value
 
 // Of each row the value, or the code of its category; NaN where it is missing or not known.
 std::vector<double> ValuesOf(const Table& table, int64_t column) {
@@ -115,7 +115,7 @@ double CorrelationOf(const std::vector<double>& x, const std::vector<double>& y)
 }
 
 // The share of rows whose class is the most frequent one among the rows with the same value of x;
-// 0 where x has more than a few values. Missing is a value as others are.
+// 0 where each value has but a few rows. Missing is a value as others are.
 double ToldShare(const std::vector<double>& x, const std::vector<double>& y) {
   const auto less = [](double a, double b) { return std::isnan(b) ? !std::isnan(a) : a < b; };
   std::vector<size_t> order(x.size());
@@ -132,7 +132,7 @@ double ToldShare(const std::vector<double>& x, const std::vector<double>& y) {
       best = std::max(best, run);
     }
     told += best;
-    if (++groups > kFewGroups) return 0.0;
+    if (++groups * kRowsOfAGroup > order.size()) return 0.0;
   }
   return static_cast<double>(told) / static_cast<double>(std::max<size_t>(order.size(), 1));
 }

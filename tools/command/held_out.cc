@@ -29,6 +29,29 @@ Status ReadTensor(const SafetensorsFile& file, const std::string& path, const ch
   return Status::Ok();
 }
 
+// Of the quantiles of each target the median; they may cross where little was learned.
+std::vector<float> Medians(std::span<const float> y, std::span<const double> quantiles) {
+  std::vector<float> medians, sorted;
+  for (size_t begin = 0; begin < y.size(); begin += quantiles.size()) {
+    const std::span<const float> of_target = y.subspan(begin, quantiles.size());
+    sorted.assign(of_target.begin(), of_target.end());
+    std::sort(sorted.begin(), sorted.end());
+    medians.push_back(sorted[PlaceOfMedian(quantiles)]);
+  }
+  return medians;
+}
+
+// Classes and logits have no unit: their scale is 1.
+void AddInOwnUnit(std::span<const float> values, const DatasetInfo& info,
+                  std::vector<float>& into) {
+  const bool numbers = ObjectiveOf(info.task).reading == Reading::kValues;
+  for (const float v : values) {
+    into.push_back(numbers ? static_cast<float>(static_cast<double>(v) * info.target_scale +
+                                                info.target_offset)
+                           : v);
+  }
+}
+
 }  // namespace
 
 void HeldOut::Append(const HeldOut& more) {
@@ -51,8 +74,10 @@ Result<HeldOut> MeasureHeldOut(Network& network, const Subset& subset) {
     return Status::Invalid(info.name +
                            ": samples with several positions are not put together over folds");
   }
+  const std::span<const double> quantiles = network.loss()->quantiles();
   HeldOut held{.samples = subset.indices,
-               .columns = network.output_shape().channels(),
+               .columns = quantiles.empty() ? network.output_shape().channels()
+                                            : std::max<int64_t>(1, info.target_shape.size()),
                .target_columns = std::max<int64_t>(1, info.target_shape.size())};
   LOCKSTEP_TRY_ASSIGN(
       const std::unique_ptr<Loader> loader,
@@ -65,13 +90,16 @@ Result<HeldOut> MeasureHeldOut(Network& network, const Subset& subset) {
     held.loss.sum += loss.sum;
     held.loss.weight += loss.weight;
     const std::span<const float> y = network.output().span<float>();
-    held.outputs.insert(held.outputs.end(), y.begin(), y.end());
+    if (quantiles.empty()) {
+      AddInOwnUnit(y, info, held.outputs);
+    } else {
+      AddInOwnUnit(Medians(y, quantiles), info, held.outputs);
+    }
     if (info.target_dtype == DType::kI32) {
       for (const int32_t label : batch->target.span<int32_t>())
         held.targets.push_back(static_cast<float>(label));
     } else {
-      const std::span<const float> t = batch->target.span<float>();
-      held.targets.insert(held.targets.end(), t.begin(), t.end());
+      AddInOwnUnit(batch->target.span<float>(), info, held.targets);
     }
   }
 }
@@ -128,9 +156,6 @@ std::vector<float> PredictionsOf(const HeldOut& held, const DatasetInfo& info) {
   const auto columns = static_cast<size_t>(held.columns);
   switch (ObjectiveOf(info.task).reading) {
     case Reading::kValues:
-      for (float& v : p) {
-        v = static_cast<float>(static_cast<double>(v) * info.target_scale + info.target_offset);
-      }
       break;
     case Reading::kPositive:
       for (float& v : p) v = static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(v))));

@@ -16,10 +16,12 @@ namespace lockstep::tools {
 struct HeldOut {
   std::vector<int64_t> samples{};  // of the dataset
   int64_t columns = 0;             // outputs for each
-  std::vector<float> outputs{};    // (samples, columns), as the network gives them
+  // (samples, columns), as the network gives them; numbers in their own unit, for each fold has
+  // scales of its own, and of quantiles the median alone.
+  std::vector<float> outputs{};
   int64_t target_columns = 0;
-  std::vector<float> targets{};  // (samples, target_columns); of classes their numbers
-  LossSum loss{};
+  std::vector<float> targets{};  // (samples, target_columns), likewise; of classes their numbers
+  LossSum loss{};                // as it is trained on
 
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
   // REQUIRES: as many columns, or nothing there yet.

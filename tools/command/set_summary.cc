@@ -130,11 +130,8 @@ Status WritePredictions(const std::string& path, const SetResult& set) {
       const std::span<const float> row(p.data() + i * static_cast<size_t>(held.columns),
                                        static_cast<size_t>(held.columns));
       for (int64_t t = 0; t < targets; ++t) {
-        text +=
-            "," + (reading == Reading::kValues
-                       ? fmt::format("{:.7g}", static_cast<double>(truth[t]) * info.target_scale +
-                                                   info.target_offset)
-                       : Field(name(static_cast<int64_t>(truth[t]))));
+        text += "," + (reading == Reading::kValues ? fmt::format("{:.7g}", truth[t])
+                                                   : Field(name(static_cast<int64_t>(truth[t]))));
       }
       if (reading != Reading::kValues) text += "," + Field(name(PredictedClass(reading, row)));
       for (const float v : row) text += fmt::format(",{:.7g}", v);

@@ -70,13 +70,13 @@ std::string DateOf(double days, bool has_time) {
   return text + fmt::format(" {:02}:{:02}", minutes / 60 % 24, minutes % 60);
 }
 
-// "410 Oslo, 300 Bern, ...": as many as have room.
+// "Oslo" 410, "Bern" 300, ...: as many as have room.
 std::string CountsText(const ColumnFacts& facts, size_t room) {
   std::string text;
   for (size_t i = 0; i < facts.counts.size(); ++i) {
     const auto& [word, count] = facts.counts[i];
-    const std::string next = fmt::format("{}{} {}", i == 0 ? "" : ", ", count,
-                                         word.empty() ? "\"\"" : Short(word, kLongestWord));
+    const std::string next =
+        fmt::format("{}\"{}\" {}", i == 0 ? "" : ", ", Short(word, kLongestWord), count);
     const bool last = i + 1 == facts.counts.size();
     if (i > 0 && Characters(text) + Characters(next) + (last ? 0 : 5) > room) return text + ", ...";
     text += next;
@@ -89,7 +89,7 @@ std::string Holds(const TableColumn& column, const ColumnFacts& facts, size_t ro
   if (facts.missing == facts.rows) return "nothing";
   switch (column.kind) {
     case Kind::kNumber:
-      return fmt::format("{:.5g} to {:.5g}, mean {:.3g}, sd {:.2g}", facts.least, facts.most,
+      return fmt::format("{:.7g} to {:.7g}, mean {:.4g}, sd {:.2g}", facts.least, facts.most,
                          facts.mean, facts.sd);
     case Kind::kDate:
       return DateOf(facts.least, column.has_time) + " to " + DateOf(facts.most, column.has_time);
@@ -113,13 +113,15 @@ std::string DialectText(const TableDescription& description) {
                        : fmt::format("\"{}\"", c);
   };
   std::string text = sign(dialect.delimiter) + " between columns";
-  text += dialect.header ? ", a header" : ", no header";
+  text += description.columns[0].name.empty() && !dialect.header
+              ? ", no header (columns are numbered from 0, as data.label takes them)"
+              : ", a header";
   if (dialect.row_names) text += ", row names";
   if (dialect.quote == '\'') text += ", texts in ''";
   if (dialect.comment != '\0') text += fmt::format(", comments behind {}", dialect.comment);
   if (dialect.number.decimal == ',') text += ", decimal commas";
   if (dialect.number.thousands != '\0')
-    text += fmt::format(", thousands behind \"{}\"", dialect.number.thousands);
+    text += fmt::format(", thousands with \"{}\"", dialect.number.thousands);
   if (dialect.encoding == Dialect::Encoding::kLatin1) text += ", Latin-1";
   return text;
 }
@@ -137,12 +139,13 @@ std::string TargetText(const Table& table, const std::vector<ColumnFacts>& facts
   constexpr size_t kShown = 8;
   for (size_t i = 0; i < its.counts.size() && i < kShown; ++i) {
     const auto& [word, count] = its.counts[i];
-    text += fmt::format("{}{} {} ({:.1f} %)", i == 0 ? ": " : ", ", Short(word, 2 * kLongestName),
-                        count, 100.0 * static_cast<double>(count) / static_cast<double>(its.rows));
+    text +=
+        fmt::format("{}\"{}\" {} ({:.1f} %)", i == 0 ? ": " : ", ", Short(word, 2 * kLongestName),
+                    count, 100.0 * static_cast<double>(count) / static_cast<double>(its.rows));
   }
   if (its.counts.size() > kShown) text += ", ...";
   if (table.description.task == Task::kBinary && column.categories.size() == 2)
-    text += "; 1 is " + Short(column.categories[1], 2 * kLongestName);
+    text += fmt::format("; \"{}\" counts as 1", Short(column.categories[1], 2 * kLongestName));
   return text;
 }
 
@@ -163,12 +166,14 @@ std::string ShowTable(const Table& table, int columns) {
               2, width);
   page += Wrapped("text      " + DialectText(description), 10, width);
   page += Wrapped("target    " + TargetText(table, facts), 10, width);
-  page += Wrapped(fmt::format("features  {} columns, {} numbers for the network{}",
-                              count(Role::kFeature), layout.size,
-                              count(Role::kLeftOut) == 0
-                                  ? std::string()
-                                  : fmt::format("; {} columns left out", count(Role::kLeftOut))),
-                  10, width);
+  const auto counted = [](int64_t number, const char* word) {
+    return fmt::format("{} {}{}", number, word, number == 1 ? "" : "s");
+  };
+  std::string features = "features  " + counted(count(Role::kFeature), "column") + ", " +
+                         counted(layout.size, "number") + " for the network";
+  if (count(Role::kLeftOut) > 0)
+    features += "; " + counted(count(Role::kLeftOut), "column") + " left out";
+  page += Wrapped(features, 10, width);
 
   // Everything but the last column, with two blanks behind each.
   size_t name_width = 6, kind_width = 4, role_width = 4;

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <exception>
 #include <filesystem>
@@ -19,6 +20,7 @@
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "models/recipe_decision.h"
+#include "models/recipe_saved.h"
 #include "models/recipe_split.h"
 #include "tools/command/commands.h"
 #include "tools/command/decide.h"
@@ -254,11 +256,31 @@ Status ReadProgress(const WhichRun& run, Made& made) {
   return Status::Ok();
 }
 
+// Tables that are read at once say nothing. On a terminal the line goes away again.
+void SayReading(double share) {
+  using Clock = std::chrono::steady_clock;
+  static Clock::time_point last = Clock::now();
+  const bool shows = TerminalOf(stderr).cursor;
+  if (Clock::now() - last < std::chrono::seconds(shows ? 1 : 10)) return;
+  last = Clock::now();
+  const std::string text = fmt::format("reading the table: {:.0f} %", 100.0 * share);
+  Say(shows ? "\r" + text + "\r" : text + "\n", stderr);
+}
+
 // Of this rank alone: no other is waited for.
 Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks, Made& made) {
   Recipe recipe = run.recipe;
   recipe.train.threads = threads;
-  LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe));
+  SavedSamples known;
+  if (!recipe.model.weights.empty()) {
+    // A run that goes on does not need those weights any more, but what they brought.
+    Recipe from = recipe;
+    if (run.saved) from.model.weights = run.folder.last();
+    LOCKSTEP_TRY_ASSIGN(known, SamplesOfWeights(from));
+  }
+  if (ranks.speaks()) known.progress = SayReading;
+  LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe, std::move(known)));
+  if (!run.saved) LOCKSTEP_TRY(CheckFeatures(recipe, made.data.train.dataset->info()));
   made.remarks = made.data.remarks;
   LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
   made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());
@@ -412,7 +434,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   Made made;
   LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
   for (const std::string& remark : made.remarks) {
-    if (ranks.speaks()) Say("note: " + remark + "\n");
+    if (ranks.speaks() && !run.resume) Say("note: " + remark + "\n");
   }
   const DatasetInfo& info = made.data.train.dataset->info();
   LOCKSTEP_TRY(ranks.CheckSame("the data (" + info.name + ")",

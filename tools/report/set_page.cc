@@ -63,8 +63,7 @@ Chart TruthChart(const SetResult& set) {
   Series points{.name = "samples"};
   const size_t stride = std::max<size_t>(1, predicted.size() / kMost);
   for (size_t i = 0; i < predicted.size(); i += stride) {
-    points.x.push_back(static_cast<double>(held.targets[i]) * set.samples.target_scale +
-                       set.samples.target_offset);
+    points.x.push_back(static_cast<double>(held.targets[i]));
     points.y.push_back(static_cast<double>(predicted[i]));
   }
   return {.title = "Predicted against true, each sample by the run that has not seen it",

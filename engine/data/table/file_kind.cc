@@ -16,7 +16,9 @@ Status Other(const std::string& name, std::string_view kind, std::string_view ad
 }  // namespace
 
 Status MayBeTable(std::string_view beginning, const std::string& name) {
-  if (const KnownFile known = FileKindOf(beginning); !known.kind.empty())
+  // Text in UTF-16 may be a table as well.
+  const KnownFile known = FileKindOf(beginning);
+  if (!known.kind.empty() && !known.kind.starts_with("text"))
     return Other(name, known.kind, known.to_table);
   // JSON is text as well: an object with a name in it, or a list of objects or lists.
   const size_t first = beginning.find_first_not_of(" \t\r\n");

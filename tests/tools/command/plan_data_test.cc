@@ -68,7 +68,7 @@ TEST_F(Program, ShowsWhatIsUnderstoodOfATable) {
   ASSERT_EQ(ran.code, 0) << ran.out;
   EXPECT_THAT(ran.out, HasSubstr("patients.csv: 41 rows, 3 columns"));
   EXPECT_THAT(ran.out, HasSubstr("semicolons between columns, a header, decimal commas"));
-  EXPECT_THAT(ran.out, HasSubstr("outcome, binary: well 27 (65.9 %), sick 14 (34.1 %)"));
+  EXPECT_THAT(ran.out, HasSubstr("outcome, binary: \"well\" 27 (65.9 %), \"sick\" 14 (34.1 %)"));
   EXPECT_THAT(ran.out, HasSubstr("data.missing"));
   EXPECT_FALSE(fs::exists(folder_ / "runs"));
   // As a recipe, or key=value, says it.

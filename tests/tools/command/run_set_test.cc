@@ -157,5 +157,35 @@ TEST_F(RunSet, BalancedClassesTravelWithTheModel) {
   EXPECT_EQ(on.code, 0) << on.out;
 }
 
+// Every fold standardises its targets by scales of its own: put together they are in their own unit.
+TEST_F(RunSet, NumbersOfAllFoldsAreInTheirOwnUnit) {
+  std::string text = "x,price\n";
+  for (int i = 0; i < 90; ++i)
+    text += std::to_string(i % 13) + "," + std::to_string(20000 + 1000 * (i % 13) + i) + "\n";
+  Write("t.csv", text);
+  Write("r.toml", "[data]\nkind = \"csv\"\npath = \"t.csv\"\ntask = \"regression\"\n");
+  const Ran ran =
+      Run("train r.toml train.epochs=30 output.report=false output.folder=cv --folds 3");
+  ASSERT_EQ(ran.code, 0) << ran.out;
+  const std::vector<std::string> lines = Lines("cv/predictions.csv");
+  ASSERT_EQ(lines.size(), 91u);
+  EXPECT_EQ(lines[0], "row,truth,predicted");
+  double absolute = 0.0;
+  for (int i = 0; i < 90; ++i) {
+    std::istringstream in(lines[static_cast<size_t>(i) + 1]);
+    std::string row, truth, predicted;
+    std::getline(in, row, ',');
+    std::getline(in, truth, ',');
+    std::getline(in, predicted, ',');
+    EXPECT_NEAR(std::stod(truth), 20000 + 1000 * (i % 13) + i, 0.01);
+    absolute += std::abs(std::stod(truth) - std::stod(predicted));
+  }
+  const nlohmann::json summary = Summary("cv");
+  EXPECT_NEAR(summary.at("all_folds").at(0).at("mae").get<double>(), absolute / 90.0, 0.01);
+  double mean = 0.0;
+  for (const auto& run : summary.at("runs")) mean += run.at("mae").get<double>() / 3.0;
+  EXPECT_NEAR(mean, absolute / 90.0, 0.01);  // folds of one size
+}
+
 }  // namespace
 }  // namespace lockstep::tools

@@ -46,8 +46,9 @@ class TablePredictor {
   // "age", or "column 3" where the table had no header.
   std::string NameOf(int64_t column) const { return ColumnName(table(), column); }
 
-  // What a cell of a column holds, numbers being written as in the table trained on. A category that
-  // the model does not know is kUnseenCode. An error names the column, the text and what to do.
+  // What a cell of a column holds, numbers being written as in the table trained on. A category
+  // that the model does not know is kUnseenCode. An error names the column, the text and what to
+  // do.
   Result<CellValue> Read(int64_t column, std::string_view text) const;
   // The same of a number (a date: days since 1970-01-01; yes: 1, no: 0; NaN: missing). An error for
   // categories, and for what no such cell can hold.

@@ -8,8 +8,8 @@
 
 namespace lockstep::tools {
 
-// `lockstep predict --explain`, for a model of a table in the file `path`: a small table of one row,
-// or CSV of that row or of all.
+// `lockstep predict --explain`, for a model of a table in the file `path`: a page about one row, or
+// CSV of that row or of all.
 Status ExplainRows(const PredictArgs& args, const std::string& path, const SavedModel& model);
 
 }  // namespace lockstep::tools

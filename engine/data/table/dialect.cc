@@ -179,19 +179,22 @@ void Finder::Judge(Cut& cut) const {
   }
   const size_t rows = cut.rows.size() - from;
   cut.consistent = static_cast<double>(most) / static_cast<double>(rows);
-  size_t cells = 0, readable = 0;
+  size_t cells = 0, readable = 0, uncut = 0;
   for (size_t i = from; i < cut.rows.size(); ++i) {
     for (const std::string& cell : cut.rows[i]) {
       ++cells;
-      readable += missing_.Has(cell) || StandsForNumber(cell) ||
-                          ReadDate(cell, DateForm::kYearMonthDay) ||
-                          ReadDate(cell, DateForm::kDayMonthYear)
-                      ? 1
-                      : 0;
+      if (missing_.Has(cell) || StandsForNumber(cell) || ReadDate(cell, DateForm::kYearMonthDay) ||
+          ReadDate(cell, DateForm::kDayMonthYear)) {
+        ++readable;
+      } else if (cell.find_first_of(",;\t|") != std::string::npos) {
+        ++uncut;  // as "5;m" where "30,5;m;ill" is cut at the comma
+      }
     }
   }
-  cut.readable = static_cast<double>(readable) / static_cast<double>(std::max<size_t>(cells, 1));
-  cut.score = cut.consistent + 0.5 * cut.readable - (cut.rows[0].size() == cut.width ? 0.0 : 0.1);
+  const auto all = static_cast<double>(std::max<size_t>(cells, 1));
+  cut.readable = static_cast<double>(readable) / all;
+  cut.score = cut.consistent + 0.5 * cut.readable - 0.5 * static_cast<double>(uncut) / all -
+              (cut.rows[0].size() == cut.width ? 0.0 : 0.1);
 }
 
 // Whether cells are in '': as many begin with an apostrophe as end with one, and none is in "".

@@ -207,6 +207,14 @@ TEST(ReadTableFor, AColumnWithoutANameIsFoundByItsPlace) {
   EXPECT_THAT(ErrorFor("y,u\np,1\nq,2\n", model.description), HasSubstr("column 1"));
 }
 
+TEST(ReadTable, ADecimalCommaIsNoDelimiter) {
+  for (const std::string header : {"", "age;sex;out\n"}) {
+    const Table table = Parsed(header + "30,5;m;ill\n41,2;f;well\n41,2;m;ill\n");
+    ASSERT_EQ(table.description.columns.size(), 3u) << header;
+    EXPECT_EQ(table.rows->at(1, 0).number, static_cast<double>(41.2f));
+  }
+}
+
 // ---------------------------------------------------------------- any table, in any dialect
 
 struct Cell {
@@ -292,7 +300,7 @@ class RandomTable {
 
 TEST(ReadTable, ARandomTableInARandomDialectIsReadBack) {
   Random random(11, StreamOf("tables"));
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 120; ++round) {
     RandomTable made(random);
     const std::string text = made.Write();
     SCOPED_TRACE(testing::PrintToString(text.substr(0, 400)));
@@ -324,7 +332,7 @@ TEST(ReadTable, AnyNumberOfThreadsReadsTheSame) {
   // More than one part of a file: parts are some megabytes.
   std::string text = "id,a,b,c,y\n";
   Random random(12, StreamOf("threads"));
-  for (int64_t row = 0; text.size() < size_t{14} << 20; ++row) {
+  for (int64_t row = 0; text.size() < size_t{9} << 20; ++row) {
     text += std::to_string(row) + "," + std::to_string(random.Below(1000000)) + "." +
             std::to_string(random.Below(1000)) + ",\"t" + std::to_string(random.Below(300)) +
             (random.Below(50) == 0 ? "\n" : "") + "\"," +
@@ -348,7 +356,7 @@ TEST(ReadTable, AnyNumberOfThreadsReadsTheSame) {
   // Of errors, that of the first line is told.
   std::string broken = text;
   broken.insert(broken.rfind('\n', broken.size() - 2) + 1, "1,x,a,1,p\n");
-  broken.insert(broken.find('\n', 9 << 20) + 1, "1,2,a,1\n");
+  broken.insert(broken.find('\n', 5 << 20) + 1, "1,2,a,1\n");
   const std::string error = ErrorOf(broken, options);
   for (const int threads : {2, 7}) {
     TableOptions more = options;

@@ -30,6 +30,17 @@ std::string ModelFile(const std::string& run_folder_or_file) {
 
 Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::string> overrides) {
   SavedModel model;
+  // Of `lockstep train --folds`: a folder of runs has no model of its own.
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code ignored;
+  for (const char* one : {"fold-1", "seed-1", "fold-1-seed-1"}) {
+    if (std::filesystem::exists(path, ignored) || !std::filesystem::exists(folder / one, ignored))
+      continue;
+    return Status::NotFound(folder.string() +
+                            " holds several runs, each with a model: take one of "
+                            "them, as " +
+                            (folder / one).string());
+  }
   LOCKSTEP_TRY_ASSIGN(model.checkpoint, LoadCheckpoint(path));
   Result<TrainingState> state = TrainingStateFrom(model.checkpoint.meta);
   if (!state.ok()) return state.status().At(path);

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
+#include "engine/base/portable_math.h"
 namespace lockstep {
 namespace {
 
@@ -149,9 +149,9 @@ void EncodeCell(const TableColumn& column, const ColumnFeatures& where, CellValu
   if (column.kind != Kind::kDate) return;
   float* wave = to + 1;
   for (const DateCycle& cycle : CyclesOf(column)) {
-    const double angle = 2.0 * std::numbers::pi * PhaseOf(cycle, value.number);
-    *wave++ = missing ? 0.0f : static_cast<float>(std::sin(angle));
-    *wave++ = missing ? 0.0f : static_cast<float>(std::cos(angle));
+    const portable::SinCos turn = portable::Turn(missing ? 0.0 : PhaseOf(cycle, value.number));
+    *wave++ = missing ? 0.0f : static_cast<float>(turn.sin);
+    *wave++ = missing ? 0.0f : static_cast<float>(turn.cos);
   }
 }
 

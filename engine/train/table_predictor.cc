@@ -149,20 +149,21 @@ Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row) {
 }
 
 ToldOf TablePredictor::Told(int64_t predicted) const {
+  const double temperature = predictor_.decision().temperature;
   switch (ObjectiveOf(samples_.task).reading) {
     case Reading::kPositive:
-      return [](std::span<const float> y) { return double{y[0]}; };
+      return [temperature](std::span<const float> y) { return y[0] / temperature; };
     case Reading::kOneOf:
       // ln(p / (1 - p)) of a softmax: how far it is above the others' together.
-      return [predicted](std::span<const float> y) {
+      return [predicted, temperature](std::span<const float> y) {
         double largest = -INFINITY, sum = 0.0;
         for (size_t c = 0; c < y.size(); ++c) {
-          if (static_cast<int64_t>(c) != predicted) largest = std::max(largest, double{y[c]});
+          if (static_cast<int64_t>(c) != predicted) largest = std::max(largest, y[c] / temperature);
         }
         for (size_t c = 0; c < y.size(); ++c) {
-          if (static_cast<int64_t>(c) != predicted) sum += std::exp(double{y[c]} - largest);
+          if (static_cast<int64_t>(c) != predicted) sum += std::exp(y[c] / temperature - largest);
         }
-        return double{y[static_cast<size_t>(predicted)]} - largest - std::log(sum);
+        return y[static_cast<size_t>(predicted)] / temperature - largest - std::log(sum);
       };
     case Reading::kValues:
       break;

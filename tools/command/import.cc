@@ -95,9 +95,11 @@ Status Import(const ImportArgs& args) {
   LOCKSTEP_TRY(SaveModel(args.output, net, {.recipe = PrintRecipe(recipe)},
                          data.standardizer ? &*data.standardizer : nullptr, &samples));
   PrintRemarks(imported);
-  fmt::print(
-      "{}: {} parameters; features are {}\n", args.output, net.parameter_count(),
-      data.standardizer ? "standardised as the recipe's training samples" : "taken as they are");
+  const char* const features =
+      samples.table != nullptr ? "rows are read and scaled as the recipe's table"
+      : data.standardizer      ? "features are standardised as the recipe's training samples"
+                               : "features are taken as they are";
+  fmt::print("{}: {} parameters; {}\n", args.output, net.parameter_count(), features);
   return Status::Ok();
 }
 

@@ -189,6 +189,7 @@ TEST(DialectTest, NamesAreMadeDistinct) {
   const TableText table = Opened("age,age,x,age,\n1,2,3,4,5\n6,7,8,9,1\n");
   EXPECT_THAT(table.names(), ElementsAre("age", "age.1", "x", "age.2", ""));
   EXPECT_THAT(table.remarks(), Contains(HasSubstr("\"age.1\"")));
+  EXPECT_THAT(Opened("\"blood\r\npressure\",b\n1,2\n").names(), ElementsAre("blood pressure", "b"));
   EXPECT_THAT(Opened("a,a,a.1\n1,2,3\n4,5,6\n").names(), ElementsAre("a", "a.2", "a.1"));
 }
 

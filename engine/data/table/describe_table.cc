@@ -91,8 +91,11 @@ class Describer {
   }
   // As data.types, data.ignore and the like name it.
   std::string KeyOf(size_t column) const {
-    return text_.names().empty() || text_.names()[column].empty() ? std::to_string(column)
-                                                                  : text_.names()[column];
+    constexpr size_t kLongest = 60;  // in a message
+    const std::string name = text_.names().empty() ? "" : text_.names()[column];
+    const bool fits =
+        !name.empty() && name.size() <= kLongest && name.find_first_of("\"\\") == std::string::npos;
+    return fits ? name : std::to_string(column);
   }
   std::string TypeKey(size_t column, const char* type) const {
     return "data.types = [\"" + KeyOf(column) + "=" + type + "\"]";

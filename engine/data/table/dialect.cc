@@ -320,6 +320,12 @@ Status Finder::FindNames(Cut& cut) {
     found_.rows_line = 1 + CountLineEnds(text_.substr(0, found_.rows_begin));
   }
   cut.dialect.header = !found_.names.empty();
+  // A name of two lines, as spreadsheets have them, is one of two words.
+  for (std::string& text : found_.names) {
+    std::replace_if(
+        text.begin(), text.end(),
+        [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }, ' ');
+  }
   if (!header.remark.empty()) found_.remarks.push_back(header.remark);
   MakeDistinct(found_.names, remark);
   if (!remark.empty()) found_.remarks.push_back(remark);

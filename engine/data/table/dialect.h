@@ -50,7 +50,8 @@ struct FoundDialect {
   Dialect dialect;
   int64_t columns = 0;
   // Of each column, in UTF-8; empty: there is no header. A column of row names is called "". Made
-  // distinct as pandas does: "age", "age.1"; several may be "".
+  // distinct as pandas does: "age", "age.1"; several may be "". Line ends and other control
+  // characters within are blanks.
   std::vector<std::string> names{};
   // Where the rows behind the header begin, in bytes of `beginning`, and their first line, from 1.
   size_t rows_begin = 0;

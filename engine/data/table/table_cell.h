@@ -28,7 +28,7 @@ class MissingTexts {
   std::vector<std::string> texts_;  // sorted
   size_t longest_ = 0;
   bool empty_ = false;  // the empty text is one
-  // By a byte: bit k is set where a text of k bytes (63: of at least as many) begins, or ends, in it.
+  // By a byte: bit k is set where a text of k bytes (63: at least as many) begins, or ends, in it.
   std::array<uint64_t, 256> begin_{}, end_{};
 };
 

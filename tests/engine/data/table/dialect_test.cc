@@ -189,19 +189,25 @@ TEST(DialectTest, NamesAreMadeDistinct) {
   const TableText table = Opened("age,age,x,age,\n1,2,3,4,5\n6,7,8,9,1\n");
   EXPECT_THAT(table.names(), ElementsAre("age", "age.1", "x", "age.2", ""));
   EXPECT_THAT(table.remarks(), Contains(HasSubstr("\"age.1\"")));
+  EXPECT_THAT(Opened("\"blood\r\npressure\",b\n1,2\n").names(), ElementsAre("blood pressure", "b"));
   EXPECT_THAT(Opened("a,a,a.1\n1,2,3\n4,5,6\n").names(), ElementsAre("a", "a.2", "a.1"));
+}
+
+// An archive whose first file has this name.
+std::string Zip(const std::string& name) {
+  std::string bytes = "PK\x03\x04" + std::string(26, '\0') + name;
+  bytes[26] = static_cast<char>(name.size());
+  return bytes;
 }
 
 TEST(DialectTest, FilesOfOtherKindsAreCalledByTheirNames) {
   using namespace std::string_literals;  // NOLINT: bytes that are 0
   const std::pair<std::string, const char*> kinds[] = {
       {"\x93NUMPY\x01\0v\0"s + std::string(60, '\0'), "NPY"},
-      {"PK\x03\x04" + std::string(26, '\0') + "x.npy", "NPZ"},
-      {"PK\x03\x04" + std::string(26, '\0') + "[Content_Types].xml", "XLSX"},
-      {"PK\x03\x04" + std::string(26, '\0') +
-           "mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
-       "ODS"},
-      {"PK\x03\x04" + std::string(26, '\0') + "data.csv", "ZIP"},
+      {Zip("x.npy"), "NPZ"},
+      {Zip("[Content_Types].xml"), "XLSX"},
+      {Zip("mimetype"), "ODS"},
+      {Zip("data.csv"), "ZIP"},
       {"PAR1\x15\0\x15"s, "Parquet"},
       {"ARROW1\0\0"s, "Arrow"},
       {"\x89HDF\r\n\x1A\n\0\0"s, "HDF5"},
@@ -211,14 +217,14 @@ TEST(DialectTest, FilesOfOtherKindsAreCalledByTheirNames) {
       {"\xFD"
        "7zXZ\0\0"s,
        "xz"},
-      {"\x28\xB5\x2F\xFD\x24", "Zstandard"},
+      {"\x28\xB5\x2F\xFD\x24", "zstd"},
       {"X\n\0\0\0\x03\0\x04"s, "RDS"},
       {"RDX3\nX\n", "RData"},
       {"<stata_dta><header>", "Stata"},
       {"s\x02\x01\0"s + std::string(60, '\0'), "Stata"},
       {"$FL2@(#) SPSS DATA FILE", "SPSS"},
       {std::string(12, '\0') + "\xC2\xEA\x81\x60\xB3\x14\x11\xCF", "SAS"},
-      {"<!DOCTYPE html>\n<html>", "HTML"},
+      {"<!DOCTYPE html>\n<html>", "web page"},
       {" {\"a\": 1}", "JSON"},
       {"[\n {\"a\": 1}]", "JSON"},
       {"<?xml version=\"1.0\"?>", "XML"},

@@ -212,10 +212,9 @@ Status Predict(const PredictArgs& args) {
   Result<Network> built = BuildNetwork(ctx, model, batch);
   if (!built.ok()) return built.status().At(path);
   Network& network = *built;
-  Result<Predictor> made =
-      Predictor::Make(network, model.samples,
-                      samples.scaled ? std::optional<Standardizer>() : model.standardizer,
-                      model.decision);
+  Result<Predictor> made = Predictor::Make(
+      network, model.samples, samples.scaled ? std::optional<Standardizer>() : model.standardizer,
+      model.decision);
   if (!made.ok()) return made.status().At(path);
   Predictor& predictor = *made;
 

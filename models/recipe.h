@@ -214,8 +214,8 @@ Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved = {});
 Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetInfo& info,
                              int64_t batch, bool training = true,
                              Communicator* communicator = nullptr, int64_t evaluation_batch = 0);
-// How many samples are evaluated at a time in training on batches of `batch` in all, the same on any
-// number of ranks: the last bits of a loss depend on it.
+// How many samples are evaluated at a time in training on batches of `batch` in all, the same on
+// any number of ranks: the last bits of a loss depend on it.
 int64_t EvaluationBatch(const Recipe& recipe, int64_t batch);
 // Replaces the initial weights by those in model.weights, where that names a file, or a run folder
 // for the model in it; see ImportForNewTask in engine/train/weight_files.h. The result is what the

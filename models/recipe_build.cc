@@ -217,8 +217,8 @@ Result<Network> BuildNetwork(Context& ctx, const Recipe& recipe, const DatasetIn
   return network;
 }
 
-// A whole batch, or, so that one rank of many has memory for it and many ranks have some, the larger
-// of a shard and 64 samples.
+// A whole batch, or, so that one rank of many has memory for it and many ranks have some, the
+// larger of a shard and 64 samples.
 int64_t EvaluationBatch(const Recipe& recipe, int64_t batch) {
   constexpr int64_t kEnough = 64;
   const int64_t part = CeilDiv(batch, recipe.train.micro_batches);

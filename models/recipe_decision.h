@@ -1,5 +1,5 @@
-// What a recipe asks of the model's decision (engine/train/decision.h): how its threshold is chosen,
-// and whether its probabilities are calibrated, both on the validation samples.
+// What a recipe asks of the model's decision (engine/train/decision.h): how its threshold is
+// chosen, and whether its probabilities are calibrated, both on the validation samples.
 #ifndef LOCKSTEP_MODELS_RECIPE_DECISION_H_
 #define LOCKSTEP_MODELS_RECIPE_DECISION_H_
 
@@ -27,8 +27,8 @@ struct FoundDecision {
   Decision decision{};
   std::vector<std::string> remarks{};  // what was found and what it gives there, a line each
 };
-// By this process alone, with the weights that the network has now. Temperature first: the threshold
-// is one of calibrated probabilities.
+// By this process alone, with the weights that the network has now. Temperature first: the
+// threshold is one of calibrated probabilities.
 Result<FoundDecision> FindDecision(const Recipe& recipe, Network& network,
                                    const Subset& validation);
 

@@ -51,9 +51,9 @@ Result<SavedSamples> SamplesOf(const SavedModel& model);
 // those whose order is known.
 std::vector<TableColumn> TrainedColumns(const SavedModel& model);
 
-// How a table for this model is read and scaled: its own description, or one made of its recipe, the
-// names of its features and classes and its standardizer, which then must not be applied once more.
-// Errors: the standardizer is of another number of features.
+// How a table for this model is read and scaled: its own description, or one made of its recipe,
+// the names of its features and classes and its standardizer, which then must not be applied once
+// more. Errors: the standardizer is of another number of features.
 Result<std::shared_ptr<const TableDescription>> DescriptionFor(const SavedModel& model);
 
 // What model.weights brings for LoadData: where it is a model of a table and data.kind = "csv", its

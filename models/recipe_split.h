@@ -15,8 +15,8 @@
 namespace lockstep {
 
 // What the columns of class, group (data.group) and time (data.time, where data.split asks for it)
-// say of the rows of a table. Groups are numbered as they first come. An error names key and row: one
-// without a time.
+// say of the rows of a table. Groups are numbered as they first come. An error names key and row:
+// one without a time.
 Result<SplitKeys> KeysOf(const Table& table, const Recipe::Data& data);  // recipe_table_keys.cc
 
 // Whether the column that the description gives the role of weights holds what weights can be:
@@ -26,8 +26,8 @@ Status CheckWeights(const Table& table, const Recipe::Data& data);  // recipe_ta
 // The classes of the samples, where each has one.
 Result<SplitKeys> ClassKeys(const Dataset& dataset);
 
-// `has_test`: there is a test set of its own, so that no sample is held back for one. With data.folds
-// one fold is, all the same. Errors name the keys.
+// `has_test`: there is a test set of its own, so that no sample is held back for one. With
+// data.folds one fold is, all the same. Errors name the keys.
 Result<Splits> SplitSamples(int64_t size, const SplitKeys& keys, const Recipe::Data& data,
                             bool has_test);
 

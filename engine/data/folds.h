@@ -1,11 +1,11 @@
 // K-fold cross-validation: every sample is held back for testing in one of K runs.
 //
-//   all alike, by class   folds of sizes that differ by one at most, every class spread over them to
-//                         within one sample (sklearn's StratifiedKFold, shuffled)
+//   all alike, by class   folds of sizes that differ by one at most, every class spread over them
+//                         to within one sample (sklearn's StratifiedKFold, shuffled)
 //   by group              whole groups, see AssignGroups (StratifiedGroupKFold)
-//   by time               K + 1 blocks of time: fold k tests block k and trains on all before it, so
-//                         that nothing is learned from the future; the first block is never tested,
-//                         and what comes after the tested one is not used (TimeSeriesSplit)
+//   by time               K + 1 blocks of time: fold k tests block k and trains on all before it,
+//                         so that nothing is learned from the future; the first block is never
+//                         tested, and what comes after the tested one is not used (TimeSeriesSplit)
 #ifndef LOCKSTEP_ENGINE_DATA_FOLDS_H_
 #define LOCKSTEP_ENGINE_DATA_FOLDS_H_
 

@@ -42,8 +42,8 @@ class RowFinder {
   // targets of the same shape.
   Result<RepeatedRows> Find(const Dataset& dataset, std::span<const int64_t> samples,
                             int64_t most = kMost) const;
-  // Training samples with the features of an earlier one: found; of these, those with another target
-  // than the first of them: contradicts, with examples of these.
+  // Training samples with the features of an earlier one: found; of these, those with another
+  // target than the first of them: contradicts, with examples of these.
   Result<RepeatedRows> FindAmongThem() const;
 
  private:

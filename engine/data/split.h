@@ -48,7 +48,8 @@ Result<Splits> Split(int64_t size, const SplitOptions& options);
 // proportion, to within one sample. Error besides: a class that would have no training sample.
 Result<Splits> StratifiedSplit(std::span<const int32_t> classes, const SplitOptions& options);
 
-// What is known of samples beside their number: each list is empty, or as long as there are samples.
+// What is known of samples beside their number: each list is empty, or as long as there are
+// samples.
 struct SplitKeys {
   std::vector<int32_t> classes{};
   std::vector<int32_t> groups{};           // numbers from 0: samples of one stay together

@@ -41,10 +41,10 @@ void ForEachWaiting(int64_t n, int threads, const Body& body) {
 }
 
 // read(item) fills the next item and says whether there was one, on one thread at a time;
-// work(item) runs on up to `threads` threads side by side; take(item) gets the items on the caller's
-// thread, in the order in which they were read, and says whether to go on. There are threads + 2
-// items, which are filled again and again. What read or work throws reaches the caller when it is
-// the item's turn. All have ended when the call returns.
+// work(item) runs on up to `threads` threads side by side; take(item) gets the items on the
+// caller's thread, in the order in which they were read, and says whether to go on. There are
+// threads + 2 items, which are filled again and again. What read or work throws reaches the caller
+// when it is the item's turn. All have ended when the call returns.
 template <class Item, class Read, class Work, class Take>
 void ForEachInOrder(int threads, const Read& read, const Work& work, const Take& take) {
   struct Slot {

@@ -59,8 +59,8 @@ class AtomicFile {
   // commits or removes it. An error if its temporary is not there.
   static Result<AtomicFile> Join(const std::string& path);
 
-  // Whether a process or thread is creating the file at `path` at this moment. Where the file system
-  // has no locks: false.
+  // Whether a process or thread is creating the file at `path` at this moment. Where the file
+  // system has no locks: false.
   static bool IsBeingWritten(const std::string& path);
 
   // After a failure only destruction is left.

@@ -40,7 +40,7 @@ struct LayerReport {
   double flops = 0.0;               // of one forward pass at the bound batch, inner layers included
   int64_t bytes = 0;                // booked by this layer itself: activations, statistics, scratch
   bool bias_has_no_effect = false;  // the norm behind it takes it away again
-  int bias_before_norm = -1;        // a parameter: the bias of what a norm alone reads, if it has one
+  int bias_before_norm = -1;  // a parameter: the bias of what a norm alone reads, if it has one
   std::vector<std::string> notes{};  // what the user should know
 };
 

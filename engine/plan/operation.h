@@ -145,7 +145,7 @@ struct Declaration {
   bool states_differ_by_rank = false;
   int bias = -1;               // the input that is added to y by channel, if that can be left out
   bool ignores_shift = false;  // a constant added to a channel of x(0) changes nothing
-  bool is_norm = false;        // it normalises x(0): other programs often leave away a bias before it
+  bool is_norm = false;  // it normalises x(0): other programs often leave away a bias before it
 };
 
 class Operation;

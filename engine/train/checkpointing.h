@@ -71,8 +71,8 @@ struct CheckpointParts {
 };
 
 // `state.layer_traits` is filled in from the network; the optimizer's kind and step count and the
-// average's number of updates go into the metadata by themselves, `more` as well. With several ranks
-// collective (SaveCheckpoint): the optimizer of each may hold a part of the states.
+// average's number of updates go into the metadata by themselves, `more` as well. With several
+// ranks collective (SaveCheckpoint): the optimizer of each may hold a part of the states.
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
                        const Metadata& more = {}, Communicator* ranks = nullptr);
 // Everything that parts ask for is copied from the file, or nothing is: the error names the first

@@ -1,8 +1,8 @@
 // What all losses share: a sum over the batch, by the fixed tree of the step's cut. Samples of
 // several rows (the places of a text) are summed one by one before: rows in order, in parts of 16.
 // Rows that count for nothing add exactly 0, so to fill samples up with them changes no bit.
-// Samples may have weights w (Graph::SetSampleWeights): loss = sum w l, weight = sum w, dy = scale w
-// dl/dy, sample by sample, so that a loss itself knows nothing of them.
+// Samples may have weights w (Graph::SetSampleWeights): loss = sum w l, weight = sum w, dy = scale
+// w dl/dy, sample by sample, so that a loss itself knows nothing of them.
 #ifndef LOCKSTEP_LAYERS_LOSS_LOSS_BLOCKS_H_
 #define LOCKSTEP_LAYERS_LOSS_LOSS_BLOCKS_H_
 

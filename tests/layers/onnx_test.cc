@@ -243,7 +243,8 @@ TEST(OnnxTest, PoolingResizingAndPaddingAreExportedAsWhatTheyCompute) {
   ExpectRight(folder);
 }
 
-// Tokens (kBatch, length) below `vocabulary`; `padded`: behind, in front, and a row of nothing else.
+// Tokens (kBatch, length) below `vocabulary`; `padded`: behind, in front, and a row of nothing
+// else.
 template <class L>
 void ExportTokens(const TemporaryFolder& folder, const std::string& name, L layers, int64_t length,
                   int32_t vocabulary, bool padded) {

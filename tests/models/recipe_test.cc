@@ -90,8 +90,8 @@ TEST(Recipe, EveryChoiceCanBeBuiltAndNothingElse) {
     if (family == "transformer")
       std::get<TransformerFamily>(recipe.model.family).architecture = "vit";
     const bool binary = recipe.loss.kind == "bce" || objective->task == Task::kBinary;
-    const bool numbers = recipe.loss.kind == "mse" || recipe.loss.kind == "huber" ||
-                         recipe.loss.kind == "quantile";
+    const bool numbers =
+        recipe.loss.kind == "mse" || recipe.loss.kind == "huber" || recipe.loss.kind == "quantile";
     SetTargets(binary    ? Task::kBinary
                : numbers ? Task::kRegression
                          : objective->task,

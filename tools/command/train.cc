@@ -35,6 +35,7 @@
 #include "tools/command/resume.h"
 #include "tools/command/run_folder.h"
 #include "tools/command/run_set.h"
+#include "tools/command/summary_json.h"
 #include "tools/command/terminal.h"
 #include "tools/command/version.h"
 #include "tools/command/which_run.h"
@@ -45,45 +46,6 @@ namespace lockstep::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json JsonOf(const EvaluationResult& result) {
-  Json json;
-  json["samples"] = result.samples;
-  for (const Metric metric : kMetrics) {
-    if (const auto value = ValueOf(result, metric)) json[NameOf(metric)] = *value;
-  }
-  if (!result.confusion.empty() && result.classes <= 100) {
-    Json rows = Json::array();
-    for (int64_t c = 0; c < result.classes; ++c) {
-      const auto row = result.confusion.begin() + c * result.classes;
-      rows.push_back(std::vector<int64_t>(row, row + result.classes));
-    }
-    json["confusion"] = rows;
-  }
-  return json;
-}
-
-// Where the time of several ranks went; of the last step, how far the gradients had come while the
-// backward pass still ran.
-Json JsonOf(const TrainingSummary& summary, const GradientExchange& exchange, Ranks& ranks) {
-  Json json;
-  json["ranks"] = ranks.size();
-  json["mpi"] = ranks.mpi();
-  json["share"] = WaitedShare(summary.ranks);
-  json["sent_bytes_of_rank_0"] = ranks.communicator()->sent_bytes();
-  for (const RankTime& one : summary.ranks)
-    json["steps"].push_back({{"seconds", one.seconds}, {"waited_seconds", one.waited}});
-  Json& last = json["last_backward"];
-  last["seconds"] = exchange.backward_seconds();
-  for (size_t i = 0; i < exchange.buckets(); ++i) {
-    const GradientExchange::Times times = exchange.times(i);
-    last["buckets"].push_back({{"gradients_of", times.parameters},
-                               {"sent_bytes", times.bytes},
-                               {"started", times.started},
-                               {"arrived", times.arrived}});
-  }
-  return json;
-}
 
 // Measures the finished network on every split, says so, and writes model and summary. Collective;
 // the error is that of this rank.
@@ -151,7 +113,7 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
   if (judged != nullptr && CanBeAssessed(net, judged->dataset->info())) {
     LOCKSTEP_TRY_ASSIGN(assessment,
                         Assess(net, *judged, decision, {.subgroups = SubgroupsOf(data, *judged)}));
-    json["assessment"] = tools::JsonOf(*assessment, judged->dataset->info().class_names);
+    json["assessment"] = JsonOf(*assessment, judged->dataset->info().class_names);
     json["assessment"]["split"] = report.results.back().first;
     report.assessment = &*assessment;
   }

@@ -15,9 +15,9 @@ struct CurvePoint {
   double x = 0.0, y = 0.0;
 };
 
-// From (0, 0) to (1, 1), a point where the slope changes: shares of all negatives, of all positives.
-// At most `most` points (at least 2): then those between are left out evenly. Empty unless there are
-// positives and negatives.
+// From (0, 0) to (1, 1), a point where the slope changes: shares of all negatives, of all
+// positives. At most `most` points (at least 2): then those between are left out evenly. Empty
+// unless there are positives and negatives.
 std::vector<CurvePoint> RocOf(std::span<const Cut> cuts, size_t most = 400);
 
 // Recall along x, precision along y, in rising recall; at most `most` as above. Empty without

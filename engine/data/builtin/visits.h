@@ -1,5 +1,5 @@
-// Built-in data: visits to four hospitals as a table that looks like those of hospitals, with words,
-// dates, missing values and several rows of a patient.
+// Built-in data: visits to four hospitals as a table that looks like those of hospitals, with
+// words, dates, missing values and several rows of a patient.
 //
 // A pure function of the options, the same text on every machine; a row does not depend on `size`.
 #ifndef LOCKSTEP_ENGINE_DATA_BUILTIN_VISITS_H_

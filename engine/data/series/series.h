@@ -18,8 +18,8 @@
 namespace lockstep {
 
 struct SeriesOptions {
-  // Where `header` is not given, a first row with numbers is none, and there is one where a column is
-  // given by its name. `names` and `missing` are filled in.
+  // Where `header` is not given, a first row with numbers is none, and there is one where a column
+  // is given by its name. `names` and `missing` are filled in.
   DialectOptions dialect{};
   // What is to be told: of kRegression a column of numbers, which are features of their moment as
   // well; else a label of the moment, which is none.

@@ -20,7 +20,8 @@ namespace lockstep {
 void SortTexts(NumberForm form, std::vector<std::string>& texts);
 
 // Checks sorted labels of the table called `name` and puts them in the order of classes: of kBinary
-// exactly two, of which the second is `positive` where that is given. Errors name the recipe's keys.
+// exactly two, of which the second is `positive` where that is given. Errors name the recipe's
+// keys.
 Status OrderClasses(const std::string& name, Task task, const std::string& positive,
                     std::vector<std::string>& classes);
 

@@ -169,8 +169,8 @@ void AddMeaning(const TableDescription& description, Hasher& hasher) {
   }
 }
 
-// All rows, stored, or written to `cache` where there is one. `rows`: how many there are, where that
-// is known.
+// All rows, stored, or written to `cache` where there is one. `rows`: how many there are, where
+// that is known.
 Result<Table> Store(const Reading& reading, int64_t rows, int threads,
                     const TableText::Progress& progress, TableCache* cache = nullptr) {
   Table table{.name = reading.text.name(), .description = {}, .rows = nullptr};

@@ -24,7 +24,8 @@ struct TableColumn {
   Kind kind = Kind::kNumber;
   Role role = Role::kFeature;
   // kCategory: the texts in their order (as numbers where all are, else as bytes). kYesNo: the word
-  // for no, the word for yes, as they first stood in the table. Of a target of classes: the classes.
+  // for no, the word for yes, as they first stood in the table. Of a target of classes: the
+  // classes.
   std::vector<std::string> categories = {};
   // Of each category, how many of the training rows have it; one that none has is never learned and
   // counts as unseen.

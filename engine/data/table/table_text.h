@@ -1,9 +1,9 @@
 // A table as text, row by row: comma-separated and related files, plain or gzip-compressed, or text
 // in memory.
 //
-// Cells may be quoted, lines end in LF, CRLF or CR, a byte order mark is skipped, UTF-16 and Latin-1
-// become UTF-8, blanks around a cell do not count. Blank lines are skipped where a row has more than
-// one column: in a table of one column they are rows.
+// Cells may be quoted, lines end in LF, CRLF or CR, a byte order mark is skipped, UTF-16 and
+// Latin-1 become UTF-8, blanks around a cell do not count. Blank lines are skipped where a row has
+// more than one column: in a table of one column they are rows.
 #ifndef LOCKSTEP_ENGINE_DATA_TABLE_TABLE_TEXT_H_
 #define LOCKSTEP_ENGINE_DATA_TABLE_TABLE_TEXT_H_
 

@@ -1,5 +1,5 @@
-// Tables of documents with a label: tables as in engine/data/table/table_text.h, of which one column
-// is text.
+// Tables of documents with a label: tables as in engine/data/table/table_text.h, of which one
+// column is text.
 #ifndef LOCKSTEP_ENGINE_DATA_TEXT_TEXT_TABLE_H_
 #define LOCKSTEP_ENGINE_DATA_TEXT_TEXT_TABLE_H_
 

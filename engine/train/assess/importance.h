@@ -40,9 +40,9 @@ struct ImportanceOptions {
   uint64_t seed = 1;
 };
 
-// By this process alone, in evaluation mode: columns * repetitions times through the samples. Score:
-// the first of the Scorer's that is defined for these samples. A pure function of network and
-// arguments. Errors: as Collect; a column outside the features.
+// By this process alone, in evaluation mode: columns * repetitions times through the samples.
+// Score: the first of the Scorer's that is defined for these samples. A pure function of network
+// and arguments. Errors: as Collect; a column outside the features.
 Result<Importances> PermutationImportance(Network& network, const Subset& samples,
                                           std::span<const FeatureColumn> columns,
                                           const Decision& decision,

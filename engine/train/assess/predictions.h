@@ -40,8 +40,8 @@ struct Predictions {
 // target.
 bool CanBeAssessed(const Network& network, const DatasetInfo& info);
 
-// Adds to `to` what the network's outputs y of some samples tell: the logits as they are, or numbers
-// in their own unit; of quantiles the median.
+// Adds to `to` what the network's outputs y of some samples tell: the logits as they are, or
+// numbers in their own unit; of quantiles the median.
 void AppendTold(const Network& network, const DatasetInfo& info, std::span<const float> y,
                 std::vector<float>& to);
 

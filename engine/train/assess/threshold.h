@@ -5,8 +5,8 @@
 //   cost    the least cost * missed positives + false alarms
 //   recall  the fewest false alarms at which at least this share of the positives is found
 //
-// Candidates lie midway between neighbouring predictions. Of equally good ones the nearest to 1/2 is
-// taken.
+// Candidates lie midway between neighbouring predictions. Of equally good ones the nearest to 1/2
+// is taken.
 #ifndef LOCKSTEP_ENGINE_TRAIN_ASSESS_THRESHOLD_H_
 #define LOCKSTEP_ENGINE_TRAIN_ASSESS_THRESHOLD_H_
 

@@ -250,8 +250,8 @@ TEST(OptimizerOptionsTest, ErrorsNameTheOption) {
 }
 
 // Gradients whose squares are flushed, at the least eps that is taken: no step is more than twice
-// what the formula asks for (see LeastAdamEps), whatever the size of the gradients and whenever they
-// stop. Without the limit the steps below would be 1e7 times too large.
+// what the formula asks for (see LeastAdamEps), whatever the size of the gradients and whenever
+// they stop. Without the limit the steps below would be 1e7 times too large.
 TEST(AdamEpsTest, AtItsLeastNoStepIsMoreThanTwiceTheFormulas) {
   for (const double beta2 : {0.0, 0.9, 0.999, 0.9999}) {
     const double eps = LeastAdamEps(beta2), beta1 = 0.9, rate = 1e-3;

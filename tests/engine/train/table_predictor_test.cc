@@ -186,7 +186,8 @@ TEST(TablePredictorTest, TheUsualRowHasMeansAndTheMostFrequent) {
   EXPECT_EQ(rig.predictor.TextOf(1, {.code = kUnseenCode}), "(not seen in training)");
 }
 
-// Of a network without a hidden layer a column contributes the sum of w (x - usual), times the unit.
+// Of a network without a hidden layer a column contributes the sum of w (x - usual), times the
+// unit.
 TEST(TablePredictorTest, OfALinearModelContributionsAreKnown) {
   for (const Task task : {Task::kBinary, Task::kRegression}) {
     Rig rig(task, /*hidden=*/0);

@@ -1,5 +1,6 @@
-// Weights of samples, in every loss: against PyTorch's numbers (tests/golden/make_weighted_losses.py
-// made weighted_losses.json), and what they must not depend on.
+// Weights of samples, in every loss: against PyTorch's numbers
+// (tests/golden/make_weighted_losses.py made weighted_losses.json), and what they must not depend
+// on.
 #include "layers/loss/loss_blocks.h"
 
 #include <gmock/gmock.h>

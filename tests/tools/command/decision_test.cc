@@ -1,5 +1,5 @@
-// A threshold and a temperature, found at the end of `lockstep train`, and used ever after; and what
-// summary.json and report.html say of the predictions.
+// A threshold and a temperature, found at the end of `lockstep train`, and used ever after; and
+// what summary.json and report.html say of the predictions.
 #include <gmock/gmock.h>
 
 #include <cmath>

@@ -157,7 +157,8 @@ TEST_F(RunSet, BalancedClassesTravelWithTheModel) {
   EXPECT_EQ(on.code, 0) << on.out;
 }
 
-// Every fold standardises its targets by scales of its own: put together they are in their own unit.
+// Every fold standardises its targets by scales of its own: put together they are in their own
+// unit.
 TEST_F(RunSet, NumbersOfAllFoldsAreInTheirOwnUnit) {
   std::string text = "x,price\n";
   for (int i = 0; i < 90; ++i)

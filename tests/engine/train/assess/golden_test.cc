@@ -163,9 +163,9 @@ TEST(AssessGolden, IntervalsAreSciPys) {
   const auto interval = Bootstrap(static_cast<int64_t>(x.size()), 1, mean, /*draws=*/20000)[0];
   ASSERT_TRUE(interval.has_value());
   const double low = json.at("low").get<double>(), high = json.at("high").get<double>();
-  // Other draws: the 2.5th percentile of n draws from about a normal distribution of deviation s has
-  // the deviation s sqrt(q (1 - q) / n) / density = 2.67 s / sqrt(n), of 20,000 of ours and 100,000
-  // of theirs 0.0207 s; four of these, s = (high - low) / 3.92.
+  // Other draws: the 2.5th percentile of n draws from about a normal distribution of deviation s
+  // has the deviation s sqrt(q (1 - q) / n) / density = 2.67 s / sqrt(n), of 20,000 of ours and
+  // 100,000 of theirs 0.0207 s; four of these, s = (high - low) / 3.92.
   const double tolerance = 4 * 0.0207 * (high - low) / 3.92;
   ExpectNear(interval->low, low, tolerance, "low");
   ExpectNear(interval->high, high, tolerance, "high");

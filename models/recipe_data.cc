@@ -214,7 +214,7 @@ char DelimiterOf(const Recipe::Data& data) {
 }
 
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {
-  std::optional<Standardizer>& standardizer = saved.standardizer;
+  std::optional<Standardizer> standardizer = saved.standardizer;
   LOCKSTEP_TRY_ASSIGN(const DataKind kind, Chosen("data.kind", kDataKinds, recipe.data.kind));
   if (!recipe.data.test_path.empty() && !TakesTestPath(recipe.data.kind)) {
     return Status::Invalid(

@@ -189,7 +189,17 @@ Status File(const DataArgs& args) {
       Say(fmt::format("\rreading {:3.0f} %\r", 100.0 * share), stderr);
     };
   }
-  LOCKSTEP_TRY_ASSIGN(Table table, ReadTable(recipe.data.path, options));
+  Result<Table> read = ReadTable(recipe.data.path, options);
+  if (!read.ok() && options.on_missing != TableOptions::Missing::kDropRow) {
+    // A target may be missing: the other rows show what there is.
+    options.on_missing = TableOptions::Missing::kDropRow;
+    Result<Table> others = ReadTable(recipe.data.path, options);
+    if (!others.ok()) return read.status();
+    others->remarks.push_back(read.status().message());
+    read = std::move(others);
+  }
+  LOCKSTEP_TRY(read.status());
+  Table table = std::move(*read);
   const bool missing = std::any_of(table.description.columns.begin(),
                                    table.description.columns.end(), [](const TableColumn& column) {
                                      return column.has_missing &&

@@ -75,7 +75,7 @@ TEST_F(InBrowser, EveryKindOfPlotIsDrawn) {
 TEST_F(InBrowser, TheReportOfABinaryClassifierIsGood) {
   ASSERT_EQ(Run("train " + kClinical + " data.size=600 train.epochs=3").code, 0);
   // Loss, accuracy, AUC, learning rate, speed, ROC, time by layer, scale by layer.
-  ExpectGood(Read("runs/clinical/report.html"), 8);
+  ExpectGood(Read("runs/clinical/report.html"), 11);
 }
 
 TEST_F(InBrowser, TheReportOfAClassifierOfPicturesIsGood) {
@@ -84,7 +84,7 @@ TEST_F(InBrowser, TheReportOfAClassifierOfPicturesIsGood) {
                 .code,
             0);
   // 24 samples and 16 filters at least.
-  ExpectGood(Read("runs/digits_mlp/report.html"), 6, 40);
+  ExpectGood(Read("runs/digits_mlp/report.html"), 7, 40);
 }
 
 TEST_F(InBrowser, TheReportOfAConvolutionalNetworkIsGood) {
@@ -93,7 +93,7 @@ TEST_F(InBrowser, TheReportOfAConvolutionalNetworkIsGood) {
                 "output.folder=run")
                 .code,
             0);
-  ExpectGood(Read("run/report.html"), 6, 32);
+  ExpectGood(Read("run/report.html"), 7, 32);
 }
 
 TEST_F(InBrowser, EveryStudyPageIsDrawn) {

@@ -58,7 +58,7 @@ TEST(TableTest, LineEndsBlankLinesMarksBlanksAndQuotesDoNotMatter) {
 
 TEST(TableTest, QuotedCellsMayHoldDelimitersQuotesAndLineEnds) {
   const Samples samples = Plain(Parsed("\"a,\"\"b\"\"\nc\",y\n1,\"p,\"\"\"\n2,\"q\r\nr\"\n"));
-  EXPECT_THAT(samples.info.feature_names, ElementsAre("a,\"b\"\nc"));
+  EXPECT_THAT(samples.info.feature_names, ElementsAre("a,\"b\" c"));
   EXPECT_THAT(samples.info.class_names, ElementsAre("p,\"", "q\nr"));
 }
 
@@ -210,7 +210,7 @@ TEST(TableTest, ErrorsNamePlaceAndText) {
   EXPECT_THAT(ErrorOf("1,2,a\n\n3,4,5,b\n1,2,b\n3,4,a\n"), HasSubstr("line 3: 4 cells"));
   EXPECT_THAT(ErrorOf("1,2,a\n3,4,a\n"), HasSubstr("the same label \"a\""));
   EXPECT_THAT(ErrorOf("\"x\ny\",b\n1,p\n2,p\nz,q\n"),
-              HasSubstr("line 5, column 1 (\"x.y\"): \"z\""));
+              HasSubstr("line 5, column 1 (\"x y\"): \"z\""));
   EXPECT_THAT(ErrorOf("1,a\n\"2,b\n"), HasSubstr("line 2, column 1: a quote opens"));
   EXPECT_THAT(ErrorOf("1,a\n\"2\"x,b\n"), HasSubstr("line 2, column 1: text follows"));
   EXPECT_THAT(ErrorOf(std::string("1,a\n2\0,b\n", 9)), HasSubstr("line 2: a NUL byte"));

@@ -3,7 +3,7 @@
 
 usage: make_layers.py > layers.json               (needs PyTorch; run by hand when a case is added)
        make_layers.py conv > conv_layers.json     the convolutions, which the first leaves out
-Inputs, upstream gradients and parameters are not stored: both sides make them from Value() below. Tensors with channels are
+Inputs, upstream gradients and parameters are not stored: both sides make them from golden_values.py. Tensors with channels are
 channels last here, as in the engine; PyTorch sees them permuted.
 """
 import json
@@ -13,21 +13,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-
-def values(stream, shape):
-    """In [-1, 1), multiples of 2^-15: exact in fp32 on both sides."""
-    n = 1
-    for d in shape:
-        n *= d
-    out = []
-    for i in range(n):
-        h = (i * 2654435761 + stream * 40503 + 12345) & 0xFFFFFFFF
-        h ^= h >> 15
-        h = (h * 2246822519) & 0xFFFFFFFF
-        h ^= h >> 13
-        h = (h * 3266489917) & 0xFFFFFFFF
-        out.append(((h >> 16) & 0xFFFF) / 32768.0 - 1.0)
-    return torch.tensor(out, dtype=torch.float32).reshape(shape)
+from golden_values import values
 
 
 def set_parameters(module):

@@ -2,7 +2,7 @@
 """PyTorch's numbers for pooling, resizing and padding.
 
 usage: make_picture_layers.py > pictures.json    (needs PyTorch; run by hand when a case is added)
-As make_layers.py: inputs and upstream gradients come from values() on both sides; channels last here, as in the engine.
+As make_layers.py: inputs and upstream gradients come from golden_values.py on both sides; channels last here, as in the engine.
 """
 import json
 import sys
@@ -10,21 +10,7 @@ import sys
 import torch
 import torch.nn as nn
 
-
-def values(stream, shape):
-    """In [-1, 1), multiples of 2^-15: exact in fp32 on both sides."""
-    n = 1
-    for d in shape:
-        n *= d
-    out = []
-    for i in range(n):
-        h = (i * 2654435761 + stream * 40503 + 12345) & 0xFFFFFFFF
-        h ^= h >> 15
-        h = (h * 2246822519) & 0xFFFFFFFF
-        h ^= h >> 13
-        h = (h * 3266489917) & 0xFFFFFFFF
-        out.append(((h >> 16) & 0xFFFF) / 32768.0 - 1.0)
-    return torch.tensor(out, dtype=torch.float32).reshape(shape)
+from golden_values import values
 
 
 CASES = {}

@@ -12,24 +12,10 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from golden_values import values
+
 torch.set_num_threads(1)
 CASES = {}
-
-
-def values(stream, shape):
-    """As make_layers.py: in [-1, 1), multiples of 2^-15."""
-    n = 1
-    for d in shape:
-        n *= d
-    out = []
-    for i in range(n):
-        h = (i * 2654435761 + stream * 40503 + 12345) & 0xFFFFFFFF
-        h ^= h >> 15
-        h = (h * 2246822519) & 0xFFFFFFFF
-        h ^= h >> 13
-        h = (h * 3266489917) & 0xFFFFFFFF
-        out.append(((h >> 16) & 0xFFFF) / 32768.0 - 1.0)
-    return torch.tensor(out, dtype=torch.float32).reshape(shape)
 
 
 def flat(tensor):

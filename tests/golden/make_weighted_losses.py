@@ -3,30 +3,16 @@
 
 usage: make_weighted_losses.py > weighted_losses.json       (needs PyTorch; run by hand when a case is added)
 The mean is sum_i w_i l_i / sum_i w_i over all targets that count, w_i being the weight of their sample; class weights
-multiply both. Inputs are not stored: both sides make them from values(), as make_layers.py does.
+multiply both. Inputs are not stored: both sides make them from golden_values.py.
 """
 import json
 
 import torch
 import torch.nn.functional as F
 
+from golden_values import values
+
 SAMPLES = 9
-
-
-def values(stream, shape):
-    """In [-1, 1), multiples of 2^-15: exact in fp32 on both sides."""
-    n = 1
-    for d in shape:
-        n *= d
-    out = []
-    for i in range(n):
-        h = (i * 2654435761 + stream * 40503 + 12345) & 0xFFFFFFFF
-        h ^= h >> 15
-        h = (h * 2246822519) & 0xFFFFFFFF
-        h ^= h >> 13
-        h = (h * 3266489917) & 0xFFFFFFFF
-        out.append(((h >> 16) & 0xFFFF) / 32768.0 - 1.0)
-    return torch.tensor(out, dtype=torch.float32).reshape(shape)
 
 
 def weights():

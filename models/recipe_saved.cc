@@ -173,45 +173,34 @@ Result<std::shared_ptr<const TableDescription>> DescriptionFor(const SavedModel&
   return std::make_shared<const TableDescription>(std::move(description));
 }
 
-namespace {
-
-// Empty where the file, of whatever program, does not say.
-std::optional<DatasetInfo> SamplesIn(const std::string& path) {
-  const Result<Checkpoint> file = LoadCheckpoint(ModelFile(path));
+std::optional<DatasetInfo> SamplesOfWeights(const Recipe& recipe) {
+  if (recipe.model.weights.empty() || recipe.data.kind != "csv") return std::nullopt;
+  const Result<Checkpoint> file = LoadCheckpoint(ModelFile(recipe.model.weights));
   if (!file.ok()) return std::nullopt;  // who imports the weights says why
   Result<DatasetInfo> samples = DatasetInfoFrom(file->meta);
-  return samples.ok() ? std::optional(std::move(*samples)) : std::nullopt;
+  if (!samples.ok() || samples->table == nullptr) return std::nullopt;
+  return std::move(samples).value();
 }
 
-}  // namespace
-
-Result<SavedSamples> SamplesOfWeights(const Recipe& recipe) {
-  SavedSamples saved;
-  if (recipe.model.weights.empty() || recipe.data.kind != "csv") return saved;
-  const std::optional<DatasetInfo> samples = SamplesIn(recipe.model.weights);
-  if (!samples || samples->table == nullptr) return saved;
-  const TableColumn& target =
-      samples->table->columns[static_cast<size_t>(samples->table->target())];
+std::shared_ptr<const TableDescription> TableOfWeights(const Recipe& recipe,
+                                                       const DatasetInfo& trained) {
+  const TableColumn& target = trained.table->columns[static_cast<size_t>(trained.table->target())];
   const CsvColumn label = CsvColumnFrom(recipe.data.label);
   const auto* const name = std::get_if<std::string>(&label);
   const bool other = name != nullptr && !target.name.empty() && *name != target.name;
-  if (!other) saved.table = samples->table;
-  return saved;
+  return other ? nullptr : trained.table;
 }
 
-Status CheckFeatures(const Recipe& recipe, const DatasetInfo& samples) {
-  if (recipe.model.weights.empty() || recipe.data.kind != "csv") return Status::Ok();
-  const std::optional<DatasetInfo> before = SamplesIn(recipe.model.weights);
-  if (!before || before->table == nullptr || before->feature_names == samples.feature_names)
-    return Status::Ok();
+Status CheckFeatures(const DatasetInfo& trained, const DatasetInfo& samples) {
+  if (trained.feature_names == samples.feature_names) return Status::Ok();
   const auto [ours, theirs] =
       std::mismatch(samples.feature_names.begin(), samples.feature_names.end(),
-                    before->feature_names.begin(), before->feature_names.end());
+                    trained.feature_names.begin(), trained.feature_names.end());
   const auto shown = [](auto at, auto end) { return at == end ? "nothing" : Quoted(*at); };
   return Status::Invalid(samples.name + ": its feature " +
                          std::to_string(ours - samples.feature_names.begin()) + " is " +
                          shown(ours, samples.feature_names.end()) + ", to the weights it is " +
-                         shown(theirs, before->feature_names.end()) +
+                         shown(theirs, trained.feature_names.end()) +
                          "; give the table the columns they were trained on (data.ignore leaves "
                          "others out), or model.weights=\"\"");
 }

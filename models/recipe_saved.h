@@ -56,13 +56,16 @@ std::vector<TableColumn> TrainedColumns(const SavedModel& model);
 // more. Errors: the standardizer is of another number of features.
 Result<std::shared_ptr<const TableDescription>> DescriptionFor(const SavedModel& model);
 
-// What model.weights brings for LoadData: where it is a model of a table and data.kind = "csv", its
-// description, so that columns, categories and scales mean to the network what they meant to it. Of
-// another target (data.label) nothing: the table is described anew, and CheckFeatures says whether
-// the weights fit. A file without a description brings nothing.
-Result<SavedSamples> SamplesOfWeights(const Recipe& recipe);
-// An error where the features are not those of the model in model.weights, by name and order.
-Status CheckFeatures(const Recipe& recipe, const DatasetInfo& samples);
+// What the file of model.weights says of the samples it was trained on, where those are rows of a
+// table and data.kind = "csv". Empty where that is not so, and of files of other programs.
+std::optional<DatasetInfo> SamplesOfWeights(const Recipe& recipe);
+// The description that data.path is then read by, so that columns, categories and scales mean to the
+// network what they meant to it. Null for another target (data.label): the table is described anew,
+// and CheckFeatures says whether the weights fit.
+std::shared_ptr<const TableDescription> TableOfWeights(const Recipe& recipe,
+                                                       const DatasetInfo& trained);
+// An error where the features are not those that the weights were trained on, by name and order.
+Status CheckFeatures(const DatasetInfo& trained, const DatasetInfo& samples);
 
 }  // namespace lockstep
 

@@ -19,6 +19,7 @@
 #include "models/recipe.h"
 #include "models/recipe_table.h"
 #include "tools/command/commands.h"
+#include "tools/command/live_line.h"
 #include "tools/command/show_table.h"
 #include "tools/command/terminal.h"
 
@@ -183,12 +184,7 @@ Status File(const DataArgs& args) {
   LOCKSTEP_TRY_ASSIGN(TableOptions options, TableOptionsOf(recipe));
   const bool refuses_missing = options.on_missing == TableOptions::Missing::kError;
   if (refuses_missing) options.on_missing = TableOptions::Missing::kMean;
-  const Terminal terminal = TerminalOf(stderr);
-  if (terminal.cursor) {
-    options.progress = [](double share) {
-      Say(fmt::format("\rreading {:3.0f} %\r", 100.0 * share), stderr);
-    };
-  }
+  options.progress = SayReading();
   Result<Table> read = ReadTable(recipe.data.path, options);
   if (!read.ok() && options.on_missing != TableOptions::Missing::kDropRow) {
     // A target may be missing: the other rows show what there is.

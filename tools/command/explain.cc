@@ -11,10 +11,9 @@
 #include <vector>
 
 #include "engine/data/table/table.h"
-#include "engine/io/file.h"
 #include "engine/train/table_predictor.h"
 #include "models/recipe_keys.h"
-#include "tools/command/csv_field.h"
+#include "tools/command/csv_output.h"
 
 namespace lockstep::tools {
 namespace {
@@ -43,7 +42,7 @@ struct ExplainedRow {
 };
 
 Result<ExplainedRow> ExplainRow(const Table& table, int64_t row, TablePredictor& predictor) {
-  ExplainedRow explained{.row = row, .cells = {}, .answer = {}, .explanation = {}};
+  ExplainedRow explained{.row = row};
   for (const int64_t column : predictor.columns())
     explained.cells.push_back(table.rows->at(row, column));
   LOCKSTEP_TRY_ASSIGN(explained.answer, predictor.Predict(explained.cells));
@@ -148,11 +147,9 @@ Status ExplainRows(const PredictArgs& args, const std::string& path, const Saved
                            ": --explain is for models of a table (data.kind = \"csv\"), whose "
                            "columns have names");
   }
-  const TableDescription& description = *model.samples.table;
-  LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], description,
+  LOCKSTEP_TRY_ASSIGN(const Table table, ReadTableFor(args.inputs[0], *model.samples.table,
                                                       {.threads = CoresOf(model.recipe)}));
-  for (const std::string& remark : table.remarks)
-    std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
+  SayRemarks(args.inputs[0], table.remarks);
   LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> rows, RowsOf(args.explain, table.rows->size()));
 
   Context ctx({.threads = static_cast<int>(model.recipe.train.threads)});
@@ -162,7 +159,7 @@ Status ExplainRows(const PredictArgs& args, const std::string& path, const Saved
   if (!predictor.ok()) return predictor.status().At(path);
   const bool page = args.explain != kAll && args.output.empty();
   std::string text;
-  Csv csv(*predictor, description.dialect.delimiter == ' ' ? ',' : description.dialect.delimiter);
+  Csv csv(*predictor, OutputDelimiter(model));
   for (const int64_t row : rows) {
     LOCKSTEP_TRY_ASSIGN(const ExplainedRow explained, ExplainRow(table, row, *predictor));
     if (page) {
@@ -171,11 +168,7 @@ Status ExplainRows(const PredictArgs& args, const std::string& path, const Saved
       csv.Add(explained);
     }
   }
-  if (!args.output.empty()) return WriteFileAtomically(args.output, csv.text());
-  if (!page) text = csv.text();
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    return Status::Io("the explanation cannot be printed; give a file with -o");
-  return Status::Ok();
+  return WriteOrPrint(args.output, page ? text : csv.text(), "the explanation");
 }
 
 }  // namespace lockstep::tools

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 #include <memory>
 #include <span>
@@ -12,6 +11,8 @@
 #include "engine/data/loader.h"
 #include "engine/io/file.h"
 #include "engine/io/safetensors.h"
+#include "engine/train/assess/predictions.h"
+#include "engine/train/decision.h"
 #include "engine/train/metrics.h"
 
 namespace lockstep::tools {
@@ -27,29 +28,6 @@ Status ReadTensor(const SafetensorsFile& file, const std::string& path, const ch
   values.resize(static_cast<size_t>(shape.size()));
   std::memcpy(values.data(), tensor->data.data(), tensor->data.size());
   return Status::Ok();
-}
-
-// Of the quantiles of each target the median; they may cross where little was learned.
-std::vector<float> Medians(std::span<const float> y, std::span<const double> quantiles) {
-  std::vector<float> medians, sorted;
-  for (size_t begin = 0; begin < y.size(); begin += quantiles.size()) {
-    const std::span<const float> of_target = y.subspan(begin, quantiles.size());
-    sorted.assign(of_target.begin(), of_target.end());
-    std::sort(sorted.begin(), sorted.end());
-    medians.push_back(sorted[PlaceOfMedian(quantiles)]);
-  }
-  return medians;
-}
-
-// Classes and logits have no unit: their scale is 1.
-void AddInOwnUnit(std::span<const float> values, const DatasetInfo& info,
-                  std::vector<float>& into) {
-  const bool numbers = ObjectiveOf(info.task).reading == Reading::kValues;
-  for (const float v : values) {
-    into.push_back(numbers ? static_cast<float>(static_cast<double>(v) * info.target_scale +
-                                                info.target_offset)
-                           : v);
-  }
 }
 
 }  // namespace
@@ -89,18 +67,15 @@ Result<HeldOut> MeasureHeldOut(Network& network, const Subset& subset) {
     LOCKSTEP_TRY_ASSIGN(const LossSum loss, network.Evaluate(BatchInputs(*batch, network).all()));
     held.loss.sum += loss.sum;
     held.loss.weight += loss.weight;
-    const std::span<const float> y = network.output().span<float>();
-    if (quantiles.empty()) {
-      AddInOwnUnit(y, info, held.outputs);
-    } else {
-      AddInOwnUnit(Medians(y, quantiles), info, held.outputs);
-    }
+    AppendTold(network, info, network.output().span<float>(), held.outputs);
     if (info.target_dtype == DType::kI32) {
       for (const int32_t label : batch->target.span<int32_t>())
         held.targets.push_back(static_cast<float>(label));
-    } else {
-      AddInOwnUnit(batch->target.span<float>(), info, held.targets);
+      continue;
     }
+    // Probabilities have no unit: their scale is 1.
+    for (const float t : batch->target.span<float>())
+      held.targets.push_back(static_cast<float>(t * info.target_scale + info.target_offset));
   }
 }
 
@@ -153,23 +128,9 @@ Result<EvaluationResult> Measure(const HeldOut& held, const DatasetInfo& info) {
 
 std::vector<float> PredictionsOf(const HeldOut& held, const DatasetInfo& info) {
   std::vector<float> p = held.outputs;
-  const auto columns = static_cast<size_t>(held.columns);
-  switch (ObjectiveOf(info.task).reading) {
-    case Reading::kValues:
-      break;
-    case Reading::kPositive:
-      for (float& v : p) v = static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(v))));
-      break;
-    case Reading::kOneOf:
-      for (size_t begin = 0; begin < p.size(); begin += columns) {
-        const std::span<float> row(p.data() + begin, columns);
-        const double largest = *std::max_element(row.begin(), row.end());
-        double sum = 0.0;
-        for (const float v : row) sum += std::exp(static_cast<double>(v) - largest);
-        for (float& v : row)
-          v = static_cast<float>(std::exp(static_cast<double>(v) - largest) / sum);
-      }
-      break;
+  if (!p.empty()) {
+    MakePredictions(ObjectiveOf(info.task).reading, /*temperature=*/1.0f,
+                    Tensor(p.data(), {held.size(), held.columns}));
   }
   return p;
 }

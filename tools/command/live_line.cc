@@ -159,4 +159,14 @@ std::string Describe(const EvaluationResult& result) {
   return text;
 }
 
+std::function<void(double share)> SayReading() {
+  const bool shows = TerminalOf(stderr).cursor;
+  return [shows, last = SystemSeconds()](double share) mutable {
+    if (SystemSeconds() - last < (shows ? 1.0 : 10.0)) return;
+    last = SystemSeconds();
+    const std::string text = fmt::format("reading the table: {:.0f} %", 100.0 * share);
+    Say(shows ? "\r" + text + "\r" : text + "\n", stderr);
+  };
+}
+
 }  // namespace lockstep::tools

@@ -60,6 +60,10 @@ std::string Describe(const EvaluationResult& result);
 // At least four significant digits, whatever the size: "12.3456", "0.5882", "0.0003412".
 std::string LossText(double loss);
 
+// Tells on standard error, now and then, what share of a large table has been read: one that is
+// read at once says nothing. On a terminal the line goes away again.
+std::function<void(double share)> SayReading();
+
 }  // namespace lockstep::tools
 
 #endif  // LOCKSTEP_TOOLS_COMMAND_LIVE_LINE_H_

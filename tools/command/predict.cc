@@ -8,27 +8,19 @@
 
 #include "engine/data/loader.h"
 #include "engine/data/table/table.h"
-#include "engine/io/file.h"
 #include "engine/train/predictor.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_saved.h"
 #include "models/recipe_series.h"
 #include "models/recipe_text.h"
 #include "tools/command/commands.h"
-#include "tools/command/csv_field.h"
+#include "tools/command/csv_output.h"
 #include "tools/command/explain.h"
 #include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
 
 namespace lockstep::tools {
 namespace {
-
-// As the table that the model was trained on has it.
-char OutputDelimiter(const SavedModel& model) {
-  if (model.samples.table == nullptr) return DelimiterOf(model.recipe.data);
-  const char found = model.samples.table->dialect.delimiter;
-  return found == ' ' ? ',' : found;
-}
 
 // A line for the header, then one for each sample, as its predictions are to be read:
 //   kPositive   class, the probability of the positive class
@@ -174,8 +166,7 @@ Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
       LOCKSTEP_TRY_ASSIGN(samples.dataset, TableSamples(table, description));
       samples.scaled = true;
     }
-    for (const std::string& remark : remarks)
-      std::fprintf(stderr, "note: %s: %s\n", args.inputs[0].c_str(), remark.c_str());
+    SayRemarks(args.inputs[0], remarks);
     return samples;
   }
   if (!AreFilesOrFolders(args.inputs)) {
@@ -255,13 +246,7 @@ Status Predict(const PredictArgs& args) {
       }
     }
   }
-  if (!args.output.empty()) {
-    LOCKSTEP_TRY(WriteFileAtomically(args.output, writer.text()));
-  } else if (const std::string& text = writer.text();
-             std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
-             std::fflush(stdout) != 0) {
-    return Status::Io("the predictions cannot be printed; give a file with -o");
-  }
+  LOCKSTEP_TRY(WriteOrPrint(args.output, writer.text(), "the predictions"));
   if (bad == 0) return Status::Ok();
   return Status::Invalid(
       fmt::format("{} of {} pictures could not be read, the others are predicted", bad, rows));

@@ -10,7 +10,9 @@
 #include "engine/io/file.h"
 #include "engine/train/metrics.h"
 #include "models/recipe_saved.h"
+#include "tools/command/csv_output.h"
 #include "tools/command/live_line.h"
+#include "tools/command/summary_json.h"
 #include "tools/report/set_page.h"
 #include "tools/scale/text_table.h"
 
@@ -45,15 +47,6 @@ std::optional<double> NumberIn(const Json& json, const std::string& key) {
   return json.at(key).get<double>();
 }
 
-Json JsonOf(const EvaluationResult& result) {
-  Json json;
-  json["samples"] = result.samples;
-  for (const Metric metric : kMetrics) {
-    if (const auto value = ValueOf(result, metric)) json[NameOf(metric)] = *value;
-  }
-  return json;
-}
-
 Json JsonOf(const SetResult& set, const Recipe& recipe) {
   Json json;
   json["status"] = "completed";
@@ -70,7 +63,7 @@ Json JsonOf(const SetResult& set, const Recipe& recipe) {
   }
   for (size_t i = 0; i < set.pooled.size(); ++i) {
     Json pooled = {{"seed", set.held_out[i].first}};
-    pooled.update(JsonOf(set.pooled[i]));
+    pooled.update(MetricsJson(set.pooled[i]));
     json["all_folds"].push_back(std::move(pooled));
   }
   for (const MemberResult& run : set.runs) {
@@ -85,14 +78,6 @@ Json JsonOf(const SetResult& set, const Recipe& recipe) {
     json["runs"].push_back(std::move(one));
   }
   return json;
-}
-
-// A field of a CSV file (RFC 4180).
-std::string Field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + "\"";
 }
 
 Status WritePredictions(const std::string& path, const SetResult& set) {
@@ -110,8 +95,8 @@ Status WritePredictions(const std::string& path, const SetResult& set) {
   for (int64_t t = 1; t < targets; ++t) text += ",truth " + std::to_string(t + 1);
   if (reading != Reading::kValues) text += ",predicted";
   for (int64_t c = 0; c < first.columns; ++c) {
-    text += reading == Reading::kPositive ? "," + Field("p(" + name(1) + ")")
-            : reading == Reading::kOneOf  ? "," + Field("p(" + name(c) + ")")
+    text += reading == Reading::kPositive ? "," + CsvField("p(" + name(1) + ")", ',')
+            : reading == Reading::kOneOf  ? "," + CsvField("p(" + name(c) + ")", ',')
             : c == 0                      ? ",predicted"
                                           : ",predicted " + std::to_string(c + 1);
   }
@@ -130,10 +115,12 @@ Status WritePredictions(const std::string& path, const SetResult& set) {
       const std::span<const float> row(p.data() + i * static_cast<size_t>(held.columns),
                                        static_cast<size_t>(held.columns));
       for (int64_t t = 0; t < targets; ++t) {
-        text += "," + (reading == Reading::kValues ? fmt::format("{:.7g}", truth[t])
-                                                   : Field(name(static_cast<int64_t>(truth[t]))));
+        text += "," + (reading == Reading::kValues
+                           ? fmt::format("{:.7g}", truth[t])
+                           : CsvField(name(static_cast<int64_t>(truth[t])), ','));
       }
-      if (reading != Reading::kValues) text += "," + Field(name(PredictedClass(reading, row)));
+      if (reading != Reading::kValues)
+        text += "," + CsvField(name(PredictedClass(reading, row)), ',');
       for (const float v : row) text += fmt::format(",{:.7g}", v);
       text += "\n";
     }

@@ -8,12 +8,17 @@ namespace lockstep::tools {
 
 using Json = nlohmann::ordered_json;
 
-Json JsonOf(const EvaluationResult& result) {
+Json MetricsJson(const EvaluationResult& result) {
   Json json;
   json["samples"] = result.samples;
   for (const Metric metric : kMetrics) {
     if (const auto value = ValueOf(result, metric)) json[NameOf(metric)] = *value;
   }
+  return json;
+}
+
+Json JsonOf(const EvaluationResult& result) {
+  Json json = MetricsJson(result);
   if (!result.confusion.empty() && result.classes <= 100) {
     Json rows = Json::array();
     for (int64_t c = 0; c < result.classes; ++c) {

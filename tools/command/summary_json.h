@@ -11,7 +11,9 @@
 
 namespace lockstep::tools {
 
-// The metrics that there are, and the confusion of up to 100 classes.
+// The number of samples and the metrics that there are.
+nlohmann::ordered_json MetricsJson(const EvaluationResult& result);
+// That, and the confusion of up to 100 classes.
 nlohmann::ordered_json JsonOf(const EvaluationResult& result);
 // Where the time of several ranks went; of the last step, how far the gradients had come while the
 // backward pass still ran.

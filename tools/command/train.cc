@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <exception>
 #include <filesystem>
@@ -218,31 +217,19 @@ Status ReadProgress(const WhichRun& run, Made& made) {
   return Status::Ok();
 }
 
-// Tables that are read at once say nothing. On a terminal the line goes away again.
-void SayReading(double share) {
-  using Clock = std::chrono::steady_clock;
-  static Clock::time_point last = Clock::now();
-  const bool shows = TerminalOf(stderr).cursor;
-  if (Clock::now() - last < std::chrono::seconds(shows ? 1 : 10)) return;
-  last = Clock::now();
-  const std::string text = fmt::format("reading the table: {:.0f} %", 100.0 * share);
-  Say(shows ? "\r" + text + "\r" : text + "\n", stderr);
-}
-
 // Of this rank alone: no other is waited for.
 Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks, Made& made) {
   Recipe recipe = run.recipe;
   recipe.train.threads = threads;
+  // A run that goes on does not need its first weights any more, but what they brought.
+  Recipe from = recipe;
+  if (run.saved && !recipe.model.weights.empty()) from.model.weights = run.folder.last();
+  const std::optional<DatasetInfo> trained = SamplesOfWeights(from);
   SavedSamples known;
-  if (!recipe.model.weights.empty()) {
-    // A run that goes on does not need those weights any more, but what they brought.
-    Recipe from = recipe;
-    if (run.saved) from.model.weights = run.folder.last();
-    LOCKSTEP_TRY_ASSIGN(known, SamplesOfWeights(from));
-  }
-  if (ranks.speaks()) known.progress = SayReading;
+  if (trained) known.table = TableOfWeights(recipe, *trained);
+  if (ranks.speaks()) known.progress = SayReading();
   LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe, std::move(known)));
-  if (!run.saved) LOCKSTEP_TRY(CheckFeatures(recipe, made.data.train.dataset->info()));
+  if (trained && !run.saved) LOCKSTEP_TRY(CheckFeatures(*trained, made.data.train.dataset->info()));
   made.remarks = made.data.remarks;
   LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
   made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());

@@ -252,17 +252,12 @@ class Parser {
 // The dialect's options with what the columns say of it.
 DialectOptions DialectFor(const SeriesOptions& options) {
   DialectOptions dialect = options.dialect;
-  dialect.missing = UsualMissingTexts();
-  dialect.missing.insert(dialect.missing.end(), options.more_missing.begin(),
-                         options.more_missing.end());
+  dialect.missing = MissingTextsWith(options.more_missing);
   const auto add = [&](const CsvColumn& column) {
     if (const auto* name = std::get_if<std::string>(&column)) dialect.names.push_back(*name);
   };
   if (!options.trained.empty()) {
-    for (const TableColumn& column : options.trained) {
-      if (column.role == TableColumn::Role::kFeature && !column.name.empty())
-        dialect.names.push_back(column.name);
-    }
+    dialect.names = NamesOfFeatures(options.trained);
     return dialect;
   }
   add(options.target);

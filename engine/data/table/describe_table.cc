@@ -61,9 +61,7 @@ class Describer {
   Result<DescribedTable> Describe() {
     TableDescription& description = made_.description;
     description.dialect = text_.dialect();
-    description.missing = UsualMissingTexts();
-    description.missing.insert(description.missing.end(), options_.more_missing.begin(),
-                               options_.more_missing.end());
+    description.missing = MissingTextsWith(options_.more_missing);
     description.missing_is_error = options_.on_missing == TableOptions::Missing::kError;
     for (size_t i = 0; i < evidence_.size(); ++i) {
       LOCKSTEP_TRY_ASSIGN(TableColumn column, DescribeColumn(i));

@@ -92,6 +92,15 @@ Result<FoundColumns> FindByPlace(const TableText& text, const std::vector<TableC
 
 }  // namespace
 
+std::vector<std::string> NamesOfFeatures(const std::vector<TableColumn>& trained) {
+  std::vector<std::string> names;
+  for (const TableColumn& column : trained) {
+    if (column.role == TableColumn::Role::kFeature && !column.name.empty())
+      names.push_back(column.name);
+  }
+  return names;
+}
+
 Result<FoundColumns> FindColumns(const TableText& text, const std::vector<TableColumn>& trained,
                                  NeededColumns needs) {
   const bool named = std::any_of(trained.begin(), trained.end(),

@@ -18,6 +18,9 @@ struct NeededColumns {
   bool others = false;  // weights, groups and times
 };
 
+// Names that a header must have.
+std::vector<std::string> NamesOfFeatures(const std::vector<TableColumn>& trained);
+
 struct FoundColumns {
   std::vector<int64_t> sources;  // by column trained on: where it stands; -1: it is not needed
   std::string remark{};          // what was guessed; empty: nothing

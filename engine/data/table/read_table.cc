@@ -27,6 +27,10 @@ using Role = TableColumn::Role;
 
 // Unseen words that a remark names.
 constexpr size_t kShownWords = 3;
+void ShowWord(std::string_view word, std::vector<std::string>& shown) {
+  if (shown.size() < kShownWords && std::find(shown.begin(), shown.end(), word) == shown.end())
+    shown.emplace_back(word);
+}
 
 class EvidenceVisitor final : public RowVisitor {
  public:
@@ -150,9 +154,7 @@ class RecordVisitor final : public RowVisitor {
  private:
   void NoteUnseen(size_t column, std::string_view word) {
     ++unseen[column];
-    std::vector<std::string>& some = words[column];
-    if (some.size() < kShownWords && std::find(some.begin(), some.end(), word) == some.end())
-      some.emplace_back(word);
+    ShowWord(word, words[column]);
   }
 
   const Reading& reading_;
@@ -194,11 +196,7 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
     table.dropped_rows += part.dropped;
     for (size_t i = 0; i < table.unseen.size(); ++i) {
       table.unseen[i] += part.unseen[i];
-      for (std::string& word : part.words[i]) {
-        if (words[i].size() < kShownWords &&
-            std::find(words[i].begin(), words[i].end(), word) == words[i].end())
-          words[i].push_back(std::move(word));
-      }
+      for (const std::string& word : part.words[i]) ShowWord(word, words[i]);
     }
     return Status::Ok();
   };
@@ -232,9 +230,7 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
 
 DialectOptions WithMissing(const TableOptions& options) {
   DialectOptions dialect = options.dialect;
-  dialect.missing = UsualMissingTexts();
-  dialect.missing.insert(dialect.missing.end(), options.more_missing.begin(),
-                         options.more_missing.end());
+  dialect.missing = MissingTextsWith(options.more_missing);
   const auto name = [&](const CsvColumn& column) {
     if (const auto* text = std::get_if<std::string>(&column)) dialect.names.push_back(*text);
   };
@@ -251,9 +247,7 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   LOCKSTEP_TRY_ASSIGN(const ColumnWishes wishes, WishesFor(text, options));
   std::vector<ColumnEvidence> evidence = EvidenceFor(text, wishes);
   const std::vector<ColumnEvidence> empty = evidence;
-  std::vector<std::string> texts = UsualMissingTexts();
-  texts.insert(texts.end(), options.more_missing.begin(), options.more_missing.end());
-  const MissingTexts missing(texts);
+  const MissingTexts missing(MissingTextsWith(options.more_missing));
   const auto half = [&](double from) -> TableText::Progress {
     if (!options.progress) return nullptr;
     return [&options, from](double share) { options.progress(from + share / 2.0); };
@@ -301,11 +295,7 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
 }
 
 DialectOptions DialectFor(const TableDescription& description) {
-  DialectOptions options{.missing = description.missing};
-  for (const TableColumn& column : description.columns) {
-    if (column.role == Role::kFeature && !column.name.empty()) options.names.push_back(column.name);
-  }
-  return options;
+  return {.names = NamesOfFeatures(description.columns), .missing = description.missing};
 }
 
 Result<Table> ReadFor(const TableText& text, const TableDescription& description,

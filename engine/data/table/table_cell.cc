@@ -121,6 +121,12 @@ const std::vector<std::string>& UsualMissingTexts() {
   return texts;
 }
 
+std::vector<std::string> MissingTextsWith(const std::vector<std::string>& more) {
+  std::vector<std::string> texts = UsualMissingTexts();
+  texts.insert(texts.end(), more.begin(), more.end());
+  return texts;
+}
+
 MissingTexts::MissingTexts(std::vector<std::string> texts) : texts_(std::move(texts)) {
   std::sort(texts_.begin(), texts_.end());
   texts_.erase(std::unique(texts_.begin(), texts_.end()), texts_.end());

@@ -16,6 +16,8 @@ namespace lockstep {
 // What stands for a missing value unless a user says otherwise: pandas' own list
 // (pandas.read_csv, na_values), "?" and ".".
 const std::vector<std::string>& UsualMissingTexts();
+// Those and `more`.
+std::vector<std::string> MissingTextsWith(const std::vector<std::string>& more);
 
 // A set of such texts, quick to ask.
 class MissingTexts {

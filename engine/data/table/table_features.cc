@@ -18,14 +18,12 @@ double PhaseOf(const DateCycle& cycle, double days) {
   return turns - std::floor(turns);
 }
 
-bool HasMissingCategory(const TableColumn& column) { return column.has_missing; }
-
 int64_t FeaturesOf(const TableColumn& column) {
   const int64_t indicator = column.indicate ? 1 : 0;
   switch (column.kind) {
     case Kind::kCategory:
       if (column.width > 0) return 1;
-      return static_cast<int64_t>(column.categories.size()) + (HasMissingCategory(column) ? 1 : 0);
+      return static_cast<int64_t>(column.categories.size()) + (column.has_missing ? 1 : 0);
     case Kind::kDate:
       return 1 + 2 * static_cast<int64_t>(CyclesOf(column).size()) + indicator;
     case Kind::kNumber:
@@ -54,8 +52,8 @@ FeatureLayout LayoutOf(const TableDescription& description) {
                            .end = layout.size + FeaturesOf(column),
                            .embedded = embedded};
       if (column.kind == Kind::kCategory) {
-        where.values = static_cast<int64_t>(column.categories.size()) +
-                       (HasMissingCategory(column) ? 1 : 0) + 1;
+        where.values =
+            static_cast<int64_t>(column.categories.size()) + (column.has_missing ? 1 : 0) + 1;
       }
       layout.size = where.end;
       layout.columns.push_back(where);
@@ -76,7 +74,7 @@ std::vector<std::string> FeatureNames(const TableDescription& description) {
     const std::string name = ColumnName(description, where.column);
     if (column.kind == Kind::kCategory && !where.embedded) {
       for (const std::string& category : column.categories) names.push_back(name + "=" + category);
-      if (HasMissingCategory(column)) names.push_back(name + "=(missing)");
+      if (column.has_missing) names.push_back(name + "=(missing)");
       continue;
     }
     names.push_back(name);
@@ -129,7 +127,7 @@ void EncodeCell(const TableColumn& column, const ColumnFeatures& where, CellValu
   if (column.kind == Kind::kCategory) {
     const auto known = static_cast<int64_t>(column.categories.size());
     int64_t code = value.code;
-    if (code == kMissingCode) code = HasMissingCategory(column) ? known : kUnseenCode;
+    if (code == kMissingCode) code = column.has_missing ? known : kUnseenCode;
     const bool learned =
         code == known ||
         (code >= 0 && (column.counts.empty() || column.counts[static_cast<size_t>(code)] > 0));

@@ -17,6 +17,21 @@ namespace {
 // The texts that stood for a missing value when model files had no description of their table.
 constexpr const char* kMissing[] = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "?"};
 
+// A run of `lockstep train --folds` or `--seeds` beside a model file that is not there: the folder
+// of such a set has no model of its own. Empty: none.
+std::string RunInSet(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return "";
+  std::string first;
+  for (const auto& entry : fs::directory_iterator(fs::path(path).parent_path(), ignored)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_run = name.starts_with("fold-") || name.starts_with("seed-");
+    if (is_run && (first.empty() || entry.path().string() < first)) first = entry.path().string();
+  }
+  return first;
+}
+
 }  // namespace
 
 std::string ModelFile(const std::string& run_folder_or_file) {
@@ -30,16 +45,9 @@ std::string ModelFile(const std::string& run_folder_or_file) {
 
 Result<SavedModel> ReadSavedModel(const std::string& path, std::span<const std::string> overrides) {
   SavedModel model;
-  // Of `lockstep train --folds`: a folder of runs has no model of its own.
-  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
-  std::error_code ignored;
-  for (const char* one : {"fold-1", "seed-1", "fold-1-seed-1"}) {
-    if (std::filesystem::exists(path, ignored) || !std::filesystem::exists(folder / one, ignored))
-      continue;
-    return Status::NotFound(folder.string() +
-                            " holds several runs, each with a model: take one of "
-                            "them, as " +
-                            (folder / one).string());
+  if (const std::string run = RunInSet(path); !run.empty()) {
+    return Status::NotFound(std::filesystem::path(path).parent_path().string() +
+                            " holds several runs, each with a model: take one of them, as " + run);
   }
   LOCKSTEP_TRY_ASSIGN(model.checkpoint, LoadCheckpoint(path));
   Result<TrainingState> state = TrainingStateFrom(model.checkpoint.meta);

@@ -278,13 +278,14 @@ int Main(int argc, char** argv) {
       "data", "show what is understood of a table; list, show or write the built-in data sets");
   data->add_option(
       "name", data_args.name,
-      "a table's file, or a recipe (TOML) that names one; or clinical, digits or sums; "
+      "a table's file, or a recipe (TOML) that names one; or clinical, digits, sums or visits; "
       "none: a list of these");
   data->add_option("overrides", data_args.overrides,
                    "key=value: says of a table what a recipe would, as in data.label=outcome");
-  data->add_option("-o,--output", data_args.output,
-                   "write all samples: clinical to a CSV file, digits to a folder of IDX files, "
-                   "sums to a text file");
+  data->add_option(
+      "-o,--output", data_args.output,
+      "write all samples: clinical and visits to a CSV file, digits to a folder of IDX "
+      "files, sums to a text file");
   data->add_option("--rows", data_args.rows, "samples to show")->check(CLI::Range(0, 1000));
   data->add_option("--size", data_args.size, "samples to make (0: as many as the set has)")
       ->check(CLI::Range(int64_t{0}, int64_t{100'000'000}));

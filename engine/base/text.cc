@@ -10,4 +10,9 @@ std::string TextOf(double value) {
   return error == std::errc() ? std::string(digits, end) : std::string();
 }
 
+std::string FloatText(float value) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof(digits), value).ptr};
+}
+
 }  // namespace lockstep

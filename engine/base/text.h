@@ -8,6 +8,8 @@ namespace lockstep {
 
 // The shortest decimal text that reads back to the same value: "0.1", "12", "1e-05", "nan".
 std::string TextOf(double value);
+// The same of a float: "0.3" where TextOf would say what it is as a double.
+std::string FloatText(float value);
 
 }  // namespace lockstep
 

@@ -164,7 +164,7 @@ class HeaderReader {
 // the limit.
 Status ParseHeader(std::string_view begin, int64_t size, NpyHeader& header) {
   if (!begin.starts_with(kMagic) || begin.size() < kMagic.size() + 2) {
-    const std::string_view kind = FileKind(begin);
+    const std::string_view kind = begin.starts_with(kMagic) ? "" : FileKind(begin);
     return Status::Corrupt((kind.empty()
                                 ? std::string("does not begin as NPY files do")
                                 : "is " + std::string(kind) + ", not a NumPy array (NPY)") +

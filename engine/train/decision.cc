@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/base/text.h"
 #include "engine/io/file.h"
 #include "engine/kernels/elementwise/activation.h"
 #include "engine/kernels/elementwise/softmax.h"
@@ -12,11 +13,6 @@ namespace lockstep {
 namespace {
 
 constexpr char kTemperature[] = "decision.temperature", kThreshold[] = "decision.threshold";
-
-std::string ShortestText(float value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
 
 Status ReadNumber(const Metadata& metadata, const char* key, float least, float most,
                   float& number) {
@@ -29,8 +25,8 @@ Status ReadNumber(const Metadata& metadata, const char* key, float least, float 
   if (error != std::errc() || end != text.data() + text.size() ||
       !(value >= least && value <= most)) {
     return Status::Corrupt("metadata " + Quoted(key) + " is " + Quoted(found->second) +
-                           ", expected a number from " + ShortestText(least) + " to " +
-                           ShortestText(most) + "; use another file");
+                           ", expected a number from " + FloatText(least) + " to " +
+                           FloatText(most) + "; use another file");
   }
   number = value;
   return Status::Ok();
@@ -40,8 +36,8 @@ Status ReadNumber(const Metadata& metadata, const char* key, float least, float 
 
 Metadata MetadataOf(const Decision& decision) {
   Metadata metadata;
-  if (decision.temperature != 1.0f) metadata[kTemperature] = ShortestText(decision.temperature);
-  if (decision.threshold != 0.5f) metadata[kThreshold] = ShortestText(decision.threshold);
+  if (decision.temperature != 1.0f) metadata[kTemperature] = FloatText(decision.temperature);
+  if (decision.threshold != 0.5f) metadata[kThreshold] = FloatText(decision.threshold);
   return metadata;
 }
 

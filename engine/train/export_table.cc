@@ -258,7 +258,7 @@ void AddTableOutputs(const DatasetInfo& samples, const Decision& decision,
       const OnnxValue name = ClassName(graph, samples, number);
       graph.AddOutput(p, "probability", OnnxType::kFloat, "of class " + samples.class_names.back());
       graph.AddOutput(name, "class", OnnxType::kString,
-                      "the second where its probability is above " + TextOf(decision.threshold));
+                      "the second where its probability is above " + FloatText(decision.threshold));
       return;
     }
     case Reading::kOneOf: {

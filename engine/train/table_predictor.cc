@@ -39,12 +39,6 @@ std::string DateText(double days, bool has_time) {
   return text;
 }
 
-// The shortest text that reads back to the same float: what a cell was before it was stored as one.
-std::string FloatText(double value) {
-  char digits[32];
-  return {digits, std::to_chars(digits, digits + sizeof(digits), static_cast<float>(value)).ptr};
-}
-
 }  // namespace
 
 TablePredictor::TablePredictor(Network& network, const DatasetInfo& samples, Predictor predictor)
@@ -118,7 +112,7 @@ std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {
     return DateText(cell.number, of.has_time);
   if (of.kind == Kind::kYesNo && of.categories.size() == 2)
     return of.categories[cell.number > 0.5 ? 1 : 0];
-  return of.exact ? lockstep::TextOf(cell.number) : FloatText(cell.number);
+  return of.exact ? lockstep::TextOf(cell.number) : FloatText(static_cast<float>(cell.number));
 }
 
 std::vector<std::string> TablePredictor::answer_names() const {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include "layers/loss/loss_blocks.h"
 
@@ -48,8 +49,10 @@ Shape PinballLoss::target_shape(const Shape& out) const {
 Status PinballLoss::Build(Graph& graph, const std::string& name, Value y, Value target,
                           double factor) const {
   const auto inside = [](double q) { return q > 0.0 && q < 1.0; };
-  if (quantiles_.empty() || !std::all_of(quantiles_.begin(), quantiles_.end(), inside))
-    return Status::Invalid("takes quantiles between 0 and 1, at least one");
+  const auto& q = quantiles_;
+  if (q.empty() || !std::all_of(q.begin(), q.end(), inside) ||
+      std::adjacent_find(q.begin(), q.end(), std::greater_equal<>()) != q.end())
+    return Status::Invalid("takes ascending quantiles between 0 and 1, at least one");
   const Shape& shape = graph.shape(y);
   const auto count = static_cast<int64_t>(quantiles_.size());
   if (shape.rank() < 2 || shape.channels() % count != 0) {

@@ -14,7 +14,7 @@
 namespace lockstep {
 
 // y (B, ..., K Q) for targets (B, ..., K), both f32, of Q = quantiles.size() quantiles: those of
-// one target stand together. Quantiles are in (0, 1).
+// one target stand together. Quantiles are in (0, 1), and ascend.
 class PinballLoss final : public Loss {
  public:
   explicit PinballLoss(std::vector<double> quantiles) : quantiles_(std::move(quantiles)) {}

@@ -55,6 +55,24 @@ class CapiRows : public Program {
   }
 };
 
+TEST_F(CapiRows, AModelOfWeightedRowsLearnsFromSamplesWithoutWeights) {
+  Train("ill", "data.weight=age");
+  lockstep_model* loaded = nullptr;
+  const lockstep_options options{};
+  ASSERT_EQ(
+      lockstep_load((folder_ / "run/model.safetensors").c_str(), &options, &loaded, nullptr, 0),
+      LOCKSTEP_OK);
+  const Model model(loaded);
+  const int64_t samples = std::min<int64_t>(8, lockstep_batch(loaded));
+  const std::vector<float> x(static_cast<size_t>(samples * lockstep_inputs(loaded)), 0.5f);
+  std::vector<float> targets(static_cast<size_t>(samples), 1.0f);
+  targets[0] = 0.0f;
+  double loss = 0.0;
+  EXPECT_EQ(lockstep_train_step(loaded, samples, x.data(), targets.data(), &loss), LOCKSTEP_OK)
+      << lockstep_error(loaded);
+  EXPECT_GT(loss, 0.0);
+}
+
 TEST_F(CapiRows, AnswersAreThoseOfPredict) {
   Write("new.csv", Patients({.rows = 19, .target = "", .strange = true, .seed = 2}));
   const auto rows = Cells(Read("new.csv"));

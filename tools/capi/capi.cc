@@ -118,6 +118,7 @@ Result<std::unique_ptr<lockstep_model>> Create(const Recipe& recipe,
     }
     LOCKSTEP_TRY_ASSIGN(RecipeData data, LoadData(recipe));
     model->samples = data.train.dataset->info();
+    model->samples.weighted = false;  // the caller's samples have none
     model->standardizer = std::move(data.standardizer);
   }
   LOCKSTEP_TRY_ASSIGN(Network network,
@@ -133,6 +134,7 @@ Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
   LOCKSTEP_TRY(InRange("options.inputs (a saved model knows its own)", options.inputs, 0, 0));
   LOCKSTEP_TRY(InRange("options.outputs (a saved model knows its own)", options.outputs, 0, 0));
   LOCKSTEP_TRY_ASSIGN(SavedModel saved, ReadSavedModel(path));
+  saved.samples.weighted = false;  // the caller's samples have none
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
   model->samples = saved.samples;
   model->standardizer = saved.standardizer;

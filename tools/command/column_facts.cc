@@ -184,19 +184,22 @@ std::vector<ColumnFacts> FactsOf(const Table& table) {
   const int64_t target = table.description.target();
   std::vector<double> targets;
   if (target >= 0) targets = ValuesOf(table, target);
+  double largest = 0.0;  // share of a class
+  if (target >= 0) {
+    const auto t = static_cast<size_t>(target);
+    Count(columns[t], targets, all[t]);
+    largest = all[t].most_common;
+  }
+  const bool enough = target >= 0 && table.rows->size() >= kFewRows;
   for (size_t i = 0; i < columns.size(); ++i) {
     const auto place = static_cast<int64_t>(i);
-    if (table.rows->layout().types[i] == CellType::kNone) continue;
-    const std::vector<double> values = place == target ? targets : ValuesOf(table, place);
+    if (place == target || table.rows->layout().types[i] == CellType::kNone) continue;
+    const std::vector<double> values = ValuesOf(table, place);
     Count(columns[i], values, all[i]);
-    if (columns[i].role == Role::kFeature) all[i].suspicion = Suspicion(columns[i], all[i]);
-  }
-  if (target < 0 || table.rows->size() < kFewRows) return all;
-  const double largest = all[static_cast<size_t>(target)].most_common;
-  for (size_t i = 0; i < columns.size(); ++i) {
-    if (columns[i].role != Role::kFeature || !all[i].suspicion.empty() || !all[i].stored) continue;
-    all[i].suspicion =
-        TellsTarget(table, columns[i], ValuesOf(table, static_cast<int64_t>(i)), targets, largest);
+    if (columns[i].role != Role::kFeature) continue;
+    all[i].suspicion = Suspicion(columns[i], all[i]);
+    if (enough && all[i].suspicion.empty() && all[i].stored)
+      all[i].suspicion = TellsTarget(table, columns[i], values, targets, largest);
   }
   return all;
 }

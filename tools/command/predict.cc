@@ -143,10 +143,6 @@ struct Samples {
 Result<Samples> OpenSamples(const PredictArgs& args, const SavedModel& model) {
   Samples samples;
   if (!TakesPictures(model)) {
-    if (args.inputs.size() > 1) {
-      return Status::Invalid(args.inputs[1] +
-                             ": this model takes one table at a time, not several files");
-    }
     const std::string& kind = model.recipe.data.kind;
     if (kind == "text_table") {
       LOCKSTEP_TRY_ASSIGN(samples.dataset,
@@ -194,6 +190,12 @@ Status Predict(const PredictArgs& args) {
   if (model.samples.target_shape.rank() > 0 && model.samples.x_dtype == DType::kI32 &&
       model.samples.task == Task::kClasses)
     return Status::Invalid(path + ": a model of language goes on with a text: use generate");
+  if (!TakesPictures(model) && args.inputs.size() > 1) {
+    return Status::Invalid(args.inputs[1] +
+                           ": this model takes one table at a time, not several files");
+  }
+  if (!args.explain.empty() && args.top >= 0)
+    return Status::Invalid("--explain says why a row is told what it is: without --top");
   if (!args.explain.empty()) return ExplainRows(args, path, model);
   LOCKSTEP_TRY_ASSIGN(const Samples samples, OpenSamples(args, model));
   const int64_t rows = samples.dataset->size();

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/io/file.h"
+#include "engine/io/text.h"
 #include "models/recipe_split.h"
 #include "tools/command/live_line.h"
 #include "tools/command/resume.h"
@@ -58,7 +59,7 @@ Status TrainMember(const TrainArgs& args, const WhichRun& set, const SetMember& 
   one.overrides.push_back("data.fold=" + std::to_string(member.fold));
   one.overrides.push_back("train.seed=" + std::to_string(member.seed));
   one.overrides.push_back("train.seeds=[]");
-  one.overrides.push_back("output.folder=\"" + set.folder.path + "/" + member.name + "\"");
+  one.overrides.push_back("output.folder=" + JsonString(set.folder.path + "/" + member.name));
   const Status status = Train(one, ranks);
   if (status.ok()) return status;
   return Status(status.code(), member.name + ": " + status.message() + "; " +

@@ -142,7 +142,8 @@ Spread SpreadOf(const std::vector<double>& values) {
   return spread;
 }
 
-Result<SetResult> ReadSet(const RunFolder& folder, const std::vector<SetMember>& members) {
+Result<SetResult> ReadSet(const RunFolder& folder, const Recipe& recipe,
+                          const std::vector<SetMember>& members) {
   SetResult set;
   std::vector<Json> summaries;
   for (const SetMember& member : members) {
@@ -173,8 +174,10 @@ Result<SetResult> ReadSet(const RunFolder& folder, const std::vector<SetMember>&
   Result<SavedModel> model = ReadSavedModel(RunFolder{PathOf(folder, members.front())}.model());
   LOCKSTEP_TRY(model.status());
   set.samples = model->samples;
+  // One fold alone (data.fold) is not put together with others.
+  const bool all_folds = recipe.data.folds > 0 && recipe.data.fold == 0;
   for (const SetMember& member : members) {
-    if (member.fold == 0) continue;
+    if (!all_folds) break;
     LOCKSTEP_TRY_ASSIGN(const HeldOut held,
                         ReadHeldOut(RunFolder{PathOf(folder, member)}.held_out()));
     auto at = std::find_if(set.held_out.begin(), set.held_out.end(),
@@ -191,7 +194,7 @@ Result<SetResult> ReadSet(const RunFolder& folder, const std::vector<SetMember>&
 }
 
 Status SumUp(const RunFolder& folder, const Recipe& recipe, const std::vector<SetMember>& members) {
-  LOCKSTEP_TRY_ASSIGN(const SetResult set, ReadSet(folder, members));
+  LOCKSTEP_TRY_ASSIGN(const SetResult set, ReadSet(folder, recipe, members));
   if (!set.held_out.empty()) LOCKSTEP_TRY(WritePredictions(folder.path + "/predictions.csv", set));
   if (recipe.output.report)
     LOCKSTEP_TRY(WriteFileAtomically(folder.report(), SetPage(set, recipe, folder.path)));

@@ -44,7 +44,8 @@ struct SetResult {
 };
 
 // Reads what the finished runs left in the folder.
-Result<SetResult> ReadSet(const RunFolder& folder, const std::vector<SetMember>& members);
+Result<SetResult> ReadSet(const RunFolder& folder, const Recipe& recipe,
+                          const std::vector<SetMember>& members);
 
 // Prints a table, and writes summary.json, of folds predictions.csv, and report.html where the
 // recipe asks for it.

@@ -231,8 +231,10 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe, std::move(known)));
   if (trained && !run.saved) LOCKSTEP_TRY(CheckFeatures(*trained, made.data.train.dataset->info()));
   made.remarks = made.data.remarks;
-  LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
-  made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());
+  if (ranks.speaks() && !run.resume) {
+    LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
+    made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());
+  }
   LOCKSTEP_TRY_ASSIGN(const std::string balanced, BalanceClasses(made.data, recipe.loss));
   if (!balanced.empty()) made.remarks.push_back(balanced);
   if (made.data.train.dataset->info().weighted) {

@@ -10,7 +10,7 @@
 
 namespace lockstep::tools {
 
-// "auc" -> "AUC", "negative_precision" -> "negative predictive value (negative precision)"
+// "precision" -> "precision (positive predictive value)"
 std::string TitleOf(const std::string& score);
 // "96.47 %", "0.9934", "-" for what is not defined.
 std::string ValueText(const std::string& score, double value);

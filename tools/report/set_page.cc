@@ -15,7 +15,7 @@ namespace {
 
 std::string Cell(const std::optional<double>& value) { return value ? LossText(*value) : "-"; }
 
-// Each run's bar, with the mean as a line beside it.
+// Each run's bar, and behind them one of the mean.
 Chart MetricChart(const SetResult& set, size_t m) {
   const Spread& spread = set.spreads[m];
   Chart chart{.title = set.metrics[m] + " of each run",

@@ -20,9 +20,10 @@ Result<size_t> FindCsvColumn(const std::string& name, const CsvColumn& column,
                              const std::vector<std::string>* header) {
   const auto fail = [&](const std::string& what) { return Status::Corrupt(name + ": " + what); };
   if (const auto* number = std::get_if<int64_t>(&column)) {
-    // A name that is a number, as a year, comes before the place.
-    const auto named =
-        header == nullptr ? 0 : std::count(header->begin(), header->end(), std::to_string(*number));
+    // A name that is a number, as a year, comes before the place; a place from the end has none.
+    const auto named = header == nullptr || *number < 0
+                           ? 0
+                           : std::count(header->begin(), header->end(), std::to_string(*number));
     if (named == 1) return FindCsvColumn(name, std::to_string(*number), role, columns, header);
     const auto count = static_cast<int64_t>(columns);
     const int64_t index = *number < 0 && *number >= -count ? *number + count : *number;

@@ -62,13 +62,15 @@ Status Scan(const Part& part, const FoundDialect& found, const std::string& name
 // The encoding of a text that begins with `text` and goes on with what `source` gives: where all of
 // that is ASCII, what comes first beyond it decides.
 Result<FoundEncoding> FindEncodingOf(std::string text, ByteSource& source) {
+  bool whole = false;  // `text` is the end of the file
   for (size_t seen = 0;;) {
     const bool ascii = FirstNotAscii(text) == text.size();
     seen += text.size();
-    if (!ascii || seen >= kAsciiLookedAt) return FindEncoding(text, false);
+    if (!ascii || seen >= kAsciiLookedAt) return FindEncoding(text, whole);
     text.clear();
     LOCKSTEP_TRY(ReadMore(source, kBeginning, text));
     if (text.empty()) return FoundEncoding{};
+    whole = text.size() < kBeginning;
   }
 }
 

@@ -140,6 +140,8 @@ TEST(PinballLossTest, OutputsThatAreNoWholeSetOfQuantilesAreRefused) {
   EXPECT_THAT(error({}), HasSubstr("quantiles between 0 and 1"));
   EXPECT_THAT(error({0.0, 0.5}), HasSubstr("quantiles between 0 and 1"));
   EXPECT_THAT(error({NAN, 0.5}), HasSubstr("quantiles between 0 and 1"));
+  EXPECT_THAT(error({0.75, 0.25}), HasSubstr("ascending"));
+  EXPECT_THAT(error({0.25, 0.25}), HasSubstr("ascending"));
   EXPECT_EQ(error({0.25, 0.75}), "");
 }
 

@@ -102,6 +102,8 @@ TEST_F(ExplainTest, SaysWhatItCannotExplain) {
   Train("ill");
   ExpectFails("predict run patients.csv --explain 241", "from 1 to 240, or all; not \"241\"");
   ExpectFails("predict run patients.csv --explain none", "not \"none\"");
+  ExpectFails("predict run patients.csv other.csv --explain 1", "one table at a time");
+  ExpectFails("predict run patients.csv --explain 1 --top 2", "without --top");
   ASSERT_EQ(Run("train " + kClinical + " data.size=300 train.epochs=1 output.folder=other").code,
             0);
   ASSERT_EQ(Run("data clinical --size 3 -o c.csv").code, 0);

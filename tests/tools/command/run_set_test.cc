@@ -106,6 +106,14 @@ TEST_F(RunSet, GoesOnWhereItWasAndThreadsChangeNoBit) {
   ExpectFails("train --resume cv data.folds=4", "data.folds is 4, the run began with 3");
 }
 
+TEST_F(RunSet, OneFoldOfSeveralSeedsIsNotCalledAllFolds) {
+  ASSERT_EQ(Run("train " + kSmall + "output.folder=one data.folds=3 data.fold=2 --seeds 2").code,
+            0);
+  EXPECT_EQ(Summary("one").at("runs").size(), 2u);
+  EXPECT_FALSE(Summary("one").contains("all_folds"));
+  ExpectFails("eval one", "take one of them, as one/seed-1");
+}
+
 TEST_F(RunSet, SeedsAreRunsOfTheirOwn) {
   const Ran ran = Run("train " + kSmall + "output.folder=seeds --seeds 2");
   ASSERT_EQ(ran.code, 0) << ran.out;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/shuffle.h"
 
 namespace lockstep {
 namespace {
@@ -144,8 +145,7 @@ Assignment AssignOnce(std::span<const SampleGroup> groups, std::span<const int64
   const auto parts = static_cast<int32_t>(wanted.size());
   std::vector<size_t> order(groups.size());
   std::iota(order.begin(), order.end(), size_t{0});
-  for (size_t i = order.size(); i > 1; --i)
-    std::swap(order[i - 1], order[static_cast<size_t>(random.Below(i))]);
+  Shuffle(order, random);
 
   Assignment assigned(groups, wanted);
   for (const size_t group : order) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "engine/base/shuffle.h"
 #include "engine/data/assign_groups.h"
 #include "engine/data/time_order.h"
 
@@ -31,8 +32,7 @@ std::vector<int32_t> DealtFolds(int64_t size, const SplitKeys& keys, const FoldO
   for (auto& [label, samples] : members) {
     Random random(options.seed,
                   StreamOf("folds") + static_cast<uint64_t>(static_cast<uint32_t>(label)));
-    for (size_t i = samples.size(); i > 1; --i)
-      std::swap(samples[i - 1], samples[static_cast<size_t>(random.Below(i))]);
+    Shuffle(samples, random);
     for (const int64_t sample : samples)
       folds[static_cast<size_t>(sample)] = static_cast<int32_t>(dealt++ % options.folds);
   }

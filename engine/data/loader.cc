@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
+#include "engine/base/shuffle.h"
 
 namespace lockstep {
 namespace {
@@ -154,16 +155,14 @@ Status Loader::Impl::Allocate() {
   return Status::Ok();
 }
 
-// Fisher-Yates over the index list as it was given.
+// Of the index list as it was given.
 void Loader::Impl::Shuffle(int64_t epoch) {
   if (shuffled_epoch_ == epoch) return;
   shuffled_epoch_ = epoch;
   std::copy(indices_.begin(), indices_.end(), order_.begin());
   if (!options_.shuffle) return;
   Random random(options_.seed, StreamOf("shuffle") + static_cast<uint64_t>(epoch));
-  for (size_t i = order_.size(); i > 1; --i) {
-    std::swap(order_[i - 1], order_[static_cast<size_t>(random.Below(i))]);
-  }
+  lockstep::Shuffle(order_, random);
 }
 
 // The samples of the batch at `place`, and the parts that it is gathered in.

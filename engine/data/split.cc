@@ -9,6 +9,7 @@
 
 #include "engine/base/check.h"
 #include "engine/base/random.h"
+#include "engine/base/shuffle.h"
 #include "engine/data/assign_groups.h"
 #include "engine/data/time_order.h"
 
@@ -61,13 +62,6 @@ Result<Counts> CountsOf(int64_t size, const SplitOptions& options) {
                            std::to_string(size) + " leave none to train on");
   }
   return counts;
-}
-
-// Fisher-Yates.
-void Shuffle(std::vector<int64_t>& indices, Random random) {
-  for (size_t i = indices.size(); i > 1; --i) {
-    std::swap(indices[i - 1], indices[random.Below(i)]);
-  }
 }
 
 // The next validation, test and training samples from a shuffled list.
@@ -156,7 +150,8 @@ Result<Splits> Split(int64_t size, const SplitOptions& options) {
   LOCKSTEP_TRY_ASSIGN(const Counts counts, CountsOf(size, options));
   std::vector<int64_t> all(static_cast<size_t>(size));
   std::iota(all.begin(), all.end(), int64_t{0});
-  Shuffle(all, Random(options.seed, StreamOf("split")));
+  Random random(options.seed, StreamOf("split"));
+  Shuffle(all, random);
   Splits splits;
   AddToSplits(all, counts, splits);
   SortAll(splits);
@@ -190,8 +185,9 @@ Result<Splits> StratifiedSplit(std::span<const int32_t> classes, const SplitOpti
   Splits splits;
   size_t c = 0;
   for (auto& [label, indices] : members) {
-    Shuffle(indices, Random(options.seed, StreamOf("stratified split") +
-                                              static_cast<uint64_t>(static_cast<uint32_t>(label))));
+    Random random(options.seed, StreamOf("stratified split") +
+                                    static_cast<uint64_t>(static_cast<uint32_t>(label)));
+    Shuffle(indices, random);
     AddToSplits(indices, {.validation = validation[c], .test = test[c]}, splits);
     ++c;
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
+#include "engine/base/shuffle.h"
 
 namespace lockstep {
 namespace {
@@ -109,7 +110,7 @@ Result<double> ExplainByDrawing(Trials& trials, Mixed& mixed,
   std::iota(order.begin(), order.end(), size_t{0});
   std::vector<std::vector<size_t>> orders;
   for (size_t pair = 0; pair < pairs; ++pair) {
-    for (size_t i = n; i > 1; --i) std::swap(order[i - 1], order[random.Below(i)]);
+    Shuffle(order, random);
     orders.push_back(order);
     orders.emplace_back(order.rbegin(), order.rend());
   }

@@ -18,8 +18,8 @@ namespace {
 // The places of a slot.
 constexpr size_t kLossSum = 0, kLossWeight = 1, kPredictions = 2, kFailed = 3, kAbsoluteError = 4;
 constexpr size_t kExact = 5, kSequences = 6, kBytes = 7;  // of sequences
-constexpr size_t kCovered = 5;                            // of a regression
-constexpr size_t kSlotHead = 8;
+constexpr size_t kCovered = 8;                            // of a regression
+constexpr size_t kSlotHead = 9;
 // For each column of a regression: mean and sum of squared deviations of the targets, sum of
 // squared errors.
 constexpr size_t kColumnMean = 0, kColumnM2 = 1, kColumnErrors = 2;
@@ -340,7 +340,7 @@ Result<EvaluationResult> MetricsAccumulator::Finish(Communicator& communicator,
     sum += slot[kLossSum];
     weight += slot[kLossWeight];
     predictions += slot[kPredictions];
-    exact += slot[kExact];  // of a regression, which has no sequences, its coverage
+    exact += slot[kExact];
     sequences += slot[kSequences];
     bytes += slot[kBytes];
   }

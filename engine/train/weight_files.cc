@@ -117,12 +117,11 @@ std::string Some(const std::vector<std::string>& names) {
   return text;
 }
 
-// How many names begin with `prefix` and are known without it.
-size_t KnownWithout(std::string_view prefix, std::span<const StoredTensor> tensors,
+// How many names are known without their first `length` letters, which all of them have.
+size_t KnownWithout(size_t length, std::span<const StoredTensor> tensors,
                     const std::unordered_set<std::string_view>& known) {
   return static_cast<size_t>(std::count_if(tensors.begin(), tensors.end(), [&](const auto& tensor) {
-    const std::string_view name = tensor.name;
-    return name.starts_with(prefix) && known.contains(name.substr(prefix.size()));
+    return known.contains(std::string_view(tensor.name).substr(length));
   }));
 }
 
@@ -142,14 +141,13 @@ std::string PrefixToDrop(std::span<const StoredTensor> tensors, const std::vecto
   for (const Wanted& one : wanted) known.insert(one.name);
   constexpr int kMostLevels = 16;  // of an untrusted file
   std::string_view best;
-  size_t best_known = KnownWithout(best, tensors, known), length = 0;
+  size_t best_known = KnownWithout(0, tensors, known), length = 0;
   for (int level = 0; level < kMostLevels; ++level) {
     const size_t dot = common.find('.', length);
     if (dot == std::string_view::npos) break;
     length = dot + 1;
-    const std::string_view prefix = common.substr(0, length);
-    if (const size_t count = KnownWithout(prefix, tensors, known); count > best_known) {
-      best = prefix;
+    if (const size_t count = KnownWithout(length, tensors, known); count > best_known) {
+      best = common.substr(0, length);
       best_known = count;
     }
   }

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/random.h"
+#include "engine/base/shuffle.h"
 #include "engine/data/text/character_tokenizer.h"
 
 namespace lockstep {
@@ -23,9 +24,7 @@ std::string TextOf(Operands sum) {
 
 std::vector<Operands> Shuffled(std::vector<Operands> sums, uint64_t seed, std::string_view stream) {
   Random random(seed, StreamOf(stream));
-  for (size_t i = sums.size(); i > 1; --i) {
-    std::swap(sums[i - 1], sums[static_cast<size_t>(random.Below(i))]);
-  }
+  Shuffle(sums, random);
   return sums;
 }
 

@@ -29,10 +29,9 @@ std::string ShownClasses(const TableColumn& column) {
 
 }  // namespace
 
-CellReader::CellReader(const TableDescription& description, NumberForm form, bool drops)
+CellReader::CellReader(const TableDescription& description, NumberForm form)
     : description_(description),
       form_(form),
-      drops_(drops),
       missing_(description.missing),
       codes_(description.columns.size()) {
   for (size_t i = 0; i < codes_.size(); ++i) {
@@ -73,11 +72,11 @@ Result<CellValue> CellReader::Read(size_t place, std::string_view cell) const {
 }
 
 Result<CellValue> CellReader::ReadMissing(const TableColumn& column, std::string_view cell) const {
-  if (!drops_ && column.role == Role::kTarget)
+  if (column.role == Role::kTarget)
     return Fail(cell, " is a missing target; complete it, or leave the row out");
-  if (!drops_ && column.role == Role::kWeight)
+  if (column.role == Role::kWeight)
     return Fail(cell, " is a missing weight; complete it, or leave the row out");
-  if (!drops_ && column.kind != Kind::kCategory && description_.missing_is_error) {
+  if (column.kind != Kind::kCategory && description_.missing_is_error) {
     return Fail(cell,
                 " is a missing value, and the model was trained without any; complete it or leave "
                 "the row out");

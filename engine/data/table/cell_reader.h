@@ -16,9 +16,8 @@ namespace lockstep {
 // Borrows the description. Thread-safety: immutable.
 class CellReader {
  public:
-  // `form`: how the table at hand writes numbers. `drops`: rows with a missing value are left out,
-  // so that none is an error.
-  CellReader(const TableDescription& description, NumberForm form, bool drops = false);
+  // `form`: how the table at hand writes numbers.
+  CellReader(const TableDescription& description, NumberForm form);
 
   bool IsMissing(std::string_view cell) const { return missing_.Has(cell); }
   // Of a missing cell NaN and kMissingCode; of a category that the description does not know
@@ -32,7 +31,6 @@ class CellReader {
 
   const TableDescription& description_;
   const NumberForm form_;
-  const bool drops_;
   const MissingTexts missing_;
   std::vector<std::unordered_map<std::string_view, int64_t>> codes_;  // by column
 };

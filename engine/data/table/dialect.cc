@@ -24,11 +24,11 @@ using Rows = std::vector<std::vector<std::string>>;
 struct Cut {
   Dialect dialect;
   Rows rows;
-  std::vector<int64_t> lines;  // of the rows
-  std::vector<size_t> begins;  // of the rows in the text, and where the last one ends
-  size_t width = 0;            // that most rows behind the first have
-  double consistent = 0.0;     // share of them
-  double readable = 0.0;       // share of cells that are numbers, dates or missing
+  int64_t first_line = 0;   // of the first row
+  size_t first_end = 0;     // of the first row in the text
+  size_t width = 0;         // that most rows behind the first have
+  double consistent = 0.0;  // share of them
+  double readable = 0.0;    // share of cells that are numbers, dates or missing
   double score = 0.0;
 };
 
@@ -157,9 +157,11 @@ Cut Finder::CutRows(char delimiter, char quote) const {
   for (size_t cells = 0; cut.rows.size() < kMostRows && cells < kMostCells;) {
     const Result<bool> more = scanner.Next();
     if (!more.ok() || !*more) break;
+    if (cut.rows.empty()) {
+      cut.first_line = scanner.line();
+      cut.first_end = static_cast<size_t>(scanner.place() - text_.data());
+    }
     cut.rows.emplace_back(scanner.cells().begin(), scanner.cells().end());
-    cut.lines.push_back(scanner.line());
-    cut.begins.push_back(static_cast<size_t>(scanner.place() - text_.data()));
     cells += cut.rows.back().size();
   }
   Judge(cut);
@@ -225,7 +227,7 @@ Cut Finder::Best() const {
   } else if (options_.decimal == ',') {
     delimiters.erase(delimiters.begin());
   }
-  Cut best, one;
+  Cut best;
   for (const char delimiter : delimiters) {
     Cut cut = CutRows(delimiter, options_.quote.value_or('"'));
     if (!options_.quote && ApostrophesQuote(delimiter)) {
@@ -233,7 +235,6 @@ Cut Finder::Best() const {
       if (other.score >= cut.score) cut = std::move(other);
     }
     if (delimiters.size() == 1) return cut;
-    if (cut.width > one.width || one.rows.empty()) one = cut;
     // Sentences are cut by blanks as well: their rows must hold numbers.
     if (cut.width < 2 || cut.consistent < 0.5 || (delimiter == ' ' && cut.readable < 0.2)) continue;
     if (best.rows.empty() || cut.score > best.score + 1e-9) best = std::move(cut);
@@ -309,14 +310,14 @@ Status Finder::FindNames(Cut& cut) {
     found_.names = cut.rows[0];
     if (found_.names.size() != cut.width) {
       const size_t cells = found_.names.size();
-      return Status::Corrupt(name_ + ": line " + std::to_string(cut.lines[0]) +
+      return Status::Corrupt(name_ + ": line " + std::to_string(cut.first_line) +
                              ": the first row has " + std::to_string(cells) + " cell" +
                              (cells == 1 ? "" : "s") + ", but most rows have " +
                              std::to_string(cut.width) +
                              "; every row needs the same number (data.delimiter, if that is not " +
                              ShownText(std::string(1, cut.dialect.delimiter)) + ")");
     }
-    found_.rows_begin = cut.begins[0];
+    found_.rows_begin = cut.first_end;
     found_.rows_line = 1 + CountLineEnds(text_.substr(0, found_.rows_begin));
   }
   cut.dialect.header = !found_.names.empty();

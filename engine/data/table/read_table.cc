@@ -112,7 +112,7 @@ struct Reading {
         layout(RecordLayout::Of(as)),
         sources(std::move(from)),
         drop(drops),
-        cells(as, form, drops) {}
+        cells(as, form) {}
 };
 
 // The records of neighbouring rows.

@@ -45,8 +45,6 @@ class TableCache {
   // Behind the last record: `table` has everything but the rows, which it gets, mapped.
   Status Finish(const RecordLayout& layout, Table& table);
 
-  const std::string& copy_path() const { return copy_path_; }
-
  private:
   TableCache() = default;
   Result<Table> Map() const;

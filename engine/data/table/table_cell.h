@@ -24,7 +24,6 @@ class MissingTexts {
  public:
   explicit MissingTexts(std::vector<std::string> texts = UsualMissingTexts());
   bool Has(std::string_view cell) const;
-  const std::vector<std::string>& texts() const { return texts_; }
 
  private:
   std::vector<std::string> texts_;  // sorted

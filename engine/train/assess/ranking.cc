@@ -1,7 +1,6 @@
 #include "engine/train/assess/ranking.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -21,7 +20,6 @@ Ranking::Ranking(std::span<const float> scores, std::span<const float> labels) {
     positive_.push_back(positive ? 1 : 0);
     ++(positive ? positives_ : negatives_);
     if (i + 1 < order_.size() && scores[order_[i]] == scores[order_[i + 1]]) continue;
-    ends_.push_back(i + 1);
     cuts_.push_back({.score = scores[order_[i]], .hits = positives_, .alarms = negatives_});
   }
 }
@@ -33,7 +31,8 @@ Ranking::Areas Ranking::AreasOf(WeightOf weight) const {
   uint64_t half_wins = 0, hits = 0, alarms = 0;
   double precision_sum = 0.0;  // over the positives
   size_t i = 0;
-  for (const size_t end : ends_) {
+  for (const Cut& cut : cuts_) {
+    const auto end = static_cast<size_t>(cut.hits + cut.alarms);
     uint64_t positives = 0, negatives = 0;
     for (; i < end; ++i) {
       const uint64_t count = weight(order_[i]);

@@ -48,7 +48,6 @@ class Ranking {
 
   std::vector<uint32_t> order_;    // places in falling order of score
   std::vector<uint8_t> positive_;  // in this order
-  std::vector<size_t> ends_;       // of each score
   std::vector<Cut> cuts_;
   int64_t positives_ = 0, negatives_ = 0;
 };

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <lockstep.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <numeric>

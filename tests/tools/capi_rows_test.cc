@@ -57,7 +57,7 @@ class CapiRows : public Program {
 };
 
 TEST_F(CapiRows, AModelOfWeightedRowsLearnsFromSamplesWithoutWeights) {
-  Train("ill", "data.weight=age");
+  Train("ill", "data.weight=weight");
   lockstep_model* loaded = nullptr;
   const lockstep_options options{};
   ASSERT_EQ(

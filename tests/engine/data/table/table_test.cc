@@ -96,7 +96,7 @@ TEST(TableTest, ColumnsAreFoundByNameAndByNumberFromBothEnds) {
     }
   }
   // A place from the end is no name, whatever columns are called.
-  const Table lags = Parsed("-2,-1,0,y\n1,2,3,p\n2,3,5,q\n3,5,8,p\n5,8,13,q\n");
+  const Table lags = Parsed("-2,-1,0,y\n1,2,3,p\n2,3,5,q\n", {.dialect = {.header = true}});
   EXPECT_EQ(lags.description.columns[static_cast<size_t>(lags.description.target())].name, "y");
   EXPECT_THAT(ErrorOf(text, {.target = "z"}),
               AllOf(HasSubstr("no label column \"z\""), HasSubstr("\"id\", \"y\", \"u\", \"v\"")));

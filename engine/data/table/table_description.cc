@@ -184,7 +184,6 @@ Result<TableColumn> ColumnFrom(const Json& json) {
   column.counts = read.Counts("counts");
   column.has_missing = read.Flag("has_missing");
   column.width = read.Whole("width", 1 << 16);
-  column.has_time = read.Flag("has_time");
   column.subtracted = read.Number("subtracted", 0.0);
   column.divided = read.Number("divided", 1.0);
   column.fill = read.Number("fill", 0.0);
@@ -198,6 +197,7 @@ Result<TableColumn> ColumnFrom(const Json& json) {
     column.kind = known_kind->kind;
     column.role = known_role->role;
     if (column.kind == TableColumn::Kind::kDate) {
+      column.has_time = read.Flag("has_time");
       const std::string form = read.Text("date");
       const auto* known = std::find(std::begin(kDateForms), std::end(kDateForms), form);
       if (known == std::end(kDateForms)) {

@@ -184,18 +184,20 @@ Result<TableColumn> ColumnFrom(const Json& json) {
   column.counts = read.Counts("counts");
   column.has_missing = read.Flag("has_missing");
   column.width = read.Whole("width", 1 << 16);
-  column.subtracted = read.Number("subtracted", 0.0);
-  column.divided = read.Number("divided", 1.0);
-  column.fill = read.Number("fill", 0.0);
   column.exact = read.Flag("exact");
   column.indicate = read.Flag("indicate");
   column.note = read.Text("note", /*must=*/false);
-  if (column.divided < 0.0) read.Wrong("divided");
   if (!column.counts.empty() && column.counts.size() != column.categories.size())
     read.Wrong("counts");
   if (read.wrong.empty()) {
     column.kind = known_kind->kind;
     column.role = known_role->role;
+    if (column.kind != TableColumn::Kind::kCategory) {
+      column.subtracted = read.Number("subtracted", 0.0);
+      column.divided = read.Number("divided", 1.0);
+      column.fill = read.Number("fill", 0.0);
+      if (column.divided < 0.0) read.Wrong("divided");
+    }
     if (column.kind == TableColumn::Kind::kDate) {
       column.has_time = read.Flag("has_time");
       const std::string form = read.Text("date");

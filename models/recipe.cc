@@ -306,12 +306,7 @@ Status CheckTogether(const Recipe& recipe) {
     return Status::Invalid("data.kind = \"" + recipe.data.kind +
                            "\" needs data.path; give it in the recipe, or as data.path=...");
   }
-  const std::string& delimiter = recipe.data.delimiter;
-  if (delimiter.size() != 1 && delimiter != "auto" && delimiter != "tab") {
-    return Status::Invalid(
-        "data.delimiter must be one character, \"tab\" or \"auto\" (found by looking), not " +
-        Quoted(delimiter));
-  }
+  LOCKSTEP_TRY(LetterOf("data.delimiter", recipe.data.delimiter).status());
   if (recipe.data.fold > 0 && recipe.data.fold > recipe.data.folds) {
     return Status::Invalid("data.fold = " + std::to_string(recipe.data.fold) + " is none of the " +
                            std::to_string(recipe.data.folds) +

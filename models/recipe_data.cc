@@ -210,7 +210,8 @@ Result<std::optional<bool>> CsvHeaderOf(const Recipe::Data& data) {
 }
 
 char DelimiterOf(const Recipe::Data& data) {
-  return data.delimiter == "auto" ? ',' : data.delimiter == "tab" ? '\t' : data.delimiter.front();
+  const Result<std::optional<char>> letter = LetterOf("data.delimiter", data.delimiter);
+  return letter.ok() ? letter->value_or(',') : ',';
 }
 
 Result<RecipeData> LoadData(const Recipe& recipe, SavedSamples saved) {

@@ -10,6 +10,7 @@
 #include "engine/train/assess/predictions.h"
 #include "engine/train/assess/threshold.h"
 #include "models/recipe_keys.h"
+#include "models/recipe_split.h"
 
 namespace lockstep {
 namespace {
@@ -53,22 +54,6 @@ std::string KeysOf(const Recipe& recipe) {
   return text;
 }
 
-// Of a binary task: how many of the samples are positive.
-Result<int64_t> PositivesOf(const Subset& samples) {
-  constexpr size_t kAtOnce = 4096;
-  std::vector<float> targets;
-  int64_t positives = 0;
-  for (size_t begin = 0; begin < samples.indices.size(); begin += kAtOnce) {
-    const size_t count = std::min(kAtOnce, samples.indices.size() - begin);
-    targets.resize(count);
-    LOCKSTEP_TRY(samples.dataset->Gather(
-        std::span(samples.indices).subspan(begin, count), Tensor(),
-        Tensor(targets.data(), samples.dataset->TargetShape(static_cast<int64_t>(count)))));
-    positives += std::count_if(targets.begin(), targets.end(), [](float t) { return t > 0.5f; });
-  }
-  return positives;
-}
-
 double Percent(int64_t part, int64_t whole) {
   return whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
@@ -109,14 +94,13 @@ Status CheckDecision(const Recipe& recipe, const Subset& validation) {
                            " is for a binary task, and the data have " +
                            ObjectiveOf(info.task).targets + "; use train.threshold = half");
   }
-  LOCKSTEP_TRY_ASSIGN(const int64_t positives, PositivesOf(validation));
-  const auto size = static_cast<int64_t>(validation.indices.size());
-  if (positives > 0 && positives < size) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> counts, ClassCounts(validation));
+  if (std::count(counts.begin(), counts.end(), 0) == 0) return Status::Ok();
   return Status::Invalid("train.threshold = " + recipe.train.threshold +
                          ": it is chosen between the two classes on the validation samples, and "
                          "all " +
-                         std::to_string(size) + " of them are " +
-                         (positives == 0 ? "negative" : "positive") +
+                         std::to_string(validation.indices.size()) + " of them are " +
+                         (counts[1] == 0 ? "negative" : "positive") +
                          "; hold more back with data.validation, or use train.threshold = half");
 }
 

@@ -43,6 +43,9 @@ Result<T> Under(const std::string& key, Result<T> result) {
 Result<std::optional<bool>> CsvHeaderOf(const Recipe::Data& data);  // recipe_data.cc
 // Of data.task, where that is not auto.
 Result<Task> TaskNamed(const std::string& name);  // recipe_data.cc
+// One character, "tab", "none" ('\0'), or "auto" for what is found by looking: nothing.
+Result<std::optional<char>> LetterOf(const std::string& key,
+                                     const std::string& text);  // recipe_table.cc
 // What data.delimiter says, where nobody looks: a comma for auto.
 char DelimiterOf(const Recipe::Data& data);  // recipe_data.cc
 

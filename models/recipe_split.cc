@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "engine/data/class_name.h"
 #include "engine/data/folds.h"
 #include "engine/data/repeated_rows.h"
 #include "models/recipe_keys.h"
@@ -63,9 +64,22 @@ Result<SplitKeys> ClassKeys(const Dataset& dataset) {
   return keys;
 }
 
+Result<std::vector<int64_t>> ClassCounts(const Subset& samples) {
+  LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, ClassKeys(*samples.dataset));
+  std::vector<int64_t> counts;
+  if (keys.classes.empty()) return counts;
+  counts.resize(static_cast<size_t>(ClassCount(samples.dataset->info())));
+  for (const int64_t sample : samples.indices) {
+    const int32_t label = keys.classes[static_cast<size_t>(sample)];
+    if (label >= 0) ++counts[static_cast<size_t>(label)];
+  }
+  return counts;
+}
+
 Status CheckSplitKind(const Recipe::Data& data, bool in_order, const SplitKeys& keys) {
   LOCKSTEP_TRY_ASSIGN(const SplitKind kind, Chosen("data.split", kSplits, data.split));
   const std::string of_kind = "data.kind = \"" + data.kind + "\"";
+  if (data.folds == 1) return Status::Invalid("data.folds must be 2 or more (or 0: none), not 1");
   if (in_order && data.folds > 0) {
     return Status::Invalid("data.folds: samples of " + of_kind +
                            " follow each other and are not dealt out to folds; leave it at 0");
@@ -84,6 +98,15 @@ Status CheckSplitKind(const Recipe::Data& data, bool in_order, const SplitKeys& 
   if (!data.group.empty() && keys.groups.empty())
     return Status::Invalid("data.group: samples of " + of_kind + " have no groups; leave it out");
   return Status::Ok();
+}
+
+Status CheckFolds(const Recipe::Data& data, const DatasetInfo& info) {
+  // A class is a number, or a probability for each there is.
+  const int64_t of_one = info.target_dtype == DType::kI32 ? 0 : 1;
+  if (data.folds == 0 || info.target_shape.rank() <= of_one) return Status::Ok();
+  return Status::Invalid("data.folds: samples of data.kind = \"" + data.kind +
+                         "\" have several answers each, which are not put together over folds; "
+                         "leave it at 0");
 }
 
 std::vector<std::string> FoldRemarks(const Recipe::Data& data, bool has_test) {
@@ -151,18 +174,14 @@ Result<std::string> BalanceClasses(const RecipeData& data, Recipe::Loss& loss) {
   if (!loss.balanced) return std::string();
   const Subset& train = data.train_unchanged;
   const DatasetInfo& info = train.dataset->info();
-  LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, ClassKeys(*train.dataset));
-  if (keys.classes.empty()) {
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int64_t> counts, ClassCounts(train));
+  if (counts.empty()) {
     return Status::Invalid("loss.balanced is for samples with a class each; " + info.name +
                            " has none: leave it at false");
   }
-  std::vector<int64_t> counts(static_cast<size_t>(ClassCount(info)));
-  for (const int64_t sample : train.indices) {
-    const int32_t label = keys.classes[static_cast<size_t>(sample)];
-    if (label >= 0) ++counts[static_cast<size_t>(label)];
-  }
   const auto name = [&](size_t c) {
-    return c < info.class_names.size() ? "\"" + info.class_names[c] + "\"" : std::to_string(c);
+    const std::string its = ClassNameOf(info.class_names, static_cast<int64_t>(c));
+    return info.class_names.empty() ? its : "\"" + its + "\"";
   };
   int64_t all = 0;
   for (size_t c = 0; c < counts.size(); ++c) {

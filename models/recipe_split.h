@@ -25,6 +25,8 @@ Status CheckWeights(const Table& table, const Recipe::Data& data);  // recipe_ta
 
 // The classes of the samples, where each has one.
 Result<SplitKeys> ClassKeys(const Dataset& dataset);
+// How many of the samples have each class; empty: they have none.
+Result<std::vector<int64_t>> ClassCounts(const Subset& samples);
 
 // `has_test`: there is a test set of its own, so that no sample is held back for one. With
 // data.folds one fold is, all the same. Errors name the keys.
@@ -36,8 +38,13 @@ Result<Splits> SplitSamples(int64_t size, const SplitKeys& keys, const Recipe::D
 std::vector<std::string> FoldRemarks(const Recipe::Data& data, bool has_test);
 
 // An error where data.split, data.folds or data.group ask for what these samples cannot have:
-// those that come in an order of their own (a text, a series), or without `keys`.
+// those that come in an order of their own (a text, a series), or without `keys`; or where
+// data.folds is 1.
 Status CheckSplitKind(const Recipe::Data& data, bool in_order, const SplitKeys& keys);
+
+// An error where data.folds asks for folds of samples with several answers each, which are not put
+// together over folds.
+Status CheckFolds(const Recipe::Data& data, const DatasetInfo& info);
 
 // Rows that are there twice, in the words for a user: in training and in test or validation, or
 // with two different labels. None where samples are no rows of a table. Errors: a failing Gather.

@@ -25,15 +25,6 @@ constexpr Choice<std::optional<Dialect::Encoding>> kEncodings[] = {
     {"utf-8", Dialect::Encoding::kUtf8},
     {"latin1", Dialect::Encoding::kLatin1}};
 
-// One character, or "auto" for what is found.
-Result<std::optional<char>> LetterOf(const std::string& key, const std::string& text) {
-  if (text == "auto") return std::optional<char>();
-  if (text == "none") return std::optional<char>('\0');
-  if (text == "\\t" || text == "tab") return std::optional<char>('\t');
-  if (text.size() == 1) return std::optional<char>(text[0]);
-  return Status::Invalid(key + " must be one character, or \"auto\", not " + Quoted(text));
-}
-
 std::optional<CsvColumn> ColumnOf(const std::string& text) {
   return text.empty() ? std::nullopt : std::optional(CsvColumnFrom(text));
 }
@@ -108,6 +99,15 @@ Result<std::vector<Subgroup>> SubgroupsOf(const Table& table, const Recipe::Data
 
 KeyLimits CsvMissing() { return OneOf(kMissing); }
 KeyLimits CsvEncodings() { return OneOf(kEncodings); }
+
+Result<std::optional<char>> LetterOf(const std::string& key, const std::string& text) {
+  if (text == "auto") return std::optional<char>();
+  if (text == "none") return std::optional<char>('\0');
+  if (text == "\\t" || text == "tab") return std::optional<char>('\t');
+  if (text.size() == 1) return std::optional<char>(text[0]);
+  return Status::Invalid(
+      key + " must be one character, \"tab\" or \"auto\" (found by looking), not " + Quoted(text));
+}
 
 Result<DialectOptions> DialectOf(const Recipe::Data& data) {
   DialectOptions dialect;

@@ -40,7 +40,6 @@ class Assignment {
   }
 
   int32_t part(size_t group) const { return part_[group]; }
-  std::vector<int32_t> parts() && { return std::move(part_); }
   int64_t held(int32_t part) const { return held_[static_cast<size_t>(part)]; }
   int64_t lacks(int32_t part) const {
     return wanted_[static_cast<size_t>(part)] - sizes_[static_cast<size_t>(part)];
@@ -211,14 +210,27 @@ std::vector<SampleGroup> GroupSamples(std::span<const int32_t> of_sample,
 
 std::vector<int32_t> AssignGroups(std::span<const SampleGroup> groups,
                                   std::span<const int64_t> wanted, Random random) {
-  LOCKSTEP_CHECK_GE(groups.size(), wanted.size());
-  Assignment best = AssignOnce(groups, wanted, random);
-  if (std::ssize(groups) > kFewGroups) return std::move(best).parts();
-  for (int i = 1; i < kBeginnings; ++i) {
-    Assignment other = AssignOnce(groups, wanted, random);
+  // Groups that hold nothing would fill parts that must not be empty.
+  std::vector<SampleGroup> held;
+  for (const SampleGroup& group : groups) {
+    if (group.size > 0) held.push_back(group);
+  }
+  LOCKSTEP_CHECK_GE(held.size(), wanted.size());
+  Assignment best = AssignOnce(held, wanted, random);
+  for (int i = 1; i < kBeginnings && std::ssize(held) <= kFewGroups; ++i) {
+    Assignment other = AssignOnce(held, wanted, random);
     if (other.sum() < best.sum() + kLeastGain) best = std::move(other);
   }
-  return std::move(best).parts();
+  std::vector<int32_t> parts(groups.size(), -1);
+  for (size_t g = 0, next = 0; g < groups.size(); ++g) {
+    if (groups[g].size > 0) parts[g] = best.part(next++);
+  }
+  return parts;
+}
+
+int64_t HeldGroups(std::span<const SampleGroup> groups) {
+  return std::count_if(groups.begin(), groups.end(),
+                       [](const SampleGroup& group) { return group.size > 0; });
 }
 
 }  // namespace lockstep

@@ -40,22 +40,16 @@ std::vector<int32_t> DealtFolds(int64_t size, const SplitKeys& keys, const FoldO
 }
 
 Result<std::vector<int32_t>> GroupedFolds(const SplitKeys& keys, const FoldOptions& options) {
-  std::vector<SampleGroup> groups = GroupSamples(keys.groups, keys.classes);
-  std::vector<size_t> number(groups.size());  // without those that hold nothing
-  std::vector<SampleGroup> held;
-  for (size_t g = 0; g < groups.size(); ++g) {
-    number[g] = held.size();
-    if (groups[g].size > 0) held.push_back(std::move(groups[g]));
-  }
-  if (std::ssize(held) < options.folds) {
-    return Status::Invalid(std::to_string(held.size()) + " groups are too few for " +
+  const std::vector<SampleGroup> groups = GroupSamples(keys.groups, keys.classes);
+  if (const int64_t held = HeldGroups(groups); held < options.folds) {
+    return Status::Invalid(std::to_string(held) + " groups are too few for " +
                            std::to_string(options.folds) + " folds; take fewer, or no groups");
   }
   const std::vector<int64_t> wanted = EqualSizes(std::ssize(keys.groups), options.folds);
   const std::vector<int32_t> part =
-      AssignGroups(held, wanted, Random(options.seed, StreamOf("grouped folds")));
+      AssignGroups(groups, wanted, Random(options.seed, StreamOf("grouped folds")));
   std::vector<int32_t> folds;
-  for (const int32_t group : keys.groups) folds.push_back(part[number[static_cast<size_t>(group)]]);
+  for (const int32_t group : keys.groups) folds.push_back(part[static_cast<size_t>(group)]);
   return folds;
 }
 

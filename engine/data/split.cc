@@ -221,37 +221,26 @@ Result<Splits> GroupedSplit(const SplitKeys& keys, const SplitOptions& options) 
     wanted.push_back(counts.test);
     lists.push_back(&Splits::test);
   }
-  int64_t there = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
-    there += groups[g].size > 0 ? 1 : 0;
     if (wanted.size() == 1 || groups[g].size <= wanted[0]) continue;
     return Status::Invalid("group " + NameOf(g, keys) + " alone holds " +
                            std::to_string(groups[g].size) + " of " + std::to_string(size) +
                            " samples, more than the " + std::to_string(wanted[0]) +
                            " to train on; make the other parts smaller or split without groups");
   }
-  if (there < std::ssize(wanted)) {
-    return Status::Invalid(std::to_string(there) + " groups are too few for " +
+  if (const int64_t held = HeldGroups(groups); held < std::ssize(wanted)) {
+    return Status::Invalid(std::to_string(held) + " groups are too few for " +
                            std::to_string(wanted.size()) +
                            " parts; ask for fewer parts or split without groups");
   }
 
-  // Groups that hold nothing would fill parts that must not be empty.
-  std::vector<SampleGroup> held;
-  for (const SampleGroup& group : groups) {
-    if (group.size > 0) held.push_back(group);
-  }
   std::vector<int32_t> part =
-      AssignGroups(held, wanted, Random(options.seed, StreamOf("grouped split")));
-  LOCKSTEP_TRY(TrainOnEveryClass(held, part));
-  std::vector<int32_t> of_group(groups.size());
-  for (size_t g = 0, next = 0; g < groups.size(); ++g) {
-    if (groups[g].size > 0) of_group[g] = part[next++];
-  }
+      AssignGroups(groups, wanted, Random(options.seed, StreamOf("grouped split")));
+  LOCKSTEP_TRY(TrainOnEveryClass(groups, part));
   Splits splits;
   for (int64_t i = 0; i < size; ++i) {
     const auto group = static_cast<size_t>(keys.groups[static_cast<size_t>(i)]);
-    (splits.*lists[static_cast<size_t>(of_group[group])]).push_back(i);
+    (splits.*lists[static_cast<size_t>(part[group])]).push_back(i);
   }
   return splits;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -51,15 +52,15 @@ std::optional<int64_t> StepOf(std::string_view row, std::string_view before_epoc
   return std::nullopt;
 }
 
-// The finished rows of `content` up to `step`.
+// The finished rows of `content` up to `step`, each with `more` at its end.
 std::string RowsUpTo(std::string_view content, int64_t step, std::string_view before_epoch,
-                     std::string_view before_step) {
+                     std::string_view before_step, std::string_view more = "") {
   std::string kept;
   while (true) {
     const size_t end = content.find('\n');
     if (end == std::string_view::npos) return kept;
     const std::optional<int64_t> at = StepOf(content.substr(0, end), before_epoch, before_step);
-    if (at && *at <= step) kept += content.substr(0, end + 1);
+    if (at && *at <= step) kept.append(content.substr(0, end)).append(more).append("\n");
     content.remove_prefix(end + 1);
   }
 }
@@ -121,14 +122,19 @@ Result<MetricsLog> MetricsLog::Resume(const std::string& folder, std::vector<std
   MetricsLog log(folder, std::move(columns));
   LOCKSTEP_TRY_ASSIGN(const std::string csv, ReadIfThere(log.csv_path_));
   const std::string header = HeaderOf(log.columns_);
+  const size_t end = csv.find('\n');
+  std::string more;  // a comma for each column that is new
   // A header that was being written when the process was killed counts as missing.
-  if (csv.find('\n') != std::string::npos && !csv.starts_with(header)) {
-    return Status::Invalid(log.csv_path_ + ": has other columns (" +
-                           Quoted(csv.substr(0, csv.find('\n'))) + ") than this run (" +
-                           Quoted(header.substr(0, header.size() - 1)) +
-                           "); use another run folder");
+  if (end != std::string::npos) {
+    const std::string before = csv.substr(0, end), now = header.substr(0, header.size() - 1);
+    if (!(now + ",").starts_with(before + ",")) {
+      return Status::Invalid(log.csv_path_ + ": has other columns (" + Quoted(before) +
+                             ") than this run (" + Quoted(now) + "); use another run folder");
+    }
+    more.assign(static_cast<size_t>(std::count(now.begin() + std::ssize(before), now.end(), ',')),
+                ',');
   }
-  const std::string kept_csv = header + RowsUpTo(csv, step, "", ",");
+  const std::string kept_csv = header + RowsUpTo(csv, step, "", ",", more);
   if (kept_csv != csv) LOCKSTEP_TRY(WriteFileAtomically(log.csv_path_, kept_csv));
 
   LOCKSTEP_TRY_ASSIGN(const std::string jsonl, ReadIfThere(log.jsonl_path_));

@@ -23,9 +23,10 @@ class MetricsLog {
  public:
   // Starts both files in `folder` afresh. `columns` come after "epoch" and "step" in the CSV.
   static Result<MetricsLog> Start(const std::string& folder, std::vector<std::string> columns);
-  // Goes on with the files of an earlier run, which must have the same columns: drops rows of steps
-  // after `step` and a last row that was not finished, so that no step appears twice. Missing files
-  // are started. Log the row of a step before saving the checkpoint of that step.
+  // Goes on with the files of an earlier run, which must have the same columns or, as a run of an
+  // earlier version, only the first of them: the others are then empty in its rows. Drops rows of
+  // steps after `step` and a last row that was not finished, so that no step appears twice. Missing
+  // files are started. Log the row of a step before saving the checkpoint of that step.
   static Result<MetricsLog> Resume(const std::string& folder, std::vector<std::string> columns,
                                    int64_t step);
   MetricsLog(MetricsLog&& other) noexcept;

@@ -149,6 +149,14 @@ Result<double> ExplainByDrawing(Trials& trials, Mixed& mixed,
   return largest;
 }
 
+Status CheckFinite(std::span<const float> sample, const char* what) {
+  const auto bad =
+      std::find_if_not(sample.begin(), sample.end(), [](float v) { return std::isfinite(v); });
+  if (bad == sample.end()) return Status::Ok();
+  return Status::NonFinite("number " + std::to_string(bad - sample.begin()) + " of the " + what +
+                           " is " + std::to_string(*bad));
+}
+
 }  // namespace
 
 Result<Explanation> Explain(Network& network, std::span<const float> x,
@@ -160,9 +168,11 @@ Result<Explanation> Explain(Network& network, std::span<const float> x,
                            " numbers of a sample, not " + std::to_string(x.size()) + " and " +
                            std::to_string(baseline.size()));
   }
+  LOCKSTEP_TRY(CheckFinite(x, "sample"));
+  LOCKSTEP_TRY(CheckFinite(baseline, "baseline"));
   Explanation explanation;
   explanation.contributions.resize(columns.size());
-  // Those that differ; bits are compared, so that a NaN is like itself.
+  // Those that differ.
   std::vector<FeatureColumn> differing;
   std::vector<size_t> places;
   std::vector<float> rest(x.begin(), x.end());
@@ -173,11 +183,10 @@ Result<Explanation> Explain(Network& network, std::span<const float> x,
       return Status::Invalid("column " + std::to_string(c) + " is no range of the " +
                              std::to_string(features) + " numbers of a sample");
     }
-    const auto alike = [](float a, float b) { return a == b || (std::isnan(a) && std::isnan(b)); };
     std::copy(baseline.begin() + column.begin, baseline.begin() + column.end,
               rest.begin() + column.begin);
     if (std::equal(x.begin() + column.begin, x.begin() + column.end,
-                   baseline.begin() + column.begin, alike))
+                   baseline.begin() + column.begin))
       continue;
     differing.push_back(column);
     places.push_back(c);

@@ -25,13 +25,6 @@ constexpr size_t kSlotHead = 9;
 constexpr size_t kColumnMean = 0, kColumnM2 = 1, kColumnErrors = 2;
 constexpr size_t kColumnSlot = 3;
 
-// Of targets that are probabilities; a row of zeros counts for nothing.
-int32_t LikeliestClass(std::span<const float> probabilities) {
-  const auto largest = std::max_element(probabilities.begin(), probabilities.end());
-  if (*largest == 0.0f) return kIgnoredTarget;
-  return static_cast<int32_t>(largest - probabilities.begin());
-}
-
 Status NotFinite(int64_t sample, float value) {
   return Status::NonFinite("the output for sample " + std::to_string(sample) +
                            " of the evaluation is " + std::to_string(value));
@@ -137,6 +130,20 @@ std::vector<int32_t> TokenBytes(const DatasetInfo& info) {
 
 std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels) {
   return Ranking(scores, labels).Auc();
+}
+
+std::vector<std::vector<int64_t>> ConfusionRows(const EvaluationResult& result) {
+  std::vector<std::vector<int64_t>> rows;
+  for (auto row = result.confusion.begin(); row != result.confusion.end(); row += result.classes)
+    rows.emplace_back(row, row + result.classes);
+  return rows;
+}
+
+int32_t TargetClass(ConstTensor target, size_t row, size_t classes) {
+  if (target.dtype() == DType::kI32) return target.span<int32_t>()[row];
+  const std::span<const float> of = target.span<float>().subspan(row * classes, classes);
+  const auto largest = std::max_element(of.begin(), of.end());
+  return *largest == 0.0f ? kIgnoredTarget : static_cast<int32_t>(largest - of.begin());
 }
 
 MetricsAccumulator::MetricsAccumulator(const Plan& plan) : plan_(plan) {
@@ -260,9 +267,7 @@ Status MetricsAccumulator::AddClasses(ConstTensor y, ConstTensor target, int64_t
           std::find_if_not(output, output + classes, [](float v) { return std::isfinite(v); });
       return NotFinite(first_sample + static_cast<int64_t>(row) / rows_per_sample, *first);
     }
-    const int32_t id = probabilities
-                           ? LikeliestClass(target.span<float>().subspan(row * classes, classes))
-                           : target.span<int32_t>()[row];
+    const int32_t id = TargetClass(target, row, classes);
     if (id == kIgnoredTarget) continue;
     const auto truth = static_cast<size_t>(id);
     LOCKSTEP_CHECK_LT(truth, classes);

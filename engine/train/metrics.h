@@ -91,6 +91,13 @@ std::vector<int32_t> TokenBytes(const DatasetInfo& info);
 // positives and negatives. labels[i] > 0.5 is a positive. Scores must not be NaN.
 std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels);
 
+// result.confusion by the true class; none where that is empty.
+std::vector<std::vector<int64_t>> ConfusionRows(const EvaluationResult& result);
+
+// The true class of row `row` of a batch's targets: a number i32 (rows), or the likeliest of
+// probabilities f32 (rows, classes), of which a row of zeros is kIgnoredTarget.
+int32_t TargetClass(ConstTensor target, size_t row, size_t classes);
+
 // Collects an evaluation batch by batch, on this rank and on others. What is summed is summed by
 // batches in their order, so the result depends neither on threads nor on the number of ranks.
 // Thread-compatible.

@@ -1,14 +1,12 @@
 #include "engine/train/table_predictor.h"
 
 #include <algorithm>
-#include <charconv>
-#include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <utility>
 
 #include "engine/base/check.h"
 #include "engine/base/text.h"
+#include "engine/data/class_name.h"
 #include "engine/data/objective.h"
 #include "engine/io/file.h"
 
@@ -22,21 +20,6 @@ CellValue UsualCell(const TableColumn& column) {
   if (column.kind != Kind::kCategory) return {.number = column.fill};
   const auto most = std::max_element(column.counts.begin(), column.counts.end());
   return {.code = most == column.counts.end() ? 0 : most - column.counts.begin()};
-}
-
-// "2020-04-03", and "2020-04-03 07:30:00" where there is a time.
-std::string DateText(double days, bool has_time) {
-  constexpr int64_t kSeconds = 86400;
-  const auto seconds = static_cast<int64_t>(std::llround(days * static_cast<double>(kSeconds)));
-  const int64_t day = (seconds - (seconds % kSeconds + kSeconds) % kSeconds) / kSeconds;
-  const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{day}}};
-  char text[64];
-  const int64_t rest = seconds - day * kSeconds;
-  std::snprintf(text, sizeof(text), has_time ? "%04d-%02u-%02u %02d:%02d:%02d" : "%04d-%02u-%02u",
-                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                static_cast<unsigned>(date.day()), static_cast<int>(rest / 3600),
-                static_cast<int>(rest / 60 % 60), static_cast<int>(rest % 60));
-  return text;
 }
 
 }  // namespace
@@ -107,7 +90,6 @@ std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {
     return of.categories[static_cast<size_t>(cell.code)];
   }
   if (std::isnan(cell.number)) return "(missing)";
-  // Years within those that a calendar knows.
   if (of.kind == Kind::kDate && std::abs(cell.number) < 3e6)
     return DateText(cell.number, of.has_time);
   if (of.kind == Kind::kYesNo && of.categories.size() == 2)
@@ -183,9 +165,7 @@ Result<Explanation> TablePredictor::Explain(std::span<const CellValue> row,
 std::string TablePredictor::ExplainedName(const TableAnswer& answer) const {
   if (answer.predicted < 0) return "value";
   const bool positive = ObjectiveOf(samples_.task).reading == Reading::kPositive;
-  const auto c = static_cast<size_t>(positive ? 1 : answer.predicted);
-  return "log-odds of " +
-         (c < samples_.class_names.size() ? samples_.class_names[c] : std::to_string(c));
+  return "log-odds of " + ClassNameOf(samples_.class_names, positive ? 1 : answer.predicted);
 }
 
 }  // namespace lockstep

@@ -17,7 +17,6 @@ namespace lockstep {
 namespace {
 
 constexpr int64_t kMostValues = int64_t{1} << 24;  // whole numbers below are exact in a float
-constexpr int64_t kInt64 = 7;                      // ONNX's number of that type
 
 // Of what Check has not seen, any number becomes one of the table.
 int32_t IdOf(float feature, int64_t values) {
@@ -137,15 +136,10 @@ class EmbedFeaturesOperation final : public Operation {
     for (size_t e = 0; e < tables_.size(); ++e) {
       const int64_t feature = dense_ + static_cast<int64_t>(e);
       const OnnxGraph::Value number = Slice(graph, x[0], -1, feature, feature + 1);
-      const OnnxGraph::Value id = graph.Add("Cast", {number}, {{"to", kInt64}});
-      // (B, ..., 1, width), seen as (B, ..., width)
-      const Shape vectors = shape.WithChannels(tables_[e].width);
-      const OnnxGraph::Value found = graph.Add("Gather", {x[e + 1], id}, vectors);
-      std::vector<int64_t> extents(vectors.dims().begin(), vectors.dims().end());
-      extents[0] = -1;
-      const auto rank = static_cast<int64_t>(extents.size());
-      parts.push_back(
-          graph.Add("Reshape", {found, graph.AddIntegers("shape", {rank}, extents)}, vectors));
+      const auto places = shape.dims().first(static_cast<size_t>(shape.rank()) - 1);
+      const OnnxGraph::Value id =
+          graph.Reshape(graph.Cast(number, OnnxType::kInt64), Shape(places));
+      parts.push_back(graph.Add("Gather", {x[e + 1], id}, shape.WithChannels(tables_[e].width)));
     }
     return graph.Add("Concat", parts, shape.WithChannels(o.y().shape().channels()),
                      {{"axis", int64_t{-1}}});

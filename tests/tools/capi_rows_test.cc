@@ -74,6 +74,90 @@ TEST_F(CapiRows, AModelOfWeightedRowsLearnsFromSamplesWithoutWeights) {
   EXPECT_GT(loss, 0.0);
 }
 
+// One step on all rows: what a run says of it, and what the C interface says.
+TEST_F(CapiRows, BalancedClassesWeighAsInARun) {
+  std::string table = "a,b,ill\n";
+  std::vector<float> x, targets;
+  for (int i = 0; i < 60; ++i) {
+    const int a = i * 7 % 11 - 5, b = i * 5 % 13 - 6;
+    table += std::to_string(a) + "," + std::to_string(b) + (i % 4 == 0 ? ",yes\n" : ",no\n");
+    x.push_back(static_cast<float>(a));
+    x.push_back(static_cast<float>(b));
+    targets.push_back(i % 4 == 0 ? 1.0f : 0.0f);
+  }
+  Write("t.csv", table);
+  const std::string recipe =
+      "data.kind = \"csv\"\ndata.path = \"" + (folder_ / "t.csv").string() +
+      "\"\ndata.standardize = false\ndata.validation = 0.0\ndata.test = 0.0\n"
+      "model.hidden = [8]\ntrain.batch = 60\ntrain.epochs = 1\noutput.report = false\n";
+  std::vector<double> losses;
+  for (const std::string balanced : {"true", "false"}) {
+    Write("r.toml", recipe + "loss.balanced = " + balanced + "\n");
+    ASSERT_EQ(Run("train r.toml output.folder=run_" + balanced).code, 0);
+    const auto rows = Cells(Read("run_" + balanced + "/metrics.csv"));
+    ASSERT_EQ(rows[0][2], "train_loss");
+    const double of_run = std::stod(rows[1][2]);
+    const lockstep_options options{};
+    lockstep_model* made = nullptr;
+    char why[256];
+    ASSERT_EQ(lockstep_create((folder_ / "r.toml").c_str(), &options, &made, why, sizeof(why)),
+              LOCKSTEP_OK)
+        << why;
+    const Model model(made);
+    double loss = NAN;
+    ASSERT_EQ(lockstep_train_step(made, 60, x.data(), targets.data(), &loss), LOCKSTEP_OK);
+    // The run shuffles the rows: sums of sixty floats in another order.
+    EXPECT_NEAR(loss, of_run, 60 * 6e-8 * of_run);
+    losses.push_back(loss);
+    // They travel with the model as numbers.
+    ASSERT_EQ(lockstep_save(made, (folder_ / "saved.safetensors").c_str()), LOCKSTEP_OK);
+    EXPECT_EQ(Read("saved.safetensors").find("pos_weight = 3") != std::string::npos,
+              balanced == "true");
+  }
+  EXPECT_GT(losses[0], 1.2 * losses[1]);
+  lockstep_options options{};
+  options.inputs = 2;
+  lockstep_model* none = nullptr;
+  char why[256];
+  EXPECT_EQ(lockstep_create_from_text("loss.balanced = true", &options, &none, why, sizeof(why)),
+            LOCKSTEP_INVALID);
+  EXPECT_THAT(why, HasSubstr("give loss.pos_weight"));
+}
+
+// A table with its columns in another order and fewer towns: rows mean to the network what they
+// meant to the model that its weights are from.
+TEST_F(CapiRows, WeightsBringTheirTable) {
+  const Model trained = Train("ill");
+  Write("few.csv",
+        "weight,ill,town,seen,smoker,age\n71,yes,town 2,2020-04-01,yes,50\n"
+        "82,no,town 1,2020-05-02,no,41\n64,yes,town 2,2020-07-09,no,77\n");
+  Write("r.toml", "data.kind = \"csv\"\ndata.label = \"ill\"\ndata.path = \"" +
+                      (folder_ / "few.csv").string() + "\"\nmodel.weights = \"" +
+                      (folder_ / "run").string() +
+                      "\"\nmodel.hidden = [16]\nmodel.norm = \"batch\"\nmodel.dropout = 0.4\n"
+                      "data.validation = 0.0\ndata.test = 0.0\n");
+  lockstep_options options{};
+  options.predict_only = 1;
+  char why[512] = "";
+  lockstep_model* made = nullptr;
+  ASSERT_EQ(lockstep_create((folder_ / "r.toml").c_str(), &options, &made, why, sizeof(why)),
+            LOCKSTEP_OK)
+      << why;
+  const Model model(made);
+  const char* const names[] = {"age", "town", "smoker", "seen", "weight"};
+  const char* const texts[] = {"63", "town 3", "no", "2020-11-05", "90.5"};
+  double before = NAN, now = NAN;
+  int64_t unseen = -1;
+  ASSERT_EQ(
+      lockstep_predict_row(trained.get(), 5, names, texts, nullptr, &before, nullptr, nullptr),
+      LOCKSTEP_OK);
+  ASSERT_EQ(lockstep_predict_row(made, 5, names, texts, nullptr, &now, nullptr, &unseen),
+            LOCKSTEP_OK)
+      << lockstep_error(made);
+  EXPECT_EQ(unseen, 0);
+  EXPECT_NEAR(now, before, 1e-6);  // a norm may be part of a product or not
+}
+
 TEST_F(CapiRows, AnswersAreThoseOfPredict) {
   Write("new.csv", Patients({.rows = 19, .target = "", .strange = true, .seed = 2}));
   const auto rows = Cells(Read("new.csv"));

@@ -13,6 +13,7 @@
 #include "engine/data/objective.h"
 #include "engine/parallel/shards.h"
 #include "engine/train/checkpointing.h"
+#include "models/recipe_prepare.h"
 #include "models/recipe_saved.h"
 #include "tools/capi/lockstep.h"
 #include "tools/capi/model.h"
@@ -105,10 +106,14 @@ Status Finish(lockstep_model& model, Network network) {
   return Status::Ok();
 }
 
-Result<std::unique_ptr<lockstep_model>> Create(const Recipe& recipe,
-                                               const lockstep_options& options) {
+Result<std::unique_ptr<lockstep_model>> Create(Recipe recipe, const lockstep_options& options) {
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(recipe, options));
   if (options.inputs != 0) {
+    if (recipe.loss.balanced) {
+      return Status::Invalid(
+          "loss.balanced counts the classes of the recipe's data, and options.inputs says that the "
+          "samples are others; give loss.pos_weight or loss.class_weights");
+    }
     LOCKSTEP_TRY_ASSIGN(model->samples, SamplesOf(options, recipe));
   } else {
     if (options.outputs != 0 || options.task != LOCKSTEP_TASK_AUTO) {
@@ -116,10 +121,11 @@ Result<std::unique_ptr<lockstep_model>> Create(const Recipe& recipe,
           "options.outputs and options.task are taken from the recipe's data where "
           "options.inputs is 0; give all or none");
     }
-    LOCKSTEP_TRY_ASSIGN(RecipeData data, LoadData(recipe));
-    model->samples = data.train.dataset->info();
+    LOCKSTEP_TRY_ASSIGN(PreparedData prepared, PrepareData(recipe));
+    model->samples = prepared.data.train.dataset->info();
     model->samples.weighted = false;  // the caller's samples have none
-    model->standardizer = std::move(data.standardizer);
+    model->standardizer = std::move(prepared.data.standardizer);
+    recipe.loss = model->recipe.loss = std::move(prepared.loss);
   }
   LOCKSTEP_TRY_ASSIGN(Network network,
                       BuildNetwork(model->context, recipe, model->samples, model->rows,

@@ -12,6 +12,7 @@
 namespace lockstep::tools {
 
 class Ranks;
+struct SetData;
 
 struct TrainArgs {
   std::string recipe{};                  // a file; unused with `resume`
@@ -24,7 +25,8 @@ struct TrainArgs {
   int64_t folds = 0;                     // data.folds, unless 0
   std::string seeds{};                   // train.seeds: how many, or a list; empty: as they are
 };
-Status Train(const TrainArgs& args, Ranks& ranks);
+// `of_set`: of a run that is one of a set (run_set.h), what it leaves to the next.
+Status Train(const TrainArgs& args, Ranks& ranks, SetData* of_set = nullptr);
 
 struct EvalArgs {
   std::string model{};                   // a run folder or a checkpoint file

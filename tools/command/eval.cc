@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/data/class_name.h"
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 #include "engine/io/text.h"
@@ -26,10 +27,7 @@ namespace {
 void PrintConfusion(const EvaluationResult& result, const std::vector<std::string>& names) {
   constexpr int64_t kWidest = 20;
   if (result.confusion.empty() || result.classes > kWidest) return;
-  const auto name = [&](int64_t c) {
-    return static_cast<size_t>(c) < names.size() ? names[static_cast<size_t>(c)]
-                                                 : std::to_string(c);
-  };
+  const auto name = [&](int64_t c) { return ClassNameOf(names, c); };
   fmt::print("{:>12}", "truth \\ said");
   for (int64_t c = 0; c < result.classes; ++c) fmt::print(" {:>7.7}", name(c));
   fmt::print("\n");

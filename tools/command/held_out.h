@@ -3,11 +3,14 @@
 #ifndef LOCKSTEP_TOOLS_COMMAND_HELD_OUT_H_
 #define LOCKSTEP_TOOLS_COMMAND_HELD_OUT_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/base/status.h"
+#include "engine/train/decision.h"
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
@@ -16,12 +19,14 @@ namespace lockstep::tools {
 struct HeldOut {
   std::vector<int64_t> samples{};  // of the dataset
   int64_t columns = 0;             // outputs for each
-  // (samples, columns), as the network gives them; numbers in their own unit, for each fold has
-  // scales of its own, and of quantiles the median alone.
+  // (samples, columns), as the network gives them, over its temperature (Decision); numbers in their
+  // own unit, for each fold has scales of its own, and of quantiles the median alone.
   std::vector<float> outputs{};
+  // Decision::threshold of the network that gives them (samples).
+  std::vector<float> thresholds{};
   int64_t target_columns = 0;
   std::vector<float> targets{};  // (samples, target_columns), likewise; of classes their numbers
-  LossSum loss{};                // as it is trained on
+  LossSum loss{};                // as it is trained on, at temperature 1
 
   int64_t size() const { return static_cast<int64_t>(samples.size()); }
   // REQUIRES: as many columns, or nothing there yet.
@@ -30,18 +35,22 @@ struct HeldOut {
 
 // In evaluation mode, by this process alone. Errors: samples that do not fit, an output or a target
 // of several positions.
-Result<HeldOut> MeasureHeldOut(Network& network, const Subset& subset);
+Result<HeldOut> MeasureHeldOut(Network& network, const Decision& decision, const Subset& subset);
 
-// A safetensors file: samples, outputs, targets, loss.
+// A safetensors file: samples, outputs, thresholds, targets, loss.
 Status WriteHeldOut(const std::string& path, const HeldOut& held);
 Result<HeldOut> ReadHeldOut(const std::string& path);
 
-// All of it measured as one evaluation. `info` says task and classes.
+// All of it measured as one evaluation, each sample by the decision of its own network. `info` says
+// task and classes.
 Result<EvaluationResult> Measure(const HeldOut& held, const DatasetInfo& info);
 
 // Predictions p of what the outputs say (Reading), in place of them: probabilities, or numbers in
 // their own unit.
 std::vector<float> PredictionsOf(const HeldOut& held, const DatasetInfo& info);
+// The class that they say of sample i; -1 of numbers.
+int64_t ClassOf(const HeldOut& held, const DatasetInfo& info, std::span<const float> predictions,
+                size_t i);
 
 }  // namespace lockstep::tools
 

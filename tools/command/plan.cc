@@ -4,10 +4,12 @@
 #include <optional>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "models/recipe.h"
 #include "models/recipe_keys.h"
+#include "models/recipe_prepare.h"
 #include "tools/command/commands.h"
 #include "tools/scale/text_table.h"
 
@@ -66,8 +68,10 @@ Status PrintRecomputation(const PlanArgs& args, const Recipe& recipe, Context& c
 }  // namespace
 
 Status Plan(const PlanArgs& args) {
-  LOCKSTEP_TRY_ASSIGN(const Recipe recipe, LoadRecipe(args.recipe, args.overrides));
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
+  LOCKSTEP_TRY_ASSIGN(Recipe recipe, LoadRecipe(args.recipe, args.overrides));
+  LOCKSTEP_TRY_ASSIGN(PreparedData prepared, PrepareData(recipe));
+  const RecipeData& data = prepared.data;
+  recipe.loss = std::move(prepared.loss);
   LOCKSTEP_TRY_ASSIGN(const LoaderOptions loader_options, BuildLoaderOptions(recipe));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Loader> loader,
                       Loader::Make(data.train.dataset, data.train.indices, loader_options));
@@ -78,10 +82,13 @@ Status Plan(const PlanArgs& args) {
   std::vector<std::string> remarks = data.remarks;
   LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> weights, StartFromWeights(recipe, net));
   remarks.insert(remarks.end(), weights.begin(), weights.end());
-  LOCKSTEP_TRY(BuildTrainerOptions(recipe, loader->batches_per_epoch(), &remarks).status());
-  LOCKSTEP_TRY(CheckBatches(recipe, net, *loader));
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<Optimizer> optimizer, BuildOptimizer(recipe));
-  LOCKSTEP_TRY(optimizer->Bind(ctx, net.store().ParametersToWrite()));
+  LOCKSTEP_TRY_ASSIGN(TrainerOptions options,
+                      BuildTrainerOptions(recipe, loader->batches_per_epoch(), &remarks));
+  options.validation = data.validation;
+  if (options.validation.empty()) options.keep_best = false;
+  LOCKSTEP_TRY(CheckBatches(recipe, net, *loader));
+  LOCKSTEP_TRY(Trainer::Make(net, *optimizer, *loader, std::move(options)).status());
 
   for (const std::string& remark : remarks) fmt::print("note: {}\n", remark);
   const DatasetInfo& info = data.train.dataset->info();

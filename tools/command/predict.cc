@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/data/class_name.h"
 #include "engine/data/loader.h"
 #include "engine/data/table/table.h"
 #include "engine/train/predictor.h"
@@ -38,8 +39,7 @@ class Writer {
         delimiter_(OutputDelimiter(model)) {
     const std::vector<std::string>& names = model.samples.class_names;
     for (int64_t c = 0; c < ClassCount(model.samples); ++c) {
-      names_.push_back(
-          CsvField(names.empty() ? std::to_string(c) : names[static_cast<size_t>(c)], delimiter_));
+      names_.push_back(CsvField(ClassNameOf(names, c), delimiter_));
     }
     top_ = std::min(static_cast<size_t>(top), names_.size());
     if (*first != '\0') Field(first);
@@ -53,8 +53,8 @@ class Writer {
       }
     } else {
       Field("class");
-      for (size_t c = reading_ == Reading::kPositive ? 1 : 0; c < names_.size(); ++c)
-        Field(CsvField("probability of " + (names.empty() ? names_[c] : names[c]), delimiter_));
+      for (int64_t c = reading_ == Reading::kPositive ? 1 : 0; c < std::ssize(names_); ++c)
+        Field(CsvField("probability of " + ClassNameOf(names, c), delimiter_));
     }
     EndLine();
   }

@@ -9,7 +9,6 @@
 
 #include "engine/io/file.h"
 #include "engine/io/text.h"
-#include "models/recipe_split.h"
 #include "tools/command/live_line.h"
 #include "tools/command/resume.h"
 #include "tools/command/set_summary.h"
@@ -44,23 +43,26 @@ Status OpenFolder(const TrainArgs& args, WhichRun& run) {
   return run.folder.Log("goes on");
 }
 
-// What the data have against the first run, before anything is written. Folds that cannot be are
-// found with whichever of them is held back.
-Status CheckData(Recipe recipe) {
-  recipe.data.fold = recipe.data.folds > 0 ? std::max<int64_t>(1, recipe.data.fold) : 0;
-  LOCKSTEP_TRY_ASSIGN(const RecipeData data, LoadData(recipe));
-  return BalanceClasses(data, recipe.loss).status();
+// The data of the first run, before anything is written. Folds that cannot be are found with
+// whichever of them is held back.
+Status PrepareFirst(Recipe recipe, const Ranks& ranks, SetData& data) {
+  data.fold = recipe.data.folds > 0 ? std::max<int64_t>(1, recipe.data.fold) : 0;
+  recipe.data.fold = data.fold;
+  PrepareOptions options{.repeated_rows = ranks.speaks()};
+  if (ranks.speaks()) options.progress = SayReading();
+  LOCKSTEP_TRY_ASSIGN(data.prepared, PrepareData(recipe, std::move(options)));
+  return Status::Ok();
 }
 
 Status TrainMember(const TrainArgs& args, const WhichRun& set, const SetMember& member,
-                   Ranks& ranks) {
+                   Ranks& ranks, SetData& data) {
   TrainArgs one{.recipe = set.folder.recipe(), .auto_resume = true, .curve = args.curve};
   if (set.resume) one.overrides = set.overrides;
   one.overrides.push_back("data.fold=" + std::to_string(member.fold));
   one.overrides.push_back("train.seed=" + std::to_string(member.seed));
   one.overrides.push_back("train.seeds=[]");
   one.overrides.push_back("output.folder=" + JsonString(set.folder.path + "/" + member.name));
-  const Status status = Train(one, ranks);
+  const Status status = Train(one, ranks, &data);
   if (status.ok()) return status;
   return Status(status.code(), member.name + ": " + status.message() + "; " +
                                    ResumeCommand(set.folder) + " goes on with all that are left");
@@ -121,9 +123,8 @@ Status TrainSet(const TrainArgs& args, WhichRun run, Ranks& ranks) {
   }
   if (HasTwice(recipe.train.seeds))
     return ranks.Agree(Status::Invalid("train.seeds: a seed comes twice"));
-  if (recipe.data.folds == 1)
-    return ranks.Agree(Status::Invalid("data.folds must be 2 or more (or 0: none), not 1"));
-  if (!run.resume) LOCKSTEP_TRY(ranks.Agree(CheckData(recipe)));
+  SetData data;
+  if (!run.resume) LOCKSTEP_TRY(ranks.Agree(PrepareFirst(recipe, ranks, data)));
   LOCKSTEP_TRY(ranks.FromFirst(ranks.speaks() ? OpenFolder(args, run) : Status::Ok()));
   LOCKSTEP_TRY_ASSIGN(run.folder.path, ranks.TextFromFirst(run.folder.path));
 
@@ -131,7 +132,7 @@ Status TrainSet(const TrainArgs& args, WhichRun run, Ranks& ranks) {
   for (size_t i = 0; i < members.size(); ++i) {
     if (ranks.speaks())
       Say(fmt::format("-- run {} of {}: {}\n", i + 1, members.size(), members[i].name));
-    LOCKSTEP_TRY(TrainMember(args, run, members[i], ranks));
+    LOCKSTEP_TRY(TrainMember(args, run, members[i], ranks, data));
   }
   return ranks.FromFirst(ranks.speaks() ? SumUp(run.folder, recipe, members) : Status::Ok());
 }

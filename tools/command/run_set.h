@@ -12,11 +12,13 @@
 #define LOCKSTEP_TOOLS_COMMAND_RUN_SET_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/base/status.h"
 #include "models/recipe.h"
+#include "models/recipe_prepare.h"
 #include "tools/command/commands.h"
 #include "tools/command/ranks.h"
 #include "tools/command/which_run.h"
@@ -29,6 +31,12 @@ bool IsSet(const Recipe& recipe);
 // What --seeds says: a number of seeds from `first` on, or a list of them. Errors: anything else, a
 // seed that comes twice.
 Result<std::vector<int64_t>> SeedsFrom(const std::string& text, int64_t first);
+
+// The data of the run of a set that was made last: of all seeds of one fold they are the same.
+struct SetData {
+  int64_t fold = 0;
+  std::optional<PreparedData> prepared{};
+};
 
 struct SetMember {
   int64_t fold = 0;  // from 1; 0: of no cross-validation

@@ -16,6 +16,7 @@
 #include "engine/comm/mpi.h"
 #include "engine/io/file.h"
 #include "models/recipe.h"
+#include "models/recipe_prepare.h"
 #include "tools/command/commands.h"
 #include "tools/command/ranks.h"
 #include "tools/command/recipe_subject.h"
@@ -194,7 +195,9 @@ class Scaling {
           "--worker is for ranks that lockstep scale --ranks has started, and this is none");
     }
     LOCKSTEP_TRY_ASSIGN(recipe_, LoadRecipe(args_.recipe, args_.overrides));
-    LOCKSTEP_TRY_ASSIGN(data_, LoadData(recipe_));
+    LOCKSTEP_TRY_ASSIGN(PreparedData prepared, PrepareData(recipe_));
+    data_ = std::move(prepared.data);
+    recipe_.loss = std::move(prepared.loss);
     subject_ = RecipeSubject(recipe_, data_, std::filesystem::path(args_.recipe).stem().string(),
                              args_.loading);
     result_ = {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "engine/data/class_name.h"
 #include "engine/io/file.h"
 #include "engine/train/metrics.h"
 #include "models/recipe_saved.h"
@@ -83,11 +84,7 @@ Json JsonOf(const SetResult& set, const Recipe& recipe) {
 Status WritePredictions(const std::string& path, const SetResult& set) {
   const DatasetInfo& info = set.samples;
   const Reading reading = ObjectiveOf(info.task).reading;
-  const auto name = [&](int64_t c) {
-    return static_cast<size_t>(c) < info.class_names.size()
-               ? info.class_names[static_cast<size_t>(c)]
-               : std::to_string(c);
-  };
+  const auto name = [&](int64_t c) { return ClassNameOf(info.class_names, c); };
   const bool seeds = set.held_out.size() > 1;
   std::string text = seeds ? "row,seed,truth" : "row,truth";
   const HeldOut& first = set.held_out.front().second;
@@ -119,8 +116,7 @@ Status WritePredictions(const std::string& path, const SetResult& set) {
                            ? fmt::format("{:.7g}", truth[t])
                            : CsvField(name(static_cast<int64_t>(truth[t])), ','));
       }
-      if (reading != Reading::kValues)
-        text += "," + CsvField(name(PredictedClass(reading, row)), ',');
+      if (reading != Reading::kValues) text += "," + CsvField(name(ClassOf(held, info, p, i)), ',');
       for (const float v : row) text += fmt::format(",{:.7g}", v);
       text += "\n";
     }

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -58,18 +56,6 @@ std::string Wrapped(const std::string& text, size_t indent, size_t width) {
   return out + line + "\n";
 }
 
-std::string DateOf(double days, bool has_time) {
-  const double whole = std::floor(days);
-  const std::chrono::year_month_day date{
-      std::chrono::sys_days(std::chrono::days(static_cast<int64_t>(whole)))};
-  std::string text =
-      fmt::format("{:04}-{:02}-{:02}", static_cast<int>(date.year()),
-                  static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
-  if (!has_time) return text;
-  const auto minutes = static_cast<int64_t>(std::lround((days - whole) * 1440.0));
-  return text + fmt::format(" {:02}:{:02}", minutes / 60 % 24, minutes % 60);
-}
-
 // "Oslo" 410, "Bern" 300, ...: as many as have room.
 std::string CountsText(const ColumnFacts& facts, size_t room) {
   std::string text;
@@ -92,7 +78,8 @@ std::string Holds(const TableColumn& column, const ColumnFacts& facts, size_t ro
       return fmt::format("{:.7g} to {:.7g}, mean {:.4g}, sd {:.2g}", facts.least, facts.most,
                          facts.mean, facts.sd);
     case Kind::kDate:
-      return DateOf(facts.least, column.has_time) + " to " + DateOf(facts.most, column.has_time);
+      return DateText(facts.least, column.has_time) + " to " +
+             DateText(facts.most, column.has_time);
     case Kind::kYesNo:
       return CountsText(facts, room);
     case Kind::kCategory:

@@ -19,14 +19,7 @@ Json MetricsJson(const EvaluationResult& result) {
 
 Json JsonOf(const EvaluationResult& result) {
   Json json = MetricsJson(result);
-  if (!result.confusion.empty() && result.classes <= 100) {
-    Json rows = Json::array();
-    for (int64_t c = 0; c < result.classes; ++c) {
-      const auto row = result.confusion.begin() + c * result.classes;
-      rows.push_back(std::vector<int64_t>(row, row + result.classes));
-    }
-    json["confusion"] = rows;
-  }
+  if (!result.confusion.empty() && result.classes <= 100) json["confusion"] = ConfusionRows(result);
   return json;
 }
 

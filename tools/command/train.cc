@@ -19,8 +19,7 @@
 #include "engine/train/trainer.h"
 #include "models/recipe.h"
 #include "models/recipe_decision.h"
-#include "models/recipe_saved.h"
-#include "models/recipe_split.h"
+#include "models/recipe_prepare.h"
 #include "tools/command/commands.h"
 #include "tools/command/decide.h"
 #include "tools/command/goes_on.h"
@@ -105,7 +104,7 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
                          data.standardizer ? &*data.standardizer : nullptr,
                          &data.train.dataset->info(), decision));
   if (recipe.data.fold > 0) {
-    LOCKSTEP_TRY_ASSIGN(const HeldOut held, MeasureHeldOut(net, data.test));
+    LOCKSTEP_TRY_ASSIGN(const HeldOut held, MeasureHeldOut(net, decision, data.test));
     LOCKSTEP_TRY(WriteHeldOut(folder.held_out(), held));
   }
   std::optional<Assessment> assessment;
@@ -217,30 +216,29 @@ Status ReadProgress(const WhichRun& run, Made& made) {
   return Status::Ok();
 }
 
+// The data: those of the run before in a set, where they are the same.
+Result<PreparedData> Prepare(const Recipe& recipe, const WhichRun& run, const Ranks& ranks,
+                             SetData* of_set) {
+  const int64_t fold = recipe.data.fold;
+  if (of_set != nullptr && of_set->prepared && of_set->fold == fold) return *of_set->prepared;
+  if (of_set != nullptr) of_set->prepared.reset();  // before there are others
+  PrepareOptions options{.repeated_rows = ranks.speaks() && !run.resume};
+  if (run.saved) options.last = run.folder.last();
+  if (ranks.speaks()) options.progress = SayReading();
+  LOCKSTEP_TRY_ASSIGN(PreparedData prepared, PrepareData(recipe, std::move(options)));
+  if (of_set != nullptr) *of_set = {.fold = fold, .prepared = prepared};
+  return prepared;
+}
+
 // Of this rank alone: no other is waited for.
-Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks, Made& made) {
+Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks, SetData* of_set,
+            Made& made) {
   Recipe recipe = run.recipe;
   recipe.train.threads = threads;
-  // A run that goes on does not need its first weights any more, but what they brought.
-  Recipe from = recipe;
-  if (run.saved && !recipe.model.weights.empty()) from.model.weights = run.folder.last();
-  const std::optional<DatasetInfo> trained = SamplesOfWeights(from);
-  SavedSamples known;
-  if (trained) known.table = TableOfWeights(recipe, *trained);
-  if (ranks.speaks()) known.progress = SayReading();
-  LOCKSTEP_TRY_ASSIGN(made.data, LoadData(recipe, std::move(known)));
-  if (trained && !run.saved) LOCKSTEP_TRY(CheckFeatures(*trained, made.data.train.dataset->info()));
+  LOCKSTEP_TRY_ASSIGN(PreparedData prepared, Prepare(recipe, run, ranks, of_set));
+  made.data = std::move(prepared.data);
+  recipe.loss = std::move(prepared.loss);
   made.remarks = made.data.remarks;
-  if (ranks.speaks() && !run.resume) {
-    LOCKSTEP_TRY_ASSIGN(const std::vector<std::string> repeated, RepeatedRowRemarks(made.data));
-    made.remarks.insert(made.remarks.end(), repeated.begin(), repeated.end());
-  }
-  LOCKSTEP_TRY_ASSIGN(const std::string balanced, BalanceClasses(made.data, recipe.loss));
-  if (!balanced.empty()) made.remarks.push_back(balanced);
-  if (made.data.train.dataset->info().weighted) {
-    made.remarks.push_back("losses are means by the weights of data.weight = \"" +
-                           recipe.data.weight + "\"; all other metrics count every sample once");
-  }
   const Subset& train = made.data.train;
   LOCKSTEP_TRY_ASSIGN(LoaderOptions loader_options, BuildLoaderOptions(recipe));
   loader_options.rank = ranks.rank();
@@ -270,16 +268,14 @@ Status Make(const TrainArgs& args, const WhichRun& run, int threads, Ranks& rank
   made.options.recipe = PrintRecipe(printed);
   made.options.standardizer = made.data.standardizer;
   made.options.digest = args.digest;
-  LOCKSTEP_TRY(CheckDecision(recipe, made.data.validation));
-  LOCKSTEP_TRY(CheckSubgroups(recipe, made.data));
   if (made.options.validation.empty()) made.options.keep_best = false;
   return CheckBatches(recipe, *made.network, *made.loader);
 }
 
 Status MakeOrSay(const TrainArgs& args, const WhichRun& run, int threads, Ranks& ranks,
-                 Made& made) {
+                 SetData* of_set, Made& made) {
   try {
-    return Make(args, run, threads, ranks, made);
+    return Make(args, run, threads, ranks, of_set, made);
   } catch (const std::bad_alloc&) {
     return Status::Io("out of memory; a smaller train.batch or model needs less");
   }
@@ -353,7 +349,7 @@ Status Announce(const WhichRun& run, const Made& made, const Trainer& trainer) {
 
 }  // namespace
 
-Status Train(const TrainArgs& args, Ranks& ranks) {
+Status Train(const TrainArgs& args, Ranks& ranks, SetData* of_set) {
   if (args.resume.empty() && args.recipe.empty()) {
     if (!args.print_recipe)
       return ranks.Agree(Status::Invalid("train needs a recipe, or --resume and a run folder"));
@@ -383,7 +379,7 @@ Status Train(const TrainArgs& args, Ranks& ranks) {
   LOCKSTEP_TRY(ranks.CheckSameRecipe(recipe));
   LOCKSTEP_TRY_ASSIGN(const int threads, PlaceRanks(recipe, ranks));
   Made made;
-  LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, made)));
+  LOCKSTEP_TRY(ranks.Agree(MakeOrSay(args, run, threads, ranks, of_set, made)));
   for (const std::string& remark : made.remarks) {
     if (ranks.speaks() && !run.resume) Say("note: " + remark + "\n");
   }

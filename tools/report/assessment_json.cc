@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "engine/data/class_name.h"
+
 namespace lockstep::tools {
 namespace {
 
@@ -84,6 +86,7 @@ Json JsonOf(const Assessment& all, const std::vector<std::string>& class_names) 
                {"of", all.of},
                {"interval_samples", all.interval_samples},
                {"scores", JsonOf(all.scores)}};
+  if (!all.weighted.empty()) json["by_weight"] = JsonOf(all.weighted);
   if (all.reading != Reading::kValues) {
     json["log_loss"] = Number(all.log_loss);
     json["calibration_error"] = all.calibration_error;
@@ -97,14 +100,13 @@ Json JsonOf(const Assessment& all, const std::vector<std::string>& class_names) 
   }
   for (size_t c = 0; c < all.classes.size(); ++c) {
     const ClassScores& one = all.classes[c];
-    json["classes"].push_back(
-        {{"name", c < class_names.size() ? class_names[c] : std::to_string(c)},
-         {"samples", one.samples},
-         {"predicted", one.predicted},
-         {"recall", Number(one.recall)},
-         {"precision", Number(one.precision)},
-         {"f1", Number(one.f1)},
-         {"auc", one.auc ? Json(*one.auc) : Json(nullptr)}});
+    json["classes"].push_back({{"name", ClassNameOf(class_names, static_cast<int64_t>(c))},
+                               {"samples", one.samples},
+                               {"predicted", one.predicted},
+                               {"recall", Number(one.recall)},
+                               {"precision", Number(one.precision)},
+                               {"f1", Number(one.f1)},
+                               {"auc", one.auc ? Json(*one.auc) : Json(nullptr)}});
   }
   for (const Residuals& residuals : all.residuals) json["columns"].push_back(JsonOf(residuals));
   for (const SubgroupScores& by : all.subgroups)

@@ -24,6 +24,8 @@ constexpr std::array kWords = {
     Words{"negative_precision", "negative predictive value", Form::kShare},
     Words{"f1", "F1", Form::kNumber},
     Words{"brier", "Brier score", Form::kNumber},
+    Words{"calibration_error", "expected calibration error", Form::kNumber},
+    Words{"log_loss", "log loss of the probabilities", Form::kNumber},
     Words{"macro_auc", "AUC, mean over the classes", Form::kNumber},
     Words{"macro_recall", "recall, mean over the classes", Form::kShare},
     Words{"macro_precision", "precision, mean over the classes", Form::kShare},
@@ -102,15 +104,20 @@ std::string AboutDecision(const Decision& decision) {
 
 std::string Describe(const Assessment& all) {
   std::string text = fmt::format("{:<40} {:>10}   {}\n", "", "", "95 % interval");
-  for (const Score& score : all.scores) {
-    text +=
-        fmt::format("{:<40} {:>10}   {}\n", TitleOf(score.name), ValueText(score.name, score.value),
-                    IntervalText(score.name, score.interval));
-  }
+  const auto add = [&](const std::vector<Score>& scores) {
+    for (const Score& score : scores) {
+      text +=
+          fmt::format("{:<40} {:>10}   {}\n", TitleOf(score.name),
+                      ValueText(score.name, score.value), IntervalText(score.name, score.interval));
+    }
+  };
+  add(all.scores);
   if (all.reading != Reading::kValues) {
     text += fmt::format("{:<40} {:>10.4f}\n", "expected calibration error", all.calibration_error);
     text += fmt::format("{:<40} {:>10.4f}\n", "log loss of the probabilities", all.log_loss);
   }
+  if (!all.weighted.empty()) text += "by the samples' weights:\n";
+  add(all.weighted);
   for (const SubgroupScores& by : all.subgroups) {
     for (const GroupScores& group : by.groups) {
       text += fmt::format("{} = {}: {} samples", by.column, group.name, group.samples);

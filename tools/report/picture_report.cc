@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/data/class_name.h"
 #include "models/recipe_pictures.h"
 #include "tools/report/picture_samples.h"
 #include "tools/report/png_uri.h"
@@ -32,10 +33,7 @@ PagePicture PictureOf(const ShownPicture& shown) {
 void AddSamples(const std::string& title, const std::vector<SeenSample>& samples,
                 const DatasetInfo& info, Page& page) {
   if (samples.empty()) return;
-  const auto name = [&](int64_t c) {
-    const auto at = static_cast<size_t>(c);
-    return at < info.class_names.size() ? info.class_names[at] : std::to_string(c);
-  };
+  const auto name = [&](int64_t c) { return ClassNameOf(info.class_names, c); };
   std::vector<PagePicture> pictures;
   for (const SeenSample& seen : samples) {
     PagePicture picture = PictureOf(seen.picture);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/data/class_name.h"
 #include "engine/data/text/tokenizer.h"
 #include "engine/io/file.h"
 #include "tools/report/assessment_text.h"
@@ -29,8 +30,7 @@ std::string ShareText(int64_t part, int64_t whole) {
 std::string ClassName(const DatasetInfo& info, int64_t c) {
   if (IsText(info) && info.tokenizer != nullptr && c < info.tokenizer->size())
     return Quoted(std::string(info.tokenizer->Bytes(static_cast<int32_t>(c))));
-  const auto at = static_cast<size_t>(c);
-  return at < info.class_names.size() ? info.class_names[at] : std::to_string(c);
+  return ClassNameOf(info.class_names, c);
 }
 
 // Of many classes those that are found worst, and the pairs that are mistaken most often.
@@ -106,15 +106,6 @@ void AddScores(const std::string& title, const std::vector<Score>& scores, Page&
                     IntervalText(score.name, score.interval)});
   }
   page.Table(title, {"score", "value", "95 % interval"}, rows);
-}
-
-Series SeriesOf(std::string name, const std::vector<CurvePoint>& points) {
-  Series series{.name = std::move(name)};
-  for (const CurvePoint& point : points) {
-    series.x.push_back(point.x);
-    series.y.push_back(point.y);
-  }
-  return series;
 }
 
 void AddCalibration(const Assessment& all, Page& page) {
@@ -291,8 +282,8 @@ void AddImportances(const Importances& importances, Page& page) {
 void AddAssessment(const Assessment& all, Page& page) {
   std::vector<Score> scores = all.scores;
   if (all.reading != Reading::kValues) {
-    scores.push_back({.name = "expected calibration error", .value = all.calibration_error});
-    scores.push_back({.name = "log loss of the probabilities", .value = all.log_loss});
+    scores.push_back({.name = "calibration_error", .value = all.calibration_error});
+    scores.push_back({.name = "log_loss", .value = all.log_loss});
     if (all.decision.temperature != 1.0f)
       scores.push_back({.name = "log loss before calibration", .value = all.uncalibrated_log_loss});
   }
@@ -300,6 +291,9 @@ void AddAssessment(const Assessment& all, Page& page) {
   if (const std::string decision = AboutDecision(all.decision); !decision.empty())
     page.Text(decision);
   AddScores("Scores", scores, page);
+  if (!all.weighted.empty())
+    AddScores("Scores by the samples' weights; all else counts every sample once", all.weighted,
+              page);
   if (all.reading == Reading::kPositive) AddBinary(all, page);
   if (all.reading != Reading::kValues) AddCalibration(all, page);
   const size_t columns = std::min(all.residuals.size(), kMostColumns);
@@ -326,12 +320,8 @@ void AddPredictions(const std::string& split, const EvaluationResult& result, co
   page.Heading("Predictions on the " + split + " samples");
   if (!result.confusion.empty()) {
     std::vector<std::string> names;
-    std::vector<std::vector<int64_t>> counts;
-    for (int64_t c = 0; c < result.classes; ++c) {
-      names.push_back(ClassName(info, c));
-      const auto row = result.confusion.begin() + c * result.classes;
-      counts.emplace_back(row, row + result.classes);
-    }
+    const std::vector<std::vector<int64_t>> counts = ConfusionRows(result);
+    for (int64_t c = 0; c < result.classes; ++c) names.push_back(ClassName(info, c));
     if (names.size() <= kLargestMatrix) {
       page.Matrix("Confusion: a row is what the samples are, a column what was predicted", names,
                   names, counts);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/data/class_name.h"
 #include "engine/train/metrics.h"
 #include "tools/command/live_line.h"
 #include "tools/report/page.h"
@@ -44,12 +45,8 @@ Chart RocChart(const SetResult& set) {
               .y_label = "share of positives found"};
   for (size_t i = 0; i < set.held_out.size(); ++i) {
     const auto& [seed, held] = set.held_out[i];
-    Series line{.name = fmt::format("seed {}, AUC {}", seed, Cell(set.pooled[i].auc))};
-    for (const CurvePoint& point : RocOf(Ranking(held.outputs, held.targets).cuts())) {
-      line.x.push_back(point.x);
-      line.y.push_back(point.y);
-    }
-    chart.series.push_back(std::move(line));
+    chart.series.push_back(SeriesOf(fmt::format("seed {}, AUC {}", seed, Cell(set.pooled[i].auc)),
+                                    RocOf(Ranking(held.outputs, held.targets).cuts())));
   }
   chart.series.push_back({.name = "chance", .x = {0.0, 1.0}, .y = {0.0, 1.0}, .dashed = true});
   return chart;
@@ -78,15 +75,9 @@ void AddConfusion(const SetResult& set, Page& page) {
   constexpr int64_t kWidest = 30;
   if (all.confusion.empty() || all.classes > kWidest) return;
   std::vector<std::string> names;
-  std::vector<std::vector<int64_t>> counts;
-  for (int64_t c = 0; c < all.classes; ++c) {
-    names.push_back(static_cast<size_t>(c) < set.samples.class_names.size()
-                        ? set.samples.class_names[static_cast<size_t>(c)]
-                        : std::to_string(c));
-    const auto row = all.confusion.begin() + c * all.classes;
-    counts.emplace_back(row, row + all.classes);
-  }
-  page.Matrix("All folds: truth by row, predicted by column", names, names, counts);
+  for (int64_t c = 0; c < all.classes; ++c)
+    names.push_back(ClassNameOf(set.samples.class_names, c));
+  page.Matrix("All folds: truth by row, predicted by column", names, names, ConfusionRows(all));
 }
 
 std::string Explained(const SetResult& set) {

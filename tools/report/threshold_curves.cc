@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace lockstep::tools {
 namespace {
@@ -22,6 +23,15 @@ double Share(int64_t part, int64_t whole) {
 }
 
 }  // namespace
+
+Series SeriesOf(std::string name, const std::vector<CurvePoint>& points) {
+  Series series{.name = std::move(name)};
+  for (const CurvePoint& point : points) {
+    series.x.push_back(point.x);
+    series.y.push_back(point.y);
+  }
+  return series;
+}
 
 std::vector<CurvePoint> RocOf(std::span<const Cut> cuts, size_t most) {
   if (cuts.empty() || cuts.back().hits == 0 || cuts.back().alarms == 0) return {};

@@ -5,15 +5,20 @@
 #define LOCKSTEP_TOOLS_REPORT_THRESHOLD_CURVES_H_
 
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/train/assess/ranking.h"
+#include "tools/report/page.h"
 
 namespace lockstep::tools {
 
 struct CurvePoint {
   double x = 0.0, y = 0.0;
 };
+
+// A line through them for a page.
+Series SeriesOf(std::string name, const std::vector<CurvePoint>& points);
 
 // From (0, 0) to (1, 1), a point where the slope changes: shares of all negatives, of all
 // positives. At most `most` points (at least 2): then those between are left out evenly. Empty

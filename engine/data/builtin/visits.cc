@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <string_view>
 
 #include "engine/base/portable_math.h"
 #include "engine/base/random.h"
+#include "engine/data/table/table_cell.h"
 
 namespace lockstep {
 namespace {
@@ -48,14 +48,6 @@ Person DrawPerson(int64_t number, Random& random) {
   p.bmi = std::clamp(RoundTo(27.0 + 4.5 * random.Normal(), 10), 15.0, 55.0);
   p.frailty = 0.8 * random.Normal();
   return p;
-}
-
-std::string DateText(int64_t days) {
-  const std::chrono::year_month_day date{std::chrono::sys_days{std::chrono::days{days}}};
-  char text[16];
-  std::snprintf(text, sizeof text, "%04d-%02u-%02u", static_cast<int>(date.year()),
-                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
-  return text;
 }
 
 std::string NumberText(double value, int decimals) {
@@ -111,7 +103,7 @@ Result<VisitsData> MakeVisits(const VisitsOptions& options) {
       std::snprintf(patient, sizeof patient, "P%05lld", static_cast<long long>(p.number));
       std::string row = patient;
       const auto add = [&](std::string_view text) { row.append(",").append(text); };
-      add(DateText(day));
+      add(DateText(static_cast<double>(day), /*has_time=*/false));
       add(kSites[p.site]);
       add(p.male ? "m" : "f");
       add(NumberText(p.age, 0));

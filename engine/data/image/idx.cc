@@ -190,6 +190,36 @@ Shape SampleShape(const Shape& all) {
   }
 }
 
+// `targets`: the labels that stand in the file `labels`.
+Result<std::shared_ptr<const InMemoryDataset>> Pair(const std::string& images,
+                                                    const std::string& labels,
+                                                    std::vector<int32_t> targets,
+                                                    const IdxPairOptions& options) {
+  LOCKSTEP_TRY_ASSIGN(IdxArray image_array, LoadIdx(images));
+  const Shape shape = image_array.shape;
+  if (shape.rank() < 2) {
+    return Status::Corrupt(images +
+                           ": images have two to four dimensions, these have one; are the "
+                           "files swapped?");
+  }
+  if (shape[0] != static_cast<int64_t>(targets.size())) {
+    return Status::Corrupt(images + ": holds " + std::to_string(shape[0]) + " images, but " +
+                           labels + " holds " + std::to_string(targets.size()) +
+                           " labels; they do not belong together");
+  }
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> numbers, ClassNumbers(targets, labels));
+  if (!options.class_numbers.empty()) numbers = options.class_numbers;
+  LOCKSTEP_TRY(ToPlaces(numbers, labels, targets));
+  LOCKSTEP_TRY_ASSIGN(InMemoryDataset::X x, ImagesOf(std::move(image_array), images));
+  DatasetInfo info{.name = images,
+                   .size = shape[0],
+                   .x_shape = SampleShape(shape),
+                   .classes = static_cast<int64_t>(numbers.size()),
+                   .class_names = ClassNamesOf(numbers)};
+  return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets),
+                               options.byte_scale);
+}
+
 }  // namespace
 
 Result<IdxArray> LoadIdx(const std::string& path, int64_t max_bytes) {
@@ -228,43 +258,24 @@ Result<std::shared_ptr<const InMemoryDataset>> LoadIdxPair(const std::string& im
                                                            const std::string& labels,
                                                            const IdxPairOptions& options) {
   LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> targets, ReadLabels(labels));
-  LOCKSTEP_TRY_ASSIGN(IdxArray image_array, LoadIdx(images));
-  const Shape shape = image_array.shape;
-  if (shape.rank() < 2) {
-    return Status::Corrupt(images +
-                           ": images have two to four dimensions, these have one; are the "
-                           "files swapped?");
-  }
-  if (shape[0] != static_cast<int64_t>(targets.size())) {
-    return Status::Corrupt(images + ": holds " + std::to_string(shape[0]) + " images, but " +
-                           labels + " holds " + std::to_string(targets.size()) +
-                           " labels; they do not belong together");
-  }
-  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> numbers, ClassNumbers(targets, labels));
-  if (!options.class_numbers.empty()) numbers = options.class_numbers;
-  LOCKSTEP_TRY(ToPlaces(numbers, labels, targets));
-  LOCKSTEP_TRY_ASSIGN(InMemoryDataset::X x, ImagesOf(std::move(image_array), images));
-  DatasetInfo info{.name = images,
-                   .size = shape[0],
-                   .x_shape = SampleShape(shape),
-                   .classes = static_cast<int64_t>(numbers.size()),
-                   .class_names = ClassNamesOf(numbers)};
-  return InMemoryDataset::Make(std::move(info), std::move(x), std::move(targets),
-                               options.byte_scale);
+  return Pair(images, labels, std::move(targets), options);
 }
 
 Result<MnistData> LoadMnist(const std::string& path, ByteScale byte_scale) {
   LOCKSTEP_TRY_ASSIGN(const IdxFiles files, FindIdxFiles(path));
   // The labels of both first: a small part of a set may lack a class that the other has.
-  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> labels, ReadLabels(files.train_labels));
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> trained, ClassNumbers(labels, files.train_labels));
-  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> tested, ReadLabels(files.test_labels));
-  labels.insert(labels.end(), tested.begin(), tested.end());
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> train, ReadLabels(files.train_labels));
+  LOCKSTEP_TRY_ASSIGN(std::vector<int32_t> test, ReadLabels(files.test_labels));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> trained, ClassNumbers(train, files.train_labels));
+  std::vector<int32_t> both = train;
+  both.insert(both.end(), test.begin(), test.end());
   IdxPairOptions options{.byte_scale = byte_scale};
-  LOCKSTEP_TRY_ASSIGN(options.class_numbers, ClassNumbers(labels, files.test_labels));
+  LOCKSTEP_TRY_ASSIGN(options.class_numbers, ClassNumbers(both, files.test_labels));
   MnistData data;
-  LOCKSTEP_TRY_ASSIGN(data.train, LoadIdxPair(files.train_images, files.train_labels, options));
-  LOCKSTEP_TRY_ASSIGN(data.test, LoadIdxPair(files.test_images, files.test_labels, options));
+  LOCKSTEP_TRY_ASSIGN(data.train,
+                      Pair(files.train_images, files.train_labels, std::move(train), options));
+  LOCKSTEP_TRY_ASSIGN(data.test,
+                      Pair(files.test_images, files.test_labels, std::move(test), options));
   if (data.train->info().x_shape != data.test->info().x_shape) {
     return Status::Corrupt(path + ": training images of shape " +
                            data.train->info().x_shape.ToString() + " and test images of shape " +

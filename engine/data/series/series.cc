@@ -49,8 +49,7 @@ class SeriesVisitor final : public RowVisitor {
 
  private:
   Status Fail(const TableRow& row, size_t column, const std::string& what) const {
-    return Status::Corrupt(text_.name() + ": line " + std::to_string(row.line) + ", " +
-                           text_.NameOf(static_cast<int64_t>(column)) + ": " + what);
+    return Status::Corrupt(what).At(text_.PlaceOf(row.line, static_cast<int64_t>(column)));
   }
 
   Result<float> Number(const TableRow& row, size_t column, bool may_lack) {
@@ -253,58 +252,32 @@ class Parser {
 DialectOptions DialectFor(const SeriesOptions& options) {
   DialectOptions dialect = options.dialect;
   dialect.missing = MissingTextsWith(options.more_missing);
-  const auto add = [&](const CsvColumn& column) {
-    if (const auto* name = std::get_if<std::string>(&column)) dialect.names.push_back(*name);
-  };
+  dialect.doubt_is_data = true;  // values often go up from row to row
   if (!options.trained.empty()) {
     dialect.names = NamesOfFeatures(options.trained);
     return dialect;
   }
-  add(options.target);
-  if (options.group) add(*options.group);
-  for (const CsvColumn& ignored : options.ignored) add(ignored);
+  AddName(options.target, dialect.names);
+  if (options.group) AddName(*options.group, dialect.names);
+  for (const CsvColumn& ignored : options.ignored) AddName(ignored, dialect.names);
   if (!dialect.names.empty() && !dialect.header) dialect.header = true;
   return dialect;
 }
 
-// Values often go up from row to row: numbers in the first row are no names, unless all that is
-// wanted is among them.
-bool IsNoHeader(const TableText& text, const DialectOptions& dialect) {
-  const std::vector<std::string>& names = text.names();
-  const bool numbers = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-    return ReadNumber(name, text.dialect().number).kind == NumberCell::kNumber;
-  });
-  const auto is_name = [&](const std::string& name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  return numbers && !(!dialect.names.empty() &&
-                      std::all_of(dialect.names.begin(), dialect.names.end(), is_name));
-}
-
-template <class Open>
-Result<Series> Parse(const SeriesOptions& options, const Open& open) {
-  DialectOptions dialect = DialectFor(options);
-  Result<TableText> text = open(dialect);
-  if (text.ok() && !dialect.header && IsNoHeader(*text, dialect)) {
-    dialect.header = false;
-    text = open(dialect);
-  }
+Result<Series> Parse(const Result<TableText>& text, const SeriesOptions& options) {
   LOCKSTEP_TRY(text.status());
-  return Parser(*text, options).Parse(dialect.missing);
+  return Parser(*text, options).Parse(MissingTextsWith(options.more_missing));
 }
 
 }  // namespace
 
 Result<Series> LoadSeries(const std::string& path, const SeriesOptions& options) {
-  return Parse(options,
-               [&](const DialectOptions& dialect) { return TableText::OpenFile(path, dialect); });
+  return Parse(TableText::OpenFile(path, DialectFor(options)), options);
 }
 
 Result<Series> ParseSeries(std::string_view text, const std::string& name,
                            const SeriesOptions& options) {
-  return Parse(options, [&](const DialectOptions& dialect) {
-    return TableText::OpenText(text, name, dialect);
-  });
+  return Parse(TableText::OpenText(text, name, DialectFor(options)), options);
 }
 
 }  // namespace lockstep

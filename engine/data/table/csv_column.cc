@@ -15,6 +15,10 @@ CsvColumn CsvColumnFrom(const std::string& text) {
   return text;
 }
 
+void AddName(const CsvColumn& column, std::vector<std::string>& names) {
+  if (const auto* name = std::get_if<std::string>(&column)) names.push_back(*name);
+}
+
 Result<size_t> FindCsvColumn(const std::string& name, const CsvColumn& column,
                              const std::string& role, size_t columns,
                              const std::vector<std::string>* header) {

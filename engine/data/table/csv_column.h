@@ -16,6 +16,8 @@ namespace lockstep {
 using CsvColumn = std::variant<int64_t, std::string>;
 // As settings spell it: a whole number is a number, anything else a name.
 CsvColumn CsvColumnFrom(const std::string& text);
+// The name, where it is given by that, goes to `names`.
+void AddName(const CsvColumn& column, std::vector<std::string>& names);
 
 // The place of a column among `columns`; `header` holds their names, null: there is none. Errors
 // name the table by `name` and the column by its `role` ("label").

@@ -84,8 +84,8 @@ class Describer {
  private:
   Status Fail(const std::string& what) const { return Status::Corrupt(text_.name() + ": " + what); }
   Status FailAt(size_t column, const NotedCell& cell, const std::string& what) const {
-    return Fail("line " + std::to_string(cell.line) + ", " +
-                text_.NameOf(static_cast<int64_t>(column)) + ": " + ShownText(cell.text) + what);
+    return Status::Corrupt(ShownText(cell.text) + what)
+        .At(text_.PlaceOf(cell.line, static_cast<int64_t>(column)));
   }
   // As data.types, data.ignore and the like name it.
   std::string KeyOf(size_t column) const {
@@ -103,7 +103,7 @@ class Describer {
     const ColumnEvidence& seen = evidence_[i];
     const std::string& type = wishes_.types[i];
     TableColumn column{.role = wishes_.roles[i]};
-    if (column.role == Role::kLeftOut || type == "left out") {
+    if (wishes_.leaves_out(i)) {
       column.role = Role::kLeftOut;
       column.note = "as asked";
       return column;

@@ -2,6 +2,7 @@
 #ifndef LOCKSTEP_ENGINE_DATA_TABLE_DESCRIBE_TABLE_H_
 #define LOCKSTEP_ENGINE_DATA_TABLE_DESCRIBE_TABLE_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -15,10 +16,14 @@ namespace lockstep {
 struct ColumnWishes {
   std::vector<TableColumn::Role> roles;  // kFeature: nothing was said
   std::vector<std::string> types;        // "": nothing was said
+
+  bool leaves_out(size_t column) const {
+    return roles[column] == TableColumn::Role::kLeftOut || types[column] == "left out";
+  }
 };
 Result<ColumnWishes> WishesFor(const TableText& text, const TableOptions& options);
 
-// Empty, to be filled with the cells of each column.
+// Empty, to be filled with the cells of each column but those that are left out as asked.
 std::vector<ColumnEvidence> EvidenceFor(const TableText& text, const ColumnWishes& wishes);
 
 struct DescribedTable {

@@ -24,8 +24,11 @@ using Rows = std::vector<std::vector<std::string>>;
 struct Cut {
   Dialect dialect;
   Rows rows;
-  int64_t first_line = 0;   // of the first row
-  size_t first_end = 0;     // of the first row in the text
+  std::vector<int64_t> lines;  // that they begin in
+  std::vector<size_t> ends;    // of each, in the text
+  size_t begin = 0;            // of the rows in the text, behind a preamble
+  std::string preamble{};      // its first line
+  int64_t preamble_lines = 0;
   size_t width = 0;         // that most rows behind the first have
   double consistent = 0.0;  // share of them
   double readable = 0.0;    // share of cells that are numbers, dates or missing
@@ -49,6 +52,8 @@ class Finder {
   std::string_view LineAt(size_t at) const;
   void SkipFront();
   Cut CutRows(char delimiter, char quote) const;
+  bool BeginsWithNames(const Rows& rows, char delimiter) const;
+  void SkipPreamble(Cut& cut) const;
   void Judge(Cut& cut) const;
   bool ApostrophesQuote(char delimiter) const;
   Cut Best() const;
@@ -149,6 +154,7 @@ Cut Finder::CutRows(char delimiter, char quote) const {
   cut.dialect.quote = quote;
   cut.dialect.comment = comment_;
   cut.dialect.encoding = encoding_;
+  cut.begin = front_;
   std::string_view rows = text_.substr(front_);
   int64_t lines = 0;
   if (!whole_) rows = rows.substr(0, WholeRows(rows, cut.dialect, lines));
@@ -157,15 +163,48 @@ Cut Finder::CutRows(char delimiter, char quote) const {
   for (size_t cells = 0; cut.rows.size() < kMostRows && cells < kMostCells;) {
     const Result<bool> more = scanner.Next();
     if (!more.ok() || !*more) break;
-    if (cut.rows.empty()) {
-      cut.first_line = scanner.line();
-      cut.first_end = static_cast<size_t>(scanner.place() - text_.data());
-    }
+    cut.lines.push_back(scanner.line());
+    cut.ends.push_back(static_cast<size_t>(scanner.place() - text_.data()));
     cut.rows.emplace_back(scanner.cells().begin(), scanner.cells().end());
     cells += cut.rows.back().size();
   }
+  SkipPreamble(cut);
   Judge(cut);
   return cut;
+}
+
+// Whether the first of `rows` can be nothing but names.
+bool Finder::BeginsWithNames(const Rows& rows, char delimiter) const {
+  if (rows.size() < 2) return false;
+  std::vector<std::string> unsaid;
+  const NumberForm form =
+      FindNumberForm({rows.begin() + 1, rows.end()}, delimiter, missing_, options_, unsaid);
+  return FindHeader(rows, form, missing_, {}).unlike;
+}
+
+// Lines such as "Exported on 3 May", of one cell, in front of rows that all have the same number of
+// more. One such line in front of rows of two cells may be R's header, which does not name the
+// first column.
+void Finder::SkipPreamble(Cut& cut) const {
+  const auto is_row = [](const std::vector<std::string>& cells) { return cells.size() > 1; };
+  const auto first = std::find_if(cut.rows.begin(), cut.rows.end(), is_row);
+  const auto lines = first - cut.rows.begin();
+  if (lines == 0 || cut.rows.end() - first < 2) return;
+  const size_t width = first->size();
+  if (std::any_of(first, cut.rows.end(), [&](const auto& row) { return row.size() != width; }))
+    return;
+  for (auto line = cut.rows.begin(); line != first; ++line) {
+    const auto& names = options_.names;
+    if (std::find(names.begin(), names.end(), line->front()) != names.end()) return;
+  }
+  if (lines == 1 && width == 2 && !BeginsWithNames({first, cut.rows.end()}, cut.dialect.delimiter))
+    return;
+  cut.preamble = cut.rows.front().front();
+  cut.preamble_lines = lines;
+  cut.begin = cut.ends[static_cast<size_t>(lines) - 1];
+  cut.rows.erase(cut.rows.begin(), first);
+  cut.lines.erase(cut.lines.begin(), cut.lines.begin() + lines);
+  cut.ends.erase(cut.ends.begin(), cut.ends.begin() + lines);
 }
 
 void Finder::Judge(Cut& cut) const {
@@ -196,7 +235,7 @@ void Finder::Judge(Cut& cut) const {
   const auto all = static_cast<double>(std::max<size_t>(cells, 1));
   cut.readable = static_cast<double>(readable) / all;
   cut.score = cut.consistent + 0.5 * cut.readable - 0.5 * static_cast<double>(uncut) / all -
-              (cut.rows[0].size() == cut.width ? 0.0 : 0.1);
+              (cut.rows[0].size() == cut.width && cut.preamble_lines == 0 ? 0.0 : 0.1);
 }
 
 // Whether cells are in '': as many begin with an apostrophe as end with one, and none is in "".
@@ -264,7 +303,8 @@ void Finder::FindEnds(Cut& cut) {
   } else if (first.size() == width + 1 && first.back().empty()) {
     cut.dialect.open_end = true;  // of the header alone
     cut.rows[0].pop_back();
-  } else if (shorter && options_.header.value_or(true)) {
+  } else if (shorter && options_.header.value_or(true) &&
+             !BeginsWithNames({cut.rows.begin() + 1, cut.rows.end()}, cut.dialect.delimiter)) {
     cut.dialect.row_names = true;
     cut.rows[0].insert(cut.rows[0].begin(), "");
     found_.remarks.push_back(
@@ -287,6 +327,9 @@ Status Finder::FindNames(Cut& cut) {
     }
     if (comment.size() == cut.width + 1 && cut.dialect.open_end) comment.pop_back();
   }
+  const auto doubts = [this](const FoundHeader& found) {
+    return options_.doubt_is_data && found.header && !found.remark.empty();
+  };
   FoundHeader header;
   if (options_.header) {
     header.header = *options_.header;
@@ -294,13 +337,15 @@ Status Finder::FindNames(Cut& cut) {
     header.header = true;
   } else {
     header = FindHeader(cut.rows, cut.dialect.number, missing_, options_.names);
+    if (doubts(header)) header = {};
   }
   const bool in_comment = !header.header && options_.header.value_or(true) &&
                           comment.size() == cut.width && (cut.width > 1 || options_.header == true);
   if (in_comment) {
     Rows rows = cut.rows;
     rows.insert(rows.begin(), comment);
-    if (FindHeader(rows, cut.dialect.number, missing_, options_.names).header) {
+    const FoundHeader named = FindHeader(rows, cut.dialect.number, missing_, options_.names);
+    if (named.header && !doubts(named)) {
       found_.names = comment;
       header.remark =
           "the last comment in front of the rows was read as names of columns; "
@@ -310,15 +355,15 @@ Status Finder::FindNames(Cut& cut) {
     found_.names = cut.rows[0];
     if (found_.names.size() != cut.width) {
       const size_t cells = found_.names.size();
-      return Status::Corrupt(name_ + ": line " + std::to_string(cut.first_line) +
+      return Status::Corrupt(name_ + ": line " + std::to_string(cut.lines.front()) +
                              ": the first row has " + std::to_string(cells) + " cell" +
                              (cells == 1 ? "" : "s") + ", but most rows have " +
                              std::to_string(cut.width) +
                              "; every row needs the same number (data.delimiter, if that is not " +
-                             ShownText(std::string(1, cut.dialect.delimiter)) + ")");
+                             ShownText(std::string(1, cut.dialect.delimiter)) +
+                             "; lines in front of the table must go, or be comments)");
     }
-    found_.rows_begin = cut.first_end;
-    found_.rows_line = 1 + CountLineEnds(text_.substr(0, found_.rows_begin));
+    found_.rows_begin = cut.ends.front();
   }
   cut.dialect.header = !found_.names.empty();
   // A name of two lines, as spreadsheets have them, is one of two words.
@@ -364,9 +409,16 @@ Result<FoundDialect> Finder::Find() {
   const Rows below(cut.rows.begin() + (cut.rows.size() > 1 ? 1 : 0), cut.rows.end());
   cut.dialect.number =
       FindNumberForm(below, cut.dialect.delimiter, missing_, options_, found_.remarks);
-  found_.rows_begin = front_;
-  found_.rows_line = front_lines_ + 1;
+  if (cut.preamble_lines > 0) {
+    const bool one = cut.preamble_lines == 1;
+    found_.remarks.push_back(
+        (one ? "line " : std::to_string(cut.preamble_lines) + " lines from ") +
+        ShownText(cut.preamble) + (one ? " was" : " on were") +
+        " left out: one cell, in front of rows that all have " + std::to_string(cut.width));
+  }
+  found_.rows_begin = cut.begin;
   LOCKSTEP_TRY(FindNames(cut));
+  found_.rows_line = 1 + CountLineEnds(text_.substr(0, found_.rows_begin));
   found_.columns = static_cast<int64_t>(cut.width);
   found_.dialect = cut.dialect;
   return std::move(found_);

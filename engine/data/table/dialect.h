@@ -39,6 +39,8 @@ struct DialectOptions {
   std::optional<char> delimiter{}, quote{}, comment{}, decimal{}, thousands{};
   std::optional<bool> header{};
   std::optional<Dialect::Encoding> encoding{};
+  // A first row that may be names or data is data; with numbers in it, it always may.
+  bool doubt_is_data = false;
   // Names that only a header can hold (of columns that are asked for by name): a first row with all
   // of them is a header.
   std::vector<std::string> names{};

@@ -1,6 +1,8 @@
 #include "engine/data/table/find_columns.h"
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 
 #include "engine/data/byte_source.h"
 #include "engine/io/nearest_name.h"
@@ -41,6 +43,8 @@ Result<FoundColumns> FindByName(const TableText& text, const std::vector<TableCo
                                 NeededColumns needs) {
   FoundColumns found;
   const std::vector<std::string>& names = text.names();
+  std::unordered_map<std::string_view, int64_t> places;
+  for (size_t i = 0; i < names.size(); ++i) places.emplace(names[i], static_cast<int64_t>(i));
   for (size_t i = 0; i < trained.size(); ++i) {
     int64_t& source = found.sources.emplace_back(-1);
     if (!IsNeeded(trained[i], needs)) continue;
@@ -52,13 +56,13 @@ Result<FoundColumns> FindByName(const TableText& text, const std::vector<TableCo
                              " of the table trained on, a " + NameOf(trained[i].role) +
                              ", has no name to be found by; give the columns as they were there");
     }
-    const auto name = std::find(names.begin(), names.end(), wanted);
-    if (name == names.end()) {
+    const auto place = places.find(wanted);
+    if (place == places.end()) {
       return Status::Corrupt(text.name() + ": the header has no column " + ShownText(wanted) +
                              ", which the model was trained on; the nearest is " +
                              ShownText(NearestName(wanted, names)));
     }
-    source = name - names.begin();
+    source = place->second;
   }
   return found;
 }

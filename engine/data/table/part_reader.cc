@@ -8,7 +8,7 @@
 namespace lockstep {
 namespace {
 
-constexpr size_t kPart = size_t{1} << 21;        // bytes read at once
+constexpr size_t kPart = size_t{1} << 21;        // bytes read at once, at least
 constexpr size_t kLongestRow = size_t{1} << 28;  // bytes
 
 }  // namespace
@@ -34,12 +34,14 @@ Result<bool> PartReader::Next(Part& part) {
                              ": the row is longer than " + std::to_string(kLongestRow) +
                              " bytes; is a quote missing? (data.quote)");
     }
-    if (part.memory.size() < size + kPart) part.memory.resize(std::max(2 * size, size + kPart));
+    // Of a row that does not end, as much again: it is looked at anew from its beginning.
+    const size_t piece = std::max(kPart, size);
+    if (part.memory.size() < size + piece) part.memory.resize(size + piece);
     LOCKSTEP_TRY_ASSIGN(
         const size_t got,
-        source_->Read(std::span(reinterpret_cast<uint8_t*>(part.memory.data()) + size, kPart)));
+        source_->Read(std::span(reinterpret_cast<uint8_t*>(part.memory.data()) + size, piece)));
     size += got;
-    ended_ = got < kPart;
+    ended_ = got < piece;
     const std::string_view text(part.memory.data(), size);
     rows = ended_ ? size : WholeRows(text, dialect_, lines);
   }

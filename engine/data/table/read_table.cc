@@ -34,16 +34,20 @@ void ShowWord(std::string_view word, std::vector<std::string>& shown) {
 
 class EvidenceVisitor final : public RowVisitor {
  public:
-  EvidenceVisitor(std::vector<ColumnEvidence> empty, const MissingTexts& missing, NumberForm form)
-      : evidence(std::move(empty)), missing_(missing), form_(form) {}
+  // Looks at those of the columns that `wanted` names.
+  EvidenceVisitor(std::vector<ColumnEvidence> empty, const std::vector<size_t>& wanted,
+                  const MissingTexts& missing, NumberForm form)
+      : evidence(std::move(empty)), wanted_(wanted), missing_(missing), form_(form) {}
   Status Visit(const TableRow& row) override {
-    for (size_t i = 0; i < evidence.size(); ++i)
-      evidence[i].Add(row.cells[i], row.line, missing_, form_);
+    for (const size_t i : wanted_) evidence[i].Add(row.cells[i], row.line, missing_, form_);
+    ++rows;
     return Status::Ok();
   }
   std::vector<ColumnEvidence> evidence;
+  int64_t rows = 0;
 
  private:
+  const std::vector<size_t>& wanted_;
   const MissingTexts& missing_;
   const NumberForm form_;
 };
@@ -136,10 +140,7 @@ class RecordVisitor final : public RowVisitor {
         return Status::Ok();
       }
       const Result<CellValue> value = reading_.cells.Read(i, cell);
-      if (!value.ok()) {
-        return value.status().At(reading_.text.name() + ": line " + std::to_string(row.line) +
-                                 ", " + reading_.text.NameOf(source));
-      }
+      if (!value.ok()) return value.status().At(reading_.text.PlaceOf(row.line, source));
       if (value->code == kUnseenCode) NoteUnseen(i, cell);
       reading_.layout.Put(static_cast<int64_t>(i), *value, records.data() + begin);
     }
@@ -228,17 +229,14 @@ Result<Table> Store(const Reading& reading, int64_t rows, int threads,
   return table;
 }
 
-DialectOptions WithMissing(const TableOptions& options) {
+DialectOptions DialectFor(const TableOptions& options) {
   DialectOptions dialect = options.dialect;
   dialect.missing = MissingTextsWith(options.more_missing);
-  const auto name = [&](const CsvColumn& column) {
-    if (const auto* text = std::get_if<std::string>(&column)) dialect.names.push_back(*text);
-  };
   for (const auto& column : {options.target, options.weight, options.group, options.time}) {
-    if (column) name(*column);
+    if (column) AddName(*column, dialect.names);
   }
-  for (const CsvColumn& column : options.ignored) name(column);
-  for (const auto& [column, type] : options.types) name(column);
+  for (const CsvColumn& column : options.ignored) AddName(column, dialect.names);
+  for (const auto& [column, type] : options.types) AddName(column, dialect.names);
   return dialect;
 }
 
@@ -247,6 +245,11 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   LOCKSTEP_TRY_ASSIGN(const ColumnWishes wishes, WishesFor(text, options));
   std::vector<ColumnEvidence> evidence = EvidenceFor(text, wishes);
   const std::vector<ColumnEvidence> empty = evidence;
+  std::vector<size_t> wanted;
+  for (size_t i = 0; i < evidence.size(); ++i) {
+    if (!wishes.leaves_out(i)) wanted.push_back(i);
+  }
+  int64_t rows = 0;
   const MissingTexts missing(MissingTextsWith(options.more_missing));
   const auto half = [&](double from) -> TableText::Progress {
     if (!options.progress) return nullptr;
@@ -257,7 +260,8 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   std::vector<std::atomic<bool>> too_many(evidence.size());
   LOCKSTEP_TRY(text.ForEachRow(
       [&] {
-        auto visitor = std::make_unique<EvidenceVisitor>(empty, missing, text.dialect().number);
+        auto visitor =
+            std::make_unique<EvidenceVisitor>(empty, wanted, missing, text.dialect().number);
         for (size_t i = 0; i < too_many.size(); ++i) {
           if (too_many[i].load(std::memory_order_relaxed)) visitor->evidence[i].Forget();
         }
@@ -265,14 +269,15 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
       },
       [&](RowVisitor& visitor) {
         auto& part = static_cast<EvidenceVisitor&>(visitor);
-        for (size_t i = 0; i < evidence.size(); ++i) {
+        rows += part.rows;
+        for (const size_t i : wanted) {
           evidence[i].Merge(part.evidence[i]);
           too_many[i].store(!evidence[i].knows_texts(), std::memory_order_relaxed);
         }
         return Status::Ok();
       },
       options.threads, half(0.0)));
-  if (evidence.empty() || evidence[0].cells == 0)
+  if (rows == 0)
     return Status::Corrupt(text.name() + ": there is only a header and no row of data");
   LOCKSTEP_TRY_ASSIGN(DescribedTable described, DescribeTable(text, options, wishes, evidence));
 
@@ -283,8 +288,7 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
   }
   const Reading reading(text, described.description, std::move(sources), text.dialect().number,
                         options.on_missing == TableOptions::Missing::kDropRow);
-  LOCKSTEP_TRY_ASSIGN(Table table,
-                      Store(reading, evidence[0].cells, options.threads, half(0.5), cache));
+  LOCKSTEP_TRY_ASSIGN(Table table, Store(reading, rows, options.threads, half(0.5), cache));
   std::vector<std::string> remarks = text.remarks();
   for (std::vector<std::string>* more : {&described.remarks, &table.remarks})
     remarks.insert(remarks.end(), more->begin(), more->end());
@@ -295,7 +299,9 @@ Result<Table> Read(const TableText& text, const TableOptions& options,
 }
 
 DialectOptions DialectFor(const TableDescription& description) {
-  return {.names = NamesOfFeatures(description.columns), .missing = description.missing};
+  return {.doubt_is_data = !description.dialect.header,
+          .names = NamesOfFeatures(description.columns),
+          .missing = description.missing};
 }
 
 Result<Table> ReadFor(const TableText& text, const TableDescription& description,
@@ -344,18 +350,17 @@ Result<Table> ReadTable(const std::string& path, const TableOptions& options) {
   if (options.cache) {
     LOCKSTEP_TRY_ASSIGN(TableCache cache, TableCache::Open(path, options));
     if (std::optional<Table> table = cache.Take()) return std::move(*table);
-    LOCKSTEP_TRY_ASSIGN(const TableText text, TableText::OpenFile(path, WithMissing(options)));
+    LOCKSTEP_TRY_ASSIGN(const TableText text, TableText::OpenFile(path, DialectFor(options)));
     LOCKSTEP_TRY_ASSIGN(Table table, Read(text, options, cache.writes() ? &cache : nullptr));
     if (!cache.remark().empty()) table.remarks.push_back(cache.remark());
     return table;
   }
-  LOCKSTEP_TRY_ASSIGN(const TableText text, TableText::OpenFile(path, WithMissing(options)));
+  LOCKSTEP_TRY_ASSIGN(const TableText text, TableText::OpenFile(path, DialectFor(options)));
   return Read(text, options);
 }
 Result<Table> ParseTable(std::string_view text, const std::string& name,
                          const TableOptions& options) {
-  LOCKSTEP_TRY_ASSIGN(const TableText opened,
-                      TableText::OpenText(text, name, WithMissing(options)));
+  LOCKSTEP_TRY_ASSIGN(const TableText opened, TableText::OpenText(text, name, DialectFor(options)));
   return Read(opened, options);
 }
 

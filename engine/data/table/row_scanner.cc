@@ -225,21 +225,26 @@ size_t WholeRows(std::string_view text, const Dialect& dialect, int64_t& lines) 
     const char* first = at;
     while (first > outside && (first[-1] == ' ' || first[-1] == '\t')) --first;
     const bool behind_blank = first < at && (dialect.delimiter == ' ' || dialect.delimiter == '\t');
-    const bool opens_cell = first == begin || is_line_end(first[-1]) ||
-                            first[-1] == dialect.delimiter ||
-                            (behind_blank && std::find(first, at, dialect.delimiter) < at) ||
-                            (dialect.delimiter == ' ' && first < at);
-    if (!opens_cell || dialect.comment == '\0') return opens_cell;
+    return first == begin || is_line_end(first[-1]) || first[-1] == dialect.delimiter ||
+           (behind_blank && std::find(first, at, dialect.delimiter) < at) ||
+           (dialect.delimiter == ' ' && first < at);
+  };
+  const auto in_comment = [&](const char* at, const char* outside) {
+    if (dialect.comment == '\0') return false;
     const char* line = at;
     while (line > outside && !is_line_end(line[-1])) --line;
     while (line < at && (*line == ' ' || *line == '\t')) ++line;
-    return *line != dialect.comment;
+    return *line == dialect.comment;
   };
   const char* rows_end = begin;
   for (const char *outside = begin, *from = begin; outside < end;) {
     const char* const quote = dialect.quote == '\0' ? end : find(from, dialect.quote);
     if (quote < end && !opens(quote, outside)) {
       from = quote + 1;
+      continue;
+    }
+    if (quote < end && in_comment(quote, outside)) {
+      from = std::find_if(quote, end, is_line_end);
       continue;
     }
     // CR at the very end of the text may be followed by LF.

@@ -91,12 +91,13 @@ void PutTexts(const std::vector<std::string>& texts, std::string& out) {
 std::string KeyOf(const TableOptions& options) {
   const auto& [dialect, target, weight, group, time, ignored, types, task, positive, more_missing,
                on_missing, one_hot, threads, cache, cache_folder, progress] = options;
-  const auto& [delimiter, quote, comment, decimal, thousands, header, encoding, names, missing] =
-      dialect;
+  const auto& [delimiter, quote, comment, decimal, thousands, header, encoding, doubt_is_data,
+               names, missing] = dialect;
   std::string key;
   for (const auto& c : {delimiter, quote, comment, decimal, thousands}) PutOptional(c, key);
   PutOptional(header, key);
   PutOptional(encoding, key);
+  PutNumber(doubt_is_data ? 1 : 0, key);
   PutTexts(names, key);
   PutTexts(missing, key);
   for (const auto& column : {target, weight, group, time}) PutOptional(column, key);

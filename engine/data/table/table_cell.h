@@ -61,6 +61,9 @@ struct DateCell {
   bool has_time = false;
 };
 std::optional<DateCell> ReadDate(std::string_view cell, DateForm form);
+// "2020-04-03", and "2020-04-03 07:30:00" to the nearest second where there is a time. REQUIRES: a
+// year that a calendar knows, |days| < 3e6.
+std::string DateText(double days, bool has_time);
 
 // 1 for true, yes, t, y (and other words for it in upper and lower case), 0 for their opposites.
 std::optional<int> ReadYesNo(std::string_view cell);

@@ -1,27 +1,22 @@
 #include <array>
 #include <charconv>
+#include <chrono>
+#include <cmath>
 #include <cstddef>
+#include <cstdio>
 
 #include "engine/data/table/table_cell.h"
 
 namespace lockstep {
 namespace {
 
-// Days since 1970-01-01 of the proleptic Gregorian calendar: the years begin in March, so that the
-// leap day is the last (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-int64_t DaysOf(int64_t year, int64_t month, int64_t day) {
-  if (month <= 2) --year;
-  const int64_t era = (year >= 0 ? year : year - 399) / 400;
-  const int64_t of_era = year - era * 400;
-  const int64_t of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-  return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
-}
-
-bool IsDay(int64_t year, int64_t month, int64_t day) {
-  constexpr int64_t kDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  if (year < 1 || month < 1 || month > 12 || day < 1) return false;
-  const bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-  return day <= kDays[month - 1] + (month == 2 && leap ? 1 : 0);
+// Nothing where there is no such day.
+std::optional<int64_t> DaysOf(int64_t year, int64_t month, int64_t day) {
+  const std::chrono::year_month_day date(std::chrono::year(static_cast<int>(year)),
+                                         std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day)));
+  if (year < 1 || !date.ok()) return std::nullopt;
+  return std::chrono::sys_days(date).time_since_epoch().count();
 }
 
 // Takes the parts of a date off the beginning of a text.
@@ -131,7 +126,7 @@ std::optional<int64_t> Day(Parts& parts, DateForm form) {
     }
     year = Year(parts);
   }
-  if (!year || !month || !day || !IsDay(*year, *month, *day)) return std::nullopt;
+  if (!year || !month || !day) return std::nullopt;
   return DaysOf(*year, *month, *day);
 }
 
@@ -203,6 +198,19 @@ std::optional<DateCell> ReadDate(std::string_view cell, DateForm form) {
   date.has_time = true;
   date.days += (*time - 60.0 * static_cast<double>(*zone)) / 86400.0;
   return date;
+}
+
+std::string DateText(double days, bool has_time) {
+  const std::chrono::sys_seconds moment(std::chrono::seconds(std::llround(days * 86400.0)));
+  const auto midnight = std::chrono::floor<std::chrono::days>(moment);
+  const std::chrono::year_month_day date(midnight);
+  const std::chrono::hh_mm_ss time(moment - midnight);
+  char text[64];
+  std::snprintf(text, sizeof text, has_time ? "%04d-%02u-%02u %02d:%02d:%02d" : "%04d-%02u-%02u",
+                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
+                static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
+                static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()));
+  return text;
 }
 
 }  // namespace lockstep

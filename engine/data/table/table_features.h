@@ -3,9 +3,9 @@
 //   number, yes/no   float((v - subtracted) / divided); a missing one as `fill`
 //   date             likewise, then sin and cos of the day in the year and of the day in the week,
 //                    and with a time of the hour in the day; a missing one gives zeros
-//   category         1 for the one it is, 0 for all others, the last for a missing one; or, with an
-//                    embedding, its number (exact in a float), which an EmbedFeatures layer looks
-//   up unseen category  zeros; of an embedding, its last number
+//   category         1 for the one it is, 0 for all others, the last for a missing one; zeros for
+//                    one that is not known; or, with an embedding, its number (exact in a float),
+//                    which an EmbedFeatures layer looks up, the last for one that is not known
 //
 // Features with an embedding come last, whatever their columns' places.
 #ifndef LOCKSTEP_ENGINE_DATA_TABLE_TABLE_FEATURES_H_

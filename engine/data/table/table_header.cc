@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <set>
@@ -13,6 +14,8 @@
 
 namespace lockstep {
 namespace {
+
+constexpr double kSmallChance = 0.05;  // what is less likely is taken to be no chance
 
 enum class What { kMissing, kNumber, kDate, kText };
 
@@ -50,7 +53,11 @@ class Finder {
     };
     const int64_t texts = count(What::kText);
     const bool values = count(What::kNumber) + count(What::kDate) > 0;
-    if (rows_.size() == 1) return {texts > 0 && !values};
+    if (rows_.size() == 1) return {.header = texts > 0 && !values};
+    // A number may be a name: whole, and met once in the row.
+    std::map<double, int64_t> met;
+    for (const Cell& cell : first_) met[cell.number] += cell.what == What::kNumber ? 1 : 0;
+    const auto may_be_name = [&](double number) { return IsWhole(number) && met[number] == 1; };
     int64_t misfits = 0;    // texts above numbers or dates, or dates above numbers
     bool all_named = true;  // numbers and dates may be names
     for (size_t i = 0; i < width_; ++i) {
@@ -59,23 +66,24 @@ class Finder {
       if (what == What::kText && (below.all_numbers() || below.all_dates())) ++misfits;
       if (what == What::kDate && below.all_numbers()) ++misfits;
       if (what == What::kDate && !below.all_numbers()) all_named = false;
-      if (what == What::kNumber && !MayBeName(i)) all_named = false;
+      if (what == What::kNumber && !may_be_name(first_[i].number)) all_named = false;
     }
-    if (misfits > 0 && !values) return {true};
+    if (misfits > 0 && !values) return {.header = true, .unlike = true};
     if (misfits > 0 && all_named) {
-      return {true,
-              "the first row, with numbers or dates in it, was read as names of columns; "
-              "data.header = false reads it as data"};
+      return {.header = true,
+              .remark =
+                  "the first row, with numbers or dates in it, was read as names of columns; "
+                  "data.header = false reads it as data"};
     }
     if (misfits > 0) {
-      return {false,
-              "the first row was read as data, though it has texts where numbers are below; "
-              "data.header = true reads it as names of columns"};
+      return {.remark =
+                  "the first row was read as data, though it has texts where numbers are below; "
+                  "data.header = true reads it as names of columns"};
     }
     if (count(What::kNumber) > 0 &&
         count(What::kNumber) + count(What::kMissing) == static_cast<int64_t>(width_))
       return Counts();
-    if (values || texts == 0) return {false};
+    if (values || texts == 0) return {};
     return ByRecurrence();
   }
 
@@ -115,14 +123,6 @@ class Finder {
 
   static bool IsWhole(double number) { return number >= 0.0 && number == std::floor(number); }
 
-  // A number of the first row that may be a name: whole, and met once in the row.
-  bool MayBeName(size_t i) const {
-    const double number = first_[i].number;
-    return IsWhole(number) && std::count_if(first_.begin(), first_.end(), [&](const Cell& cell) {
-                                return cell.what == What::kNumber && cell.number == number;
-                              }) == 1;
-  }
-
   // The first of a row's numbers where each of the others is one more than the one before it.
   static std::optional<double> CountsFrom(const std::vector<Cell>& row) {
     std::optional<double> first, last;
@@ -139,8 +139,9 @@ class Finder {
   // A first row of numbers alone: 0, 1, 2, ... as pandas writes by default, or years.
   FoundHeader Counts() const {
     const std::optional<double> from = CountsFrom(first_);
-    if (!from) return {false};
+    if (!from) return {};
     int64_t numbers = 0, outside = 0, whole = 0;
+    double chance = 1.0;  // of a row like the others to be outside everywhere
     for (size_t i = 0; i < width_; ++i) {
       if (first_[i].what != What::kNumber) continue;
       ++numbers;
@@ -148,10 +149,12 @@ class Finder {
       const bool within =
           below.all_numbers() && first_[i].number >= below.least && first_[i].number <= below.most;
       outside += within ? 0 : 1;
+      chance *= 2.0 / static_cast<double>(below.numbers + 1);
       whole += below.all_numbers() && !below.fractions ? 1 : 0;
     }
-    const bool unlike = outside == numbers;              // all that is below
-    const bool like_rows = whole == numbers && !unlike;  // whole numbers as those below
+    const bool all_whole = whole == numbers;  // as those below
+    const bool unlike = outside == numbers && (!all_whole || chance < kSmallChance);
+    const bool like_rows = all_whole && !unlike;
     const bool others_count =
         std::any_of(rows_.begin() + 1, rows_.end(), [this](const std::vector<std::string>& row) {
           std::vector<Cell> cells;
@@ -161,14 +164,15 @@ class Finder {
     const bool header =
         numbers >= 2 && !others_count && (unlike || (*from == 0.0 && (numbers >= 4 || !like_rows)));
     if (header) {
-      return {true,
-              "the first row, whole numbers that count up, was read as names of columns; "
-              "data.header = false reads it as data"};
+      return {.header = true,
+              .remark =
+                  "the first row, whole numbers that count up, was read as names of columns; "
+                  "data.header = false reads it as data"};
     }
-    if (*from != 0.0 || numbers < 2) return {false};
-    return {false,
-            "the first row, whole numbers that count up, was read as data; data.header = "
-            "true reads it as names of columns"};
+    if ((*from != 0.0 && outside < numbers) || numbers < 2) return {};
+    return {.remark =
+                "the first row, whole numbers that count up, was read as data; data.header = "
+                "true reads it as names of columns"};
   }
 
   // Texts above texts. Where the first row is one like the others, each of its texts is new with
@@ -182,18 +186,23 @@ class Finder {
       const std::string_view text = rows_[0][i];
       distinct = distinct && seen.insert(text).second;
       const Below& below = below_[i];
-      if (below.counts.contains(text)) return {false};
+      if (below.counts.contains(text)) return {};
       if (below.texts == 0) continue;
+      const auto is_answer = [](const auto& value) { return ReadYesNo(value.first).has_value(); };
+      if (ReadYesNo(text) && std::all_of(below.counts.begin(), below.counts.end(), is_answer))
+        return {};
       const auto once = std::count_if(below.counts.begin(), below.counts.end(),
                                       [](const auto& value) { return value.second == 1; });
       chance *= std::max(static_cast<double>(once), 0.5) / static_cast<double>(below.texts);
     }
-    if (!distinct) return {false};
-    if (chance < 0.05) return {true};
+    if (!distinct) return {};
+    if (chance < kSmallChance) return {.header = true};
     const bool header = width_ > 1;
-    return {header, header ? "the first row was read as names of columns; data.header = false "
-                             "reads it as data"
-                           : "the first row was read as data; data.header = true reads a name"};
+    return {.header = header,
+            .remark = header
+                          ? "the first row was read as names of columns; data.header = false reads "
+                            "it as data"
+                          : "the first row was read as data; data.header = true reads a name"};
   }
 
   const std::vector<std::vector<std::string>>& rows_;
@@ -209,10 +218,9 @@ class Finder {
 FoundHeader FindHeader(const std::vector<std::vector<std::string>>& rows, NumberForm form,
                        const MissingTexts& missing, const std::vector<std::string>& names) {
   const std::vector<std::string>& first = rows[0];
-  if (!names.empty() && std::all_of(names.begin(), names.end(), [&](const std::string& name) {
-        return std::find(first.begin(), first.end(), name) != first.end();
-      }))
-    return {true};
+  const std::set<std::string_view> cells(first.begin(), first.end());
+  const auto is_cell = [&](const std::string& name) { return cells.contains(name); };
+  if (!names.empty() && std::all_of(names.begin(), names.end(), is_cell)) return {.header = true};
   return Finder(rows, form, missing).Find();
 }
 

@@ -41,6 +41,22 @@ void SetScale(const Moments& moments, bool standardize, TableColumn& column) {
   column.divided = std::isfinite(sd) && sd >= std::numeric_limits<double>::min() ? sd : 0.0;
 }
 
+// What the training rows hold of a column.
+struct ColumnScale {
+  int64_t place = 0;
+  TableColumn* column = nullptr;  // whose counts are filled in
+  Moments moments{};
+  bool missing = false;
+  void Add(CellValue value) {
+    if (column->kind != Kind::kCategory) {
+      if (!std::isnan(value.number)) moments.Add(value.number);
+      return;
+    }
+    if (value.code >= 0) ++column->counts[static_cast<size_t>(value.code)];
+    missing = missing || value.code == kMissingCode;
+  }
+};
+
 template <class T>
 T Load(const std::byte* from) {
   T value;
@@ -193,22 +209,25 @@ Status SetScales(const Table& table, std::span<const int64_t> train, bool standa
                  TableDescription& description) {
   if (train.empty())
     return Status::Invalid(table.name + ": scales need at least one row to train on");
-  const TableRows& rows = *table.rows;
+  std::vector<ColumnScale> scales;
   for (size_t i = 0; i < description.columns.size(); ++i) {
     TableColumn& column = description.columns[i];
     if (column.role != Role::kFeature && column.role != Role::kTarget) continue;
-    const auto place = static_cast<int64_t>(i);
+    column.counts.assign(column.kind == Kind::kCategory ? column.categories.size() : 0, 0);
+    scales.push_back({.place = static_cast<int64_t>(i), .column = &column});
+  }
+  // All columns of a row at once, which lie beside each other.
+  for (const int64_t row : train) {
+    const std::byte* const record = table.rows->record(row);
+    for (ColumnScale& scale : scales) scale.Add(table.rows->layout().Get(scale.place, record));
+  }
+  for (const ColumnScale& scale : scales) {
+    TableColumn& column = *scale.column;
+    const bool is_target = column.role == Role::kTarget;
     if (column.kind == Kind::kCategory) {
-      column.counts.assign(column.categories.size(), 0);
-      bool missing = false;
-      for (const int64_t row : train) {
-        const int64_t code = rows.at(row, place).code;
-        if (code >= 0) ++column.counts[static_cast<size_t>(code)];
-        missing = missing || code == kMissingCode;
-      }
-      if (column.role == Role::kFeature) column.has_missing = missing;
+      if (!is_target) column.has_missing = scale.missing;
       const auto none = std::find(column.counts.begin(), column.counts.end(), 0);
-      if (column.role == Role::kTarget && none != column.counts.end()) {
+      if (is_target && none != column.counts.end()) {
         return Status::Invalid(
             table.name + ": no row to train on is of the class " +
             column.categories[static_cast<size_t>(none - column.counts.begin())] +
@@ -216,17 +235,8 @@ Status SetScales(const Table& table, std::span<const int64_t> train, bool standa
       }
       continue;
     }
-    Moments moments;
-    for (const int64_t row : train) {
-      const double value = rows.at(row, place).number;
-      if (!std::isnan(value)) moments.Add(value);
-    }
-    if (column.role == Role::kTarget) {
-      SetScale(moments, /*standardize=*/true, column);
-      if (column.divided == 0.0) column.divided = 1.0;
-    } else {
-      SetScale(moments, standardize, column);
-    }
+    SetScale(scale.moments, standardize || is_target, column);
+    if (is_target && column.divided == 0.0) column.divided = 1.0;
   }
   return Status::Ok();
 }

@@ -53,7 +53,8 @@ Status Scan(const Part& part, const FoundDialect& found, const std::string& name
           " cell" + (cells.size() == 1 ? "" : "s") + ", but the table has " +
           std::to_string(columns) + " columns; every row needs the same number (a cell with " +
           ShownText(std::string(1, found.dialect.delimiter)) +
-          " in it must be quoted; lines that are no rows: data.comment)");
+          " in it must be quoted; lines in front of the table must go, or be comments: "
+          "data.comment)");
     }
     LOCKSTEP_TRY(visitor.Visit({.line = scanner.line(), .cells = cells}));
   }
@@ -84,15 +85,16 @@ Result<TableText> TableText::OpenFile(const std::string& path, const DialectOpti
   } else {  // what it gives is there but once; or it is not there at all
     LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, lockstep::OpenFile(path));
     std::string text;
-    for (size_t before = 1; text.size() > before - 1;) {
-      before = text.size() + 1;
+    size_t before = 0;
+    do {
+      before = text.size();
       LOCKSTEP_TRY(ReadMore(*source, std::max(kBeginning, text.size()), text));
       if (text.size() > kLargestPipe) {
         return Status::Invalid(path +
                                ": gives more than 8 GiB and is no regular file; write it to "
                                "one first");
       }
-    }
+    } while (text.size() > before);
     table.read_ = std::make_shared<const std::string>(std::move(text));
     table.text_ = *table.read_;
   }
@@ -158,6 +160,10 @@ std::string TableText::NameOf(int64_t column) const {
   if (column >= 0 && column < static_cast<int64_t>(names().size()))
     text += " (" + ShownText(names()[static_cast<size_t>(column)]) + ")";
   return text;
+}
+
+std::string TableText::PlaceOf(int64_t line, int64_t column) const {
+  return name_ + ": line " + std::to_string(line) + ", " + NameOf(column);
 }
 
 Status TableText::ForEachRow(const MakeVisitor& make, const TakeVisitor& take, int threads,

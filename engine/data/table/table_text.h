@@ -53,6 +53,8 @@ class TableText {
   const std::vector<std::string>& names() const { return found_.names; }
   // In messages: "column 3" or "column 3 (\"age\")".
   std::string NameOf(int64_t column) const;
+  // Likewise: "table.csv: line 7, column 3 (\"age\")".
+  std::string PlaceOf(int64_t line, int64_t column) const;
 
   // The rows behind the header, on up to `threads` threads: neighbouring rows of a part of the file
   // go to a visitor of their own, and `take` gets the visitors one after another in the order of

@@ -36,8 +36,7 @@ class TextVisitor final : public RowVisitor {
 
  private:
   Status Fail(const TableRow& row, size_t column, const char* what) const {
-    return Status::Corrupt(table_.name() + ": line " + std::to_string(row.line) + ", " +
-                           table_.NameOf(static_cast<int64_t>(column)) + ": " + what);
+    return Status::Corrupt(what).At(table_.PlaceOf(row.line, static_cast<int64_t>(column)));
   }
 
   const TableText& table_;

@@ -20,6 +20,12 @@ void AssessClasses(const Predictions& predictions, Assessment& all) {
   all.log_loss = LogLoss(predictions, all.decision.temperature);
   all.uncalibrated_log_loss = LogLoss(predictions, 1.0);
   const Claims claims = ClaimsOf(predictions, p);
+  if (const std::vector<float>& weights = predictions.weights; !weights.empty()) {
+    const auto curve = CalibrationCurve(claims.p, claims.happened, weights);
+    all.weighted.push_back(
+        {.name = "log_loss", .value = LogLoss(predictions, all.decision.temperature, weights)});
+    all.weighted.push_back({.name = "calibration_error", .value = ExpectedCalibrationError(curve)});
+  }
   all.calibration = CalibrationCurve(claims.p, claims.happened);
   all.calibration_error = ExpectedCalibrationError(all.calibration);
   if (predictions.reading == Reading::kOneOf) {
@@ -109,6 +115,8 @@ Result<Assessment> Assess(Network& network, const Subset& samples, const Decisio
                  .of = static_cast<int64_t>(samples.indices.size()),
                  .interval_samples = std::min(options.interval_samples, predictions.samples())};
   all.scores = ScoresOf(predictions, decision, all.interval_samples);
+  if (!predictions.weights.empty())
+    all.weighted = ScoresOf(predictions, decision, all.interval_samples, /*by_weight=*/true);
   if (predictions.reading == Reading::kValues) {
     const bool one = predictions.columns == 1;  // whose scores are those of all
     const int64_t share = one ? 0 : all.interval_samples / predictions.columns;

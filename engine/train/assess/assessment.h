@@ -52,6 +52,9 @@ struct Assessment {
   int64_t of = 0;                // of so many; fewer than these are drawn by a fixed seed
   int64_t interval_samples = 0;  // that intervals are made from
   std::vector<Score> scores{};
+  // Where samples have weights: the scores by these, and of classes "log_loss" and
+  // "calibration_error". All else counts every sample once.
+  std::vector<Score> weighted{};
 
   // Classes:
   double log_loss = 0.0;

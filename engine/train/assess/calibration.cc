@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 
 #include "engine/base/check.h"
 #include "engine/train/decision.h"
@@ -46,60 +47,71 @@ void AddClass(std::span<const float> y, int32_t truth, double b, LossAt& at) {
   at.curvature += std::max(0.0, second / sum - mean * mean);
 }
 
-LossAt LossOf(const Predictions& predictions, double b) {
-  LossAt at;
+LossAt LossOf(const Predictions& predictions, double b, std::span<const float> weights = {}) {
+  LossAt all;
   for (int64_t i = 0; i < predictions.samples(); ++i) {
     const auto place = static_cast<size_t>(i);
+    LossAt at;
     if (predictions.reading == Reading::kPositive) {
       AddPositive(predictions.outputs[place], predictions.truths[place] > 0.5f, b, at);
     } else {
       AddClass(predictions.of(i), predictions.classes[place], b, at);
     }
+    const double weight = weights.empty() ? 1.0 : weights[place];
+    all.loss += weight * at.loss;
+    all.slope += weight * at.slope;
+    all.curvature += weight * at.curvature;
   }
-  return at;
+  return all;
 }
 
 }  // namespace
 
 std::vector<CalibrationBin> CalibrationCurve(std::span<const float> p,
-                                             std::span<const float> happened, int bins) {
+                                             std::span<const float> happened,
+                                             std::span<const float> weights, int bins) {
   LOCKSTEP_CHECK_EQ(p.size(), happened.size());
+  LOCKSTEP_CHECK(weights.empty() || weights.size() == p.size(), "a weight for each");
   LOCKSTEP_CHECK(bins > 0, "bins");
   struct Sums {
-    int64_t samples = 0, happened = 0;
-    double said = 0.0;
+    int64_t samples = 0;
+    double weight = 0.0, squares = 0.0, happened = 0.0, said = 0.0;
   };
   std::vector<Sums> sums(static_cast<size_t>(bins));
   for (size_t i = 0; i < p.size(); ++i) {
     LOCKSTEP_CHECK(p[i] >= 0.0f && p[i] <= 1.0f, "a probability");
     const double place = std::ceil(static_cast<double>(p[i]) * bins) - 1.0;
     Sums& bin = sums[static_cast<size_t>(std::max(place, 0.0))];
+    const double weight = weights.empty() ? 1.0 : weights[i];
     ++bin.samples;
-    bin.happened += happened[i] > 0.5f ? 1 : 0;
-    bin.said += p[i];
+    bin.weight += weight;
+    bin.squares += weight * weight;
+    bin.happened += happened[i] > 0.5f ? weight : 0.0;
+    bin.said += weight * p[i];
   }
   std::vector<CalibrationBin> curve;
   for (size_t b = 0; b < sums.size(); ++b) {
-    if (sums[b].samples == 0) continue;
-    const auto n = static_cast<double>(sums[b].samples);
+    const Sums& bin = sums[b];
+    if (!(bin.weight > 0.0)) continue;
+    const double each = bin.squares / bin.weight;  // 1 where every sample counts once
     curve.push_back({.low = static_cast<double>(b) / bins,
                      .high = static_cast<double>(b + 1) / bins,
-                     .samples = sums[b].samples,
-                     .said = sums[b].said / n,
-                     .so = static_cast<double>(sums[b].happened) / n,
-                     .so_interval = ShareInterval(sums[b].happened, sums[b].samples)});
+                     .samples = bin.samples,
+                     .weight = bin.weight,
+                     .said = bin.said / bin.weight,
+                     .so = bin.happened / bin.weight,
+                     .so_interval = ShareInterval(bin.happened / each, bin.weight / each)});
   }
   return curve;
 }
 
 double ExpectedCalibrationError(std::span<const CalibrationBin> curve) {
-  double error = 0.0;
-  int64_t samples = 0;
+  double error = 0.0, weight = 0.0;
   for (const CalibrationBin& bin : curve) {
-    error += static_cast<double>(bin.samples) * std::abs(bin.said - bin.so);
-    samples += bin.samples;
+    error += bin.weight * std::abs(bin.said - bin.so);
+    weight += bin.weight;
   }
-  return samples == 0 ? 0.0 : error / static_cast<double>(samples);
+  return curve.empty() ? 0.0 : error / weight;
 }
 
 Claims ClaimsOf(const Predictions& predictions, std::span<const float> p) {
@@ -133,8 +145,10 @@ double BrierOf(const Predictions& predictions, std::span<const float> p, int64_t
   return sum;
 }
 
-double LogLoss(const Predictions& predictions, double temperature) {
-  return LossOf(predictions, 1.0 / temperature).loss / static_cast<double>(predictions.samples());
+double LogLoss(const Predictions& predictions, double temperature, std::span<const float> weights) {
+  const double all = weights.empty() ? static_cast<double>(predictions.samples())
+                                     : std::accumulate(weights.begin(), weights.end(), 0.0);
+  return LossOf(predictions, 1.0 / temperature, weights).loss / all;
 }
 
 // Newton's method for the zero of the slope, which rises: kept inside the bracket by halving it.

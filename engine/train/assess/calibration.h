@@ -25,14 +25,18 @@ namespace lockstep {
 struct CalibrationBin {
   double low = 0.0, high = 0.0;  // holds (low, high]; the first its lower end, too
   int64_t samples = 0;           // never 0: empty bins are left out
+  double weight = 0.0;           // of them, > 0; as many as there are where they have none
   double said = 0.0;             // the mean of the predicted probabilities
   double so = 0.0;               // the share of the samples where it came true
   Interval so_interval{};        // Wilson's, 95 %
 };
 
-// p[i] in [0, 1] was said of an event that came true where happened[i] > 0.5.
+// p[i] in [0, 1] was said of an event that came true where happened[i] > 0.5. Means and shares are
+// by `weights` (empty: every sample counts once); an interval is then that of (sum w)^2 / sum w^2
+// samples (Kish, Survey sampling, 1965).
 std::vector<CalibrationBin> CalibrationCurve(std::span<const float> p,
-                                             std::span<const float> happened, int bins = 10);
+                                             std::span<const float> happened,
+                                             std::span<const float> weights = {}, int bins = 10);
 // 0 of no bins.
 double ExpectedCalibrationError(std::span<const CalibrationBin> curve);
 
@@ -47,9 +51,10 @@ Claims ClaimsOf(const Predictions& predictions, std::span<const float> p);
 // (p - t)^2 of sample i, or the sum over the classes.
 double BrierOf(const Predictions& predictions, std::span<const float> p, int64_t i);
 
-// From the outputs, so that it stays finite where probabilities round to 0. REQUIRES: samples, no
-// regression.
-double LogLoss(const Predictions& predictions, double temperature);
+// From the outputs, so that it stays finite where probabilities round to 0; the mean by `weights`
+// (empty: every sample counts once). REQUIRES: samples, no regression.
+double LogLoss(const Predictions& predictions, double temperature,
+               std::span<const float> weights = {});
 
 // To four digits behind the point, for what lies behind those is chance. Empty where there is none
 // in [kLeastTemperature, kMostTemperature]: every sample is told rightly, so that the surer the

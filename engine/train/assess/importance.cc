@@ -104,6 +104,9 @@ Result<Importances> PermutationImportance(Network& network, const Subset& sample
   const auto which = static_cast<size_t>(first - values.begin());
   result.score = scorer.names[which];
   result.value = values[which];
+  // Areas under curves need the samples sorted: only where one is the score.
+  const bool ranked =
+      std::isnan(MakeScorer(predictions, decision, /*ranked=*/false).Values(result.samples)[which]);
   const double sign = scorer.larger_is_better[which] ? 1.0 : -1.0;
 
   Shuffled shuffled(network, *samples.dataset);
@@ -115,7 +118,7 @@ Result<Importances> PermutationImportance(Network& network, const Subset& sample
           Permutation(predictions.indices.size(), options.seed,
                       c * static_cast<uint64_t>(options.repetitions) + static_cast<uint64_t>(r));
       LOCKSTEP_TRY(shuffled.Predict(columns[c], places, predictions.outputs));
-      const Scorer anew = MakeScorer(predictions, decision);
+      const Scorer anew = MakeScorer(predictions, decision, ranked);
       losses.push_back(sign * (result.value - anew.Values(result.samples)[which]));
     }
     double mean = 0.0, squares = 0.0;

@@ -9,16 +9,15 @@
 
 namespace lockstep {
 
-Interval ShareInterval(int64_t part, int64_t whole) {
-  LOCKSTEP_CHECK(part >= 0 && part <= whole && whole > 0, "a share");
+Interval ShareInterval(double part, double whole) {
+  LOCKSTEP_CHECK(part >= 0.0 && part <= whole && whole > 0.0, "a share");
   constexpr double kZ = 1.959963984540054;
-  const auto n = static_cast<double>(whole);
-  const double share = static_cast<double>(part) / n;
+  const double n = whole, share = part / n;
   const double shrink = 1.0 / (1.0 + kZ * kZ / n);
   const double centre = shrink * (share + kZ * kZ / (2.0 * n));
   const double half = shrink * kZ * std::sqrt(share * (1.0 - share) / n + kZ * kZ / (4.0 * n * n));
   // The ends of what is possible exactly, whatever rounding.
-  return {.low = part == 0 ? 0.0 : std::max(0.0, centre - half),
+  return {.low = part == 0.0 ? 0.0 : std::max(0.0, centre - half),
           .high = part == whole ? 1.0 : std::min(1.0, centre + half)};
 }
 
@@ -40,13 +39,13 @@ std::vector<std::optional<Interval>> Bootstrap(int64_t samples, size_t values,
   std::vector<std::optional<Interval>> intervals(values);
   if (samples < 2) return intervals;
   const auto size = static_cast<size_t>(samples);
-  std::vector<uint32_t> weights(size);
+  std::vector<double> weights(size);
   std::vector<double> measured(values);
   std::vector<std::vector<double>> all(values);
   for (int64_t draw = 0; draw < draws; ++draw) {
     Random random(seed, StreamOf("bootstrap") + static_cast<uint64_t>(draw));
-    std::fill(weights.begin(), weights.end(), 0u);
-    for (size_t i = 0; i < size; ++i) ++weights[random.Below(size)];
+    std::fill(weights.begin(), weights.end(), 0.0);
+    for (size_t i = 0; i < size; ++i) weights[random.Below(size)] += 1.0;
     measure(weights, measured);
     for (size_t v = 0; v < values; ++v) {
       if (std::isfinite(measured[v])) all[v].push_back(measured[v]);

@@ -23,14 +23,14 @@ struct Interval {
 };
 
 // REQUIRES: 0 <= part <= whole, whole > 0.
-Interval ShareInterval(int64_t part, int64_t whole);
+Interval ShareInterval(double part, double whole);
 
 // The value below which the share q in [0, 1] of them lies, between neighbours in a straight line
 // (numpy's default). REQUIRES: values, none NaN.
 double Quantile(std::vector<double> values, double q);
 
 // Measures `values` of samples that count weights[i] times each; NaN is what cannot be measured.
-using Measure = std::function<void(std::span<const uint32_t> weights, std::span<double> values)>;
+using Measure = std::function<void(std::span<const double> weights, std::span<double> values)>;
 
 // For each value an interval; none where a tenth of the draws or more could not be measured, or
 // there are fewer than two samples. A pure function of its arguments.

@@ -16,14 +16,6 @@ namespace {
 // More numbers for one sample are a picture or a series, which nobody reads one by one.
 constexpr int64_t kMostValues = 64;
 
-// The true class of each sample of a batch, from numbers or from probabilities.
-int32_t ClassOf(ConstTensor target, size_t sample, size_t classes) {
-  if (target.dtype() == DType::kI32) return target.span<int32_t>()[sample];
-  const std::span<const float> of = target.span<float>().subspan(sample * classes, classes);
-  const auto largest = std::max_element(of.begin(), of.end());
-  return *largest == 0.0f ? kIgnoredTarget : static_cast<int32_t>(largest - of.begin());
-}
-
 // How many outputs stand for one number: its quantiles, or 1.
 size_t OutputsOfEach(const Network& network) {
   return network.loss() == nullptr ? 1 : std::max<size_t>(1, network.loss()->quantiles().size());
@@ -39,6 +31,7 @@ Predictions Predictions::Selected(std::span<const int64_t> places) const {
     const std::span<const float> outputs_of = of(place);
     some.outputs.insert(some.outputs.end(), outputs_of.begin(), outputs_of.end());
     some.indices.push_back(indices[i]);
+    if (!weights.empty()) some.weights.push_back(weights[i]);
     if (reading == Reading::kOneOf) some.classes.push_back(classes[i]);
     if (reading == Reading::kPositive) some.truths.push_back(truths[i]);
     if (reading == Reading::kValues) {
@@ -134,7 +127,7 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
                                  " of " + info.name + " is " + std::to_string(*bad));
       }
       if (all.reading == Reading::kOneOf) {
-        const int32_t truth = ClassOf(batch->target, i, columns);
+        const int32_t truth = TargetClass(batch->target, i, columns);
         if (truth == kIgnoredTarget) continue;
         all.classes.push_back(truth);
       } else {
@@ -149,6 +142,7 @@ Result<Predictions> Collect(Network& network, const Subset& samples) {
       }
       AppendTold(network, info, outputs, all.outputs);
       all.indices.push_back(batch->indices[i]);
+      if (info.weighted) all.weights.push_back(batch->weights.span<float>()[i]);
     }
   }
   if (all.indices.empty()) return Status::Invalid(info.name + ": no target counts");

@@ -21,6 +21,7 @@ struct Predictions {
   std::vector<float> truths{};     // kPositive: 0 or 1 (samples); kValues: (samples, columns)
   std::vector<int32_t> classes{};  // kOneOf: the true one (samples)
   std::vector<int64_t> indices{};  // which samples of the dataset these are
+  std::vector<float> weights{};    // of the samples, where they have some; else empty
 
   int64_t samples() const { return static_cast<int64_t>(indices.size()); }
   // Those of sample i.

@@ -25,19 +25,18 @@ Ranking::Ranking(std::span<const float> scores, std::span<const float> labels) {
 }
 
 // Goes down the scores, equal ones together: each negative loses against every positive above it,
-// and half against those beside it. Counted in halves, so that it stays whole.
+// and half against those beside it. Counted in halves, so that whole weights stay whole.
 template <class WeightOf>
 Ranking::Areas Ranking::AreasOf(WeightOf weight) const {
-  uint64_t half_wins = 0, hits = 0, alarms = 0;
+  using Count = decltype(weight(0u));
+  Count half_wins{}, hits{}, alarms{};
   double precision_sum = 0.0;  // over the positives
   size_t i = 0;
   for (const Cut& cut : cuts_) {
     const auto end = static_cast<size_t>(cut.hits + cut.alarms);
-    uint64_t positives = 0, negatives = 0;
+    Count positives{}, negatives{};
     for (; i < end; ++i) {
-      const uint64_t count = weight(order_[i]);
-      positives += positive_[i] != 0 ? count : 0;
-      negatives += positive_[i] != 0 ? 0 : count;
+      (positive_[i] != 0 ? positives : negatives) += weight(order_[i]);
     }
     half_wins += negatives * (2 * hits + positives);
     hits += positives;
@@ -64,9 +63,9 @@ std::optional<double> Ranking::AveragePrecision() const {
   return AreasOf([](uint32_t) { return uint64_t{1}; }).average_precision;
 }
 
-Ranking::Areas Ranking::Weighted(std::span<const uint32_t> weights) const {
+Ranking::Areas Ranking::Weighted(std::span<const double> weights) const {
   LOCKSTEP_CHECK_EQ(weights.size(), order_.size());
-  return AreasOf([&](uint32_t place) { return uint64_t{weights[place]}; });
+  return AreasOf([&](uint32_t place) { return weights[place]; });
 }
 
 }  // namespace lockstep

@@ -40,7 +40,7 @@ class Ranking {
   struct Areas {
     double auc, average_precision;
   };
-  Areas Weighted(std::span<const uint32_t> weights) const;
+  Areas Weighted(std::span<const double> weights) const;
 
  private:
   template <class WeightOf>

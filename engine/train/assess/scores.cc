@@ -28,12 +28,13 @@ std::vector<double> BriersOf(const Predictions& predictions, std::span<const flo
 }
 
 struct Binary {
-  Ranking ranking;
+  std::optional<Ranking> ranking;
   std::vector<uint8_t> positive, said;
   std::vector<double> brier;
 
-  void Measure(std::span<const uint32_t> weights, std::span<double> values) const {
-    const Ranking::Areas areas = ranking.Weighted(weights);
+  void Measure(std::span<const double> weights, std::span<double> values) const {
+    const Ranking::Areas areas = ranking ? ranking->Weighted(weights)
+                                         : Ranking::Areas{.auc = kNan, .average_precision = kNan};
     double outcomes[2][2] = {};  // by truth, by what was said
     double sum = 0.0, n = 0.0;
     for (size_t i = 0; i < weights.size(); ++i) {
@@ -53,13 +54,11 @@ struct Binary {
   }
 };
 
-Scorer BinaryScorer(const Predictions& predictions, const Decision& decision) {
+Scorer BinaryScorer(const Predictions& predictions, const Decision& decision, bool ranked) {
   const std::vector<float> p = predictions.Probabilities(decision.temperature);
-  auto binary =
-      std::make_shared<Binary>(Binary{.ranking = Ranking(predictions.outputs, predictions.truths),
-                                      .positive = {},
-                                      .said = {},
-                                      .brier = BriersOf(predictions, p)});
+  auto binary = std::make_shared<Binary>();
+  if (ranked) binary->ranking.emplace(predictions.outputs, predictions.truths);
+  binary->brier = BriersOf(predictions, p);
   for (size_t i = 0; i < p.size(); ++i) {
     binary->positive.push_back(predictions.truths[i] > 0.5f ? 1 : 0);
     binary->said.push_back(p[i] > decision.threshold ? 1 : 0);
@@ -67,7 +66,7 @@ Scorer BinaryScorer(const Predictions& predictions, const Decision& decision) {
   return {.names = {"auc", "average_precision", "accuracy", "recall", "specificity", "precision",
                     "negative_precision", "f1", "brier"},
           .larger_is_better = {true, true, true, true, true, true, true, true, false},
-          .measure = [binary](std::span<const uint32_t> weights, std::span<double> values) {
+          .measure = [binary](std::span<const double> weights, std::span<double> values) {
             binary->Measure(weights, values);
           }};
 }
@@ -103,7 +102,7 @@ struct OneOf {
   std::vector<double> brier;
   std::vector<Ranking> rankings;  // of each class, or empty
 
-  void Measure(std::span<const uint32_t> weights, std::span<double> values) const {
+  void Measure(std::span<const double> weights, std::span<double> values) const {
     std::vector<double> samples(classes), said(classes), right(classes);
     double sum = 0.0, n = 0.0, hits = 0.0;
     for (size_t i = 0; i < weights.size(); ++i) {
@@ -147,7 +146,7 @@ Scorer ClassScorer(const Predictions& predictions, const Decision& decision, boo
   return {
       .names = {"accuracy", "macro_auc", "macro_recall", "macro_precision", "macro_f1", "brier"},
       .larger_is_better = {true, true, true, true, true, false},
-      .measure = [one_of](std::span<const uint32_t> weights, std::span<double> values) {
+      .measure = [one_of](std::span<const double> weights, std::span<double> values) {
         one_of->Measure(weights, values);
       }};
 }
@@ -156,9 +155,9 @@ struct Values {
   size_t columns;
   std::vector<double> truths, errors;  // (samples, columns); truths less their mean
 
-  void Measure(std::span<const uint32_t> weights, std::span<double> values) const {
+  void Measure(std::span<const double> weights, std::span<double> values) const {
     double r2 = 0.0, mae = 0.0, squares = 0.0, bias = 0.0, n = 0.0;
-    for (const uint32_t weight : weights) n += weight;
+    for (const double weight : weights) n += weight;
     for (size_t c = 0; c < columns; ++c) {
       double mean = 0.0, square = 0.0, error_square = 0.0;
       for (size_t i = 0; i < weights.size(); ++i) {
@@ -198,15 +197,34 @@ Scorer ValueScorer(const Predictions& predictions) {
   }
   return {.names = {"r2", "mae", "rmse", "bias"},
           .larger_is_better = {true, false, false, false},
-          .measure = [values](std::span<const uint32_t> weights, std::span<double> of) {
+          .measure = [values](std::span<const double> weights, std::span<double> of) {
             values->Measure(weights, of);
           }};
+}
+
+// Every sample counts as often as is asked, times its weight.
+Scorer ByWeight(Scorer scorer, const std::vector<float>& weights) {
+  scorer.measure = [measure = std::move(scorer.measure), weights](std::span<const double> counts,
+                                                                  std::span<double> values) {
+    std::vector<double> all(counts.begin(), counts.end());
+    for (size_t i = 0; i < all.size(); ++i) all[i] *= weights[i];
+    measure(all, values);
+  };
+  return scorer;
+}
+
+}  // namespace
+
+std::vector<double> Scorer::Values(int64_t samples) const {
+  std::vector<double> values(names.size());
+  measure(std::vector<double>(static_cast<size_t>(samples), 1.0), values);
+  return values;
 }
 
 Scorer MakeScorer(const Predictions& predictions, const Decision& decision, bool ranked) {
   switch (predictions.reading) {
     case Reading::kPositive:
-      return BinaryScorer(predictions, decision);
+      return BinaryScorer(predictions, decision, ranked);
     case Reading::kOneOf:
       return ClassScorer(predictions, decision, ranked);
     case Reading::kValues:
@@ -215,21 +233,13 @@ Scorer MakeScorer(const Predictions& predictions, const Decision& decision, bool
   return ValueScorer(predictions);
 }
 
-}  // namespace
-
-std::vector<double> Scorer::Values(int64_t samples) const {
-  std::vector<double> values(names.size());
-  measure(std::vector<uint32_t>(static_cast<size_t>(samples), 1u), values);
-  return values;
-}
-
-Scorer MakeScorer(const Predictions& predictions, const Decision& decision) {
-  return MakeScorer(predictions, decision, /*ranked=*/true);
-}
-
 std::vector<Score> ScoresOf(const Predictions& predictions, const Decision& decision,
-                            int64_t interval_samples) {
-  const Scorer scorer = MakeScorer(predictions, decision);
+                            int64_t interval_samples, bool by_weight) {
+  const auto make = [&](const Predictions& of, bool ranked) {
+    Scorer scorer = MakeScorer(of, decision, ranked);
+    return by_weight ? ByWeight(std::move(scorer), of.weights) : scorer;
+  };
+  const Scorer scorer = make(predictions, /*ranked=*/true);
   const std::vector<double> values = scorer.Values(predictions.samples());
   std::vector<Score> scores;
   for (size_t s = 0; s < values.size(); ++s)
@@ -239,8 +249,10 @@ std::vector<Score> ScoresOf(const Predictions& predictions, const Decision& deci
   const Subset places = DrawSamples(
       {.dataset = nullptr, .indices = AllIndices(predictions.samples())}, interval_samples);
   const auto drawn = static_cast<int64_t>(places.indices.size());
-  const bool ranked = drawn * predictions.columns <= kMostRanked;
-  const Scorer of_drawn = MakeScorer(predictions.Selected(places.indices), decision, ranked);
+  const bool ranked =
+      predictions.reading == Reading::kPositive || drawn * predictions.columns <= kMostRanked;
+  const bool all = drawn == predictions.samples() && ranked;
+  const Scorer of_drawn = all ? scorer : make(predictions.Selected(places.indices), ranked);
   const std::vector<std::optional<Interval>> intervals =
       Bootstrap(drawn, values.size(), of_drawn.measure);
   for (size_t s = 0; s < values.size(); ++s) {

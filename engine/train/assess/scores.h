@@ -50,13 +50,15 @@ struct Scorer {
   std::vector<double> Values(int64_t samples) const;
 };
 
-// Keeps what it needs of the predictions.
-Scorer MakeScorer(const Predictions& predictions, const Decision& decision);
+// Keeps what it needs of the predictions. Not `ranked`: what needs the samples in the order of
+// their scores (areas under curves) is NaN, and they are not sorted.
+Scorer MakeScorer(const Predictions& predictions, const Decision& decision, bool ranked = true);
 
 // With intervals from `interval_samples` of them at most, drawn by a fixed seed (0: none): those of
-// more samples are narrower.
+// more samples are narrower. `by_weight`: each sample counts by its weight (sklearn's
+// sample_weight), else once. REQUIRES: by_weight only where there are weights.
 std::vector<Score> ScoresOf(const Predictions& predictions, const Decision& decision,
-                            int64_t interval_samples);
+                            int64_t interval_samples, bool by_weight = false);
 
 // Of one class against all others.
 struct ClassScores {

@@ -43,6 +43,16 @@ double Best(const std::vector<SampleGroup>& groups, const std::vector<int64_t>& 
   }
 }
 
+TEST(AssignGroupsTest, AGroupThatHoldsNothingChangesNothing) {
+  const auto held = OfSizes({5, 3, 8, 2, 6});
+  const auto with_empty = OfSizes({0, 5, 3, 0, 8, 2, 6, 0});
+  const std::vector<int64_t> wanted = {12, 12};
+  const auto part = AssignGroups(held, wanted, Random(1, 0));
+  EXPECT_EQ(AssignGroups(with_empty, wanted, Random(1, 0)),
+            (std::vector<int32_t>{-1, part[0], part[1], -1, part[2], part[3], part[4], -1}));
+  EXPECT_EQ(HeldGroups(with_empty), 5);
+}
+
 TEST(AssignGroupsTest, SizesAreNearTheBestThereIs) {
   Random random(3, 4);
   int perfect = 0;

@@ -104,6 +104,28 @@ TEST(MetricsLogTest, ResumingWithoutFilesStartsThem) {
   EXPECT_EQ(Slurp(folder / "metrics.jsonl"), "{\"epoch\":0,\"step\":6,\"accuracy\":0.25}\n");
 }
 
+// As a run of an earlier version has them, before there were other metrics.
+TEST(MetricsLogTest, ResumingWithMoreColumnsLeavesThemEmptyInEarlierRows) {
+  const TemporaryFolder folder;
+  LogThreeRows(folder);
+  {
+    Result<MetricsLog> log =
+        MetricsLog::Resume(folder.path(), {"train/loss", "accuracy", "auc", "coverage"}, 20);
+    ASSERT_TRUE(log.ok()) << log.status().message();
+    ASSERT_TRUE(Append(*log, 1, 30, {{"coverage", 0.75}}).ok());
+  }
+  EXPECT_EQ(Slurp(folder / "metrics.csv"),
+            "epoch,step,train/loss,accuracy,auc,coverage\n"
+            "0,10,0.1,0.3333333333333333,,\n"
+            "1,20,,1,,\n"
+            "1,30,,,,0.75\n");
+  // Not the first of the columns, though its text begins as they do.
+  EXPECT_THAT(MetricsLog::Resume(folder.path(), {"train/loss", "accuracy", "auc", "coverages"}, 20)
+                  .status()
+                  .message(),
+              HasSubstr("other columns"));
+}
+
 TEST(MetricsLogTest, OtherColumnsAndUnknownNamesAreRefused) {
   const TemporaryFolder folder;
   LogThreeRows(folder);

@@ -147,7 +147,13 @@ TEST(ExplainTest, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error(x, Columns({1, 1})), HasSubstr("leave out numbers that differ"));
   EXPECT_THAT(error(x, Columns({1, 3})), HasSubstr("column 1 is no range"));
   const std::vector<float> nan = {1, NAN, 3};
-  EXPECT_THAT(error(nan, Columns({1, 1, 1})), HasSubstr("what is to be explained is nan"));
+  EXPECT_THAT(error(nan, Columns({1, 1, 1})), HasSubstr("number 1 of the sample is nan"));
+  // Not where both have one in the same place, either: a network may hide it.
+  EXPECT_THAT(
+      Explain(net, nan, nan, Columns({1, 1, 1}), [](auto) { return 1.0; }).status().message(),
+      HasSubstr("number 1 of the sample is nan"));
+  EXPECT_THAT(Explain(net, x, nan, Columns({1, 1, 1}), kFirst).status().message(),
+              HasSubstr("number 1 of the baseline is nan"));
 }
 
 }  // namespace

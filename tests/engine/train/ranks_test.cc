@@ -21,6 +21,7 @@
 #include "layers/norm/layer_norm.h"
 #include "layers/norm/rms_norm.h"
 #include "layers/picture/pool.h"
+#include "layers/sequence/embed_features.h"
 #include "tests/engine/train/toy_data.h"
 
 namespace lockstep::toy {
@@ -281,6 +282,56 @@ TEST(RanksTest, ConvolutionsEndInTheSameBitsOnAnyRanksAndInAnyParts) {
           EXPECT_EQ(outcome.hash, alone.hash) << ranks << " ranks, " << parts << " parts";
         }
       }
+    }
+  }
+}
+
+// Two columns of categories beside three numbers. Every row of a table of vectors gets the gradients
+// of samples of several ranks, and some of none.
+TEST(RanksTest, EmbeddedCategoriesEndInTheSameBitsOnAnyRanksAndInAnyParts) {
+  const auto rows = [](int64_t samples, uint64_t seed) {
+    Random random(seed, StreamOf("rows"));
+    std::vector<float> x;
+    std::vector<int32_t> targets;
+    for (int64_t i = 0; i < samples; ++i) {
+      for (int f = 0; f < 3; ++f) x.push_back(static_cast<float>(random.Normal()));
+      const uint64_t first = random.Below(7), second = random.Below(random.Below(97) + 1);
+      x.push_back(static_cast<float>(first));
+      x.push_back(static_cast<float>(second));
+      targets.push_back(static_cast<int32_t>((first + second) % 4));
+    }
+    return All(MakeDataset({.name = "rows", .size = samples, .x_shape = {5}, .classes = 4},
+                           std::move(x), std::move(targets)));
+  };
+  Job job{.train = rows(103, 1),
+          .validation = rows(37, 2),
+          .layers =
+              [] {
+                return Sequential(
+                    EmbedFeatures({{.values = 7, .width = 3}, {.values = 97, .width = 5}}),
+                    Linear(16), BatchNorm(), Relu(), Linear(4));
+              },
+          .shards = 8};
+  const Outcome alone = Train(1, job)[0];
+  ASSERT_TRUE(alone.status.ok()) << alone.status.message();
+  for (const int ranks : {2, 4}) {
+    for (const Outcome& outcome : Train(ranks, job)) {
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status.message();
+      EXPECT_EQ(outcome.hash, alone.hash) << ranks << " ranks";
+      EXPECT_EQ(outcome.parameters, alone.parameters) << ranks << " ranks";
+      EXPECT_EQ(outcome.history.back().validation->loss, alone.history.back().validation->loss);
+    }
+  }
+  job.layers = [] {  // the statistics of a batch norm are those of a part
+    return Sequential(EmbedFeatures({{.values = 7, .width = 3}, {.values = 97, .width = 5}}),
+                      Linear(16), LayerNorm(), Relu(), Linear(4));
+  };
+  const Outcome whole = Train(1, job)[0];
+  for (const int ranks : {1, 2, 4}) {
+    job.micro_batches = 2;
+    for (const Outcome& outcome : Train(ranks, job)) {
+      ASSERT_TRUE(outcome.status.ok()) << outcome.status.message();
+      EXPECT_EQ(outcome.hash, whole.hash) << ranks << " ranks in parts";
     }
   }
 }

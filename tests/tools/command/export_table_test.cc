@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <cstdlib>
+#include <sstream>
 #include <string>
 
 #include "tests/tools/patients.h"
@@ -73,6 +74,29 @@ TEST_F(ExportTable, ManyCategoriesAreLookedUp) {
   ExportAs("embedded_whole", {.rows = 400, .target = "stage", .missing = false, .towns = 9},
            "data.one_hot=5");
   EXPECT_THAT(Read("models/embedded_whole.onnx"), HasSubstr("0.0.weight"));
+  ExpectRight();
+}
+
+// What is told at the threshold and the temperature found for a model, as a graph says it.
+TEST_F(ExportTable, ADecisionIsPartOfTheGraph) {
+  const std::string held = "data.missing=mean data.validation=0.4 ";
+  ExportAs("threshold", {}, held + "train.threshold=recall train.recall=0.95");
+  ExportAs("temperature", {}, held + "train.calibrate=temperature");
+  ExportAs("both", {},
+           held +
+               "train.threshold=cost train.false_negative_cost=5 "
+               "train.calibrate=temperature");
+  ExportAs("temperature_classes", {.target = "stage"}, held + "train.calibrate=temperature");
+  for (const std::string name : {"threshold", "both"})
+    EXPECT_NE(Summary(name).at("decision").at("threshold"), 0.5) << name;
+  for (const std::string name : {"temperature", "both", "temperature_classes"})
+    EXPECT_NE(Summary(name).at("decision").at("temperature"), 1.0) << name;
+  // Else a graph without a threshold would answer the same.
+  int between = 0;
+  std::istringstream lines(Read("models/threshold.told.csv"));
+  for (std::string line; std::getline(lines, line);)
+    between += line.starts_with("yes,") && std::stod(line.substr(4)) <= 0.5 ? 1 : 0;
+  EXPECT_GT(between, 0);
   ExpectRight();
 }
 

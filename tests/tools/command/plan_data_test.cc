@@ -1,7 +1,12 @@
 // The commands that train nothing: plan, data, completion, and --version.
 #include <gmock/gmock.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "engine/data/image/idx.h"
+#include "tests/tools/patients.h"
 #include "tests/tools/program.h"
 
 namespace lockstep::tools {
@@ -34,6 +39,31 @@ TEST_F(Program, PlanNamesWhatIsWrong) {
   ExpectFails("plan none.toml", "none.toml");
   ExpectFails("plan " + kClinical + " train.batch=none", "train.batch");
   ExpectFails("plan " + kClinical + " data.kind=csv data.path=gone.csv", "gone.csv");
+}
+
+TEST_F(Program, PlanAndScaleRefuseWhatTrainRefuses) {
+  Write("t.csv", Patients({.missing = false}));
+  const std::string table =
+      LOCKSTEP_SOURCE_DIR "/models/recipes/table.toml data.path=t.csv train.epochs=1 ";
+  ASSERT_EQ(Run("train " + table + "output.folder=trained output.report=false").code, 0);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {kClinical + " train.threshold=cost data.validation=0", "train.threshold = cost"},
+      {kClinical + " data.subgroups=[sex]", "data.subgroups"},
+      {kClinical + " data.folds=1", "data.folds must be 2 or more"},
+      {kClinical + " train.monitor=mae", "there is no mae of this task"},
+      {kClinical + " train.patience=3 data.validation=0", "early stopping"},
+      {table + "data.label=weight loss.balanced=true", "loss.balanced"},
+      {table + "model.weights=trained data.label=smoker", "to the weights it is"}};
+  for (const auto& [arguments, part] : cases) {
+    ExpectFails("train " + arguments, part);
+    ExpectFails("plan " + arguments, part);
+    EXPECT_EQ(Run("plan " + arguments).out, Run("train " + arguments).out);
+  }
+  ExpectFails("scale " + cases[0].first, cases[0].second);
+  ExpectFails("scale " + cases[6].first, cases[6].second);
+  EXPECT_FALSE(fs::exists(folder_ / "runs"));
+  EXPECT_THAT(Run("plan " + table + "loss.balanced=true").out,
+              HasSubstr("note: loss.balanced: loss.pos_weight = "));
 }
 
 TEST_F(Program, WritesPatientsThatItCanTrainOn) {

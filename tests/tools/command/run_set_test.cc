@@ -85,6 +85,67 @@ TEST_F(RunSet, EveryRowIsPredictedByTheRunThatHasNotSeenIt) {
   EXPECT_EQ(Run("inspect cv/fold-2").code, 0);
 }
 
+// Each fold finds a threshold and a temperature of its own; what is said of a row is what the run
+// that has not seen it says, then and in `predict`.
+TEST_F(RunSet, EveryRowIsToldByTheDecisionOfItsFold) {
+  ASSERT_EQ(Run("data clinical --size 240 -o table.csv").code, 0);
+  ASSERT_EQ(Run("train " + kSmall +
+                "data.size=0 data.kind=csv data.path=table.csv data.validation=0.3 "
+                "train.threshold=recall train.recall=0.9 train.calibrate=temperature "
+                "output.folder=cv --folds 3")
+                .code,
+            0);
+  struct Said {
+    std::string name;
+    double p;
+  };
+  std::vector<std::vector<Said>> by_fold;
+  std::set<double> thresholds;
+  int64_t hits = 0;
+  for (int fold = 1; fold <= 3; ++fold) {
+    const std::string run = "cv/fold-" + std::to_string(fold);
+    const nlohmann::json summary = Summary(run);
+    const double threshold = summary.at("decision").at("threshold");
+    EXPECT_LT(threshold, 0.5);
+    EXPECT_NE(summary.at("decision").at("temperature"), 1.0);
+    thresholds.insert(threshold);
+    const auto& confusion = summary.at("test").at("confusion");
+    hits += confusion[0][0].get<int64_t>() + confusion[1][1].get<int64_t>();
+    ASSERT_EQ(Run("predict " + run + " table.csv -o told.csv").code, 0);
+    by_fold.emplace_back();
+    const std::vector<std::string> lines = Lines("told.csv");
+    for (size_t i = 1; i < lines.size(); ++i) {
+      const size_t comma = lines[i].find(',');
+      by_fold.back().push_back({lines[i].substr(0, comma), std::stod(lines[i].substr(comma + 1))});
+    }
+  }
+  EXPECT_EQ(thresholds.size(), 3u);
+  EXPECT_NEAR(Summary("cv").at("all_folds").at(0).at("accuracy").get<double>(),
+              static_cast<double>(hits) / 240.0, 1e-12);
+  const std::vector<std::string> lines = Lines("cv/predictions.csv");
+  ASSERT_EQ(lines.size(), 241u);
+  std::vector<int> as_fold(3);
+  int between = 0;
+  for (size_t i = 0; i < 240; ++i) {
+    std::istringstream in(lines[i + 1]);
+    std::string row, truth, predicted, p;
+    for (std::string* cell : {&row, &truth, &predicted, &p}) std::getline(in, *cell, ',');
+    const double told = std::stod(p);
+    between += lines[0].ends_with("p(" + predicted + ")") && told < 0.5 ? 1 : 0;
+    bool as_any = false;
+    for (size_t fold = 0; fold < 3; ++fold) {
+      // Seven digits are written; `predict` takes norms into the products in front of them.
+      const Said& said = by_fold[fold][i];
+      const bool same = said.name == predicted && std::abs(said.p - told) <= 2e-6;
+      as_fold[fold] += same ? 1 : 0;
+      as_any = as_any || same;
+    }
+    EXPECT_TRUE(as_any) << lines[i + 1];
+  }
+  for (const int rows : as_fold) EXPECT_GE(rows, 80);
+  EXPECT_GT(between, 0);  // else nothing was seen of the thresholds
+}
+
 TEST_F(RunSet, GoesOnWhereItWasAndThreadsChangeNoBit) {
   ASSERT_EQ(Run("train " + kSmall + "output.folder=cv --folds 3").code, 0);
   const std::string whole = Read("cv/predictions.csv");
@@ -137,6 +198,15 @@ TEST_F(RunSet, FoldsOfSeveralSeeds) {
   EXPECT_EQ(summary.at("runs").size(), 4u);
   EXPECT_EQ(summary.at("all_folds").size(), 2u);
   EXPECT_EQ(Lines("both/predictions.csv").size(), 1u + 2u * 240u);
+  // Each is the run that it is alone, though seeds of one fold share their data.
+  for (const std::string fold : {"1", "2"}) {
+    ASSERT_EQ(Run("train " + kSmall + "data.folds=2 train.seed=7 output.folder=one-" + fold +
+                  " data.fold=" + fold)
+                  .code,
+              0);
+    EXPECT_EQ(Summary("both/fold-" + fold + "-seed-7").at("parameter_hash"),
+              Summary("one-" + fold).at("parameter_hash"));
+  }
 }
 
 TEST_F(RunSet, SaysWhatItCannot) {
@@ -146,6 +216,10 @@ TEST_F(RunSet, SaysWhatItCannot) {
   ExpectFails("train " + kSmall + "--folds 3 --digest d.txt", "--digest is of one run");
   ExpectFails("train " + kSmall + "data.folds=1", "data.folds must be 2 or more");
   EXPECT_EQ(Run("train " + kSmall + "--folds 1").code, 2);
+  for (const std::string command : {"train ", "plan "}) {
+    ExpectFails(command + LOCKSTEP_SOURCE_DIR "/models/recipes/sums_gpt.toml data.folds=3",
+                "data.folds: samples of data.kind = \"sums\" have several answers each");
+  }
   EXPECT_FALSE(fs::exists(folder_ / "runs"));
 }
 

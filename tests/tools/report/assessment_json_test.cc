@@ -46,6 +46,17 @@ TEST(AssessmentJson, HoldsEveryNumberAndNullForWhatIsNotDefined) {
   EXPECT_EQ(nlohmann::json::parse(json.dump())["samples"], 3);
 }
 
+TEST(AssessmentJson, ScoresByWeightAreToldBeside) {
+  Assessment all = OneClass();
+  EXPECT_FALSE(JsonOf(all, {}).contains("by_weight"));
+  EXPECT_EQ(Describe(all).find("weights"), std::string::npos);
+  all.weighted = {{.name = "accuracy", .value = 0.625}, {.name = "log_loss", .value = 0.25}};
+  EXPECT_EQ(JsonOf(all, {})["by_weight"]["accuracy"]["value"], 0.625);
+  EXPECT_EQ(JsonOf(all, {})["scores"]["accuracy"]["value"], 0.5);
+  EXPECT_THAT(Describe(all), HasSubstr("by the samples' weights:\naccuracy "));
+  EXPECT_THAT(Describe(all), HasSubstr("62.50 %"));
+}
+
 TEST(AssessmentJson, ClassesHaveTheirNamesOrNumbers) {
   Assessment all{.reading = Reading::kOneOf, .samples = 4, .of = 4};
   all.classes = {{.samples = 4, .predicted = 3, .right = 3, .recall = 0.75, .precision = 1.0},

@@ -1,10 +1,17 @@
 #include "engine/data/series/series_dataset.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace lockstep {
@@ -13,6 +20,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 // Rows "i,10*i": the value is ten times the moment.
 std::string Rows(int count, const std::string& behind = "", int first = 0) {
@@ -61,6 +69,29 @@ TEST(SeriesTest, ASingleColumnIsASeries) {
   const Series series = ParseSeries("1\n2\n4\n8\n", "s.csv").value();
   EXPECT_EQ(series.features, 1);
   EXPECT_EQ(MakeSeriesData(series, {.context = 2}).value().dataset->size(), 2);
+}
+
+// A pipe gives what it holds but once. Whoever opens it again gets nothing, rather than waiting.
+TEST(SeriesTest, ASeriesWithoutAHeaderComesFromAPipe) {
+  const std::string path = testing::TempDir() + "lockstep_series_pipe";
+  std::filesystem::remove(path);
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  std::atomic<bool> done = false;
+  std::thread writer([&] {
+    std::ofstream(path) << Rows(20);
+    while (!done) {
+      const int again = open(path.c_str(), O_WRONLY | O_NONBLOCK);
+      if (again >= 0) close(again);
+      std::this_thread::yield();
+    }
+  });
+  const Result<Series> series = LoadSeries(path);
+  done = true;
+  writer.join();
+  ASSERT_TRUE(series.ok()) << series.status().message();
+  EXPECT_EQ(series->rows(), 20);
+  EXPECT_THAT(series->feature_names, IsEmpty());
+  std::filesystem::remove(path);
 }
 
 TEST(SeriesTest, TellsTheLabelOfTheLastMoment) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/data/table/row_scanner.h"
 #include "engine/data/table/table_text.h"
 #include "tests/engine/data/data_files.h"
 #include "tests/engine/data/table/all_rows.h"
@@ -132,6 +133,62 @@ TEST(DialectTest, AHeaderThatCountsTheColumnsAsPandasWritesIt) {
   EXPECT_FALSE(Opened("0,1,2,3\n1,2,3,4\n3,2,1,0\n").dialect().header);
   EXPECT_FALSE(Opened("0,1\n1,0\n1,1\n0,0\n").dialect().header);
   EXPECT_FALSE(Opened("1,2,3\n2,2,4\n4,1,1\n").dialect().header);
+}
+
+TEST(DialectTest, AFirstRowThatCouldBeDataByChanceIsData) {
+  // Outside the range of one or two rows is nothing: the third row of three is with chance 2/3.
+  for (const std::string text : {"1,2\n5,7\n", "7,8\n1,2\n2,1\n", "2019,2020\n15,25\n35,45\n"}) {
+    const TableText table = Opened(text);
+    EXPECT_FALSE(table.dialect().header) << text;
+    EXPECT_THAT(table.remarks(), Contains(HasSubstr("data.header = true"))) << text;
+  }
+  std::string years = "2019,2020\n";
+  for (int i = 0; i < 8; ++i) years += std::to_string(15 + i) + "," + std::to_string(40 - i) + "\n";
+  EXPECT_TRUE(Opened(years).dialect().header);  // (2 / 9)^2 < 0.05
+  // Answers above answers.
+  EXPECT_FALSE(Opened("yes,a\nno,b\nno,c\n").dialect().header);
+  EXPECT_TRUE(Opened("ill,a\nno,b\nno,c\n").dialect().header);
+}
+
+TEST(DialectTest, WhereDoubtIsDataOnlyAClearHeaderIsOne) {
+  const auto has_header = [](const std::string& text, const Names& names = {}) {
+    return Opened(text, {.doubt_is_data = true, .names = names}).dialect().header;
+  };
+  EXPECT_TRUE(has_header("a,b\n1,2\n"));
+  EXPECT_TRUE(has_header("a,2019\n1,2\n", {"a", "2019"}));
+  EXPECT_FALSE(has_header("a,2019\n1,2\n", {"a", "b"}));
+  EXPECT_FALSE(has_header("0,1,2,3\n0.5,1.5,2.5,3.5\n"));
+  EXPECT_FALSE(has_header("Oslo,red\nBern,blue\n"));
+  EXPECT_FALSE(has_header("# 0 1 2\n0.5 1.5 2.5\n3.5 4.5 5.5\n"));
+}
+
+TEST(DialectTest, LinesInFrontOfATableAreLeftOut) {
+  const std::string table = "name,age,weight\nAnna,30,60.5\nBob,41,80.25\n";
+  for (const std::string preamble :
+       {"Exported by Lab 3.1 on 2020-04-03\n", "Exported\n\nOn 3 May\n\n", "\"One, two\"\n\n"}) {
+    const TableText read = Opened(preamble + table);
+    EXPECT_THAT(read.names(), ElementsAre("name", "age", "weight")) << preamble;
+    EXPECT_THAT(AllRows(read),
+                ElementsAre(Names{"Anna", "30", "60.5"}, Names{"Bob", "41", "80.25"}));
+    const int64_t lines = CountLineEnds(preamble);
+    EXPECT_EQ(AllLines(read), (std::vector<int64_t>{lines + 2, lines + 3}));
+    EXPECT_THAT(read.remarks(), Contains(HasSubstr("in front of rows that all have 3")))
+        << preamble;
+  }
+  // Without a header, and with a decimal comma.
+  const TableText bare = Opened("Messung 1\n1,5;2,5;x\n3,5;4,5;y\n");
+  EXPECT_EQ(AllLines(bare), (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(bare.dialect().number.decimal, ',');
+  // In front of two columns it could be R's header, unless names follow.
+  EXPECT_TRUE(Opened("x\na,1\nb,2\n").dialect().row_names);
+  EXPECT_THAT(Opened("Exported\nname,age\na,1\nb,2\n").names(), ElementsAre("name", "age"));
+  // Another width anywhere, or a line of several cells: an error that says the line.
+  EXPECT_THAT(ErrorOf("Exported\n" + table + "Carl,50\n"),
+              AllOf(HasSubstr("line 1"), HasSubstr("in front of the table")));
+  EXPECT_THAT(ErrorOf("Exported, on 3 May\n" + table),
+              AllOf(HasSubstr("line 1"), HasSubstr("2 cells"), HasSubstr("in front of the table")));
+  // A name that is asked for is none of a preamble.
+  EXPECT_THAT(ErrorOf("text\na, b, c\nd, e, f\n", {.names = {"text"}}), HasSubstr("line 1"));
 }
 
 TEST(DialectTest, ATableOfCategoriesKeepsItsFirstRow) {

@@ -169,6 +169,18 @@ TEST(TableCellTest, DatesInTheirForms) {
   EXPECT_FALSE(ReadDate("2020-04-03", kYmd)->has_time);
 }
 
+TEST(TableCellTest, DatesAreWrittenAsTheyAreRead) {
+  for (const std::string text :
+       {"0001-01-01", "1900-03-01", "1969-12-31", "2000-02-29", "2020-04-03", "9999-12-31"})
+    EXPECT_EQ(DateText(Days(text, DateForm::kYearMonthDay), false), text);
+  for (const std::string text :
+       {"1969-12-31 23:59:59", "2020-04-03 00:00:00", "2020-04-03 23:59:40", "9999-12-31 07:08:09"})
+    EXPECT_EQ(DateText(Days(text, DateForm::kYearMonthDay), true), text);
+  // What is nearer to the next second, and day, is of that.
+  EXPECT_EQ(DateText(Days("2020-04-03 23:59:59.6", DateForm::kYearMonthDay), true),
+            "2020-04-04 00:00:00");
+}
+
 TEST(TableCellTest, TextsThatAreNoDates) {
   for (const char* text : {"",
                            "2020",

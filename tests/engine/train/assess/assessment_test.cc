@@ -22,9 +22,10 @@ using toy::DatasetPtr;
 Network LinearNet(Context& ctx, const DatasetPtr& data, std::unique_ptr<Loss> loss,
                   const std::vector<float>& weights, int64_t batch = 16) {
   const int64_t outputs = OutputsOf(data->info());
-  Network net = Network::Bind(ctx, std::make_unique<Sequential>(Linear(outputs)), std::move(loss),
-                              {.input = data->XShape(batch), .seed = 1})
-                    .value();
+  Network net =
+      Network::Bind(ctx, std::make_unique<Sequential>(Linear(outputs)), std::move(loss),
+                    {.input = data->XShape(batch), .seed = 1, .weighted = data->info().weighted})
+          .value();
   auto writer = net.Write();
   const std::span<float> to = writer->value(0).span<float>(), bias = writer->value(1).span<float>();
   EXPECT_EQ(to.size(), weights.size());
@@ -64,6 +65,39 @@ TEST(Assessment, ColumnsThatMatterMoreAreMoreImportant) {
   // A column that the network does not look at changes no bit.
   EXPECT_EQ(importances.columns[2].mean, 0.0);
   EXPECT_EQ(importances.columns[2].sd, 0.0);
+}
+
+TEST(Assessment, WeightsAreOfTheirSamplesAndOnlyWhereThereAreSome) {
+  Context ctx({.threads = 1});
+  const DatasetPtr data = Signs(120, 3);
+  std::vector<float> weights(120);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<float>(i % 3);
+  const auto weighted = std::make_shared<toy::WeightedDataset>(data, weights);
+  // Each sample as often as its weight says.
+  Subset repeated{.dataset = data};
+  for (int64_t i = 0; i < 120; ++i)
+    repeated.indices.insert(repeated.indices.end(), static_cast<size_t>(i % 3), i);
+  Network net = LinearNet(ctx, data, std::make_unique<BceWithLogitsLoss>(), {2.0f, 1.0f, 0.0f});
+  const Result<Assessment> once = Assess(net, toy::All(data), {}),
+                           often = Assess(net, repeated, {});
+  Network weighing =
+      LinearNet(ctx, weighted, std::make_unique<BceWithLogitsLoss>(), {2.0f, 1.0f, 0.0f});
+  const Result<Assessment> all = Assess(weighing, toy::All(weighted), {});
+  ASSERT_TRUE(once.ok() && often.ok() && all.ok()) << all.status().message();
+  EXPECT_TRUE(once->weighted.empty());
+  ASSERT_EQ(all->weighted.size(), all->scores.size() + 2);
+  for (size_t s = 0; s < all->scores.size(); ++s) {
+    EXPECT_EQ(all->scores[s].value, once->scores[s].value);
+    EXPECT_EQ(all->weighted[s].name, all->scores[s].name);
+    EXPECT_NEAR(all->weighted[s].value, often->scores[s].value, 1e-12) << all->scores[s].name;
+    EXPECT_NE(all->weighted[s].value, all->scores[s].value) << all->scores[s].name;
+    EXPECT_TRUE(all->weighted[s].interval.has_value());
+  }
+  const size_t more = all->scores.size();
+  EXPECT_EQ(all->weighted[more].name, "log_loss");
+  EXPECT_NEAR(all->weighted[more].value, often->log_loss, 1e-12);
+  EXPECT_EQ(all->weighted[more + 1].name, "calibration_error");
+  EXPECT_NEAR(all->weighted[more + 1].value, often->calibration_error, 1e-12);
 }
 
 TEST(Assessment, FeaturesOfOneColumnMoveTogether) {

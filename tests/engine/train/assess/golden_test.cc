@@ -34,8 +34,9 @@ void ExpectNear(double value, double expected, double tolerance, const std::stri
 // and sums of them and of their squares move by twice that at most.
 constexpr double kOfFloats = 1e-6;
 
-void ExpectScores(const Predictions& predictions, const Json& expected, double tolerance) {
-  const std::vector<Score> scores = ScoresOf(predictions, {}, /*interval_samples=*/0);
+void ExpectScores(const Predictions& predictions, const Json& expected, double tolerance,
+                  bool by_weight = false) {
+  const std::vector<Score> scores = ScoresOf(predictions, {}, /*interval_samples=*/0, by_weight);
   ASSERT_EQ(scores.size(), expected.size());
   for (const Score& score : scores)
     ExpectNear(score.value, expected.at(score.name).get<double>(), tolerance, score.name);
@@ -46,6 +47,24 @@ Predictions BinaryFrom(const Json& json) {
                           .columns = 1,
                           .outputs = json.at("logits").get<std::vector<float>>(),
                           .truths = json.at("labels").get<std::vector<float>>()};
+  predictions.indices = AllIndices(static_cast<int64_t>(predictions.outputs.size()));
+  return predictions;
+}
+
+Predictions ClassesFrom(const Json& json) {
+  Predictions predictions{.reading = Reading::kOneOf,
+                          .columns = json.at("columns").get<int64_t>(),
+                          .outputs = json.at("logits").get<std::vector<float>>(),
+                          .classes = json.at("truths").get<std::vector<int32_t>>()};
+  predictions.indices = AllIndices(static_cast<int64_t>(predictions.classes.size()));
+  return predictions;
+}
+
+Predictions ValuesFrom(const Json& json) {
+  Predictions predictions{.reading = Reading::kValues,
+                          .columns = 1,
+                          .outputs = json.at("outputs").get<std::vector<float>>(),
+                          .truths = json.at("truths").get<std::vector<float>>()};
   predictions.indices = AllIndices(static_cast<int64_t>(predictions.outputs.size()));
   return predictions;
 }
@@ -66,6 +85,25 @@ TEST(AssessGolden, TwoClassesAreScoredAsScikitLearnDoes) {
     }
     ExpectNear(ExpectedCalibrationError(curve), json.at("ece").get<double>(), kOfFloats, "ECE");
   }
+}
+
+// As sample_weight does, where some weights are 0.
+TEST(AssessGolden, WeightedSamplesAreScoredAsScikitLearnDoes) {
+  const Json golden = Golden();
+  const auto expect = [](Predictions predictions, const Json& json, double tolerance) {
+    predictions.weights = json.at("weights").get<std::vector<float>>();
+    ExpectScores(predictions, json.at("weighted"), tolerance, /*by_weight=*/true);
+    if (predictions.reading == Reading::kValues) return;
+    ExpectNear(LogLoss(predictions, 1.0, predictions.weights),
+               json.at("weighted_log_loss").get<double>(), 1e-12, "log loss");
+    const Claims claims = ClaimsOf(predictions, predictions.Probabilities(1.0f));
+    const auto curve = CalibrationCurve(claims.p, claims.happened, predictions.weights);
+    ExpectNear(ExpectedCalibrationError(curve), json.at("weighted_ece").get<double>(), kOfFloats,
+               "ECE");
+  };
+  for (const Json& json : golden.at("binary")) expect(BinaryFrom(json), json, kOfFloats);
+  for (const Json& json : golden.at("classes")) expect(ClassesFrom(json), json, 2e-6);
+  expect(ValuesFrom(golden.at("values")), golden.at("values"), 1e-10);
 }
 
 TEST(AssessGolden, TheThresholdByYoudenReachesTheLargestIndex) {
@@ -93,12 +131,7 @@ TEST(AssessGolden, TheTemperatureIsTheOneWithTheLeastLoss) {
     ExpectNear(*temperature, json.at("temperature").get<double>(), kRounded, "temperature");
   }
   for (const Json& json : Golden().at("classes")) {
-    Predictions predictions{.reading = Reading::kOneOf,
-                            .columns = json.at("columns").get<int64_t>(),
-                            .outputs = json.at("logits").get<std::vector<float>>(),
-                            .classes = json.at("truths").get<std::vector<int32_t>>()};
-    predictions.indices = AllIndices(static_cast<int64_t>(predictions.classes.size()));
-    const auto temperature = FitTemperature(predictions);
+    const auto temperature = FitTemperature(ClassesFrom(json));
     ASSERT_TRUE(temperature.has_value());
     ExpectNear(*temperature, json.at("temperature").get<double>(), kRounded, "temperature");
   }
@@ -106,11 +139,7 @@ TEST(AssessGolden, TheTemperatureIsTheOneWithTheLeastLoss) {
 
 TEST(AssessGolden, ManyClassesAreScoredAsScikitLearnDoes) {
   for (const Json& json : Golden().at("classes")) {
-    Predictions predictions{.reading = Reading::kOneOf,
-                            .columns = json.at("columns").get<int64_t>(),
-                            .outputs = json.at("logits").get<std::vector<float>>(),
-                            .classes = json.at("truths").get<std::vector<int32_t>>()};
-    predictions.indices = AllIndices(static_cast<int64_t>(predictions.classes.size()));
+    const Predictions predictions = ClassesFrom(json);
     ExpectScores(predictions, json.at("scores"), 2e-6);
     ExpectNear(LogLoss(predictions, 1.0), json.at("log_loss").get<double>(), 1e-12, "log loss");
     const std::vector<ClassScores> classes =
@@ -130,11 +159,7 @@ TEST(AssessGolden, ManyClassesAreScoredAsScikitLearnDoes) {
 
 TEST(AssessGolden, NumbersAreScoredAsScikitLearnDoes) {
   const Json json = Golden().at("values");
-  Predictions predictions{.reading = Reading::kValues,
-                          .columns = 1,
-                          .outputs = json.at("outputs").get<std::vector<float>>(),
-                          .truths = json.at("truths").get<std::vector<float>>()};
-  predictions.indices = AllIndices(static_cast<int64_t>(predictions.outputs.size()));
+  const Predictions predictions = ValuesFrom(json);
   ExpectScores(predictions, json.at("scores"), 1e-10);
   const Residuals residuals = ResidualsOf(predictions, 0);
   const auto quantiles = json.at("quantiles").get<std::vector<double>>();
@@ -155,7 +180,7 @@ TEST(AssessGolden, IntervalsAreSciPys) {
   }
   const Json& json = golden.at("bootstrap");
   const auto x = json.at("x").get<std::vector<double>>();
-  const Measure mean = [&](std::span<const uint32_t> weights, std::span<double> values) {
+  const Measure mean = [&](std::span<const double> weights, std::span<double> values) {
     values[0] = 0.0;
     for (size_t i = 0; i < x.size(); ++i)
       values[0] += weights[i] * x[i] / static_cast<double>(x.size());

@@ -12,7 +12,7 @@ namespace lockstep {
 namespace {
 
 Measure MeanOf(const std::vector<double>& x) {
-  return [&x](std::span<const uint32_t> weights, std::span<double> values) {
+  return [&x](std::span<const double> weights, std::span<double> values) {
     double sum = 0.0, n = 0.0;
     for (size_t i = 0; i < x.size(); ++i) sum += weights[i] * x[i], n += weights[i];
     values[0] = sum / n;
@@ -65,9 +65,9 @@ TEST(Interval, SameSeedSameBitsOtherSeedOtherDraws) {
 
 TEST(Interval, EveryDrawCountsAsManySamplesAsThereAre) {
   const auto interval =
-      Bootstrap(53, 1, [](std::span<const uint32_t> weights, std::span<double> values) {
+      Bootstrap(53, 1, [](std::span<const double> weights, std::span<double> values) {
         values[0] = 0.0;
-        for (const uint32_t w : weights) values[0] += w;
+        for (const double w : weights) values[0] += w;
       })[0];
   EXPECT_EQ(interval->low, 53.0);
   EXPECT_EQ(interval->high, 53.0);
@@ -79,7 +79,7 @@ TEST(Interval, WhatCannotBeMeasuredHasNone) {
   int calls = 0;
   const auto intervals = Bootstrap(
       10, 2,
-      [&](std::span<const uint32_t>, std::span<double> values) {
+      [&](std::span<const double>, std::span<double> values) {
         values[0] = ++calls % 5 == 0 ? std::numeric_limits<double>::quiet_NaN() : 1.0;
         values[1] = calls % 20 == 0 ? std::numeric_limits<double>::quiet_NaN() : 2.0;
       },

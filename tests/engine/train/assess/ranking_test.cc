@@ -28,11 +28,11 @@ TEST(Ranking, AWeightIsASampleThatStandsThereSoOften) {
   Random random(5, 0);
   for (const uint64_t levels : {uint64_t{1}, uint64_t{5}, uint64_t{100000}}) {
     const Drawn drawn = Draw(101, levels);
-    std::vector<uint32_t> weights;
+    std::vector<double> weights;
     Drawn repeated;
     for (size_t i = 0; i < drawn.scores.size(); ++i) {
-      weights.push_back(static_cast<uint32_t>(random.Below(4)));
-      for (uint32_t k = 0; k < weights.back(); ++k) {
+      weights.push_back(static_cast<double>(random.Below(4)));
+      for (int k = 0; k < weights.back(); ++k) {
         repeated.scores.push_back(drawn.scores[i]);
         repeated.labels.push_back(drawn.labels[i]);
       }
@@ -62,7 +62,7 @@ TEST(Ranking, OneClassHasNoArea) {
   EXPECT_FALSE(Ranking(scores, zeros).AveragePrecision());
   EXPECT_FALSE(Ranking({}, {}).Auc());
   const Drawn drawn = Draw(7, 3);
-  const std::vector<uint32_t> none(7, 0u);
+  const std::vector<double> none(7, 0.0);
   EXPECT_TRUE(std::isnan(Ranking(drawn.scores, drawn.labels).Weighted(none).auc));
   EXPECT_TRUE(std::isnan(Ranking(drawn.scores, drawn.labels).Weighted(none).average_precision));
 }

@@ -50,6 +50,25 @@ TEST(Scores, TheThresholdDecidesWhatIsSaidAndNotHowItIsRanked) {
   EXPECT_EQ(half.at("brier").value, high.at("brier").value);
 }
 
+TEST(Scores, WithoutRanksAreasAloneAreMissing) {
+  const Predictions binary = Binary({-1, 0.2f, 1, 3}, {0, 1, 0, 1});
+  const Predictions classes = {.reading = Reading::kOneOf,
+                               .columns = 3,
+                               .outputs = {3, 1, 0, 0, 2, 1, 1, 0, 0, 0, 1, 5},
+                               .classes = {0, 1, 2, 2},
+                               .indices = AllIndices(4)};
+  for (const Predictions& predictions : {binary, classes}) {
+    const Scorer ranked = MakeScorer(predictions, {});
+    const Scorer plain = MakeScorer(predictions, {}, /*ranked=*/false);
+    const std::vector<double> with = ranked.Values(4), without = plain.Values(4);
+    for (size_t s = 0; s < with.size(); ++s) {
+      const bool area = ranked.names[s].ends_with("auc") || ranked.names[s] == "average_precision";
+      EXPECT_FALSE(std::isnan(with[s])) << ranked.names[s];
+      EXPECT_TRUE(area ? std::isnan(without[s]) : without[s] == with[s]) << ranked.names[s];
+    }
+  }
+}
+
 TEST(Scores, ATemperatureMovesProbabilitiesAndNoRank) {
   const Predictions predictions = Binary({-4, 0.5f, 2, 6}, {0, 1, 0, 1});
   const auto cold = ByName(ScoresOf(predictions, {}, 0));

@@ -1,8 +1,13 @@
-// One prediction at a time, as a program that embeds the engine makes it:
-// op/predict_clinical/c, /cpp. One iteration is one sample through the clinical MLP (20-64-BN-ReLU-
-// 32-BN-ReLU-1) on one thread. p50, p99 and p999, in nanoseconds, are of a million calls that are
-// timed one by one, and hold what reading the clock takes, which is `clock`. Every row's prediction
-// is checked before.
+// One prediction at a time, as a program that embeds the engine makes it. One iteration is one sample
+// through the clinical MLP (20-64-BN-ReLU-32-BN-ReLU-1):
+//   op/predict_clinical/c                  a model of the C interface, one thread
+//   op/predict_clinical/cpp/1, /2          Network::Predict on a Context of so many threads
+//   op/predict_clinical/shared/threads:N   one SharedPredictor, N threads with a worker each;
+//                                          items_per_second are of all together
+//   op/predict_clinical/shared_c/threads:N the same by the C interface
+// p50, p99 and p999, in nanoseconds, are of a million calls on each thread that are timed one by
+// one (means over the threads), and hold what reading the clock takes, which is `clock`. Every row's
+// prediction is checked before.
 #include <benchmark/benchmark.h>
 #include <lockstep.h>
 
@@ -10,11 +15,13 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "engine/base/random.h"
 #include "engine/train/network.h"
+#include "engine/train/shared_predictor.h"
 #include "models/mlp.h"
 
 namespace lockstep {
@@ -88,46 +95,64 @@ void Measure(benchmark::State& state, Call&& call) {
     row = (row + 1) % kRows;
   }
   const std::vector<int32_t> sorted = TimeEach(call);
+  const auto mean = [](double nanoseconds) {
+    return benchmark::Counter(nanoseconds, benchmark::Counter::kAvgThreads);
+  };
   const auto at = [&](double share) {
-    return static_cast<double>(sorted[static_cast<size_t>(share * kTimed)]);
+    return mean(static_cast<double>(sorted[static_cast<size_t>(share * kTimed)]));
   };
   state.counters["p50"] = at(0.5);
   state.counters["p99"] = at(0.99);
   state.counters["p999"] = at(0.999);
   const std::vector<int32_t> clock = TimeEach([](int64_t) {});
-  state.counters["clock"] = clock[clock.size() / 2];
+  state.counters["clock"] = mean(clock[clock.size() / 2]);
+  state.SetItemsProcessed(state.iterations());
 }
 
-void PredictFromC(benchmark::State& state) {
+// A model of the C interface, checked; null where that failed, which the state then says.
+struct Destroy {
+  void operator()(lockstep_model* model) const { lockstep_destroy(model); }
+  void operator()(lockstep_predictor* predictor) const { lockstep_predictor_destroy(predictor); }
+  void operator()(lockstep_worker* worker) const { lockstep_worker_destroy(worker); }
+};
+std::unique_ptr<lockstep_model, Destroy> ModelOfC(std::string& why) {
   lockstep_options options{};
   options.threads = 1;
   options.inputs = kInputs;
   options.predict_only = 1;
   options.batch = 1;
   lockstep_model* model = nullptr;
-  char why[256];
-  if (lockstep_create_from_text("", &options, &model, why, sizeof(why)) != LOCKSTEP_OK)
-    return state.SkipWithError(why);
+  why.resize(256);
+  if (lockstep_create_from_text("", &options, &model, why.data(), why.size()) != LOCKSTEP_OK)
+    return nullptr;
+  std::unique_ptr<lockstep_model, Destroy> made(model);
   const std::vector<float> x = Rows();
   float y = 0.0f;
   Context ctx({.threads = 1});
   const Result<Network> net = Clinical(ctx);
-  if (!net.ok()) return state.SkipWithError(net.status().message().c_str());
+  if (!net.ok()) return why = net.status().message(), nullptr;
   for (int64_t row = 0; row < kRows; ++row) {
     lockstep_predict(model, 1, x.data() + row * kInputs, &y);
-    if (!Near(y, 1.0 / (1.0 + std::exp(-Reference(*net, x.data() + row * kInputs))))) {
-      return state.SkipWithError("the probability is wrong");
-    }
+    if (!Near(y, 1.0 / (1.0 + std::exp(-Reference(*net, x.data() + row * kInputs)))))
+      return why = "the probability is wrong", nullptr;
   }
+  return made;
+}
+
+void PredictFromC(benchmark::State& state) {
+  std::string why;
+  const auto model = ModelOfC(why);
+  if (model == nullptr) return state.SkipWithError(why.c_str());
+  const std::vector<float> x = Rows();
+  float y = 0.0f;
   Measure(state, [&](int64_t row) {
-    lockstep_predict(model, 1, x.data() + row * kInputs, &y);
+    lockstep_predict(model.get(), 1, x.data() + row * kInputs, &y);
     benchmark::DoNotOptimize(y);
   });
-  lockstep_destroy(model);
 }
 
 void PredictFromCpp(benchmark::State& state) {
-  Context ctx({.threads = 1});
+  Context ctx({.threads = static_cast<int>(state.range(0))});
   Result<Network> net = Clinical(ctx);
   if (!net.ok()) return state.SkipWithError(net.status().message().c_str());
   const std::vector<float> x = Rows();
@@ -146,8 +171,74 @@ void PredictFromCpp(benchmark::State& state) {
   });
 }
 
+// Made once, by the first thread that comes.
+const Result<SharedPredictor>& Shared() {
+  static const Result<SharedPredictor> predictor = []() -> Result<SharedPredictor> {
+    Context ctx({.threads = 1});
+    LOCKSTEP_TRY_ASSIGN(const Network net, Clinical(ctx));
+    return SharedPredictor::Make(net, 1);
+  }();
+  return predictor;
+}
+
+void PredictShared(benchmark::State& state) {
+  if (!Shared().ok()) return state.SkipWithError(Shared().status().message().c_str());
+  Result<SharedPredictor::Worker> worker = Shared()->MakeWorker();
+  Context ctx({.threads = 1});
+  const Result<Network> net = Clinical(ctx);
+  if (!worker.ok() || !net.ok()) return state.SkipWithError("no worker");
+  const std::vector<float> x = Rows();
+  float y = 0.0f;
+  const auto run = [&](int64_t row) {
+    return worker->Run(ConstTensor(x.data() + row * kInputs, {1, kInputs}), Tensor(&y, {1, 1}));
+  };
+  for (int64_t row = 0; row < kRows; ++row) {
+    if (!run(row).ok() || !Near(y, Reference(*net, x.data() + row * kInputs)))
+      return state.SkipWithError("the logit is wrong");
+  }
+  Measure(state, [&](int64_t row) {
+    benchmark::DoNotOptimize(run(row).ok());
+    benchmark::DoNotOptimize(y);
+  });
+}
+
+const lockstep_predictor* SharedOfC() {
+  static const std::unique_ptr<lockstep_predictor, Destroy> predictor = [] {
+    std::string why;
+    lockstep_predictor* made = nullptr;
+    lockstep_predictor_create(ModelOfC(why).get(), 0, &made, nullptr, 0);
+    return std::unique_ptr<lockstep_predictor, Destroy>(made);
+  }();
+  return predictor.get();
+}
+
+void PredictSharedFromC(benchmark::State& state) {
+  lockstep_worker* made = nullptr;
+  char why[256];
+  if (lockstep_worker_create(SharedOfC(), &made, why, sizeof(why)) != LOCKSTEP_OK)
+    return state.SkipWithError(why);
+  const std::unique_ptr<lockstep_worker, Destroy> worker(made);
+  const std::vector<float> x = Rows();
+  float y = 0.0f;
+  Measure(state, [&](int64_t row) {
+    lockstep_worker_predict(worker.get(), 1, x.data() + row * kInputs, &y);
+    benchmark::DoNotOptimize(y);
+  });
+}
+
 BENCHMARK(PredictFromC)->Name("op/predict_clinical/c");
-BENCHMARK(PredictFromCpp)->Name("op/predict_clinical/cpp");
+BENCHMARK(PredictFromCpp)->Name("op/predict_clinical/cpp")->Arg(1)->Arg(2);
+BENCHMARK(PredictShared)
+    ->Name("op/predict_clinical/shared")
+    ->Threads(1)
+    ->Threads(2)
+    ->Threads(8)
+    ->UseRealTime();
+BENCHMARK(PredictSharedFromC)
+    ->Name("op/predict_clinical/shared_c")
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
 
 }  // namespace
 }  // namespace lockstep

@@ -1,9 +1,11 @@
 // A whole network as plain C++: its inputs, what is computed of them, its outputs and its losses.
 //
 //   Status Build(Graph& g) const override {
-//     LOCKSTEP_TRY_ASSIGN(const Value image, g.AddInput("image", {batch_, 28, 28}));
-//     LOCKSTEP_TRY_ASSIGN(const Value age, g.AddInput("age", {batch_, 1}));
-//     LOCKSTEP_TRY_ASSIGN(const Value y, ... Apply(g, "encoder", encoder_, image) ...);
+//     LOCKSTEP_TRY_ASSIGN(const Value image, g.AddInput("image", {g.batch(), 28 * 28}));
+//     LOCKSTEP_TRY_ASSIGN(const Value age, g.AddInput("age", {g.batch(), 1}));
+//     LOCKSTEP_TRY_ASSIGN(const Value seen, Apply(g, "encoder", encoder_, image));
+//     LOCKSTEP_TRY_ASSIGN(const Value both, g.Add(Concatenate(), {seen, age}));
+//     LOCKSTEP_TRY_ASSIGN(const Value y, Apply(g, "head", head_, both));
 //     LOCKSTEP_TRY(g.AddOutput("y", y));
 //     return AddLoss(g, "target", BceWithLogitsLoss(), y);
 //   }

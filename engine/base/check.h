@@ -1,7 +1,8 @@
 // Broken invariants: bugs of the engine or of the code that calls it, never of the data a user
 // brought. A failed check throws CheckFailure, whose text names the place, the condition and both
-// values; it stays active in release builds. Nothing in the engine catches it: a host program may,
-// and then drops the objects involved.
+// values; it stays active in release builds. Calls that return a Status return it as one
+// (kInternal, catch.h); from others a host program may catch it, and then drops the objects
+// involved.
 #ifndef LOCKSTEP_ENGINE_BASE_CHECK_H_
 #define LOCKSTEP_ENGINE_BASE_CHECK_H_
 
@@ -14,6 +15,13 @@ namespace lockstep {
 class CheckFailure : public std::logic_error {
  public:
   using std::logic_error::logic_error;
+};
+
+// An argument that makes no sense, thrown where no Status can be returned: by constructors (a shape
+// with a negative extent).
+class ArgumentFailure : public CheckFailure {
+ public:
+  using CheckFailure::CheckFailure;
 };
 
 [[noreturn]] void FailCheck(const char* file, int line, const char* condition,

@@ -2,7 +2,11 @@
 //
 // A message is one line that says what is wrong, where, and what to do about it. The library never
 // prints and never ends the process; it hands a Status to its caller. Broken invariants inside the
-// engine are not errors but bugs: see check.h.
+// engine are not errors but bugs (check.h), and other people's code may throw (a layer, a callback,
+// a dataset): where the library ends that becomes a Status too (catch.h).
+//
+// Xlib.h makes `Status` a macro for int. The installed headers can be included before it and after
+// it; a file that includes both and names the class says #undef Status first.
 #ifndef LOCKSTEP_ENGINE_BASE_STATUS_H_
 #define LOCKSTEP_ENGINE_BASE_STATUS_H_
 
@@ -22,6 +26,8 @@ enum class Code {
   kIo,           // the operating system refused
   kNonFinite,    // a loss, gradient or parameter became NaN or infinite
   kInterrupted,  // the user asked to stop
+  kOutOfMemory,  // a smaller batch or model needs less
+  kInternal,     // an exception that nobody meant: the message is its what(); see catch.h
 };
 
 // Success, or a code and a message. Cheap to move; copying copies the message. Thread-compatible.
@@ -89,10 +95,9 @@ class [[nodiscard]] Result {
 }  // namespace lockstep
 
 // Leaves the enclosing function with the Status of `expression` unless it is a success.
-#define LOCKSTEP_TRY(expression)                                              \
-  do {                                                                        \
-    if (::lockstep::Status lockstep_try_ = (expression); !lockstep_try_.ok()) \
-      return lockstep_try_;                                                   \
+#define LOCKSTEP_TRY(expression)                                                      \
+  do {                                                                                \
+    if (auto lockstep_try_ = (expression); !lockstep_try_.ok()) return lockstep_try_; \
   } while (false)
 
 #define LOCKSTEP_CONCAT_INNER_(a, b) a##b

@@ -1,7 +1,7 @@
 // Ranks that are threads of one process: for tests, and for hosts that hold several sockets or
 // devices in one process. No message is copied twice: a receiver copies out of the sender's memory.
 //
-//   ThreadRanks::Run(4, [&](Communicator& communicator) { ... });
+//   ThreadRanks::Run(4, [&](Communicator& communicator) { Train(communicator); });
 #ifndef LOCKSTEP_ENGINE_COMM_THREAD_RANKS_H_
 #define LOCKSTEP_ENGINE_COMM_THREAD_RANKS_H_
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/io/hash.h"
 
 namespace lockstep {
@@ -180,7 +180,7 @@ Status Dataset::Gather(std::span<const int64_t> indices, Tensor x, Tensor target
     LOCKSTEP_CHECK_LT(index, info_.size);
   }
   // The same on every thread, so that prefetching changes no bits.
-  const ScopedFlushDenormals flush;
+  const ScopedFloatMode flush;
   return Read(indices, x, target, epoch);
 }
 

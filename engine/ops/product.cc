@@ -6,7 +6,7 @@
 #include <span>
 
 #include "engine/base/check.h"
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/product/gemm.h"
 
 namespace lockstep::ops {
@@ -160,7 +160,7 @@ void Products(Context& ctx, std::span<const ProductArgs> all, std::span<float> s
     count += tasks[p].count();
   }
   if (threads == 1) {
-    ScopedFlushDenormals flush;
+    ScopedFloatMode flush;
     for (size_t p = 0; p < all.size(); ++p) {
       for (int64_t task = 0; task < tasks[p].count(); ++task)
         RunTask(all[p], tasks[p], task, scratch.data());

@@ -53,6 +53,7 @@ class BasicAdam final : public FlatOptimizer {
  public:
   explicit BasicAdam(BasicAdamOptions<kDecoupled> options = {});
   std::string kind() const override { return kDecoupled ? "AdamW" : "Adam"; }
+  bool never_fails() const override { return true; }
 
  private:
   Status CheckOptions() const override;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/text.h"
 #include "engine/optim/finite.h"
 #include "engine/optim/flat_blocks.h"
 
@@ -49,6 +50,17 @@ FlatOptimizer::FlatOptimizer(Common common, std::vector<std::string> state_names
   LOCKSTEP_CHECK_LE(state_names_.size(), kMaxStates);
 }
 
+Status FlatOptimizer::CheckRate(double learning_rate) const {
+  if (IsNonNegative(learning_rate)) return Status::Ok();
+  return Status::Invalid("the learning rate must be 0 or more, not " + TextOf(learning_rate));
+}
+
+Status FlatOptimizer::set_learning_rate(double learning_rate) {
+  LOCKSTEP_TRY(CheckRate(learning_rate).At(kind()));
+  common_.learning_rate = learning_rate;
+  return Status::Ok();
+}
+
 Status FlatOptimizer::CheckCommon(const ParameterSet& parameters) const {
   if (!IsNonNegative(common_.learning_rate)) {
     return Status::Invalid("lr must be 0 or more, not " + std::to_string(common_.learning_rate));
@@ -85,7 +97,10 @@ FlatOptimizer::Setting FlatOptimizer::SettingOf(const ParameterInfo& info) const
 
 // Parameters that follow one another under the same setting become one piece, with the padding
 // between them; pieces end where blocks and ranges do. Frozen parameters are in no piece.
-void FlatOptimizer::CutIntoPieces() {
+void FlatOptimizer::CutIntoPieces(int64_t floats) {
+  settings_.clear();
+  pieces_.clear();
+  first_piece_.clear();
   std::vector<ParameterInfo> infos = infos_;
   std::sort(infos.begin(), infos.end(),
             [](const ParameterInfo& a, const ParameterInfo& b) { return a.offset < b.offset; });
@@ -101,7 +116,7 @@ void FlatOptimizer::CutIntoPieces() {
   for (const IndexRange& held : held_) {
     for (size_t i = 0; i < infos.size(); ++i) {
       if (infos[i].frozen) continue;
-      const int64_t after = i + 1 < infos.size() ? infos[i + 1].offset : floats_;
+      const int64_t after = i + 1 < infos.size() ? infos[i + 1].offset : floats;
       const int64_t to_held = held_begin - held.begin;  // from a place in the flat arrays
       const int64_t end = std::min(after, held.end) + to_held;
       for (int64_t begin = std::max(infos[i].offset, held.begin) + to_held; begin < end;) {
@@ -133,36 +148,47 @@ Status FlatOptimizer::Bind(Context& ctx, const ParameterSet& parameters,
   if (bound()) return Status::Invalid(kind() + " is bound to a network already");
   LOCKSTEP_TRY(CheckOptions().At(kind()));
   LOCKSTEP_TRY(CheckCommon(parameters).At(kind()));
-  infos_.assign(parameters.infos.begin(), parameters.infos.end());
-  floats_ = static_cast<int64_t>(parameters.values.size());
-  int64_t before = 0;
+  const auto all = static_cast<int64_t>(parameters.values.size());
+  int64_t before = 0, held = 0;
   for (const IndexRange& range : floats) {
-    LOCKSTEP_CHECK(before <= range.begin && range.begin <= range.end && range.end <= floats_,
+    LOCKSTEP_CHECK(before <= range.begin && range.begin <= range.end && range.end <= all,
                    "ranges out of order, or beyond the parameters");
     before = range.end;
-    held_.push_back(range);
-    held_floats_ += range.size();
+    held += range.size();
   }
-  CutIntoPieces();
-  for (size_t i = 0; i < state_names_.size(); ++i) states_.emplace_back(ctx, held_floats_ * 4);
+  std::vector<PageMemory> states;
+  for (size_t i = 0; i < state_names_.size(); ++i) states.emplace_back(ctx, held * 4);
+  infos_.assign(parameters.infos.begin(), parameters.infos.end());
+  held_.assign(floats.begin(), floats.end());
+  held_floats_ = held;
+  CutIntoPieces(all);
   Prepare(settings_, 1, learning_rate(), 1.0);  // sizes the factors, so that no update allocates
+  states_ = std::move(states);
+  if (parameters.identity != nullptr) identity_ = *parameters.identity;
+  floats_ = all;  // last: it says that this is bound
   return Status::Ok();
+}
+
+Status FlatOptimizer::CheckUpdate(const ParameterSet& parameters, double learning_rate) const {
+  const bool same =
+      identity_ == nullptr || parameters.identity == nullptr || identity_ == *parameters.identity;
+  if (!same || std::ssize(parameters.values) != floats_ ||
+      std::ssize(parameters.gradients) != floats_) {
+    return Status::Invalid(kind() +
+                           " was bound to another network, whose moments it remembers: give each "
+                           "network an optimizer of its own (ReadInto takes moments from a file)");
+  }
+  return CheckRate(learning_rate).At(kind());
 }
 
 Status FlatOptimizer::Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                              double grad_scale) {
-  LOCKSTEP_CHECK(bound(), "Update before Bind");
-  LOCKSTEP_CHECK(std::isfinite(grad_scale), "grad_scale");
-  if (static_cast<int64_t>(parameters.values.size()) != floats_ ||
-      static_cast<int64_t>(parameters.gradients.size()) != floats_) {
-    return Status::Invalid(kind() + " was bound to a network of other parameters");
-  }
-  if (!IsNonNegative(learning_rate)) {
-    return Status::Invalid(kind() + ": the learning rate must be 0 or more, not " +
-                           std::to_string(learning_rate));
-  }
+  if (!bound()) return Status::Invalid(kind() + " is bound to no network: Bind comes first");
+  if (!std::isfinite(grad_scale))
+    return Status::Invalid(kind() + ": grad_scale must be finite, not " + TextOf(grad_scale));
+  LOCKSTEP_TRY(CheckUpdate(parameters, learning_rate));
+  Prepare(settings_, step_count_ + 1, learning_rate, common_.maximize ? -grad_scale : grad_scale);
   ++step_count_;
-  Prepare(settings_, step_count_, learning_rate, common_.maximize ? -grad_scale : grad_scale);
 
   std::array<float*, kMaxStates> states{};
   for (size_t s = 0; s < states_.size(); ++s) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,10 +26,12 @@ class FlatOptimizer : public Optimizer {
               std::span<const IndexRange> floats) final;
   bool bound() const final { return floats_ >= 0; }
   std::span<const IndexRange> held() const final { return held_; }
+  Status CheckUpdate(const ParameterSet& parameters, double learning_rate) const final;
   Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                 double grad_scale = 1.0) final;
 
   double learning_rate() const final { return common_.learning_rate; }
+  Status set_learning_rate(double learning_rate) final;
   int64_t step_count() const final { return step_count_; }
   void set_step_count(int64_t count) final { step_count_ = count; }
   std::vector<OptimizerState> states() const final;
@@ -79,20 +82,22 @@ class FlatOptimizer : public Optimizer {
     size_t setting = 0;
   };
 
+  Status CheckRate(double learning_rate) const;
   Status CheckCommon(const ParameterSet& parameters) const;
   Setting SettingOf(const ParameterInfo& info) const;
-  void CutIntoPieces();
+  void CutIntoPieces(int64_t floats);
 
   Common common_;
   std::vector<std::string> state_names_;
   std::vector<ParameterInfo> infos_;
   std::vector<Setting> settings_;
-  std::vector<Piece> pieces_;        // in order, none across the bounds of a block
-  std::vector<size_t> first_piece_;  // of each block (flat_blocks.h); blocks + 1 entries
-  std::vector<PageMemory> states_;   // by state_names_; of what is held
-  int64_t floats_ = -1;              // of the flat arrays; negative before Bind
-  std::vector<IndexRange> held_;     // ranges of the flat arrays that are updated here
-  int64_t held_floats_ = 0;          // in all of them
+  std::vector<Piece> pieces_;               // in order, none across the bounds of a block
+  std::vector<size_t> first_piece_;         // of each block (flat_blocks.h); blocks + 1 entries
+  std::vector<PageMemory> states_;          // by state_names_; of what is held
+  int64_t floats_ = -1;                     // of the flat arrays; negative before Bind
+  std::shared_ptr<const void> identity_{};  // of whose they are
+  std::vector<IndexRange> held_;            // ranges of the flat arrays that are updated here
+  int64_t held_floats_ = 0;                 // in all of them
   int64_t step_count_ = 0;
 };
 

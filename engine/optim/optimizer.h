@@ -35,7 +35,13 @@ struct OptimizerState {
   int64_t begin = 0;  // of the first element held here, within the parameter
 };
 
-// Thread-compatible. Holds its states; borrows the parameters only during calls.
+// Thread-compatible. Holds its states; borrows the parameters only during calls. Belongs to the
+// network it was bound to: another network has an optimizer of its own.
+//
+// A learning rate that changes from step to step, by hand or by a schedule (schedule.h):
+//
+//   LOCKSTEP_TRY(adam.set_learning_rate(1e-3 * ScheduleFactor(schedule, step, steps)));
+//   LOCKSTEP_TRY(net.TrainStep(x, target, adam).status());
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -53,18 +59,31 @@ class Optimizer {
     return Bind(ctx, parameters, std::span(&all, 1));
   }
   virtual bool bound() const = 0;
+  // What Update would refuse of these parameters and this learning rate, whatever the gradients: it
+  // was bound to another network, the rate makes no sense.
+  virtual Status CheckUpdate(const ParameterSet& parameters, double learning_rate) const {
+    (void)parameters, (void)learning_rate;
+    return Status::Ok();
+  }
   // The ranges it was bound to.
   virtual std::span<const IndexRange> held() const = 0;
 
   // One update at `learning_rate`, with gradients times `grad_scale` (what clipping asks for);
-  // counts steps from one. Frozen parameters stay. Allocates nothing. Errors: parameters of another
-  // layout than those it was bound to; a gradient that is not finite, which is found on the way, so
-  // that its parameter is lost, and others may have been updated: who cannot have that looks first.
+  // counts steps from one. Frozen parameters stay. Allocates nothing. Errors: what CheckUpdate
+  // says; a gradient that is not finite, which is found on the way, so that its parameter is lost,
+  // and others may have been updated: who cannot have that looks first, as a training step does.
   virtual Status Update(Context& ctx, const ParameterSet& parameters, double learning_rate,
                         double grad_scale = 1.0) = 0;
 
-  // The learning rate that schedules scale.
+  // Whether Update, given finite gradients and what CheckUpdate lets through, cannot fail. A
+  // training step copies parameters and states before the update of an optimizer that can, so as
+  // to put them back.
+  virtual bool never_fails() const { return false; }
+
+  // The learning rate of Network::TrainStep, and the one that a Trainer's schedule scales. It can
+  // be set between any two steps; checkpoints do not hold it. An error if it is not 0 or more.
   virtual double learning_rate() const = 0;
+  virtual Status set_learning_rate(double learning_rate) = 0;
   // Updates made so far; set when a run is resumed.
   virtual int64_t step_count() const = 0;
   virtual void set_step_count(int64_t count) = 0;

@@ -37,6 +37,7 @@ class Sgd final : public FlatOptimizer {
  public:
   explicit Sgd(SgdOptions options = {});
   std::string kind() const override { return "SGD"; }
+  bool never_fails() const override { return true; }
 
  private:
   Status CheckOptions() const override;

@@ -3,23 +3,24 @@
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
+#include <oneapi/tbb/task_group.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
-#include <cstdlib>
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "engine/base/check.h"
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
+#include "engine/parallel/cpu_quota.h"
+#include "engine/parallel/shared_loop.h"
 
 #if defined(__has_feature)
 #define LOCKSTEP_HAS_FEATURE(feature) __has_feature(feature)
@@ -28,10 +29,9 @@
 #endif
 #if defined(__SANITIZE_THREAD__) || LOCKSTEP_HAS_FEATURE(thread_sanitizer)
 #include <sanitizer/tsan_interface.h>
-#define LOCKSTEP_HAPPENS_BEFORE(place) \
-  __tsan_release(const_cast<void*>(static_cast<const void*>(place)))
-#define LOCKSTEP_HAPPENS_AFTER(place) \
-  __tsan_acquire(const_cast<void*>(static_cast<const void*>(place)))
+// TBB is not built for ThreadSanitizer, so the order that its queues keep is told here.
+#define LOCKSTEP_HAPPENS_BEFORE(place) __tsan_release(place)
+#define LOCKSTEP_HAPPENS_AFTER(place) __tsan_acquire(place)
 #else
 #define LOCKSTEP_HAPPENS_BEFORE(place) static_cast<void>(0)
 #define LOCKSTEP_HAPPENS_AFTER(place) static_cast<void>(0)
@@ -40,23 +40,7 @@
 namespace lockstep {
 namespace {
 
-// Quota over period of the cgroup this process is in, or infinity: cgroup v2 (cpu.max), then v1
-// (cfs_quota_us).
-double CgroupCpus() {
-  std::string quota;
-  double period = 0.0;
-  if (std::ifstream v2("/sys/fs/cgroup/cpu.max");
-      v2 >> quota >> period && quota != "max" && period > 0.0) {
-    return std::strtod(quota.c_str(), nullptr) / period;
-  }
-  double microseconds = 0.0;
-  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (v1_quota >> microseconds && v1_period >> period && microseconds > 0.0 && period > 0.0) {
-    return microseconds / period;
-  }
-  return HUGE_VAL;
-}
+using Clock = std::chrono::steady_clock;
 
 inline void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -66,211 +50,273 @@ inline void Pause() {
 #endif
 }
 
-constexpr size_t kCacheLine = 64;
-
 // A helper that finds no work spins this long before it hands its thread back to TBB. Long enough
 // to bridge the serial stretches inside a training step, so that a step makes no system call; short
 // enough that an idle engine costs a host program nothing it would notice.
 constexpr auto kLinger = std::chrono::microseconds(200);
 constexpr int kPausesPerClock = 64;
-constexpr auto kPatience = std::chrono::milliseconds(500);
+// One that finds work hands its thread back after this long all the same, and is asked for again:
+// TBB then gives it to whoever needs it most, and what the host has limited meanwhile is kept to.
+constexpr auto kShift = std::chrono::milliseconds(100);
+
+size_t AllowedThreads() {
+  return tbb::global_control::active_value(tbb::global_control::max_allowed_parallelism);
+}
+
+// TBB starts no more workers than the machine has cores unless it is told to; whoever asks for more
+// gets them (tests of the same bits on 8 threads do). Of several such settings TBB keeps to the
+// least, so this one lifts none that the host program has made, and is so large that it is in the
+// way of none. It ends with the Context.
+constexpr size_t kLifted = 256;
+
+// In a process forked from one that has had a team, TBB counts on threads that are not there, which
+// may hold its locks for ever. (What is kept here is a constant, set by the first team.)
+bool IsForkedFromTeam() {
+  static const pid_t first = getpid();
+  return getpid() != first;
+}
 
 }  // namespace
 
 int AvailableThreads() {
   const int masked = tbb::info::default_concurrency();
-  const double quota = CgroupCpus();
+  const double quota = CpuQuota();
   if (quota >= masked) return masked;
   return std::max(1, static_cast<int>(std::ceil(quota)));
 }
 
-// Fork and join without a lock or a system call: the caller publishes a loop, helpers that are
-// already awake inside the arena claim its tasks. tbb::parallel_for was measured first: 2 to 4
-// microseconds for each loop on two cores against 0.3 here, which decides whether a step of a small
-// network gains from a second thread at all.
+// The helpers: tasks of ours that TBB hands to threads of the arena, one for each thread but the
+// caller's. They stay between loops (kLinger), so that a loop wakes nobody.
 //
-// The tasks are dealt as one contiguous block to each thread, so that the same thread meets the
-// same rows in loop after loop; who has finished its own block takes from the others'. A claim
-// counts down the tasks left in a block. It can only succeed while the loop is open, and the loop
-// stays open until every claimed task has been counted as done, so the fields a claimant reads
-// after a successful claim belong to the loop it claimed from, however late it woke.
+// What is asked of TBB here is that all of them can be taken back. A task that waits in an arena
+// for a busy worker would outlive the Context, and the library too where a host unloads it. So they
+// are spawned, not enqueued, within an isolated region of the team's own, and the destructor enters
+// that region and waits: what no worker has taken it then runs itself, and nothing else, however
+// much the host has queued. They are tasks as the algorithms in TBB's headers make them, not those
+// of tbb::task_group, which still run code of whoever instantiated them when its wait may have
+// returned. Here a store is all that follows.
 class Context::Team {
  public:
-  Team(int threads, bool join_current_arena) : state_(std::make_shared<State>(threads)) {
+  Team(int threads, bool join_current_arena, bool crowded,
+       std::unique_ptr<tbb::global_control> lifted)
+      : loop_(threads),
+        crowded_(crowded),
+        helpers_(static_cast<size_t>(threads)),
+        lifted_(std::move(lifted)) {
+    for (int slot = 0; slot < threads; ++slot) {
+      helpers_[static_cast<size_t>(slot)].team = this;
+      helpers_[static_cast<size_t>(slot)].slot = slot;
+    }
     if (join_current_arena) {
       arena_.emplace(tbb::task_arena::attach());
     } else {
-      // TBB starts no more workers than the machine has cores unless it is told to; whoever asks
-      // for more gets them (tests of the same bits on 8 threads do). The setting ends with the
-      // Context.
-      if (threads > tbb::info::default_concurrency()) {
-        allow_.emplace(tbb::global_control::max_allowed_parallelism, static_cast<size_t>(threads));
-      }
       arena_.emplace(threads, /*reserved_for_masters=*/1);
       arena_->initialize();
     }
   }
 
-  // Helpers that are inside leave at once. Those that were asked for but have not been given a
-  // thread yet find `closing` set when they are; the state is theirs too, so they are only waited
-  // for as long as a busy machine may reasonably take.
   ~Team() {
-    state_->closing.store(true);
-    const auto start = std::chrono::steady_clock::now();
-    while (state_->inside.load() > 0 ||
-           (state_->summoned.load() > 0 && std::chrono::steady_clock::now() - start < kPatience)) {
-      std::this_thread::yield();
+    closing_.store(true);
+    InRegion([&] { tbb::detail::d1::wait(unfinished_, group_); });
+    for (const Helper& helper : helpers_) {
+      while (helper.is_out.load(std::memory_order_acquire)) std::this_thread::yield();
     }
   }
 
-  void Run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
-    State& s = *state_;
-    s.body = &body;
-    s.done.store(0, std::memory_order_relaxed);
-    for (int64_t t = 0; t < s.threads; ++t) {
-      Block& block = s.blocks[static_cast<size_t>(t)];
-      block.end = tasks * (t + 1) / s.threads;
-      block.left.store(block.end - tasks * t / s.threads, std::memory_order_release);
-    }
+  // Whether this is a forked process's copy of a team that lives in another: nothing of TBB may
+  // then be called.
+  bool IsCopy() const { return getpid() != process_; }
+
+  void Run(int64_t tasks, const SharedLoop::Body& body) {
     // Helpers linger between loops, so this is almost always one comparison.
-    while (s.summoned.load(std::memory_order_relaxed) < s.threads - 1) {
-      s.summoned.fetch_add(1, std::memory_order_relaxed);
-      arena_->enqueue(Summons(state_));
-    }
-    if (const int64_t count = s.Work(0); count > 0)
-      s.done.fetch_add(count, std::memory_order_acq_rel);
-    while (s.done.load(std::memory_order_acquire) != tasks) s.Wait();
+    if (summoned_.load(std::memory_order_relaxed) < threads() - 1) Summon();
+    loop_.Start(tasks, body);
+    loop_.Work(0);
+    while (!loop_.IsDone()) Wait();
+    loop_.Rethrow();
   }
 
  private:
-  struct alignas(kCacheLine) Block {
-    std::atomic<int64_t> left{0};  // tasks nobody has claimed; the next one is end - left
-    int64_t end = 0;
-  };
-
-  struct State {
-    explicit State(int team_size)
-        : threads(team_size),
-          crowded(team_size > AvailableThreads()),
-          blocks(Count()),
-          slot_taken(Count()) {}
-
-    size_t Count() const { return static_cast<size_t>(threads); }
-
-    // With more threads than cores, spinning would keep the thread that has the work off its core.
-    void Wait() const { crowded ? std::this_thread::yield() : Pause(); }
-
-    // Runs tasks until none is left to claim; returns how many. Thread `t` begins with its own
-    // block.
-    int64_t Work(int t) {
-      int64_t count = 0;
-      for (int64_t i = 0; i < threads; ++i) {
-        Block& block = blocks[static_cast<size_t>((t + i) % threads)];
-        int64_t left = block.left.load(std::memory_order_acquire);
-        while (left > 0) {
-          if (!block.left.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel,
-                                                std::memory_order_acquire)) {
-            continue;
-          }
-          (*body)(block.end - left, t);
-          ++count;
-          left = block.left.load(std::memory_order_acquire);
-        }
-      }
-      return count;
-    }
-
-    bool Open() const {
-      for (const Block& block : blocks) {
-        if (block.left.load(std::memory_order_relaxed) > 0) return true;
-      }
-      return false;
-    }
-
-    void Help() {
-      inside.fetch_add(1);
-      size_t slot = 1;
-      while (slot < Count() && slot_taken[slot].exchange(true)) ++slot;
-      if (slot < Count()) {
-        HelpAs(static_cast<int>(slot));
-        slot_taken[slot].store(false);
-      }
-      summoned.fetch_sub(1);
-      inside.fetch_sub(1);
-    }
-
-    void HelpAs(int slot) {
-      ScopedFlushDenormals flush;
-      auto last_work = std::chrono::steady_clock::now();
-      while (!closing.load()) {
-        if (const int64_t count = Work(slot); count > 0) {
-          done.fetch_add(count, std::memory_order_acq_rel);
-          last_work = std::chrono::steady_clock::now();
-          continue;
-        }
-        for (int i = 0; i < kPausesPerClock && !Open(); ++i) Wait();
-        if (!Open() && std::chrono::steady_clock::now() - last_work > kLinger) break;
-      }
-    }
-
-    const int64_t threads;
-    const bool crowded;
-    std::vector<Block> blocks;
-    std::vector<std::atomic<bool>> slot_taken;
-    const FunctionRef<void(int64_t, int)>* body = nullptr;
-    alignas(kCacheLine) std::atomic<int64_t> done{0};
-    alignas(kCacheLine) std::atomic<int64_t> summoned{0};  // asked for, and not yet gone again
-    std::atomic<int64_t> inside{0};
-    std::atomic<bool> closing{false};
-  };
-
-  // What TBB's queue hands to a thread of the arena. TBB is not built for ThreadSanitizer, so the
-  // order that the queue keeps is told here: a task is made before it runs, and has ended before
-  // its memory becomes another task's.
-  struct Lifetime {
-    Lifetime() { LOCKSTEP_HAPPENS_AFTER(this); }
-    ~Lifetime() { LOCKSTEP_HAPPENS_BEFORE(this); }
-  };
-  class Summons : Lifetime {
-   public:
-    explicit Summons(std::shared_ptr<State> state) : state_(std::move(state)) {}
-    Summons(Summons&& other) noexcept : Lifetime(), state_(std::move(other.state_)) {
-      LOCKSTEP_HAPPENS_BEFORE(this);
-    }
-    void operator()() const {
+  struct Helper final : tbb::detail::d1::task {
+    tbb::detail::d1::task* execute(tbb::detail::d1::execution_data&) override {
       LOCKSTEP_HAPPENS_AFTER(this);
-      state_->Help();
+      if (slot > 0) team->HelpAs(slot);
+      team->unfinished_.release();
+      is_out.store(false, std::memory_order_release);  // nothing may follow: see ~Team
+      return nullptr;
     }
-
-   private:
-    std::shared_ptr<State> state_;
+    tbb::detail::d1::task* cancel(tbb::detail::d1::execution_data& data) override {
+      return execute(data);  // never: nobody cancels the group
+    }
+    Team* team = nullptr;
+    int slot = 0;                     // its number in the team
+    std::atomic<bool> is_out{false};  // spawned, and not yet done
   };
 
-  std::shared_ptr<State> state_;
-  std::optional<tbb::global_control> allow_;
+  int threads() const { return static_cast<int>(helpers_.size()); }
+
+  // With more threads than cores, spinning would keep the thread that has the work off its core.
+  void Wait() const { crowded_ ? std::this_thread::yield() : Pause(); }
+
+  // Asks for the helpers that are missing, as far as the host lets TBB have threads.
+  void Summon() {
+    if (IsCopy()) {  // nobody would come
+      summoned_.store(threads(), std::memory_order_relaxed);
+      return;
+    }
+    const int most = static_cast<int>(std::min(AllowedThreads(), helpers_.size())) - 1;
+    if (summoned_.load(std::memory_order_relaxed) >= most) return;
+    caller_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+    InRegion([&] {
+      for (int slot = 1; slot <= most; ++slot) Spawn(slot);
+      // For want of a fence, TBB may overlook what is spawned while its last worker falls asleep.
+      // What comes next is spawned when the others are seen (a read-modify-write counts it before)
+      // and wakes a worker for all; it does nothing itself.
+      Spawn(0);
+    });
+  }
+
+  void Spawn(int slot) {
+    Helper& helper = helpers_[static_cast<size_t>(slot)];
+    if (helper.is_out.load(std::memory_order_acquire)) return;
+    helper.is_out.store(true, std::memory_order_relaxed);
+    unfinished_.reserve();
+    if (slot > 0) summoned_.fetch_add(1, std::memory_order_relaxed);
+    LOCKSTEP_HAPPENS_BEFORE(&helper);
+    try {
+      tbb::detail::d1::spawn(helper, group_);
+    } catch (...) {  // out of memory
+      if (slot > 0) summoned_.fetch_sub(1, std::memory_order_relaxed);
+      unfinished_.release();
+      helper.is_out.store(false, std::memory_order_relaxed);
+      throw;
+    }
+  }
+
+  void HelpAs(int slot) {
+    // In the host's arena the caller itself may come across the task, in a wait of the host's.
+    if (caller_.load(std::memory_order_relaxed) != std::this_thread::get_id()) Stay(slot);
+    summoned_.fetch_sub(1, std::memory_order_relaxed);
+  }
+
+  void Stay(int slot) {
+    const ScopedFloatMode mode;
+    const Clock::time_point arrived = Clock::now();
+    Clock::time_point last_work = arrived;
+    while (!closing_.load()) {
+      if (loop_.Work(slot)) {
+        last_work = Clock::now();
+        if (last_work - arrived > kShift) break;
+        continue;
+      }
+      for (int i = 0; i < kPausesPerClock && !loop_.IsOpen(); ++i) Wait();
+      if (!loop_.IsOpen() && Clock::now() - last_work > kLinger) break;
+    }
+  }
+
+  // Calls body inside the arena and the team's own region of it.
+  template <class F>
+  void InRegion(const F& body) {
+    struct Call final : tbb::detail::d1::delegate_base {
+      explicit Call(const F& f) : body(f) {}
+      bool operator()() const override {
+        body();
+        return true;
+      }
+      const F& body;
+    };
+    const ScopedFloatMode mode;  // put back, for the arena may have a mode of its own
+    arena_->execute([&] {
+      Call call(body);
+      tbb::detail::r1::isolate_within_arena(call, reinterpret_cast<std::intptr_t>(this));
+    });
+  }
+
+  const pid_t process_ = getpid();
+  SharedLoop loop_;
+  const bool crowded_;
+  std::vector<Helper> helpers_;  // by slot; that of the caller's own slot only knocks
+  // Helpers that were asked for and are not yet gone again.
+  alignas(64) std::atomic<int> summoned_{0};
+  std::atomic<decltype(std::this_thread::get_id())> caller_;  // who summoned last
+  std::atomic<bool> closing_{false};
+  tbb::task_group_context group_{tbb::task_group_context::isolated};
+  tbb::detail::d1::wait_context unfinished_{0};
+  std::unique_ptr<tbb::global_control> lifted_;
   std::optional<tbb::task_arena> arena_;
 };
 
-Context::Context(ContextOptions options) {
+Context::Context(ContextOptions options) : process_(getpid()) {
   LOCKSTEP_CHECK_GE(options.threads, 0);
   threads_ = options.threads > 0 ? options.threads : AvailableThreads();
   if (options.join_current_arena)
     threads_ = std::min(threads_, tbb::this_task_arena::max_concurrency());
-  if (threads_ > 1) team_ = std::make_unique<Team>(threads_, options.join_current_arena);
+  if (threads_ == 1) return;
+  if (IsForkedFromTeam()) {
+    threads_ = 1;
+    return;
+  }
+  std::unique_ptr<tbb::global_control> lifted;
+  const auto wanted = static_cast<size_t>(threads_);
+  if (wanted > AllowedThreads() && !options.join_current_arena) {
+    lifted = std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism,
+                                                   std::max(wanted, kLifted));
+  }
+  if (wanted > AllowedThreads()) {  // the host's own limit
+    threads_ = static_cast<int>(AllowedThreads());
+    lifted.reset();
+  }
+  if (threads_ == 1) return;
+  team_ = std::make_unique<Team>(threads_, options.join_current_arena,
+                                 threads_ > AvailableThreads(), std::move(lifted));
 }
 
-Context::~Context() = default;
+Context::~Context() {
+  if (team_ != nullptr && team_->IsCopy()) static_cast<void>(team_.release());
+}
+
+// Marks a Context as busy with a loop.
+class Context::Turn {
+ public:
+  // An exchange takes 8 ns, more than half of what a small loop costs by itself; those that share
+  // nothing between threads go without.
+  Turn(Context& ctx, bool shared) : busy_(ctx.busy_) {
+    if (shared ? busy_.exchange(true, std::memory_order_acquire)
+               : busy_.load(std::memory_order_relaxed)) {
+      ctx.ForgetTurnOfParent();
+    }
+    busy_.store(true, std::memory_order_relaxed);
+  }
+  ~Turn() { busy_.store(false, std::memory_order_release); }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::atomic<bool>& busy_;
+};
+
+// A loop that ran in another thread when this process was forked has no end here. Any other is in
+// the way.
+void Context::ForgetTurnOfParent() {
+  LOCKSTEP_CHECK(process_ != getpid(),
+                 "a loop began on a Context that is busy with one: either two threads drive it, or "
+                 "the body of a loop begins another; a Context for each lets them");
+  process_ = getpid();
+}
 
 void Context::For(int64_t tasks, int64_t work, FunctionRef<void(int64_t)> body) {
   ForWithThread(tasks, work, [&](int64_t task, int) { body(task); });
 }
 
 void Context::ForWithThread(int64_t tasks, int64_t work, FunctionRef<void(int64_t, int)> body) {
-  ScopedFlushDenormals flush;
-  if (team_ == nullptr || tasks <= 1 || work < kInlineWork) {
-    for (int64_t i = 0; i < tasks; ++i) body(i, 0);
-  } else {
+  const bool is_shared = team_ != nullptr && tasks > 1 && work >= kInlineWork;
+  const Turn turn(*this, is_shared);
+  std::optional<ScopedFloatMode> mode;
+  if (!ScopedFloatMode::IsSet()) mode.emplace();
+  if (is_shared) {
     team_->Run(tasks, body);
+  } else {
+    for (int64_t i = 0; i < tasks; ++i) body(i, 0);
   }
 }
 

@@ -39,6 +39,11 @@ int ArenaPlan::BookForever(int64_t bytes) {
   return static_cast<int>(bookings_.size()) - 1;
 }
 
+int ArenaPlan::BookDerived(int64_t bytes) {
+  bookings_.push_back({.kind = Kind::kDerived, .bytes = Rounded(bytes)});
+  return static_cast<int>(bookings_.size()) - 1;
+}
+
 // First fit by falling size: each buffer goes to the lowest place that is free of every buffer it
 // lives together with. (Pisarchyk, Lee, "Efficient memory management for deep neural net
 // inference", 2020, "greedy by size".)
@@ -53,6 +58,9 @@ ArenaPlan::Layout ArenaPlan::LayOut(bool share) const {
     if (booking.kind == Kind::kForever) {
       layout.offsets[i] = layout.kept_bytes;
       layout.kept_bytes += booking.bytes;
+    } else if (booking.kind == Kind::kDerived) {
+      layout.offsets[i] = layout.derived_bytes;
+      layout.derived_bytes += booking.bytes;
     } else if (booking.kind == Kind::kScratch && share) {
       scratch_bytes = std::max(scratch_bytes, booking.offset + booking.bytes);
     } else {

@@ -23,11 +23,14 @@ class ArenaPlan {
   int BookScratch(int64_t bytes, int64_t offset);
   // What must stay as it is between steps.
   int BookForever(int64_t bytes);
+  // Likewise, and is made of parameters alone: it may lie elsewhere, for several that read it.
+  int BookDerived(int64_t bytes);
 
   struct Layout {
-    std::vector<int64_t> offsets;  // in bytes, by number; those of kept buffers count by themselves
-    int64_t bytes = 0;             // of all but the kept buffers
-    int64_t kept_bytes = 0;
+    std::vector<int64_t> offsets;  // in bytes, by number; those of kept buffers and those of
+                                   // derived ones count by themselves
+    int64_t bytes = 0;             // of all but these two
+    int64_t kept_bytes = 0, derived_bytes = 0;
     int64_t unshared_bytes = 0;  // what all would take if nothing shared memory
   };
   // Without `share` every buffer has memory of its own: shows whether a lifetime is wrong.
@@ -36,10 +39,13 @@ class ArenaPlan {
   bool is_kept(int buffer) const {
     return bookings_[static_cast<size_t>(buffer)].kind == Kind::kForever;
   }
+  bool is_derived(int buffer) const {
+    return bookings_[static_cast<size_t>(buffer)].kind == Kind::kDerived;
+  }
   int64_t bytes(int buffer) const { return bookings_[static_cast<size_t>(buffer)].bytes; }
 
  private:
-  enum class Kind { kTimed, kScratch, kForever };
+  enum class Kind { kTimed, kScratch, kForever, kDerived };
   struct Stretch {
     int first = 0, last = -1;  // of none
     bool Meets(const Stretch& other) const { return first <= other.last && other.first <= last; }

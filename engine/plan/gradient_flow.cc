@@ -9,12 +9,13 @@ GradientFlow::GradientFlow(const Graph& graph)
     : needs_(graph.value_count(), false),
       reaches_(graph.value_count(), false),
       runs_(graph.nodes().size(), false) {
-  if (!graph.training()) return;
+  if (!graph.options().training) return;
   const auto id = [](Value value) { return static_cast<size_t>(value.id); };
   for (size_t v = 0; v < needs_.size(); ++v) {
     const Graph::ValueInfo& info = graph.info({static_cast<int>(v)});
     if (info.parameter >= 0)
-      needs_[v] = !graph.store().infos()[static_cast<size_t>(info.parameter)].frozen;
+      needs_[v] = !graph.options().evaluates &&
+                  !graph.store().infos()[static_cast<size_t>(info.parameter)].frozen;
     if (info.input >= 0) needs_[v] = graph.inputs()[static_cast<size_t>(info.input)].wants_gradient;
   }
   const auto& all = graph.nodes();

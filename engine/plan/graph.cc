@@ -8,6 +8,18 @@
 #include "engine/base/random.h"
 
 namespace lockstep {
+namespace {
+
+// So that what is booked for all values of a network, in bytes, can be counted.
+constexpr int64_t kMostElements = int64_t{1} << 50;
+
+Status CheckSize(const char* what, const Shape& shape) {
+  if (shape.size() <= kMostElements) return Status::Ok();
+  return Status::Invalid(std::string(what) + " of shape " + shape.ToString() + " has more than " +
+                         std::to_string(kMostElements) + " elements, which no machine can hold");
+}
+
+}  // namespace
 
 Graph::Graph(ParameterStore& store, PlanOptions options, std::vector<std::string> frozen)
     : store_(&store), options_(options), frozen_(std::move(frozen)) {
@@ -53,6 +65,7 @@ Result<Value> Graph::AddInput(const std::string& name, const Shape& shape, DType
                               bool wants_gradient) {
   if (shape.rank() < 1 || shape.size() <= 0)
     return Status::Invalid("the input shape " + shape.ToString() + " holds nothing");
+  LOCKSTEP_TRY(CheckSize("an input", shape));
   if (shape.batch() != batch()) {
     return Status::Invalid("input " + name + " has the shape " + shape.ToString() +
                            ", but batches are of " + std::to_string(batch()) + " samples");
@@ -76,6 +89,7 @@ bool Graph::IsFrozen(const std::string& name) const {
 Result<Value> Graph::AddParameter(const std::string& name, const Shape& shape, Init init,
                                   Decay decay, FileLayout layout) {
   const std::string full = FullName(name);
+  LOCKSTEP_TRY(CheckSize(("parameter " + full).c_str(), shape));
   LOCKSTEP_TRY_ASSIGN(const int id, store_->AddParameter(full, shape, init, decay, IsFrozen(name),
                                                          std::move(layout)));
   const auto known = parameter_values_.find(id);
@@ -89,6 +103,7 @@ Result<Value> Graph::AddParameter(const std::string& name, const Shape& shape, I
 
 Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType dtype,
                               double initial, FileLayout layout) {
+  LOCKSTEP_TRY(CheckSize(("state " + FullName(name)).c_str(), shape));
   LOCKSTEP_TRY_ASSIGN(const int id,
                       store_->AddState(FullName(name), shape, dtype, initial, std::move(layout)));
   with_states_[open_.back()] = region_;
@@ -97,6 +112,12 @@ Result<State> Graph::AddState(const std::string& name, const Shape& shape, DType
 
 Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operation,
                                                std::vector<Value> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].valid() && !Has(inputs[i]))
+      return Status::Invalid("input " + std::to_string(i) +
+                             " of an operation is a value of another graph: values are of one call "
+                             "of Build, and a layer keeps none");
+  }
   Node node{.operation = std::move(operation), .inputs = std::move(inputs)};
   node.path = path_;
   node.report = open_.back();
@@ -110,7 +131,10 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
   LOCKSTEP_TRY_ASSIGN(node.declared,
                       node.operation->Declare(InputSpecs(node), node.fused, options_));
   const int id = static_cast<int>(nodes_.size());
-  for (const TensorSpec& spec : node.declared.outputs) node.outputs.push_back(NewValue(spec, id));
+  for (const TensorSpec& spec : node.declared.outputs) {
+    LOCKSTEP_TRY(CheckSize("a value", spec.shape));
+    node.outputs.push_back(NewValue(spec, id));
+  }
   for (const size_t row : open_) report_[row].flops += node.declared.flops;
   const std::vector<Value> outputs = node.outputs;
   nodes_.push_back(std::move(node));
@@ -118,7 +142,8 @@ Result<std::vector<Value>> Graph::AddOperation(std::unique_ptr<Operation> operat
 }
 
 Status Graph::AddOutput(const std::string& name, Value value, bool always) {
-  LOCKSTEP_CHECK(value.valid(), "an output needs a value");
+  if (!Has(value))
+    return Status::Invalid("output " + name + " is no value of this graph, but of another or none");
   for (const Named& output : outputs_) {
     if (output.name == name) return Status::Invalid("two outputs are named " + name);
   }
@@ -140,6 +165,14 @@ Status Graph::AddLossOperation(const std::string& name, std::unique_ptr<Operatio
   return Status::Ok();
 }
 
+void Graph::DropLosses() {
+  while (!losses_.empty()) {
+    const int node = losses_.back().node;
+    losses_.pop_back();
+    Remove(node);
+  }
+}
+
 uint64_t Graph::NewStream(const std::string& purpose) {
   const std::string name = purpose + ":" + path_;
   const int use = streams_[name]++;
@@ -152,7 +185,7 @@ void Graph::SetTrait(const std::string& kind, const std::string& text) {
 
 Value Graph::NewValue(const TensorSpec& spec, int node) {
   values_.push_back({.spec = spec, .node = node});
-  return {static_cast<int>(values_.size()) - 1};
+  return {static_cast<int>(values_.size()) - 1, identity_.get()};
 }
 
 bool Graph::IsTarget(size_t input) const {

@@ -1,9 +1,9 @@
 // A network as a graph: values, and the operations that make one of others. Layers add operations
 // to it in the order in which they are to run; a Program (program.h) is made of the finished graph.
 //
-//   Result<Value> Residual::Build(Graph& g, Value x) const {
-//     ... body, shortcut ...
-//     return g.Add(Sum(), {body, shortcut});
+//   Result<Value> Build(Graph& g, Value x) const override {
+//     LOCKSTEP_TRY_ASSIGN(const Value y, Apply(g, "body", *body_, x));
+//     return g.Add(Sum(), {y, x});
 //   }
 #ifndef LOCKSTEP_ENGINE_PLAN_GRAPH_H_
 #define LOCKSTEP_ENGINE_PLAN_GRAPH_H_
@@ -23,11 +23,13 @@
 
 namespace lockstep {
 
-// A value of one graph. A default-made one stands for nothing: an input that is left out.
+// A value of one graph, which no other graph takes. A default-made one stands for nothing: an input
+// that is left out.
 struct Value {
   int id = -1;
+  const void* graph = nullptr;  // stands for the graph that gave it; null: whoever asks knows it
   bool valid() const { return id >= 0; }
-  bool operator==(const Value&) const = default;
+  bool operator==(const Value& other) const { return id == other.id; }
 };
 
 // One row of what `lockstep plan` prints.
@@ -92,7 +94,8 @@ class Graph {
   // ---- What layers and models call.
 
   const PlanOptions& options() const { return options_; }
-  bool training() const { return options_.training; }
+  // Whether layers compute as in training: by the batch's statistics, with dropout.
+  bool training() const { return options_.training && !options_.evaluates; }
   int64_t batch() const { return options_.samples; }  // the first extent of every input
 
   // A tensor that comes with each step, with batch() in front. Names are distinct.
@@ -131,8 +134,20 @@ class Graph {
   // Losses that are added from now on weigh each sample: f32 (batch); or no longer: Value(). A loss
   // whose operation cannot (LossOperation::takes_weights) is then an error.
   void SetSampleWeights(Value weights) { sample_weights_ = weights; }
+  // For who differentiates what a finished model gives: its losses go, and this input's gradient,
+  // of those that are added now, is wanted.
+  void DropLosses();
+  void WantGradient(size_t input) { inputs_[input].wants_gradient = true; }
 
-  const TensorSpec& spec(Value value) const { return info(value).spec; }
+  // Whether this graph has given the value.
+  bool Has(Value value) const {
+    return value.valid() && static_cast<size_t>(value.id) < values_.size() &&
+           (value.graph == nullptr || value.graph == identity_.get());
+  }
+  const TensorSpec& spec(Value value) const {
+    LOCKSTEP_CHECK(Has(value), "a value of another graph, or of none");
+    return info(value).spec;
+  }
   const Shape& shape(Value value) const { return spec(value).shape; }
 
   // While it lives, names begin with `name` as well. `layer` is who builds: another layer of the
@@ -220,6 +235,7 @@ class Graph {
   }
 
   ParameterStore* store_;
+  std::unique_ptr<char> identity_ = std::make_unique<char>();  // its address is in every Value
   PlanOptions options_;
   std::vector<std::string> frozen_;
   std::string path_;

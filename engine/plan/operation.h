@@ -60,8 +60,11 @@ struct Rows {  // how the batch's rows are cut for sums: a RowGrid
 
 // What every operation may know while a network is bound.
 struct PlanOptions {
-  bool training = true;        // the graph is for training steps; else for evaluation
+  bool training = true;        // Backward follows Forward; else the graph is for evaluation
   bool keeps_training = true;  // the network can train: evaluation is not all it is for
+  // Where `training`: layers compute as in evaluation all the same, nothing learns, and gradients
+  // reach inputs alone. For derivatives of predictions (engine/train/jacobian.h).
+  bool evaluates = false;
   int threads = 1;             // for scratch that each thread needs
   int shards = 1;              // of the batch, in this process
   int ranks = 1;               // processes that share a global batch

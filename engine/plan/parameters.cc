@@ -1,6 +1,7 @@
 #include "engine/plan/parameters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -64,6 +65,34 @@ void Initialize(const StateInfo& info, std::byte* memory) {
   LOCKSTEP_CHECK(false, "no states of this type are known");
 }
 
+// Every step asks, so two at a time: what is not finite has all bits of its exponent set, and one
+// more in their last place then carries into the place of the sign.
+bool AllFinite(const float* x, int64_t n) {
+  constexpr uint64_t kExponents = 0x7F8000007F800000, kLast = 0x0080000000800000;
+  constexpr uint64_t kSigns = 0x8000000080000000;
+  uint64_t sum = 0;
+  for (int64_t i = 0; i + 2 <= n; i += 2) {
+    uint64_t two = 0;
+    std::memcpy(&two, x + i, sizeof(two));
+    sum |= (two & kExponents) + kLast;
+  }
+  return (sum & kSigns) == 0 && (n % 2 == 0 || std::isfinite(x[n - 1]));
+}
+bool AllFinite(const double* x, int64_t n) {
+  return std::all_of(x, x + n, [](double v) { return std::isfinite(v); });
+}
+
+// Whether a number that was finite is not any more.
+template <class T>
+bool Spoils(const Tensor& now, const Tensor& before) {
+  const T *a = now.as<T>(), *b = before.as<T>();
+  if (AllFinite(a, now.size())) return false;
+  for (int64_t i = 0; i < now.size(); ++i) {
+    if (!std::isfinite(a[i]) && std::isfinite(b[i])) return true;
+  }
+  return false;
+}
+
 // The place of `name`, or the first behind all.
 template <class Info>
 size_t Find(const std::vector<Info>& infos, const std::string& name) {
@@ -107,17 +136,24 @@ void ParameterStore::Allocate(Context& ctx, uint64_t seed, bool training) {
     gradient_memory_ = PageMemory(ctx, (floats_ + further_floats_) * 4);
     staged_memory_ = PageMemory(ctx, state_bytes_);
   }
-  auto* values = reinterpret_cast<float*>(parameter_memory_.data());
+  Borrow(parameter_memory_.data(), states_memory_.data());
+  auto* values = reinterpret_cast<float*>(values_);
   for (const ParameterInfo& info : infos_) Initialize(ctx, info, seed, values + info.offset);
-  for (const StateInfo& info : states_) Initialize(info, states_memory_.data());
+  for (const StateInfo& info : states_) Initialize(info, state_values_);
+}
+
+void ParameterStore::Borrow(std::byte* parameters, std::byte* states) {
+  values_ = parameters;
+  state_values_ = states;
 }
 
 ParameterSet ParameterStore::ParametersToWrite() const {
   const auto size = static_cast<size_t>(floats_);
   auto* gradients = reinterpret_cast<float*>(gradient_memory_.data());
   return {.infos = infos_,
-          .values = {reinterpret_cast<float*>(parameter_memory_.data()), size},
-          .gradients = {gradients, gradients == nullptr ? 0 : size}};
+          .values = {reinterpret_cast<float*>(values_), size},
+          .gradients = {gradients, gradients == nullptr ? 0 : size},
+          .identity = &identity_};
 }
 
 int ParameterStore::AddFurtherGradient(int parameter) {
@@ -158,6 +194,21 @@ void ParameterStore::ClearFurtherGradients() {
 void ParameterStore::StageStates() {
   if (state_bytes_ > 0)
     std::memcpy(staged_memory_.data(), states_memory_.data(), static_cast<size_t>(state_bytes_));
+}
+
+Status ParameterStore::CheckStagedStates() const {
+  for (const StateInfo& info : states_) {
+    const Tensor now(staged_memory_.data() + info.offset, info.dtype, info.shape);
+    const Tensor before(state_memory(/*staged=*/false) + info.offset, info.dtype, info.shape);
+    const bool spoils = info.dtype == DType::kF32   ? Spoils<float>(now, before)
+                        : info.dtype == DType::kF64 ? Spoils<double>(now, before)
+                                                    : false;
+    if (spoils) {
+      return Status::NonFinite("the step would leave " + info.name +
+                               " with a number that is not finite: look at the inputs");
+    }
+  }
+  return Status::Ok();
 }
 
 void ParameterStore::CommitStates() {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -75,6 +76,9 @@ struct ParameterSet {
   std::span<const ParameterInfo> infos;
   std::span<float> values;
   std::span<float> gradients;  // empty where the network was bound for evaluation only
+  // Stands for the store: whoever keeps a copy of it can tell that store from every other, also
+  // from a later one in the same memory. Null: there is none.
+  const std::shared_ptr<const void>* identity = nullptr;
 
   Tensor value(size_t i) const { return {values.data() + infos[i].offset, infos[i].shape}; }
   Tensor gradient(size_t i) const { return {gradients.data() + infos[i].offset, infos[i].shape}; }
@@ -115,6 +119,9 @@ class ParameterStore {
   // Makes the memory: parameters as their Init says for `seed`, states at their initial values.
   // Gradients only where `training`.
   void Allocate(Context& ctx, uint64_t seed, bool training);
+  // In its place, and then at any time: parameters and states are in memory of someone else's, of
+  // parameter_bytes() and state_bytes(). No gradients.
+  void Borrow(std::byte* parameters, std::byte* states);
 
   // --- Afterwards.
   const std::vector<ParameterInfo>& infos() const { return infos_; }
@@ -122,14 +129,23 @@ class ParameterStore {
   int64_t floats() const { return floats_; }  // of one of the flat arrays
 
   ConstParameterSet parameters() const { return ParametersToWrite(); }
-  ConstTensor state(size_t i) const { return StateIn(states_memory_, i); }
+  ConstTensor state(size_t i) const { return StateToWrite(i); }
 
   // For optimizers and whoever else changes parameters or states. What layers derived from them is
   // made anew after Changed(); ParameterWriter below says so by itself.
   ParameterSet ParametersToWrite() const;
-  Tensor StateToWrite(size_t i) const { return StateIn(states_memory_, i); }
-  void Changed() { ++version_; }
+  Tensor StateToWrite(size_t i) const {
+    return {state_values_ + states_[i].offset, states_[i].dtype, states_[i].shape};
+  }
+  void Changed() {
+    ++version_;
+    torn_ = false;
+  }
   uint64_t version() const { return version_; }
+  // Some parameters have their new values and others not: ranks lost each other on the way. Nothing
+  // is to run on them until Changed() says that they were written anew.
+  void Tear() { torn_ = true; }
+  bool torn() const { return torn_; }
 
   // Where ranks or parts of a batch are added up, what each operation gives to the gradient of a
   // shared parameter is added up by itself: A = tree(A_r), B = tree(B_r), and last A + B. It would
@@ -154,24 +170,24 @@ class ParameterStore {
   // has succeeded.
   void StageStates();   // copy = states
   void CommitStates();  // states = copy
+  // The error that names the first state whose copy has a number that is not finite where the state
+  // itself has one that is: a step is not to end so.
+  Status CheckStagedStates() const;
   std::span<std::byte> all_states(bool staged) const {
     return {state_memory(staged), static_cast<size_t>(state_bytes_)};
   }
   std::byte* state_memory(bool staged) const {
-    return (staged ? staged_memory_ : states_memory_).data();
+    return staged ? staged_memory_.data() : state_values_;
   }
 
   // Bytes held.
   int64_t parameter_bytes() const { return floats_ * 4; }
+  int64_t state_bytes() const { return state_bytes_; }
   int64_t gradient_bytes() const {
     return gradient_memory_.data() == nullptr ? 0 : (floats_ + further_floats_) * 4;
   }
 
  private:
-  Tensor StateIn(const PageMemory& memory, size_t i) const {
-    return {memory.data() + states_[i].offset, states_[i].dtype, states_[i].shape};
-  }
-
   std::vector<ParameterInfo> infos_;
   std::vector<StateInfo> states_;
   struct Further {
@@ -182,7 +198,10 @@ class ParameterStore {
   int64_t floats_ = 0, further_floats_ = 0;
   int64_t state_bytes_ = 0;
   PageMemory parameter_memory_, gradient_memory_, states_memory_, staged_memory_;
+  std::byte *values_ = nullptr, *state_values_ = nullptr;  // these, or someone else's
   uint64_t version_ = 1;
+  bool torn_ = false;
+  const std::shared_ptr<const void> identity_ = std::make_shared<const char>();
 };
 
 // Writable views for outside code: when it goes, the network knows that its parameters may have

@@ -42,11 +42,7 @@ void Program::SetInput(size_t i, ConstTensor x) {
   // written.
   auto* data = const_cast<void*>(x.data());
   if (values_[input].data() == data) return;
-  for (size_t v = 0; v < values_.size(); ++v) {
-    if (value_homes_[v].kind == Home::Kind::kInput &&
-        value_homes_[v].group == static_cast<int>(input))
-      values_[v] = Tensor(data, values_[v].dtype(), values_[v].shape());
-  }
+  SetAddress(members_[input], data);
 }
 
 // An output whose memory is not an input's or a parameter's is computed in the caller's memory.
@@ -57,10 +53,11 @@ void Program::SetOutput(size_t i, Tensor y) {
   if (home.kind != Home::Kind::kBuffer) return;  // copied at the end of Forward
   void* data = y.empty() ? Address(home.buffer) : y.data();
   if (values_[Id(graph_.outputs()[i].value)].data() == data) return;
-  for (size_t v = 0; v < values_.size(); ++v) {
-    if (value_homes_[v].kind == Home::Kind::kBuffer && value_homes_[v].group == home.group)
-      values_[v] = Tensor(data, values_[v].dtype(), values_[v].shape());
-  }
+  SetAddress(members_[static_cast<size_t>(home.group)], data);
+}
+
+void Program::SetAddress(std::span<const size_t> values, void* data) {
+  for (const size_t v : values) values_[v] = Tensor(data, values_[v].dtype(), values_[v].shape());
 }
 
 Result<Admission> Program::Admit(const BatchCut& cut) const {
@@ -96,11 +93,11 @@ double Program::LossSum(size_t loss) const {
 
 void Program::Refresh(const Step& step) {
   if (derived_version_ == graph_.store().version()) return;
-  derived_version_ = graph_.store().version();
   for (size_t i = 0; i < runs_.size(); ++i) {
     const Graph::Node& node = graph_.nodes()[i];
     if (node.declared.from_parameters) node.operation->Forward(step, {runs_[i].forward, false});
   }
+  derived_version_ = graph_.store().version();  // last: where one throws, all are made again
 }
 
 void Program::RunForward(const Step& step, size_t i, StepObserver* observer) {

@@ -54,10 +54,15 @@ class Program {
   // What it needs: memory of a step, whose content may be lost between steps (but for what outputs
   // hold), and memory that is its own for ever.
   int64_t step_bytes() const { return layout_.bytes; }
-  int64_t kept_bytes() const { return layout_.kept_bytes; }
+  int64_t kept_bytes() const { return layout_.kept_bytes + layout_.derived_bytes; }
+  // Of that the last part, which is made of parameters and states alone (Refresh).
+  int64_t derived_bytes() const { return layout_.derived_bytes; }
   int64_t unshared_bytes() const { return layout_.unshared_bytes; }
   // After the store has been allocated, before anything runs.
   void Place(std::byte* step_memory, std::byte* kept_memory);
+  // From here on parameters are where the store has them now, and what is derived of them is there:
+  // as Refresh left it, here or in another program of the same plan. Allocates nothing.
+  void PlaceWeights(std::byte* derived_memory);
 
   const Graph& graph() const { return graph_; }
   const std::vector<std::string>& fusions() const { return fusions_; }
@@ -158,6 +163,8 @@ class Program {
   void RunForward(const Step& step, size_t node, StepObserver* observer);
   void SetShape(Tensor& tensor, const TensorSpec& spec) const;
   std::byte* Address(int buffer) const;
+  std::byte* ParameterAt(size_t value) const;
+  void SetAddress(std::span<const size_t> values, void* data);
 
   Graph graph_;
   ProgramOptions options_;
@@ -166,14 +173,15 @@ class Program {
   Timetable times_;
   double repeated_flops_ = 0.0;
   std::vector<Home> value_homes_, gradient_homes_;
-  std::vector<int> owners_;  // by buffer: the report's row
+  std::vector<std::vector<size_t>> members_;  // by group: its values
+  std::vector<int> owners_;                   // by buffer: the report's row
   ArenaPlan arena_;
   ArenaPlan::Layout layout_;
   std::vector<std::unique_ptr<RowGrid>> rows_;
   std::vector<std::pair<int64_t, int64_t>> row_cuts_;  // of each: rows per sample, rows per line
   BatchCut cut_{.global_samples = -1};
   int64_t samples_ = -1;
-  std::byte *step_memory_ = nullptr, *kept_memory_ = nullptr;
+  std::byte *step_memory_ = nullptr, *kept_memory_ = nullptr, *derived_memory_ = nullptr;
   std::vector<std::byte*> buffers_;
   std::vector<Tensor> values_, gradients_;  // by value
   std::vector<double> loss_seeds_;

@@ -158,7 +158,7 @@ void Program::PlaceValues() {
                                                  : Home::Kind::kNone;
   }
   // Whether anything in the memory of `value` must stay as it is for the next step.
-  const auto is_kept = [&](size_t value) {
+  const auto is_derived = [&](size_t value) {
     for (size_t v = 0; v < count; ++v) {
       if (value_homes_[v].group != value_homes_[value].group) continue;
       const int node = graph_.info({static_cast<int>(v)}).node;
@@ -185,20 +185,21 @@ void Program::PlaceValues() {
     };
     const bool overwrites =
         options_.share_memory && node.declared.y_may_overwrite_x &&
-        value_homes_[x].kind == Home::Kind::kBuffer && !read_after(x, i) && !is_kept(x) &&
+        value_homes_[x].kind == Home::Kind::kBuffer && !read_after(x, i) && !is_derived(x) &&
         BytesOf(graph_.spec(node.inputs[0])) == BytesOf(graph_.spec(node.outputs[0])) &&
         std::none_of(node.inputs.begin() + 1, node.inputs.end(), shares_x);
     if ((node.declared.is_view && options_.share_memory) || overwrites)
       value_homes_[y] = value_homes_[x];
   }
+  members_.resize(count);
+  for (size_t v = 0; v < count; ++v)
+    members_[static_cast<size_t>(value_homes_[v].group)].push_back(v);
   // Each group that is computed lies in one buffer, as long as any of it lives.
   for (size_t g = 0; g < count; ++g) {
-    if (value_homes_[g].kind != Home::Kind::kBuffer || value_homes_[g].group != static_cast<int>(g))
-      continue;
+    if (value_homes_[g].kind != Home::Kind::kBuffer || members_[g].empty()) continue;
     Life life = lives[g];
     int64_t bytes = 0;
-    for (size_t v = 0; v < count; ++v) {
-      if (value_homes_[v].group != static_cast<int>(g)) continue;
+    for (const size_t v : members_[g]) {
       life.first = std::min(life.first, lives[v].first);
       life.last = std::max(life.last, lives[v].last);
       if (life.again < 0) life.again = lives[v].again;  // the first of a group is the first again
@@ -206,13 +207,11 @@ void Program::PlaceValues() {
       bytes = std::max(bytes, BytesOf(graph_.info({static_cast<int>(v)}).spec));
     }
     const int buffer =
-        is_kept(g) ? arena_.BookForever(bytes) : arena_.Book(bytes, life.first, life.last);
+        is_derived(g) ? arena_.BookDerived(bytes) : arena_.Book(bytes, life.first, life.last);
     if (life.again >= 0) arena_.BookAgain(buffer, life.again, life.again_last);
     owners_.push_back(
         static_cast<int>(all[static_cast<size_t>(graph_.info({static_cast<int>(g)}).node)].report));
-    for (size_t v = 0; v < count; ++v) {
-      if (value_homes_[v].group == static_cast<int>(g)) value_homes_[v].buffer = buffer;
-    }
+    for (const size_t v : members_[g]) value_homes_[v].buffer = buffer;
   }
 }
 
@@ -362,13 +361,23 @@ void Program::BookOperations() {
 }
 
 std::byte* Program::Address(int buffer) const {
-  return (arena_.is_kept(buffer) ? kept_memory_ : step_memory_) +
-         layout_.offsets[static_cast<size_t>(buffer)];
+  std::byte* const memory = arena_.is_derived(buffer) ? derived_memory_
+                            : arena_.is_kept(buffer)  ? kept_memory_
+                                                      : step_memory_;
+  return memory + layout_.offsets[static_cast<size_t>(buffer)];
+}
+
+// Of a parameter, or of a view of it.
+std::byte* Program::ParameterAt(size_t value) const {
+  const ParameterSet parameters = graph_.store().ParametersToWrite();
+  const int parameter = graph_.info({value_homes_[value].group}).parameter;
+  return static_cast<std::byte*>(parameters.value(static_cast<size_t>(parameter)).data());
 }
 
 void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
   step_memory_ = step_memory;
   kept_memory_ = kept_memory;
+  derived_memory_ = kept_memory + layout_.kept_bytes;
   buffers_.resize(layout_.offsets.size());
   for (size_t b = 0; b < buffers_.size(); ++b) buffers_[b] = Address(static_cast<int>(b));
   const ParameterSet parameters = graph_.store().ParametersToWrite();
@@ -376,10 +385,7 @@ void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
     const Graph::ValueInfo& info = graph_.info({static_cast<int>(v)});
     std::byte* data = nullptr;
     if (value_homes_[v].kind == Home::Kind::kBuffer) data = Address(value_homes_[v].buffer);
-    if (value_homes_[v].kind == Home::Kind::kParameter) {  // or a view of it
-      const int parameter = graph_.info({value_homes_[v].group}).parameter;
-      data = static_cast<std::byte*>(parameters.value(static_cast<size_t>(parameter)).data());
-    }
+    if (value_homes_[v].kind == Home::Kind::kParameter) data = ParameterAt(v);
     values_[v] = Tensor(data, info.spec.dtype, info.spec.shape);
     data = nullptr;
     if (HasGradient(v)) {
@@ -399,6 +405,18 @@ void Program::Place(std::byte* step_memory, std::byte* kept_memory) {
   SetCut(BatchCut{.global_samples = graph_.options().samples,
                   .shards = graph_.options().shards,
                   .local_shards = graph_.options().shards});
+}
+
+void Program::PlaceWeights(std::byte* derived_memory) {
+  derived_memory_ = derived_memory;
+  derived_version_ = graph_.store().version();
+  for (size_t v = 0; v < values_.size(); ++v) {
+    const Home& home = value_homes_[v];
+    const bool derived = home.kind == Home::Kind::kBuffer && arena_.is_derived(home.buffer);
+    if (!derived && home.kind != Home::Kind::kParameter) continue;
+    std::byte* const data = derived ? Address(home.buffer) : ParameterAt(v);
+    values_[v] = Tensor(data, values_[v].dtype(), values_[v].shape());
+  }
 }
 
 void Program::MakeOperands() {

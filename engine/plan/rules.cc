@@ -157,7 +157,7 @@ Status FuseActivation(Graph& graph, Lines& lines) {
       producer->fused.activation = *act.is_activation;
     } else {
       producer->fused.curve = act.is_curve;
-      if (graph.training()) {
+      if (graph.options().training) {
         producer->fused.before_curve = static_cast<int>(producer->outputs.size());
         producer->outputs.push_back(v);
       }

@@ -1,5 +1,6 @@
 // The extents of a tensor: at most five, the batch first, the channels last. Data is dense and
-// row-major.
+// row-major. A shape that makes no sense cannot be made: an extent below 0, or more elements than
+// an int64_t counts (extents of 0 aside), throws ArgumentFailure, whose text has both numbers.
 #ifndef LOCKSTEP_ENGINE_TENSOR_SHAPE_H_
 #define LOCKSTEP_ENGINE_TENSOR_SHAPE_H_
 
@@ -21,11 +22,9 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<int64_t> dims) : Shape(std::span(dims.begin(), dims.size())) {}
   explicit Shape(std::span<const int64_t> dims) : rank_(static_cast<int>(dims.size())) {
-    LOCKSTEP_CHECK_LE(dims.size(), size_t{kMaxRank});
-    for (size_t i = 0; i < dims.size(); ++i) {
-      LOCKSTEP_CHECK_GE(dims[i], int64_t{0});
-      dims_[i] = dims[i];
-    }
+    if (dims.size() > size_t{kMaxRank}) RefuseRank(dims.size());
+    for (size_t i = 0; i < dims.size(); ++i) dims_[i] = dims[i];
+    Check();
   }
 
   int rank() const { return rank_; }
@@ -74,11 +73,20 @@ class Shape {
   Shape With(int i, int64_t extent) const {
     if (i < 0) i += rank_;
     LOCKSTEP_CHECK(i >= 0 && i < rank_, "dimension out of range");
-    LOCKSTEP_CHECK_GE(extent, int64_t{0});
     Shape changed = *this;
     changed.dims_[static_cast<size_t>(i)] = extent;
+    changed.Check();
     return changed;
   }
+  void Check() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank_; ++i) {
+      const int64_t extent = dims_[static_cast<size_t>(i)];
+      if (extent < 0 || (extent > 0 && __builtin_mul_overflow(n, extent, &n))) Refuse();
+    }
+  }
+  [[noreturn]] void Refuse() const;
+  [[noreturn]] static void RefuseRank(size_t rank);
 
   int rank_ = 0;
   std::array<int64_t, kMaxRank> dims_{};

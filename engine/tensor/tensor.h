@@ -1,14 +1,21 @@
 // Borrowed views of dense, row-major memory. A view owns nothing: whoever made it keeps the memory
 // alive.
+//
+//   std::vector<float> x(32 * 20);
+//   LOCKSTEP_TRY_ASSIGN(const ConstTensor view, ConstTensor::Of({32, 20}, x));  // the size checked
+//   const ConstTensor same(x.data(), {32, 20});                                 // not checked
 #ifndef LOCKSTEP_ENGINE_TENSOR_TENSOR_H_
 #define LOCKSTEP_ENGINE_TENSOR_TENSOR_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <type_traits>
+#include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/status.h"
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/shape.h"
 
@@ -28,6 +35,16 @@ class BasicTensor {
   template <class T>
   requires(!std::is_void_v<T>) BasicTensor(T* data, Shape shape)
       : BasicTensor(data, kDTypeOf<std::remove_const_t<T>>, shape) {}
+  // Of memory whose length is known (a vector, an array, a span): an error, with both numbers, if
+  // it has not just the elements of the shape.
+  template <class Elements>
+  static Result<BasicTensor> Of(const Shape& shape, Elements&& elements) {
+    const std::span view(std::forward<Elements>(elements));
+    if (std::ssize(view) == shape.size()) return BasicTensor(view.data(), shape);
+    return Status::Invalid("a tensor of shape " + shape.ToString() + " has " +
+                           std::to_string(shape.size()) + " elements, not " +
+                           std::to_string(view.size()));
+  }
   // A writable view serves where a read-only one is asked for.
   operator BasicTensor<true>() const  // NOLINT: implicit
       requires(!kConst) {
@@ -40,6 +57,13 @@ class BasicTensor {
   bool empty() const { return data_ == nullptr; }
   int64_t size() const { return shape_.size(); }
   size_t bytes() const { return static_cast<size_t>(size()) * SizeOf(dtype_); }
+  // Whether an element of one lies in the memory of the other.
+  bool Overlaps(const BasicTensor<true>& other) const {
+    const auto begin = reinterpret_cast<uintptr_t>(data_);
+    const auto others = reinterpret_cast<uintptr_t>(other.data());
+    const size_t count = bytes(), other_count = other.bytes();
+    return begin < others + other_count && others < begin + count && count > 0 && other_count > 0;
+  }
 
   // The elements; T must match dtype().
   template <class T>

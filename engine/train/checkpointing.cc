@@ -90,6 +90,24 @@ Status CheckOptimizer(const Metadata& meta, const Optimizer& optimizer) {
                          optimizer.kind());
 }
 
+// So that no moments are left behind in the file.
+Status BindForReading(Optimizer& optimizer, Network* network) {
+  if (network == nullptr) {
+    if (optimizer.bound()) return Status::Ok();
+    return Status::Invalid(optimizer.kind() +
+                           " is bound to no network, so that it has no states to read into: give "
+                           "CheckpointParts::network, too");
+  }
+  const ParameterSet parameters = network->store().ParametersToWrite();
+  if (optimizer.bound()) return optimizer.CheckUpdate(parameters, optimizer.learning_rate());
+  if (network->communicator() != nullptr && network->communicator()->size() > 1) {
+    return Status::Invalid(optimizer.kind() +
+                           " is not bound yet, and each of several ranks holds a share of its "
+                           "states: TrainingStep::BindOptimizer or Trainer::Make comes first");
+  }
+  return optimizer.Bind(network->context(), parameters);
+}
+
 const StoredTensor* Find(std::span<const StoredTensor> tensors, std::string_view name) {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
                                   [&](const StoredTensor& tensor) { return tensor.name == name; });
@@ -202,41 +220,59 @@ ModelCopy::ModelCopy(const Network& network) : tensors_(ModelTensors(network)) {
 
 namespace {
 
-// copy(of the copy, of the network) for each tensor.
+// copy(of the copy, of the network) for each tensor, once it is known that all fit.
 template <class Copy>
-void ForEachPair(const std::vector<NamedTensor>& tensors, const ParameterStore& store,
-                 const Copy& copy) {
+Status ForEachPair(const std::vector<NamedTensor>& tensors, const ParameterStore& store,
+                   const Copy& copy) {
   const ParameterSet parameters = store.ParametersToWrite();
   const size_t count = parameters.infos.size();
-  LOCKSTEP_CHECK_EQ(tensors.size(), count + store.states().size());
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    const bool is_state = i >= count;
-    const std::string& name = is_state ? store.states()[i - count].name : parameters.infos[i].name;
-    const Tensor live = is_state ? store.StateToWrite(i - count) : parameters.value(i);
-    LOCKSTEP_CHECK(tensors[i].name == name && tensors[i].tensor.shape() == live.shape() &&
-                       tensors[i].tensor.dtype() == live.dtype(),
-                   "a copy of another network: " + name);
-    copy(tensors[i].tensor, live);
+  if (tensors.size() != count + store.states().size()) {
+    return Status::Invalid("the copy is of a network with " + std::to_string(tensors.size()) +
+                           " parameters and states, this one has " +
+                           std::to_string(count + store.states().size()));
   }
+  const auto live = [&](size_t i) {
+    return i < count ? parameters.value(i) : store.StateToWrite(i - count);
+  };
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const std::string& name = i < count ? parameters.infos[i].name : store.states()[i - count].name;
+    const Tensor &of_copy = tensors[i].tensor, here = live(i);
+    if (tensors[i].name == name && of_copy.shape() == here.shape() &&
+        of_copy.dtype() == here.dtype()) {
+      continue;
+    }
+    return Status::Invalid("the copy is of another network: it has " + tensors[i].name + " as " +
+                           NameOf(of_copy.dtype()) + " " + of_copy.shape().ToString() +
+                           " where this one has " + name + " as " + NameOf(here.dtype()) + " " +
+                           here.shape().ToString());
+  }
+  for (size_t i = 0; i < tensors.size(); ++i) copy(tensors[i].tensor, live(i));
+  return Status::Ok();
 }
 
 }  // namespace
 
-void ModelCopy::TakeFrom(const Network& network) {
-  ForEachPair(tensors_, network.store(), [](const Tensor& copy, const Tensor& live) {
-    std::memcpy(copy.data(), live.data(), live.bytes());
+Status ModelCopy::TakeFrom(const Network& network) {
+  return ForEachPair(tensors_, network.store(), [](const Tensor& copy, const Tensor& live) {
+    if (live.size() > 0) std::memcpy(copy.data(), live.data(), live.bytes());
   });
 }
 
-void ModelCopy::ApplyTo(Network& network) const {
-  ForEachPair(tensors_, network.store(), [](const Tensor& copy, const Tensor& live) {
-    std::memcpy(live.data(), copy.data(), live.bytes());
-  });
+Status ModelCopy::ApplyTo(Network& network) const {
+  LOCKSTEP_TRY(ForEachPair(tensors_, network.store(), [](const Tensor& copy, const Tensor& live) {
+    if (live.size() > 0) std::memcpy(live.data(), copy.data(), live.bytes());
+  }));
   network.store().Changed();
+  return Status::Ok();
 }
 
 Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, TrainingState state,
                        const Metadata& more, Communicator* ranks) {
+  if (parts.network != nullptr && parts.weights == nullptr && parts.network->store().torn()) {
+    return Status::Io(path +
+                      ": the network's weights are of no step, since the ranks lost each other; "
+                      "go on from an earlier checkpoint");
+  }
   std::vector<StoredPiece> all;
   for (const TensorPiece& piece : TensorsOf(parts)) all.push_back(Stored(piece));
   if (parts.standardizer != nullptr) {
@@ -268,12 +304,7 @@ Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointPar
   int64_t optimizer_steps = 0, average_updates = 0;
   if (parts.optimizer != nullptr) {
     LOCKSTEP_TRY(CheckOptimizer(checkpoint.meta, *parts.optimizer));
-    if (!parts.optimizer->bound()) {
-      if (parts.network == nullptr)
-        return Status::Invalid("an optimizer that is not bound to a network has no states to read");
-      LOCKSTEP_TRY(parts.optimizer->Bind(parts.network->context(),
-                                         parts.network->store().ParametersToWrite()));
-    }
+    LOCKSTEP_TRY(BindForReading(*parts.optimizer, parts.network));
     LOCKSTEP_TRY_ASSIGN(optimizer_steps, CountIn(checkpoint.meta, kOptimizerSteps));
   }
   if (parts.ema != nullptr) {

@@ -48,9 +48,10 @@ class ModelCopy {
   ModelCopy(ModelCopy&&) = default;            // tensors() stay where they are
   ModelCopy& operator=(ModelCopy&&) = default;
 
-  // Neither allocates. REQUIRES: a network of the same parameters and states, by name and shape.
-  void TakeFrom(const Network& network);
-  void ApplyTo(Network& network) const;
+  // An error that names what differs, and nothing is copied, unless the network has the same
+  // parameters and states, by name, shape and type. Neither allocates unless it fails.
+  Status TakeFrom(const Network& network);
+  Status ApplyTo(Network& network) const;
   // Views, named as in ModelTensors().
   const std::vector<NamedTensor>& tensors() const { return tensors_; }
 
@@ -78,7 +79,8 @@ Status WriteCheckpoint(const std::string& path, const CheckpointParts& parts, Tr
 // Everything that parts ask for is copied from the file, or nothing is: the error names the first
 // tensor that is missing or differs. A layer that computes otherwise than the network's (a batch
 // norm of another convention), or another kind of optimizer, is an error that names both. An
-// optimizer that is not bound yet is bound to the network first.
+// optimizer that is not bound yet is bound to the network first (and stays bound); with several
+// ranks, whose shares only a training step knows, that is an error instead.
 Result<TrainingState> ReadInto(const Checkpoint& checkpoint, const CheckpointParts& parts);
 
 // Empty where the file has none.

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/base/catch.h"
 #include "engine/base/check.h"
 #include "engine/comm/agreement.h"
 
@@ -72,6 +73,11 @@ Evaluator::Evaluator(Network& network, Communicator* communicator,
 
 Result<std::unique_ptr<Evaluator>> Evaluator::Make(Network& network, Subset samples,
                                                    const EvaluationOptions& options) {
+  return StatusOf([&] { return MakeFor(network, std::move(samples), options); });
+}
+
+Result<std::unique_ptr<Evaluator>> Evaluator::MakeFor(Network& network, Subset samples,
+                                                      const EvaluationOptions& options) {
   if (samples.dataset == nullptr || samples.empty())
     return Status::Invalid("there are no samples to evaluate");
   LOCKSTEP_TRY(CheckFits(network, *samples.dataset));
@@ -122,14 +128,16 @@ Status Evaluator::RunBatches() {
 }
 
 Result<EvaluationResult> Evaluator::Run() {
-  metrics_.Reset();
-  Status status;
-  if (loader_ != nullptr) {
-    status = RunBatches();
-    const Status seek = loader_->Seek({});  // ends its prefetching, too
-    LOCKSTEP_CHECK(seek.ok(), seek.message());
-  }
-  return metrics_.Finish(communicator_, status);
+  return StatusOf([&] {
+    metrics_.Reset();
+    Status status;
+    if (loader_ != nullptr) {
+      status = StatusOf([&] { return RunBatches(); });
+      const Status seek = loader_->Seek({});  // ends its prefetching, too
+      LOCKSTEP_CHECK(seek.ok(), seek.message());
+    }
+    return metrics_.Finish(communicator_, status);
+  });
 }
 
 Result<EvaluationResult> Evaluate(Network& network, Subset samples,

@@ -57,13 +57,15 @@ class Evaluator {
   // Errors: no samples, samples that do not fit the network, a network without a loss.
   static Result<std::unique_ptr<Evaluator>> Make(Network& network, Subset samples,
                                                  const EvaluationOptions& options = {});
-  // Collective. An error if an output or the loss is not finite.
+  // Collective. An error if an output or the loss is not finite, or the dataset throws.
   Result<EvaluationResult> Run();
 
   int64_t samples() const { return samples_; }
 
  private:
   Evaluator(Network& network, Communicator* communicator, const MetricsAccumulator::Plan& plan);
+  static Result<std::unique_ptr<Evaluator>> MakeFor(Network& network, Subset samples,
+                                                    const EvaluationOptions& options);
   Status RunBatches();
 
   Network& network_;

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/base/catch.h"
 #include "engine/base/random.h"
 #include "engine/base/shuffle.h"
 
@@ -157,11 +158,11 @@ Status CheckFinite(std::span<const float> sample, const char* what) {
                            " is " + std::to_string(*bad));
 }
 
-}  // namespace
-
-Result<Explanation> Explain(Network& network, std::span<const float> x,
-                            std::span<const float> baseline, std::span<const FeatureColumn> columns,
-                            const ToldOf& told, const ExplainOptions& options) {
+Result<Explanation> ExplainOn(Network& network, std::span<const float> x,
+                              std::span<const float> baseline,
+                              std::span<const FeatureColumn> columns, const ToldOf& told,
+                              const ExplainOptions& options) {
+  if (!told) return Status::Invalid("told is empty: it says what is to be explained");
   const auto features = static_cast<size_t>(network.input_shape().sample_size());
   if (x.size() != features || baseline.size() != features) {
     return Status::Invalid("the network takes " + std::to_string(features) +
@@ -215,6 +216,14 @@ Result<Explanation> Explain(Network& network, std::span<const float> x,
   for (size_t i = 0; i < places.size(); ++i)
     explanation.contributions[places[i]] = contributions[i];
   return explanation;
+}
+
+}  // namespace
+
+Result<Explanation> Explain(Network& network, std::span<const float> x,
+                            std::span<const float> baseline, std::span<const FeatureColumn> columns,
+                            const ToldOf& told, const ExplainOptions& options) {
+  return StatusOf([&] { return ExplainOn(network, x, baseline, columns, told, options); });
 }
 
 }  // namespace lockstep

@@ -45,7 +45,7 @@ using ToldOf = std::function<double(std::span<const float> y)>;
 //   x, baseline   one sample each, as the network takes it
 //   columns       disjoint ranges of it, which hold all that differs
 // Errors: lengths that do not fit the network, columns that leave out a difference, a number of
-// either sample, or what is told, is not finite.
+// either sample, or what is told, is not finite, what `told` throws.
 Result<Explanation> Explain(Network& network, std::span<const float> x,
                             std::span<const float> baseline, std::span<const FeatureColumn> columns,
                             const ToldOf& told, const ExplainOptions& options = {});

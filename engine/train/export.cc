@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "engine/base/float_mode.h"
 #include "engine/export/onnx.h"
 #include "engine/plan/onnx_graph.h"
 #include "engine/plan/program.h"
@@ -30,13 +31,12 @@ Result<OnnxValue> Standardized(OnnxGraph& graph, const Standardizer& standardize
   return graph.Add("Where", {graph.Add("IsNaN", {y}), graph.Scalar(0.0), y}, x.shape);
 }
 
-// y of x, every operation of the program in turn; parameters become constants under their own names
-// where they are first asked for.
-Result<OnnxValue> AddOperations(const Program& program, const Step& step, const OnnxValue& x,
-                                OnnxGraph& onnx) {
+// Every operation of the program in turn; parameters become constants under their own names where
+// they are first asked for. `values`, by the graph's: those of inputs are there, the others are
+// added.
+Status AddOperations(const Program& program, const Step& step, std::vector<OnnxValue>& values,
+                     OnnxGraph& onnx) {
   const Graph& graph = program.graph();
-  std::vector<OnnxValue> values(graph.value_count());
-  values[static_cast<size_t>(graph.inputs()[0].value.id)] = x;
   const ConstParameterSet parameters = graph.store().parameters();
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Graph::Node& node = graph.nodes()[i];
@@ -61,18 +61,49 @@ Result<OnnxValue> AddOperations(const Program& program, const Step& step, const 
                              " cannot be exported: " + y.status().message());
     values[static_cast<size_t>(node.outputs[0].id)] = *y;
   }
-  return values[static_cast<size_t>(graph.outputs()[0].value.id)];
+  return Status::Ok();
+}
+
+size_t Id(Value value) { return static_cast<size_t>(value.id); }
+
+// A model of any inputs and outputs, by their names.
+Status AddModel(const Network& network, const Program& program, const Step& step,
+                const ExportOptions& options, OnnxGraph& onnx) {
+  const Graph& graph = program.graph();
+  std::vector<OnnxValue> values(graph.value_count());
+  for (size_t i = 0; i < graph.inputs().size(); ++i) {
+    if (graph.IsTarget(i)) continue;
+    const Graph::Input& input = graph.inputs()[i];
+    const TensorSpec& spec = graph.spec(input.value);
+    OnnxValue x = onnx.AddInput(input.name, spec.shape.WithBatch(network.batch()),
+                                spec.dtype == DType::kI32 ? OnnxType::kInt64 : OnnxType::kFloat);
+    if (options.standardizer != nullptr) {
+      LOCKSTEP_TRY_ASSIGN(x, Standardized(onnx, *options.standardizer, options.missing, x));
+    }
+    x.shape = x.shape.WithBatch(1);
+    values[Id(input.value)] = x;
+  }
+  LOCKSTEP_TRY(AddOperations(program, step, values, onnx));
+  for (size_t i = 0; i < graph.outputs().size(); ++i) {
+    const Graph::Named& output = graph.outputs()[i];
+    if (i == 0 || !output.always) onnx.AddOutput(values[Id(output.value)], output.name);
+  }
+  return Status::Ok();
 }
 
 }  // namespace
 
 Status ExportOnnx(Network& network, const std::string& path, const ExportOptions& options) {
+  const ScopedFloatMode mode;
   PageMemory memory;
   LOCKSTEP_TRY_ASSIGN(
       const std::unique_ptr<Program> program,
       network.BuildForExport(options.fold_norms ? Fusion::kFoldOnly : Fusion::kNone, memory));
-  if (program->graph().outputs().empty() || network.feature_inputs() != 1)
-    return Status::Invalid("a model of several inputs is not exported yet");
+  const bool standardizes = options.standardizer != nullptr || options.samples != nullptr;
+  if (standardizes && network.feature_inputs() != 1)
+    return Status::Invalid(
+        "a model of several inputs is exported as it is, without a standardizer "
+        "and without a table");
   const Step step{.ctx = network.context(),
                   .program = *program,
                   .cut = BatchCut::Whole(1, 1),
@@ -81,7 +112,10 @@ Status ExportOnnx(Network& network, const std::string& path, const ExportOptions
   OnnxGraph graph;
   if (options.samples != nullptr) {
     const OnnxValue x = AddTableInputs(*options.samples->table, graph);
-    LOCKSTEP_TRY_ASSIGN(const OnnxValue y, AddOperations(*program, step, x, graph));
+    std::vector<OnnxValue> values(program->graph().value_count());
+    values[Id(program->graph().inputs()[0].value)] = x;
+    LOCKSTEP_TRY(AddOperations(*program, step, values, graph));
+    const OnnxValue y = values[Id(program->graph().outputs()[0].value)];
     const Loss* const loss = network.loss();
     AddTableOutputs(*options.samples, options.decision,
                     loss == nullptr ? std::span<const double>() : loss->quantiles(), y, graph);
@@ -89,15 +123,7 @@ Status ExportOnnx(Network& network, const std::string& path, const ExportOptions
     metadata.merge(MetadataOf(options.decision));
     return WriteOnnx(path, graph, metadata);
   }
-  const TensorSpec& spec = program->graph().spec(program->graph().inputs()[0].value);
-  OnnxValue x = graph.AddInput("x", network.input_shape(),
-                               spec.dtype == DType::kI32 ? OnnxType::kInt64 : OnnxType::kFloat);
-  if (options.standardizer != nullptr) {
-    LOCKSTEP_TRY_ASSIGN(x, Standardized(graph, *options.standardizer, options.missing, x));
-  }
-  x.shape = x.shape.WithBatch(1);
-  LOCKSTEP_TRY_ASSIGN(const OnnxValue y, AddOperations(*program, step, x, graph));
-  graph.AddOutput(y, "y");
+  LOCKSTEP_TRY(AddModel(network, *program, step, options, graph));
   return WriteOnnx(path, graph);
 }
 

@@ -28,8 +28,10 @@ struct ExportOptions {
 };
 
 // What the network computes in evaluation mode, as an ONNX model with input "x" (tokens as integers
-// of 64 bits) and output "y" of any batch; parameters keep their names. Atomic. An error names a
-// layer that cannot be exported.
+// of 64 bits) and output "y" of any batch; parameters keep their names. A Model has its own inputs
+// (targets left out) and outputs, by their names; those that are kept `always`, as
+// NetworkOptions::layer_outputs are, are left out behind the first. Atomic. An error names a layer
+// that cannot be exported.
 Status ExportOnnx(Network& network, const std::string& path, const ExportOptions& options = {});
 
 }  // namespace lockstep

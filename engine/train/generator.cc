@@ -5,8 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/base/check.h"
-#include "engine/base/denormals.h"
+#include "engine/base/catch.h"
 
 namespace lockstep {
 namespace {
@@ -28,6 +27,10 @@ Status CheckIsLanguageModel(const Network& network) {
 }  // namespace
 
 Result<Generator> Generator::Make(Network& network, const GeneratorOptions& options) {
+  return StatusOf([&] { return MakeFor(network, options); });
+}
+
+Result<Generator> Generator::MakeFor(Network& network, const GeneratorOptions& options) {
   LOCKSTEP_TRY(CheckIsLanguageModel(network));
   if (options.context < 1 || options.chunk < 1) {
     return Status::Invalid("context and chunk must be at least 1 token, not " +
@@ -46,6 +49,11 @@ Result<Generator> Generator::Make(Network& network, const GeneratorOptions& opti
 }
 
 Status Generator::Start(std::span<const int32_t> prompt) {
+  return StatusOf([&] { return StartText(prompt); });
+}
+
+Status Generator::StartText(std::span<const int32_t> prompt) {
+  if (!network_) return Status::Invalid("this generator was moved from: use the one it moved to");
   if (prompt.empty() && options_.end_of_text >= 0) prompt = {&options_.end_of_text, 1};
   const auto count = static_cast<int64_t>(prompt.size());
   if (count == 0) return Status::Invalid("a text must begin with something: the prompt is empty");
@@ -83,7 +91,6 @@ Status Generator::See(std::span<const int32_t> tokens) {
 Status Generator::Run(std::span<const int32_t> tokens) {
   const auto count = static_cast<int64_t>(tokens.size());
   const BatchCut cut = BatchCut::Whole(count, 1);
-  ScopedFlushDenormals flush;
   program_->SetCut(cut);
   program_->SetInput(0, ConstTensor(tokens.data(), DType::kI32, {count, 1}));
   const Step step{.ctx = network_->context(),
@@ -112,7 +119,13 @@ std::span<const float> Generator::scores() const {
 }
 
 Result<std::optional<int32_t>> Generator::Next() {
-  LOCKSTEP_CHECK(length_ > 0, "Start comes before Next");
+  return StatusOf([&] { return NextToken(); });
+}
+
+Result<std::optional<int32_t>> Generator::NextToken() {
+  if (!network_) return Status::Invalid("this generator was moved from: use the one it moved to");
+  if (length_ == 0)
+    return Status::Invalid("there is no text to go on with: a Start that succeeds comes first");
   if (ended_ != TextEnd::kNot) return std::optional<int32_t>();
   if (unseen_) {
     if (seen_ == options_.context && !options_.slides) {

@@ -19,6 +19,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/base/borrowed.h"
 #include "engine/base/status.h"
 #include "engine/plan/page_memory.h"
 #include "engine/plan/program.h"
@@ -52,7 +53,8 @@ class Generator {
   // token that ends texts, an empty prompt is that token. An error names the token that is out of
   // range, or how long the prompt is.
   Status Start(std::span<const int32_t> prompt);
-  // The next token of the text, or nothing where it has ended. Allocates nothing unless it fails.
+  // The next token of the text, or nothing where it has ended. Allocates nothing unless it fails:
+  // before a Start that has succeeded, or where the scores are not finite.
   Result<std::optional<int32_t>> Next();
 
   TextEnd ended() const { return ended_; }
@@ -66,11 +68,14 @@ class Generator {
  private:
   Generator(Network& network, const GeneratorOptions& options, Sampler sampler)
       : network_(&network), options_(options), sampler_(std::move(sampler)) {}
+  static Result<Generator> MakeFor(Network& network, const GeneratorOptions& options);
+  Status StartText(std::span<const int32_t> prompt);
+  Result<std::optional<int32_t>> NextToken();
   Status See(std::span<const int32_t> tokens);
   Status Run(std::span<const int32_t> tokens);  // at most `chunk`
   Status Slide();
 
-  Network* network_;
+  Borrowed<Network> network_;
   GeneratorOptions options_;
   Sampler sampler_;
   PageMemory memory_;

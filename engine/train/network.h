@@ -10,6 +10,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -48,10 +49,14 @@ struct NetworkOptions {
   // The processes that share each global batch; null: this one alone. Borrowed.
   Communicator* communicator = nullptr;
   // Of layers with a loss: each sample has a weight, a third input behind x and target (AddLoss).
+  //   LOCKSTEP_TRY(
+  //       net.TrainStep(std::array{x, target, ConstTensor(weights, {32})}, adam).status());
   bool weighted = false;
   // Shell patterns on names of parameters ("body.*") that training does not change. A batch norm
   // whose weight is frozen normalises by its running statistics. One that matches nothing is an
-  // error, kNotFound.
+  // error, kNotFound. What is frozen costs nothing in backward, so it is decided here: to freeze
+  // something else later, bind another network and let a ModelCopy carry the weights over
+  // (tools/examples/frozen_body.cc).
   std::vector<std::string> frozen{};
   // Layers ("3", "body.1") whose outputs can be read after each step, see output(name).
   std::vector<std::string> layer_outputs{};
@@ -78,8 +83,17 @@ struct StepResult {
   double mean() const { return loss.sum / loss.weight; }
 };
 
-// Ownership: owns model, losses and memory; borrows the Context and the Communicator, which must
-// outlive it. Movable. One thread at a time.
+// Ownership: owns model, losses (with others, see BindShared) and memory; borrows the Context and
+// the Communicator, which must outlive it. Movable: what borrows a network (Predictor, Trainer)
+// borrows it from its place. Calls on one that was moved from return an error. One thread at a time.
+//
+// Errors. Arguments are checked before anything moves: type, shape, number of samples, memory that
+// is null, misaligned, or overlaps with what is written; the error (kInvalid) names the argument.
+// What a layer, a loss, an optimizer or an observer throws comes back as a Status on the calling
+// thread (engine/base/catch.h). A call that fails, whatever the reason, leaves parameters, states,
+// optimizer and predictions bit for bit as they were. One failure cannot be undone: where ranks
+// lose each other after the update, while new weights are on their way. The network then refuses
+// every call (kIo) until a checkpoint has been loaded.
 class Network {
  public:
   // Infers all shapes and makes all memory. An error names the layer, and the shapes that do not
@@ -112,15 +126,16 @@ class Network {
   // optimizer's own learning rate. `inputs` are those of the model in the order in which it added
   // them, targets among them; each (samples, ...), samples <= the bound batch. Returns the mean
   // loss before the update; NaN where a layer's policy left the batch out, or all of its samples
-  // have weight 0. The optimizer is bound
-  // at its first step; several may take turns. Allocates nothing unless it fails. A loss or
-  // gradient that is not finite is an error that names the layer. A step that fails leaves
-  // parameters, statistics, optimizer and predictions as they were.
+  // have weight 0. The optimizer is bound at its first step and belongs to this network from then
+  // on; several may take turns, and each may be made anew at any time. Its learning rate can be set
+  // between steps. Allocates nothing unless it fails. A loss or gradient that is not finite is an
+  // error that names the layer.
   Result<double> TrainStep(std::span<const ConstTensor> inputs, Optimizer& optimizer);
   Result<double> TrainStep(ConstTensor x, ConstTensor target, Optimizer& optimizer);
 
   // Forward, loss and backward alone; then gradients = gradient_scale * d(mean loss)/d(parameters)
-  // (or as options.divisor says), added where asked. Statistics of batch norms move.
+  // (or as options.divisor says), added where asked. Statistics of batch norms move. After a call
+  // that failed the gradients are lost: the next must not accumulate.
   Result<StepResult> Gradients(std::span<const ConstTensor> inputs,
                                const StepOptions& options = {});
   Result<StepResult> Gradients(ConstTensor x, ConstTensor target, const StepOptions& options = {});
@@ -133,17 +148,19 @@ class Network {
   Result<LossSum> Evaluate(ConstTensor x, ConstTensor target, StepObserver* observer = nullptr);
   Result<LossSum> Evaluate(std::span<const ConstTensor> inputs, StepObserver* observer = nullptr);
   // The loss of a forward pass in the wrong mode, with batch statistics and dropout, for those who
-  // study that mistake. Statistics move.
+  // study that mistake. Statistics move, unless the loss is not finite, which is an error.
   Result<LossSum> EvaluateInTrainingMode(ConstTensor x, ConstTensor target, uint64_t index = 0);
 
   // Of the last pass, until the next: the first output; an output or a layer of
   // NetworkOptions::layer_outputs by name (empty if there is none of that name); the gradient of
-  // the loss with respect to the first input. In training the scores of many classes may never
-  // exist as a whole (engine/plan/rules.h): that output is empty after such a pass, unless it is
-  // among layer_outputs.
-  ConstTensor output() const { return last_->output(0); }
+  // the loss with respect to the first input (empty if the pass had no backward). All are empty
+  // before the first pass and after one that failed. An output that Predict was given memory for is
+  // there, in the caller's memory, and only for as long as that lives. In training the scores of
+  // many classes may never exist as a whole (engine/plan/rules.h): that output is empty after such
+  // a pass, unless it is among layer_outputs.
+  ConstTensor output() const { return last_ == nullptr ? ConstTensor() : last_->output(0); }
   ConstTensor output(const std::string& name) const;
-  ConstTensor input_gradient() const { return training_program_->input_gradient(0); }
+  ConstTensor input_gradient() const;
 
   const Shape& input_shape() const { return input_; }  // of x at the largest batch
   const Shape& output_shape() const { return output_; }
@@ -157,26 +174,26 @@ class Network {
   Communicator* communicator() const { return options_.communicator; }
   const Loss* loss() const { return loss_.get(); }
   bool weighted() const { return options_.weighted; }
-  Context& context() const { return *ctx_; }
+  Context& context() const { return There(ctx_); }
   // What is run: in a training step, and in evaluation.
-  const Program& training_program() const { return *training_program_; }
-  const Program& evaluation_program() const { return *evaluation_program_; }
+  const Program& training_program() const { return There(training_program_); }
+  const Program& evaluation_program() const { return There(evaluation_program_); }
   // Of the training program where there is one.
   const Program& program() const {
-    return training_program_ != nullptr ? *training_program_ : *evaluation_program_;
+    return training_program_ != nullptr ? *training_program_ : evaluation_program();
   }
   const LayerTraits& layer_traits() const { return program().graph().traits(); }
 
-  ConstParameterSet parameters() const { return store_->parameters(); }
-  std::span<const StateInfo> states() const { return store_->states(); }
-  ConstTensor state(size_t i) const { return store_->state(i); }
+  ConstParameterSet parameters() const { return store().parameters(); }
+  std::span<const StateInfo> states() const { return store().states(); }
+  ConstTensor state(size_t i) const { return store().state(i); }
   // For whoever changes parameters or states: while the result lives, nothing runs.
-  ParameterWriter Write() { return ParameterWriter(*store_); }
-  ParameterStore& store() const { return *store_; }
+  ParameterWriter Write() { return ParameterWriter(store()); }
+  ParameterStore& store() const { return There(store_); }
   int64_t parameter_count() const;
   // All memory held, in bytes; an optimizer's states come on top.
   int64_t bytes() const {
-    return store_->parameter_bytes() + store_->gradient_bytes() + arena_bytes();
+    return store().parameter_bytes() + store().gradient_bytes() + arena_bytes();
   }
   int64_t arena_bytes() const { return arena_.bytes(); }
   // What a step may find overwritten: for tests that poison it.
@@ -190,33 +207,75 @@ class Network {
   // in all (PlanOptions::cache_tokens). A model of layers only, or one that adds such an input.
   Result<std::unique_ptr<Program>> BuildForText(int64_t tokens_at_once, int64_t most_tokens,
                                                 PageMemory& memory) const;
+  // The same for derivatives: at most `samples` at a time, computed as in evaluation, without the
+  // model's losses. `finish` wants gradients of inputs and adds what is differentiated in place of
+  // the losses (jacobian.h).
+  Result<std::unique_ptr<Program>> BuildForDerivatives(int64_t samples,
+                                                       const std::function<Status(Graph&)>& finish,
+                                                       PageMemory& memory) const;
+
+  // For who predicts with weights that are not a network's own (shared_predictor.h). A network of
+  // the same layers that only predicts: on `ctx`, up to `batch` samples at a time, on their own
+  // alone. Nothing runs before UseWeights. It may outlive this one.
+  Result<Network> BindShared(Context& ctx, int64_t batch) const;
+  // Of all that such a network reads: parameters, states, what is derived from them.
+  int64_t weight_bytes() const {
+    return store_->parameter_bytes() + store_->state_bytes() + evaluation_program_->derived_bytes();
+  }
+  // From here on its weights are there: weight_bytes(), borrowed, and read only. Networks of one
+  // BindShared, and of one batch, may read the same. Allocates nothing from the second call on.
+  void UseWeights(std::byte* weights);
+  // For the first of them: parameters and states there have been written, the rest is made of them.
+  void DeriveWeights();
 
  private:
   friend class TrainingStep;
+  static constexpr char kMovedFrom[] = "this network was moved from: use the one it was moved to";
   Network();
+  // What a pointer points to, unless it went with a move (or there is no such thing here).
+  template <class Pointer>
+  typename std::pointer_traits<Pointer>::element_type& There(const Pointer& pointer) const {
+    if (pointer == nullptr) RefuseAccess();
+    return *pointer;
+  }
+  [[noreturn]] void RefuseAccess() const;
+  Status CheckReady(bool to_train = false) const;
   Result<Graph> Build(PlanOptions plan) const;
-  Status BuildPrograms();
+  Status BuildPrograms(bool borrows_weights = false);
   Status Check(const Program& program, std::span<const ConstTensor> inputs, bool targets,
                int64_t most) const;
   int64_t MostEvaluated() const { return std::max(batch(), evaluation_batch()); }
+  Status CheckOutputs(std::span<const ConstTensor> inputs, std::span<const Tensor> outputs,
+                      int64_t samples) const;
+  // A pass begins, and has succeeded.
   void Start(Program& program, const BatchCut& cut, std::span<const ConstTensor> inputs);
+  void Finish(Program& program, bool backward);
   Step MakeStep(const Program& program, const BatchCut& cut, int64_t first_sample, uint64_t index,
                 bool staged) const;
   // Sum and weight of all losses together.
   static LossSum Together(const Program& program, std::span<const double> sums,
                           std::span<const double> weights);
-  Result<LossSum> EvaluateOn(Program& program, const Step& step);
+  LossSum LossOn(const Program& program, const Step& step);
+  // The public calls, before what is thrown is caught.
+  Result<StepResult> RunGradients(std::span<const ConstTensor> inputs, const StepOptions& options);
+  Result<double> RunTrainStep(std::span<const ConstTensor> inputs, Optimizer& optimizer);
+  Status RunPredict(std::span<const ConstTensor> inputs, std::span<const Tensor> outputs,
+                    StepObserver* observer);
+  Result<LossSum> RunEvaluate(std::span<const ConstTensor> inputs, StepObserver* observer);
+  Result<LossSum> RunInTrainingMode(std::span<const ConstTensor> inputs, uint64_t index);
   Status ExplainNonFinite(const Step& step, double loss);
 
   Context* ctx_ = nullptr;
   NetworkOptions options_;
-  std::unique_ptr<Layer> layers_;
-  std::unique_ptr<Loss> loss_;
-  std::unique_ptr<Model> model_;
+  std::shared_ptr<const Layer> layers_;
+  std::shared_ptr<const Loss> loss_;
+  std::shared_ptr<const Model> model_;
   std::unique_ptr<ParameterStore> store_;
   std::unique_ptr<Program> training_program_, evaluation_program_;
-  Program* last_ = nullptr;  // that ran
-  PageMemory arena_;         // memory of a step, then what each program keeps
+  Program* last_ = nullptr;      // that ran to its end
+  bool had_backward_ = false;    // the pass of last_
+  bool gradients_lost_ = false;  // by a call that failed
+  PageMemory arena_;             // memory of a step, then what each program keeps
   int64_t step_bytes_ = 0;
   Shape input_, output_;
   std::vector<size_t> feature_inputs_;            // those that are no targets

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/base/catch.h"
 #include "engine/base/check.h"
 #include "engine/base/text.h"
 #include "engine/data/class_name.h"
@@ -58,7 +59,23 @@ Result<TablePredictor> TablePredictor::Make(Network& network, const DatasetInfo&
   return TablePredictor(network, samples, std::move(predictor));
 }
 
+Status TablePredictor::CheckColumn(int64_t column) const {
+  if (!network_) return Status::Invalid("this predictor was moved from: use the one it moved to");
+  const int64_t columns = std::ssize(table().columns);
+  if (column >= 0 && column < columns) return Status::Ok();
+  return Status::Invalid("there is no column " + std::to_string(column) + ", the table has " +
+                         std::to_string(columns) + " from 0");
+}
+
+Status TablePredictor::CheckRow(std::span<const CellValue> row) const {
+  if (!network_) return Status::Invalid("this predictor was moved from: use the one it moved to");
+  if (row.size() == columns_.size()) return Status::Ok();
+  return Status::Invalid("a row has a cell for each of the " + std::to_string(columns_.size()) +
+                         " columns(), not " + std::to_string(row.size()));
+}
+
 Result<CellValue> TablePredictor::Read(int64_t column, std::string_view text) const {
+  LOCKSTEP_TRY(CheckColumn(column));
   Result<CellValue> cell = reader_->Read(static_cast<size_t>(column), text);
   if (!cell.ok()) return cell.status().At(Quoted(NameOf(column)));
   return AsStored(column, *cell);
@@ -71,6 +88,7 @@ CellValue TablePredictor::AsStored(int64_t column, CellValue cell) const {
 }
 
 Result<CellValue> TablePredictor::Take(int64_t column, double number) const {
+  LOCKSTEP_TRY(CheckColumn(column));
   const TableColumn& of = table().columns[static_cast<size_t>(column)];
   const std::string name = Quoted(NameOf(column));
   if (of.kind == Kind::kCategory)
@@ -116,11 +134,27 @@ void TablePredictor::Encode(std::span<const CellValue> row, float* x) const {
 }
 
 Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row) {
+  return StatusOf([&] { return PredictOn(row); });
+}
+
+Result<TableAnswer> TablePredictor::PredictOn(std::span<const CellValue> row) {
+  LOCKSTEP_TRY(CheckRow(row));
   Encode(row, x_.data());
   LOCKSTEP_TRY(predictor_.Run(ConstTensor(x_.data(), network_->input_shape().WithBatch(1)),
                               Tensor(y_.data(), network_->output_shape().WithBatch(1))));
   TableAnswer answer{.predicted = predictor_.ClassOf(y_)};
   answer.numbers.assign(y_.begin(), y_.end());
+  return answer;
+}
+
+Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row,
+                                            SharedPredictor::Worker& worker) const {
+  std::vector<float> x(x_.size()), y(y_.size());
+  Encode(row, x.data());
+  LOCKSTEP_TRY(worker.Run(ConstTensor(x.data(), network_->input_shape().WithBatch(1)),
+                          Tensor(y.data(), network_->output_shape().WithBatch(1))));
+  TableAnswer answer{.predicted = worker.ClassOf(y)};
+  answer.numbers.assign(y.begin(), y.end());
   return answer;
 }
 
@@ -153,7 +187,12 @@ ToldOf TablePredictor::Told(int64_t predicted) const {
 
 Result<Explanation> TablePredictor::Explain(std::span<const CellValue> row,
                                             const ExplainOptions& options) {
-  LOCKSTEP_TRY_ASSIGN(const TableAnswer answer, Predict(row));
+  return StatusOf([&] { return ExplainOn(row, options); });
+}
+
+Result<Explanation> TablePredictor::ExplainOn(std::span<const CellValue> row,
+                                              const ExplainOptions& options) {
+  LOCKSTEP_TRY_ASSIGN(const TableAnswer answer, PredictOn(row));
   std::vector<float> baseline(x_.size());
   Encode(usual_, baseline.data());
   std::vector<FeatureColumn> columns;

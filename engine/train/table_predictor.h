@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/borrowed.h"
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 #include "engine/data/table/cell_reader.h"
@@ -18,6 +19,7 @@
 #include "engine/train/explain.h"
 #include "engine/train/network.h"
 #include "engine/train/predictor.h"
+#include "engine/train/shared_predictor.h"
 
 namespace lockstep {
 
@@ -28,7 +30,9 @@ struct TableAnswer {
   int64_t predicted = -1;  // the class; -1: a regression
 };
 
-// Borrows the network, and is as thread-compatible as that. Movable.
+// Borrows the network, and is as thread-compatible as that. Movable. The const functions touch
+// nothing that the others change, nor any of the network's numbers: several threads may read, encode
+// and predict by workers of theirs while another trains the network.
 class TablePredictor {
  public:
   // `samples` is what the model says of its samples (SavedModel::samples). An error if they are of
@@ -58,9 +62,13 @@ class TablePredictor {
 
   // Of each number of an answer: the name of the class, or "value", "low", "high" (ValueNames).
   std::vector<std::string> answer_names() const;
-  // A row has a cell for each of columns(). REQUIRES: x of samples().x_shape.
+  // A row has a cell for each of columns(); of Predict and Explain another number of cells is an
+  // error. REQUIRES: x of samples().x_shape.
   void Encode(std::span<const CellValue> row, float* x) const;
   Result<TableAnswer> Predict(std::span<const CellValue> row);
+  // The same by a worker of a SharedPredictor that was made with samples().
+  Result<TableAnswer> Predict(std::span<const CellValue> row,
+                              SharedPredictor::Worker& worker) const;
 
   // What a row usually holds: the mean of numbers and dates, the more frequent of yes and no, the
   // most frequent category, over the rows trained on.
@@ -78,7 +86,12 @@ class TablePredictor {
   // As a table keeps it: most numbers as floats.
   CellValue AsStored(int64_t column, CellValue cell) const;
 
-  Network* network_;
+  Status CheckColumn(int64_t column) const;
+  Status CheckRow(std::span<const CellValue> row) const;
+  Result<TableAnswer> PredictOn(std::span<const CellValue> row);
+  Result<Explanation> ExplainOn(std::span<const CellValue> row, const ExplainOptions& options);
+
+  Borrowed<Network> network_;
   DatasetInfo samples_;
   Predictor predictor_;
   std::shared_ptr<const CellReader> reader_;

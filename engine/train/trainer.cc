@@ -9,7 +9,7 @@
 #include <span>
 #include <utility>
 
-#include "engine/base/check.h"
+#include "engine/base/catch.h"
 #include "engine/base/integers.h"
 #include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
@@ -42,12 +42,14 @@ Trainer::Trainer(Network& network, Optimizer& optimizer, Loader& loader, Trainer
 
 Result<std::unique_ptr<Trainer>> Trainer::Make(Network& network, Optimizer& optimizer,
                                                Loader& loader, TrainerOptions options) {
-  std::unique_ptr<Trainer> trainer(new Trainer(network, optimizer, loader, std::move(options)));
-  LOCKSTEP_TRY(trainer->CheckOptions());
-  LOCKSTEP_TRY(CheckFits(network, loader.dataset()));
-  LOCKSTEP_TRY(trainer->CheckBatch());
-  LOCKSTEP_TRY(trainer->Bind());
-  return trainer;
+  return StatusOf([&]() -> Result<std::unique_ptr<Trainer>> {
+    std::unique_ptr<Trainer> trainer(new Trainer(network, optimizer, loader, std::move(options)));
+    LOCKSTEP_TRY(trainer->CheckOptions());
+    LOCKSTEP_TRY(CheckFits(network, loader.dataset()));
+    LOCKSTEP_TRY(trainer->CheckBatch());
+    LOCKSTEP_TRY(trainer->Bind());
+    return trainer;
+  });
 }
 
 Status Trainer::CheckOptions() const {
@@ -71,12 +73,15 @@ Status Trainer::CheckOptions() const {
     if (!(o.early_stopping->min_delta >= 0.0))
       return Bad("min_delta", "0 or more", o.early_stopping->min_delta);
   }
+  if (o.evaluation_batch < 0)
+    return Bad("evaluation_batch", "0 or more", static_cast<double>(o.evaluation_batch));
   if (o.validation.empty()) return Status::Ok();
+  if (o.validation.dataset == nullptr)
+    return Status::Invalid("validation has the numbers of samples, but its dataset is null");
   return CheckMonitor();
 }
 
 Status Trainer::CheckMonitor() const {
-  LOCKSTEP_CHECK(options_.validation.dataset != nullptr, "validation indices without a dataset");
   const DatasetInfo& info = options_.validation.dataset->info();
   if (HasMetric(info, options_.monitor)) return Status::Ok();
   return Status::Invalid(std::string("there is no ") + NameOf(options_.monitor) +
@@ -117,6 +122,10 @@ Status Trainer::Bind() {
 }
 
 Result<TrainingSummary> Trainer::Run() {
+  return StatusOf([&] { return RunToEnd(); });
+}
+
+Result<TrainingSummary> Trainer::RunToEnd() {
   if (result_taken_) return Status::Invalid("this run has ended and the network holds its result");
   const Clock::time_point start = Clock::now();
   TrainingSummary summary;
@@ -129,6 +138,8 @@ Result<TrainingSummary> Trainer::Run() {
     digest_ = std::move(*digest);
   }
   LOCKSTEP_TRY(Loop(summary));
+  // What an observer has thrown since the last step, on any rank.
+  LOCKSTEP_TRY(Agree(communicator_, std::exchange(thrown_, Status::Ok())));
   summary.steps = step();
   summary.epochs = loader_.place().epoch;
   summary.skipped_batches = progress_.skipped;
@@ -167,9 +178,10 @@ Status Trainer::Loop(TrainingSummary& summary) {
 Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
   const Clock::time_point start = Clock::now();
   const double waited = communicator_.waited_seconds();
-  const Result<const Batch*> batch = loader_.Next();
+  Result<const Batch*> batch = StatusOf([&] { return loader_.Next(); });
   *epoch_is_over = batch.ok() && *batch == nullptr;
   if (*epoch_is_over) return Status::Ok();
+  if (!thrown_.ok()) batch = std::exchange(thrown_, Status::Ok());
   // Others have their batch: a rank without one takes part, so that they need not wait for it.
   const bool others = communicator_.size() > 1;
   Batch none;
@@ -194,10 +206,9 @@ Status Trainer::TakeStep(const LoaderPlace& place, bool* epoch_is_over) {
   report_.samples_per_second = MeanOf(static_cast<double>(timed_samples_), epoch_seconds_);
   TrainingObserver* observer = options_.observer;
   if (observer == nullptr) return Status::Ok();
-  const Wish agreed = agreed_;
-  TakeWish(observer->OnStep(report_));
-  if (communicator_.size() > 1 && agreed == Wish::kSave) TakeWish(observer->OnSave());
-  return Status::Ok();
+  const bool save = communicator_.size() > 1 && agreed_ == Wish::kSave;
+  LOCKSTEP_TRY(Tell("TrainingObserver::OnStep", [&] { return observer->OnStep(report_); }));
+  return save ? Tell("TrainingObserver::OnSave", [&] { return observer->OnSave(); }) : Status::Ok();
 }
 
 Status Trainer::GatherTimes(RankTime mine, std::vector<RankTime>& all) {
@@ -216,13 +227,24 @@ bool Trainer::PatienceIsOut() const {
 }
 
 // What this rank wishes goes with its next step to the others; a process that is alone knows it.
-void Trainer::TakeWish(Wish wish) {
-  if (communicator_.size() > 1) {
-    wish_ = std::max(wish_, wish);
-    return;
+// What an observer throws goes the same way.
+template <class Call>
+Status Trainer::Tell(const char* what, const Call& call) {
+  const bool alone = communicator_.size() == 1;
+  const Result<Wish> wish = StatusOf([&]() -> Result<Wish> {
+    const Wish first = call();
+    return alone && first == Wish::kSave ? options_.observer->OnSave() : first;
+  });
+  if (!wish.ok()) {
+    const Status thrown = wish.status().At(what);
+    if (alone) return thrown;
+    if (thrown_.ok()) thrown_ = thrown;
+  } else if (!alone) {
+    wish_ = std::max(wish_, *wish);
+  } else if (*wish == Wish::kStop) {
+    agreed_ = *wish;
   }
-  if (wish == Wish::kSave) wish = options_.observer->OnSave();
-  if (wish == Wish::kStop) agreed_ = wish;
+  return Status::Ok();
 }
 
 // After a step that has told the ranks that one of them wishes something.
@@ -297,10 +319,12 @@ Status Trainer::EndEpoch(int64_t epoch, bool complete) {
   }
   progress_.ended_step = step();
   history_.push_back(report);
-  if (options_.observer == nullptr) return Status::Ok();
-  if (evaluation) TakeWish(options_.observer->OnEvaluation(*evaluation));
-  TakeWish(options_.observer->OnEpoch(report));
-  return Status::Ok();
+  TrainingObserver* const observer = options_.observer;
+  if (observer == nullptr) return Status::Ok();
+  if (evaluation)
+    LOCKSTEP_TRY(Tell("TrainingObserver::OnEvaluation",
+                      [&] { return observer->OnEvaluation(*evaluation); }));
+  return Tell("TrainingObserver::OnEpoch", [&] { return observer->OnEpoch(report); });
 }
 
 Result<EvaluationReport> Trainer::EvaluateEpoch(int64_t epoch) {
@@ -321,13 +345,13 @@ Result<EvaluationReport> Trainer::EvaluateEpoch(int64_t epoch) {
                              NameOf(options_.monitor) +
                              ": they are all of one class, or all the same");
     }
-    Judge(report, *value);
+    LOCKSTEP_TRY(Judge(report, *value));
   }
   report.seconds = SecondsSince(start);
   return report;
 }
 
-void Trainer::Judge(EvaluationReport& report, double value) {
+Status Trainer::Judge(EvaluationReport& report, double value) {
   const double min_delta = options_.early_stopping ? options_.early_stopping->min_delta : 0.0;
   const double gain = !progress_.best_metric             ? std::numeric_limits<double>::infinity()
                       : LargerIsBetter(options_.monitor) ? value - *progress_.best_metric
@@ -338,14 +362,15 @@ void Trainer::Judge(EvaluationReport& report, double value) {
     progress_.best_metric = value;
     progress_.best_epoch = report.epoch;
     progress_.evaluations_without_gain = 0;
-    if (keeps_best()) best_.TakeFrom(network_);
+    if (keeps_best()) LOCKSTEP_TRY(best_.TakeFrom(network_));
   }
   report.evaluations_without_gain = progress_.evaluations_without_gain;
+  return Status::Ok();
 }
 
 bool Trainer::TakeResult() {
   if (keeps_best() && progress_.best_metric) {
-    best_.ApplyTo(network_);
+    if (!best_.ApplyTo(network_).ok()) return false;
   } else if (ema_ && ema_->update_count() > 0) {
     const std::vector<NamedTensor> live = ModelTensors(network_);
     for (size_t i = 0; i < live.size(); ++i) {

@@ -1,7 +1,7 @@
 // The training loop: drives a Network (layers and loss), an Optimizer, a Loader and a Communicator.
 //
-//   auto trainer = Trainer::Make(net, optimizer, *loader, {.epochs = 20, .validation = {data,
-//   val}}); auto summary = (*trainer)->Run();
+//   auto trainer = Trainer::Make(net, optimizer, *loader, {.epochs = 20});
+//   auto summary = (*trainer)->Run();
 //
 // One step is one global batch of the Loader: a TrainingStep, then the average of the weights. The
 // ranks are those of the network's communicator.
@@ -82,7 +82,8 @@ enum class Wish : uint8_t { kGoOn, kSave, kStop };
 // (Ctrl-C) ends the run after the current step (with several ranks: one step later, so that all
 // agree), ready to be saved and resumed; a wish to save has OnSave called then, on every rank.
 // Trainer::Save may be called from any of these, on all ranks or none: what one rank alone knows,
-// such as the time of day, must become a wish.
+// such as the time of day, must become a wish. What one of them throws ends the run as an error,
+// after the step or epoch that it was told of, on every rank.
 class TrainingObserver {
  public:
   virtual ~TrainingObserver() = default;
@@ -167,8 +168,8 @@ class Trainer {
   // Trains to the end. Unless an observer asked to stop, the network then holds what `keep_best`
   // and `ema` say. Errors leave the run at the boundary before the step that failed, ready to be
   // saved, or tried again: a loss or gradient that is not finite (the message names the step, and
-  // the layer or parameter), unreadable data. SaveBest() still has what was best until then. With
-  // several ranks an error of one is the error of all, and names it.
+  // the layer or parameter), unreadable data, what a dataset throws. SaveBest() still has what was
+  // best until then. With several ranks an error of one is the error of all, and names it.
   Result<TrainingSummary> Run();
 
   // At any step boundary, thus from an observer: all that is needed to go on. Resume() is called
@@ -227,8 +228,11 @@ class Trainer {
   Status ReadCheckpoint(const std::string& path);
   Status EndEpoch(int64_t epoch, bool complete);
   Result<EvaluationReport> EvaluateEpoch(int64_t epoch);
-  void Judge(EvaluationReport& report, double value);
-  void TakeWish(Wish wish);
+  Status Judge(EvaluationReport& report, double value);
+  template <class Call>
+  Status Tell(const char* what, const Call& call);
+  Result<TrainingSummary> RunToEnd();
+  Status SaveRun(const std::string& path);
   Status AgreeOnWishes();
   CheckpointParts Parts(bool with_best);
   Metadata Extra() const;
@@ -250,6 +254,7 @@ class Trainer {
   Progress progress_;
   bool result_taken_ = false;
   Wish wish_ = Wish::kGoOn;     // of this rank, which the others do not know of yet
+  Status thrown_;               // by an observer, likewise
   Wish agreed_ = Wish::kGoOn;   // of all, for this step
   StepReport report_;           // of the last step
   double epoch_seconds_ = 0.0;  // of steps, in this process

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/base/check.h"
+#include "engine/base/catch.h"
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/comm/agreement.h"
 #include "engine/io/file.h"
@@ -122,6 +122,10 @@ Status Trainer::ReadExtra(const Metadata& meta, const TrainingState& state, Prog
 }
 
 Status Trainer::Save(const std::string& path) {
+  return StatusOf([&] { return SaveRun(path); });
+}
+
+Status Trainer::SaveRun(const std::string& path) {
   if (result_taken_) {
     return Status::Invalid(path +
                            ": the run has ended and the network holds its result, from which no "
@@ -135,17 +139,21 @@ Status Trainer::SaveBest(const std::string& path) {
   if (!keeps_best() || !progress_.best_metric)
     return Status::Invalid(path + ": this run has no best weights to save");
   const CheckpointParts all = Parts(/*with_best=*/false);
-  return WriteCheckpoint(path,
-                         {.network = all.network,
-                          .standardizer = all.standardizer,
-                          .samples = all.samples,
-                          .weights = &best_},
-                         state(), {}, &communicator_);
+  return StatusOf([&] {
+    return WriteCheckpoint(path,
+                           {.network = all.network,
+                            .standardizer = all.standardizer,
+                            .samples = all.samples,
+                            .weights = &best_},
+                           state(), {}, &communicator_);
+  });
 }
 
 Status Trainer::Resume(const std::string& path) {
-  LOCKSTEP_CHECK(step() == 0 && !result_taken_, "Resume comes before Run");
-  return Agree(communicator_, ReadCheckpoint(path));
+  if (step() > 0 || result_taken_)
+    return Status::Invalid(path + ": Resume comes before Run, of a Trainer made anew");
+  return StatusOf(
+      [&] { return Agree(communicator_, StatusOf([&] { return ReadCheckpoint(path); })); });
 }
 
 Status Trainer::ReadCheckpoint(const std::string& path) {

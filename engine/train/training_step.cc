@@ -7,8 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/base/check.h"
-#include "engine/base/denormals.h"
+#include "engine/base/catch.h"
 #include "engine/base/integers.h"
 #include "engine/comm/agreement.h"
 #include "engine/kernels/elementwise/elementwise.h"
@@ -20,6 +19,33 @@ namespace lockstep {
 namespace {
 
 bool IsPowerOfTwo(int64_t n) { return std::has_single_bit(static_cast<uint64_t>(n)); }
+
+// An observer that throws takes part no more: the step goes on, so that other ranks need not wait,
+// and fails at its end.
+class Guarded final : public StepObserver {
+ public:
+  explicit Guarded(StepObserver* observer) : observer_(observer) {}
+  void Before(const std::string& layer, bool backward) override {
+    Call([&] { observer_->Before(layer, backward); });
+  }
+  void After(const std::string& layer, bool backward, ConstTensor result) override {
+    Call([&] { observer_->After(layer, backward, result); });
+  }
+  StepObserver* get() { return observer_ == nullptr ? nullptr : this; }
+  const Status& status() const { return status_; }
+
+ private:
+  template <class Body>
+  void Call(const Body& body) {
+    if (!status_.ok()) return;
+    status_ = StatusOf([&] {
+      body();
+      return Status::Ok();
+    });
+  }
+  StepObserver* observer_;
+  Status status_;
+};
 
 int64_t RanksOf(const Network& network) {
   return network.communicator() == nullptr ? 1 : network.communicator()->size();
@@ -60,7 +86,12 @@ void CutIntoParts(const Network& network, int64_t most_parts, int64_t global_sam
 
 Result<std::unique_ptr<TrainingStep>> TrainingStep::Make(Network& network,
                                                          const TrainingStepOptions& options) {
-  if (!network.trains()) return Status::Invalid("this network was bound for prediction only");
+  return StatusOf([&] { return MakeStep(network, options); });
+}
+
+Result<std::unique_ptr<TrainingStep>> TrainingStep::MakeStep(Network& network,
+                                                             const TrainingStepOptions& options) {
+  LOCKSTEP_TRY(network.CheckReady(/*to_train=*/true));
   if (!(options.clip_norm >= 0.0))
     return Status::Invalid("clip_norm must be 0 or more, not " + std::to_string(options.clip_norm));
   if (options.parts < 1)
@@ -148,6 +179,10 @@ int64_t TrainingStep::largest_batch() const { return network_.batch() * options_
 Status TrainingStep::CutBatch(const GlobalBatch& batch) {
   CutIntoParts(network_, options_.parts, batch.global_samples, parts_);
   const Part& last = parts_.back();
+  if (batch.samples != batch.inputs[0].shape().batch()) {
+    return Status::Invalid("GlobalBatch::samples is " + std::to_string(batch.samples) +
+                           ", its inputs hold " + std::to_string(batch.inputs[0].shape().batch()));
+  }
   if (last.first + last.cut.samples() != batch.samples) {
     return Status::Invalid("rank " + std::to_string(rank()) + " of " + std::to_string(ranks()) +
                            " brings " + std::to_string(batch.samples) + " samples of " +
@@ -329,28 +364,41 @@ Result<double> TrainingStep::CheckGradients(ParameterSet parameters) {
 Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t index,
                                              Optimizer& optimizer, double learning_rate, bool wish,
                                              StepObserver* observer) {
+  return StatusOf([&]() -> Result<TrainingStepReport> {
+    LOCKSTEP_TRY(network_.CheckReady(/*to_train=*/true));
+    return RunStep(batch, index, optimizer, learning_rate, wish, observer);
+  });
+}
+
+// All that can be seen before anything moves.
+Status TrainingStep::CheckBatch(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
+                                double learning_rate, bool* skipped) {
+  if (batch.failure != nullptr) return *batch.failure;
+  if (batch.global_samples < 1) return Status::Invalid("the batch is empty");
+  const Program& program = network_.training_program();
+  LOCKSTEP_TRY(network_.Check(program, batch.inputs, /*targets=*/true, largest_batch()));
+  LOCKSTEP_TRY(BindOptimizer(optimizer));
+  LOCKSTEP_TRY(optimizer.CheckUpdate(network_.store().ParametersToWrite(), learning_rate));
+  LOCKSTEP_TRY(CutBatch(batch));
+  for (const Part& part : parts_) {
+    LOCKSTEP_TRY_ASSIGN(const Admission admission, program.Admit(part.cut));
+    *skipped = *skipped || admission == Admission::kSkip;
+  }
+  return *skipped ? Status::Ok() : CheckTargets(batch, index);
+}
+
+Result<TrainingStepReport> TrainingStep::RunStep(const GlobalBatch& batch, uint64_t index,
+                                                 Optimizer& optimizer, double learning_rate,
+                                                 bool wish, StepObserver* observer) {
   Network& net = network_;
   const Program& program = net.training_program();
-  ScopedFlushDenormals flush;
   TrainingStepReport report;
 
   // An error of one rank alone must reach the others, who wait for it in Exchange.
-  const bool failed = batch.failure != nullptr;
-  if (!failed && batch.global_samples < 1) return Status::Invalid("the batch is empty");
-  Status status =
-      failed ? *batch.failure : net.Check(program, batch.inputs, /*targets=*/true, largest_batch());
-  if (status.ok()) status = BindOptimizer(optimizer);
-  if (status.ok()) status = CutBatch(batch);
-  if (status.ok()) {
-    for (const Part& part : parts_) {
-      const Result<Admission> admission = program.Admit(part.cut);
-      if (status.ok()) status = admission.status();
-      report.skipped = report.skipped || (admission.ok() && *admission == Admission::kSkip);
-    }
-  }
-  if (status.ok() && !report.skipped) status = CheckTargets(batch, index);
-  if (!status.ok() || report.skipped) std::fill(weights_.begin(), weights_.end(), 0.0);
-  LOCKSTEP_TRY(Exchange(status, wish, weights_, &report.any_wish));
+  const Status checked =
+      StatusOf([&] { return CheckBatch(batch, index, optimizer, learning_rate, &report.skipped); });
+  if (!checked.ok() || report.skipped) std::fill(weights_.begin(), weights_.end(), 0.0);
+  LOCKSTEP_TRY(Exchange(checked, wish, weights_, &report.any_wish));
   if (report.skipped) return report;
   for (size_t i = 0; i < weights_.size(); ++i) {
     const Graph::Loss& loss = program.graph().losses()[i];
@@ -363,8 +411,12 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
   }
 
   net.store().StageStates();
+  net.gradients_lost_ = true;
   const ParameterSet parameters = net.store().ParametersToWrite();
-  const Status ran = RunParts(batch, index, observer);
+  Guarded guarded(observer);
+  Status ran = RunParts(batch, index, guarded.get());
+  if (ran.ok()) ran = guarded.status();
+  if (ran.ok()) ran = net.store().CheckStagedStates();
   if (gradients_ != nullptr) {
     LOCKSTEP_TRY(ShareGradients(ran, parameters));
   } else {
@@ -378,11 +430,48 @@ Result<TrainingStepReport> TrainingStep::Run(const GlobalBatch& batch, uint64_t 
     report.gradient_norm = norm;
     scale = ClipFactor(norm, options_.clip_norm);
   }
-  LOCKSTEP_TRY(optimizer.Update(net.context(), parameters, learning_rate, scale));
-  if (gradients_ != nullptr) LOCKSTEP_TRY(gradients_->GatherValues());
-  if (takes_states_) LOCKSTEP_TRY(communicator_->Broadcast(net.store().all_states(true), 0));
+  LOCKSTEP_TRY(optimizer.never_fails()
+                   ? optimizer.Update(net.context(), parameters, learning_rate, scale)
+                   : UpdateOrPutBack(optimizer, parameters, learning_rate, scale));
+  if (const Status shared = ShareUpdate(); !shared.ok()) {
+    net.store().Tear();
+    return shared;
+  }
   net.store().CommitStates();
+  net.gradients_lost_ = false;
+  net.Finish(*net.training_program_, /*backward=*/true);
   return report;
+}
+
+// Of an optimizer that may fail on the way: all it has done is then undone, on every rank.
+Status TrainingStep::UpdateOrPutBack(Optimizer& optimizer, ParameterSet parameters,
+                                     double learning_rate, double scale) {
+  const std::vector<OptimizerState> states = optimizer.states();
+  const int64_t count = optimizer.step_count();
+  std::vector<Tensor> tensors = {
+      Tensor(parameters.values.data(), Shape{std::ssize(parameters.values)})};
+  for (const OptimizerState& state : states) {
+    if (state.tensor.size() > 0) tensors.push_back(state.tensor);
+  }
+  std::vector<std::vector<std::byte>> before;
+  for (const Tensor& tensor : tensors) {
+    const auto* bytes = static_cast<const std::byte*>(tensor.data());
+    before.emplace_back(bytes, bytes + tensor.bytes());
+  }
+  Status status = StatusOf(
+      [&] { return optimizer.Update(network_.context(), parameters, learning_rate, scale); });
+  if (communicator_ != nullptr) status = Agree(*communicator_, status);
+  if (status.ok()) return status;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    std::copy(before[i].begin(), before[i].end(), static_cast<std::byte*>(tensors[i].data()));
+  optimizer.set_step_count(count);
+  return status;
+}
+
+Status TrainingStep::ShareUpdate() {
+  if (gradients_ != nullptr) LOCKSTEP_TRY(gradients_->GatherValues());
+  if (!takes_states_) return Status::Ok();
+  return communicator_->Broadcast(network_.store().all_states(/*staged=*/true), 0);
 }
 
 }  // namespace lockstep

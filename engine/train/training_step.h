@@ -7,7 +7,11 @@
 // Each loss is divided once, by the weight of its targets in the whole global batch, so that the
 // mean is right for any weights and any cut; what ranks and parts add up are terms of one tree over
 // the shards. Where anything fails, on whichever rank, parameters, statistics, optimizer and
-// predictions are on every rank as they were before.
+// predictions are on every rank as they were before. Two failures do not end so. Where ranks lose
+// each other after the update, while new weights are on their way, the network refuses every call
+// until a checkpoint has been loaded. And where an operation throws on one of several ranks, that
+// rank ends its step with the error and leaves its communicator in the middle of it: the others
+// learn of it when that communicator goes (what an observer throws reaches all ranks).
 #ifndef LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_
 #define LOCKSTEP_ENGINE_TRAIN_TRAINING_STEP_H_
 
@@ -82,13 +86,16 @@ class TrainingStep {
   // Null where there are no other ranks.
   const GradientExchange* exchange() const { return gradients_.get(); }
 
-  // `wish`: carried to all ranks, see TrainingStepReport.
+  // `wish`: carried to all ranks, see TrainingStepReport. An optimizer that may fail in the middle
+  // of its update (Optimizer::never_fails) costs a copy of all parameters and its states.
   Result<TrainingStepReport> Run(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
                                  double learning_rate, bool wish = false,
                                  StepObserver* observer = nullptr);
 
  private:
   TrainingStep(Network& network, const TrainingStepOptions& options);
+  static Result<std::unique_ptr<TrainingStep>> MakeStep(Network& network,
+                                                        const TrainingStepOptions& options);
   int64_t ranks() const { return communicator_ == nullptr ? 1 : communicator_->size(); }
   int64_t rank() const { return communicator_ == nullptr ? 0 : communicator_->rank(); }
 
@@ -99,6 +106,10 @@ class TrainingStep {
   void StartPart(const Part& part, const GlobalBatch& batch);
   Step StepOf(const Part& part, uint64_t index, const GlobalBatch& batch);
   Status CheckTargets(const GlobalBatch& batch, uint64_t index);
+  Status CheckBatch(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
+                    double learning_rate, bool* skipped);
+  Result<TrainingStepReport> RunStep(const GlobalBatch& batch, uint64_t index, Optimizer& optimizer,
+                                     double learning_rate, bool wish, StepObserver* observer);
   Status RunParts(const GlobalBatch& batch, uint64_t index, StepObserver* observer);
   void MergeParts(std::span<double> totals);
   void MergeOlderParts(size_t part);
@@ -106,6 +117,9 @@ class TrainingStep {
                   bool cells = false);
   Result<double> CheckGradients(ParameterSet parameters);
   Status ShareGradients(const Status& mine, ParameterSet parameters);
+  Status UpdateOrPutBack(Optimizer& optimizer, ParameterSet parameters, double learning_rate,
+                         double scale);
+  Status ShareUpdate();
 
   Network& network_;
   TrainingStepOptions options_;

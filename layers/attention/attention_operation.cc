@@ -72,7 +72,7 @@ void AttentionOperation::Book(std::span<const TensorSpec> x, Booking& booking) {
             .head_size = spec_.head_size,
             .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(spec_.head_size))),
             .causal = spec_.causal,
-            .dropout = options.training ? spec_.dropout : 0.0};
+            .dropout = options.training && !options.evaluates ? spec_.dropout : 0.0};
   if (cache_tokens_ > 0) {
     shape_.queries = batch;
     shape_.keys = cache_tokens_;

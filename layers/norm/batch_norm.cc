@@ -375,12 +375,17 @@ Result<Value> BatchNorm::Build(Graph& graph, Value x) const {
     return Status::Invalid("momentum must lie in [0, 1], not " + std::to_string(momentum));
   if (!options_.track_running_stats && options_.single_value == SingleValuePolicy::kRunning)
     return Status::Invalid("single-value policy 'running' needs track_running_stats");
+  if (!options_.track_running_stats && graph.options().evaluates) {
+    return Status::Invalid(
+        "normalises by the samples of the batch, so that what it gives depends on all of them: "
+        "there are no derivatives of one sample; keep running statistics");
+  }
   const Shape channel{graph.shape(x).channels()};
   LOCKSTEP_TRY_ASSIGN(const NormParameters p, AddNormParameters(graph, x, options_.affine,
                                                                 options_.affine, options_.gamma));
   RunningStates running;
   if (options_.track_running_stats) {
-    const FileLayout layout = FeatureLayout(graph.spec(x));
+    const FileLayout layout = LayoutOfFeatures(graph.spec(x));
     LOCKSTEP_TRY_ASSIGN(running.mean,
                         graph.AddState("running_mean", channel, DType::kF32, 0.0, layout));
     LOCKSTEP_TRY_ASSIGN(running.var,

@@ -13,7 +13,7 @@ namespace lockstep {
 // How files hold one number for each feature of x: in the order of a flattened picture with its
 // channels in front. `groups` of features that belong together are others there, unless it is one
 // group, or each feature its own.
-inline FileLayout FeatureLayout(const TensorSpec& x, int64_t groups = 1) {
+inline FileLayout LayoutOfFeatures(const TensorSpec& x, int64_t groups = 1) {
   const Shape& picture = x.picture;
   const int64_t features = x.shape.channels();
   if (picture.rank() == 1) return {.unknown = true};
@@ -33,7 +33,7 @@ inline Result<NormParameters> AddNormParameters(Graph& graph, Value x, bool gamm
                                                 float gamma_begins = 1.0f, int64_t groups = 1) {
   NormParameters p;
   const Shape channel{graph.shape(x).channels()};
-  const FileLayout layout = FeatureLayout(graph.spec(x), groups);
+  const FileLayout layout = LayoutOfFeatures(graph.spec(x), groups);
   if (gamma) {
     LOCKSTEP_TRY_ASSIGN(p.gamma, graph.AddParameter("weight", channel, Init::Constant(gamma_begins),
                                                     Decay::kNo, layout));

@@ -70,7 +70,7 @@ Result<Value> RecurrentLayer::BuildDirection(Graph& graph, Value x, const std::s
     LOCKSTEP_TRY(
         parameter(Operation::kHiddenBias, "bias_hh" + suffix, {columns}, init, Decay::kNo));
   }
-  if (!graph.training()) {
+  if (!graph.options().training) {
     LOCKSTEP_TRY_ASSIGN(inputs[Operation::kTransposed],
                         graph.Add(TransposedWeight(), {inputs[Operation::kInputWeight]}));
     LOCKSTEP_TRY_ASSIGN(inputs[Operation::kPacked], graph.Add(PackedRecurrentWeight(shape),

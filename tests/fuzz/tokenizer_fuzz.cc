@@ -24,7 +24,7 @@ std::shared_ptr<const Tokenizer> SmallBpe() {
       {"a", "a"},   {"aa", "aa"},     {"a", "b"},        {" ", "a"}, {" ", " "}, {"  ", "  "},
       {"\n", "\n"}, {"\xC3", "\xA9"}, {" ", "\xC3\xA9"}, {"'", "s"}, {"1", "2"}, {"aa", "b"}};
   for (const BpeMerge& merge : merges) tokens.push_back({merge.left + merge.right});
-  tokens.push_back({std::string(kEndOfText), true});
+  tokens.push_back({std::string(kEndOfTextToken), true});
   return MakeBpeTokenizer(std::move(tokens), merges).value();
 }
 

@@ -64,6 +64,16 @@ def soft_cross_entropy(shape):
     return case(shape, loss)
 
 
+def pinball(shape, quantiles):
+    """y holds the quantiles of each target beside one another; a target counts once, its quantiles as their mean."""
+    def loss(y):
+        e = probabilities((shape[0], shape[1] // len(quantiles))).unsqueeze(-1) - y.reshape(shape[0], -1, len(quantiles))
+        q = torch.tensor(quantiles)
+        losses = torch.maximum(q * e, (q - 1.0) * e).mean(-1)
+        return losses, torch.ones_like(losses)
+    return case(shape, loss)
+
+
 def elementwise(shape, of):
     def loss(y):
         losses = of(y, probabilities(shape))
@@ -77,6 +87,7 @@ def main():
         "mse": elementwise((SAMPLES, 3), lambda y, t: F.mse_loss(y, t, reduction="none")),
         "mse_one": elementwise((SAMPLES, 1), lambda y, t: F.mse_loss(y, t, reduction="none")),
         "huber": elementwise((SAMPLES, 3), lambda y, t: F.huber_loss(y, t, reduction="none", delta=0.7)),
+        "pinball": pinball((SAMPLES, 6), [0.1, 0.5, 0.9]),
         "bce": elementwise((SAMPLES, 1), lambda y, t: F.binary_cross_entropy_with_logits(y, t, reduction="none")),
         "bce_weights": elementwise((SAMPLES, 2), lambda y, t: F.binary_cross_entropy_with_logits(
             y, t, weight=torch.tensor([0.5, 2.0]), pos_weight=torch.tensor([3.0, 0.25]), reduction="none")),

@@ -292,6 +292,33 @@ TEST(IncludesTest, EveryHeaderIsGuardedByItsPath) {
   }
 }
 
+// So that every header is compiled once with nothing in front of it.
+TEST(IncludesTest, EverySourceIncludesItsHeaderFirst) {
+  for (const SourceFile& file : SourcesUnder(kLibrary)) {
+    const fs::path header = fs::path(file.path).replace_extension(".h");
+    if (!file.path.ends_with(".cc") || !fs::exists(LOCKSTEP_SOURCE_DIR / header)) continue;
+    const std::vector<Include> includes = IncludesOf(file);
+    ASSERT_FALSE(includes.empty()) << file.path;
+    EXPECT_EQ(includes.front().path, header.generic_string()) << file.path;
+  }
+}
+
+// Macros have no namespace: a host's must not meet ours.
+TEST(IncludesTest, EveryMacroOfAHeaderBeginsWithTheProjectsName) {
+  static const std::regex kDefine(R"((?:^|\n)[ \t]*#[ \t]*define[ \t]+(\w+))");
+  for (const SourceFile& file : SourcesUnder(kLibrary)) {
+    // What only kernels include is not installed.
+    if (!file.path.ends_with(".h") || file.path.ends_with("-inl.h") ||
+        file.path == "engine/kernels/targets.h") {
+      continue;
+    }
+    for (std::sregex_iterator define(file.code.begin(), file.code.end(), kDefine), end;
+         define != end; ++define) {
+      EXPECT_TRUE(StartsWith((*define)[1], "LOCKSTEP_")) << file.path << ": " << (*define)[1];
+    }
+  }
+}
+
 TEST(IncludesTest, CommentsAndLiteralsAreNotCode) {
   EXPECT_EQ(WithoutCommentsAndLiterals("a /* exit() */ b"), "a              b");
   EXPECT_EQ(WithoutCommentsAndLiterals("a // b\nc"), "a     \nc");

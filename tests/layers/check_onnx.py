@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Holds exported models against ONNX: its checker, its shape inference, and two programs that run them.
 
-usage: check_onnx.py FOLDER      every NAME.onnx with NAME.x.npy and NAME.y.npy, what it is to give
+usage: check_onnx.py FOLDER      every NAME.onnx with NAME.x.npy and NAME.y.npy, what it is to give; of other inputs
+                                 and outputs likewise, by their names
        check_onnx.py --tables FOLDER      every NAME.onnx with NAME.csv, rows of the table it takes, and NAME.told.csv, what
                                  `lockstep predict` says of them; also by ONNX's own evaluator and by onnxruntime if they
                                  are there
@@ -326,9 +327,27 @@ def error_of(got, want):
 ran_by_opencv = []
 
 
+def check_ports(path, model):
+    """A model of several inputs or outputs: all of them, alone and as a batch."""
+    def load(port):
+        array = np.load(f"{path[:-4]}{port.name}.npy")
+        assert shape_of(port) == ["batch", *array.shape[1:]], shape_of(port)
+        return array.astype(np.int64) if array.dtype == np.int32 else array
+
+    inputs = {port.name: load(port) for port in model.graph.input}
+    worst = 0.0
+    for samples in (None, 1):
+        got = run_all(model, {name: x[:samples] for name, x in inputs.items()})
+        worst = max([worst] + [error_of(y, load(port)[:samples]) for port, y in zip(model.graph.output, got)])
+    print(f"{os.path.basename(path)}: {'ok' if worst <= TOLERANCE else 'WRONG'}  {worst:.1e}")
+    return worst <= TOLERANCE
+
+
 def check(path):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
+    if len(model.graph.input) > 1 or len(model.graph.output) > 1:
+        return check_ports(path, model)
     x, want = np.load(path[:-4] + "x.npy"), np.load(path[:-4] + "y.npy")
     if x.dtype == np.int32:  # tokens, which ONNX has as integers of 64 bits
         x = x.astype(np.int64)

@@ -3,19 +3,14 @@
 #ifndef LOCKSTEP_TESTS_LAYERS_NETWORK_MODELS_H_
 #define LOCKSTEP_TESTS_LAYERS_NETWORK_MODELS_H_
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "engine/base/random.h"
 #include "engine/optim/adam.h"
 #include "engine/train/network.h"
 #include "gtest/gtest.h"
@@ -41,16 +36,15 @@
 #include "layers/recurrent/last_step.h"
 #include "layers/recurrent/lstm.h"
 #include "layers/swiglu.h"
+#include "models/testing/trace.h"
 #include "models/transformer_encoder.h"
 
 namespace lockstep::networks {
 
-inline std::vector<float> Normals(int64_t count, uint64_t seed) {
-  Random random(seed, StreamOf("network_test"));
-  std::vector<float> values(static_cast<size_t>(count));
-  for (float& v : values) v = static_cast<float>(random.Normal());
-  return values;
-}
+using lockstep::checks::Normals;
+using lockstep::checks::Poison;
+using lockstep::checks::Trace;
+using lockstep::checks::TraceOptions;
 
 #define LAYERS(...) [] { return Sequential(__VA_ARGS__); }
 
@@ -269,78 +263,17 @@ inline Shape Batched(const Shape& sample, int64_t batch) {
 
 inline constexpr int64_t kBatch = 24;
 
-// All that an observer can see of a network that trains for some steps, with batches of varying
-// size, and evaluates in between.
-struct Trace {
-  std::vector<float> numbers;
-  std::vector<double> losses;
-  bool operator==(const Trace&) const = default;
-};
-
-struct TraceOptions {
-  int threads = 1;
-  int shards = 1;
-  Fusion fusion = Fusion::kAll;
-  bool share = true;
-  bool poison = false;   // NaN all over the arena before each step
-  bool evaluate = true;  // which folds norms where they are fused
-};
-
-inline void Poison(const Network& net) {
-  const std::span<std::byte> memory = net.step_memory();
-  std::memset(memory.data(), 0xFF, memory.size());  // a NaN as a float and as a double
-}
-
-// The elements of a tensor of any type, as floats.
-inline std::vector<float> Numbers(ConstTensor tensor) {
-  std::vector<float> numbers;
-  if (tensor.dtype() == DType::kI64) {
-    for (const int64_t n : tensor.span<int64_t>()) numbers.push_back(static_cast<float>(n));
-  } else {
-    for (const float n : tensor.span<float>()) numbers.push_back(n);
-  }
-  return numbers;
+// Learns random targets by a squared error.
+inline lockstep::checks::Subject SubjectOf(const Model& model) {
+  return {.layers = [make = model.make] { return std::make_unique<Sequential>(make()); },
+          .loss = [] { return std::make_unique<MseLoss>(); },
+          .input = Batched(model.sample, kBatch)};
 }
 
 inline Trace TraceOf(const Model& model, const TraceOptions& options) {
-  Context ctx({.threads = options.threads});
-  auto bound = Network::Bind(ctx, model.make(), MseLoss(),
-                             {.input = Batched(model.sample, kBatch),
-                              .seed = 11,
-                              .shards = options.shards,
-                              .share_memory = options.share,
-                              .fusion = options.fusion});
-  EXPECT_TRUE(bound.ok()) << bound.status().message();
-  Network net = std::move(*bound);
-  AdamW adam({.lr = 1e-2});
-  Trace trace;
-  const std::vector<float> x = Normals(4 * kBatch * model.sample.size(), 12);
-  const int64_t outputs = net.output_shape().sample_size();
-  const std::vector<float> t = Normals(4 * kBatch * outputs, 13);
-  const auto append = [&](std::span<const float> more) {
-    trace.numbers.insert(trace.numbers.end(), more.begin(), more.end());
-  };
-  int64_t place = 0;
-  for (const int64_t samples : {kBatch, int64_t{7}, int64_t{2}, kBatch}) {
-    const ConstTensor xs(x.data() + place * model.sample.size(), Batched(model.sample, samples));
-    const ConstTensor ts(t.data() + place * outputs, net.output_shape().WithBatch(samples));
-    if (options.poison) Poison(net);
-    const auto loss = net.TrainStep(xs, ts, adam);
-    EXPECT_TRUE(loss.ok()) << loss.status().message();
-    if (!loss.ok()) return trace;
-    trace.losses.push_back(*loss);
-    append(net.output().span<float>());
-    append(net.parameters().gradients);
-    append(net.parameters().values);
-    for (size_t i = 0; i < net.states().size(); ++i) append(Numbers(net.state(i)));
-    if (options.evaluate) {
-      if (options.poison) Poison(net);
-      trace.losses.push_back(net.Evaluate(xs, ts).value().sum);
-      append(net.output().span<float>());
-    }
-    place += samples;
-  }
-  return trace;
+  Result<Trace> trace = lockstep::checks::TraceOf(SubjectOf(model), options);
+  EXPECT_TRUE(trace.ok()) << trace.status().message();
+  return trace.ok() ? std::move(*trace) : Trace();
 }
 
 }  // namespace lockstep::networks

@@ -15,6 +15,7 @@
 #include "engine/io/npy.h"
 #include "engine/train/export.h"
 #include "engine/train/network.h"
+#include "layers/arithmetic.h"
 #include "layers/conv/conv.h"
 #include "layers/conv/conv_transpose.h"
 #include "layers/norm/group_norm.h"
@@ -113,6 +114,64 @@ void ExpectRight(const TemporaryFolder& folder) {
   SKIP_WITHOUT_ONNX(ran);
   EXPECT_EQ(ran.code, 0) << ran.out;
   if (std::getenv("LOCKSTEP_SHOW") != nullptr) std::printf("%s", ran.out.c_str());
+}
+
+// Two inputs, one of them of tokens, and two outputs, of which one is made of the other.
+class TwoOfEach final : public Model {
+ public:
+  Status Build(Graph& graph) const override {
+    LOCKSTEP_TRY_ASSIGN(const Value words,
+                        graph.AddInput("words", {graph.batch(), 3}, DType::kI32));
+    LOCKSTEP_TRY_ASSIGN(const Value row, graph.AddInput("row", {graph.batch(), 4}));
+    LOCKSTEP_TRY_ASSIGN(const Value embedded, Apply(graph, "words", words_, words));
+    LOCKSTEP_TRY_ASSIGN(const Value flat, Apply(graph, "flat", flat_, embedded));
+    LOCKSTEP_TRY_ASSIGN(const Value both, graph.Add(Concatenate(), {flat, row}));
+    LOCKSTEP_TRY_ASSIGN(const Value level, Apply(graph, "level", level_, both));
+    LOCKSTEP_TRY_ASSIGN(const Value kind, Apply(graph, "kind", kind_, level));
+    LOCKSTEP_TRY(graph.AddOutput("level", level));
+    LOCKSTEP_TRY(graph.AddOutput("kind", kind));
+    LOCKSTEP_TRY(AddLoss(graph, "true_level", MseLoss(), level));
+    return AddLoss(graph, "true_kind", MseLoss(), kind);
+  }
+
+ private:
+  Embedding words_ = Embedding(9, 2);
+  Flatten flat_;
+  Sequential level_ = Sequential(Linear(5), BatchNorm(), Relu());
+  Linear kind_ = Linear(2);
+};
+
+TEST(OnnxTest, AModelOfSeveralInputsAndOutputsKeepsTheirNames) {
+  const TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net =
+      Network::Bind(ctx, TwoOfEach(), kBatch, {.seed = 5, .layer_outputs = {"level.0"}}).value();
+  std::vector<int32_t> words;
+  for (int32_t i = 0; i < kBatch * 3; ++i) words.push_back(i * 5 % 9);
+  const std::vector<float> row = networks::Normals(kBatch * 4, 1);
+  const std::vector<float> target = networks::Normals(kBatch * 5, 2);
+  const std::array inputs{
+      ConstTensor(words.data(), {kBatch, 3}), ConstTensor(row.data(), {kBatch, 4}),
+      ConstTensor(target.data(), {kBatch, 5}), ConstTensor(target.data(), {kBatch, 2})};
+  AdamW adam({.lr = 0.05});
+  for (int step = 0; step < 10; ++step) ASSERT_TRUE(net.TrainStep(inputs, adam).ok());
+  std::vector<float> level(kBatch * 5), kind(kBatch * 2);
+  const std::array outputs{Tensor(level.data(), {kBatch, 5}), Tensor(kind.data(), {kBatch, 2})};
+  ASSERT_TRUE(net.Predict(std::span(inputs).first(2), outputs).ok());
+  for (const bool fold : {false, true}) {
+    const std::string name = fold ? "folded" : "plain";
+    const Status written = ExportOnnx(net, folder / (name + ".onnx"), {.fold_norms = fold});
+    ASSERT_TRUE(written.ok()) << written.message();
+    ASSERT_TRUE(WriteNpy(folder / (name + ".words.npy"), inputs[0]).ok());
+    ASSERT_TRUE(WriteNpy(folder / (name + ".row.npy"), inputs[1]).ok());
+    ASSERT_TRUE(WriteNpy(folder / (name + ".level.npy"), outputs[0]).ok());
+    ASSERT_TRUE(WriteNpy(folder / (name + ".kind.npy"), outputs[1]).ok());
+  }
+  ExpectRight(folder);
+  const Standardizer standardizer =
+      Standardizer::FromVectors(std::vector<float>(4, 0.0f), std::vector<float>(4, 1.0f)).value();
+  EXPECT_THAT(ExportOnnx(net, folder / "refused.onnx", {.standardizer = &standardizer}).message(),
+              HasSubstr("several inputs"));
 }
 
 TEST(OnnxTest, TheOperatorsWeCompareWithAgreeWithOnnxsOwnVectors) {

@@ -99,6 +99,9 @@ int main(int argc, char** argv) {
   if (argc != 2) return 2; /* a folder to write to */
   EXPECT(lockstep_ranks_of_mpi(&comm, &ranks, why, sizeof(why)) == LOCKSTEP_INVALID);
   EXPECT(strstr(why, "MPI does not run") != NULL);
+  EXPECT(lockstep_ranks_of_mpi(&comm, NULL, why, sizeof(why)) == LOCKSTEP_INVALID);
+  EXPECT(strcmp(why, "ranks is NULL") == 0);
+  lockstep_ranks_destroy(NULL);
   MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &size);

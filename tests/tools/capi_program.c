@@ -189,7 +189,20 @@ static void SaysWhatIsWrong(const char* path) {
          LOCKSTEP_INVALID);
   EXPECT(strstr(why, "loss.kind") != NULL);
 
+  options.outputs = 0;
+  options.task = (lockstep_task)9;
+  EXPECT(lockstep_create_from_text("", &options, &model, why, sizeof(why)) == LOCKSTEP_INVALID);
+  EXPECT(strstr(why, "options.task") != NULL);
+  options.task = LOCKSTEP_BINARY;
+  options.size = 3;
+  EXPECT(lockstep_create_from_text("", &options, &model, why, sizeof(why)) == LOCKSTEP_INVALID);
+  EXPECT(strstr(why, "options.size") != NULL);
+  options.size = sizeof(options);
+  options.threads = -1;
+  EXPECT(lockstep_create_from_text("", &options, &model, why, sizeof(why)) == LOCKSTEP_INVALID);
+
   model = Make(kRecipe, 4, LOCKSTEP_CLASSES);
+  EXPECT(lockstep_train_step_weighted(model, 2, x, corners, x, &loss) == LOCKSTEP_INVALID);
   EXPECT(lockstep_train_step(NULL, 1, x, corners, &loss) == LOCKSTEP_INVALID);
   EXPECT(lockstep_train_step(model, 2, NULL, corners, &loss) == LOCKSTEP_INVALID);
   EXPECT(strcmp(lockstep_error(model), "x is NULL") == 0);

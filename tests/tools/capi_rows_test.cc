@@ -171,6 +171,11 @@ TEST_F(CapiRows, AnswersAreThoseOfPredict) {
     const auto answers = static_cast<size_t>(lockstep_answers(model.get()));
     std::vector<const char*> names;
     for (const std::string& name : rows[0]) names.push_back(name.c_str());
+    lockstep_predictor* predictor = nullptr;
+    lockstep_worker* worker = nullptr;
+    ASSERT_EQ(lockstep_predictor_create(model.get(), 1, &predictor, nullptr, 0), LOCKSTEP_OK);
+    ASSERT_EQ(lockstep_worker_create(predictor, &worker, nullptr, 0), LOCKSTEP_OK);
+    lockstep_predictor_destroy(predictor);
     int64_t strange = 0;
     for (size_t r = 1; r < rows.size(); ++r) {
       std::vector<const char*> texts;
@@ -182,6 +187,16 @@ TEST_F(CapiRows, AnswersAreThoseOfPredict) {
                                      texts.data(), nullptr, got.data(), &predicted, &unseen),
                 LOCKSTEP_OK)
           << lockstep_error(model.get());
+      std::vector<double> by_worker(answers, NAN);
+      int64_t predicted_by_worker = -2, unseen_by_worker = -2;
+      ASSERT_EQ(lockstep_worker_predict_row(worker, model.get(), static_cast<int64_t>(names.size()),
+                                            names.data(), texts.data(), nullptr, by_worker.data(),
+                                            &predicted_by_worker, &unseen_by_worker),
+                LOCKSTEP_OK)
+          << lockstep_worker_error(worker);
+      EXPECT_EQ(by_worker, got);
+      EXPECT_EQ(predicted_by_worker, predicted);
+      EXPECT_EQ(unseen_by_worker, unseen);
       strange += unseen;
       EXPECT_EQ(unseen, rows[r][1] == "Atlantis" ? 1 : 0);
       for (size_t c = 0; c < said[0].size(); ++c) {
@@ -211,6 +226,11 @@ TEST_F(CapiRows, AnswersAreThoseOfPredict) {
                   1e-9 * (1.0 + std::abs(told)));
     }
     EXPECT_GT(strange, 0);
+    EXPECT_EQ(lockstep_worker_predict_row(worker, nullptr, 0, nullptr, nullptr, nullptr, nullptr,
+                                          nullptr, nullptr),
+              LOCKSTEP_INVALID);
+    EXPECT_STREQ(lockstep_worker_error(worker), "model is NULL");
+    lockstep_worker_destroy(worker);
   }
 }
 

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <string>
@@ -29,12 +31,44 @@ constexpr std::pair<lockstep_task, Task> kTasks[] = {{LOCKSTEP_BINARY, Task::kBi
                                                      {LOCKSTEP_CLASSES, Task::kClasses},
                                                      {LOCKSTEP_REGRESSION, Task::kRegression}};
 
-Result<Task> TaskOf(const lockstep_options& options, const Recipe& recipe) {
-  for (const auto& [of_c, task] : kTasks) {
-    if (options.task == of_c) return task;
+// Whatever a caller has put there: a number that the enum does not have must not be read as one.
+int TaskNumber(const lockstep_options& options) {
+  static_assert(sizeof(options.task) == sizeof(int));
+  int number = 0;
+  std::memcpy(&number, &options.task, sizeof(number));
+  return number;
+}
+
+// The caller's options, which may be shorter or longer than those of this library.
+Result<lockstep_options> OptionsFrom(const lockstep_options* given) {
+  lockstep_options options{};
+  if (given == nullptr) return options;
+  constexpr size_t kFirst = offsetof(lockstep_options, ranks) + sizeof(options.ranks);  // of 0.1
+  const auto* bytes = reinterpret_cast<const unsigned char*>(given);
+  size_t size = 0;
+  std::memcpy(&size, bytes, sizeof(size));
+  if (size == 0) size = kFirst;
+  if (size < kFirst || size > 16 * kFirst) {
+    return Status::Invalid("options.size is " + std::to_string(size) +
+                           ", it must be 0 or sizeof(lockstep_options)");
   }
-  if (options.task != LOCKSTEP_TASK_AUTO)
-    return Status::Invalid("options.task is no lockstep_task");
+  if (size > sizeof(options) && std::any_of(bytes + sizeof(options), bytes + size,
+                                            [](unsigned char byte) { return byte != 0; })) {
+    return Status::Invalid("options has fields that this version of Lockstep, " LOCKSTEP_VERSION_TEXT
+                           ", does not know: set them to 0, or use the library of your lockstep.h");
+  }
+  std::memcpy(&options, bytes, std::min(size, sizeof(options)));
+  return options;
+}
+
+Result<Task> TaskOf(const lockstep_options& options, const Recipe& recipe) {
+  const int number = TaskNumber(options);
+  for (const auto& [of_c, task] : kTasks) {
+    if (number == of_c) return task;
+  }
+  if (number != LOCKSTEP_TASK_AUTO)
+    return Status::Invalid("options.task is " + std::to_string(number) +
+                           ", which is no lockstep_task");
   // By the loss where it is named, else by the data's task.
   const bool auto_loss = recipe.loss.kind == "auto";
   for (const Objective& objective : Objectives()) {
@@ -97,7 +131,7 @@ Status Finish(lockstep_model& model, Network network) {
   LOCKSTEP_TRY_ASSIGN(model.step,
                       TrainingStep::Make(net, {.clip_norm = model.recipe.optimizer.clip_norm}));
   LOCKSTEP_TRY(model.step->BindOptimizer(*model.optimizer));
-  model.learning_rate = model.optimizer->learning_rate();
+  if (net.weighted()) model.ones.assign(static_cast<size_t>(model.rows), 1.0f);
   if (model.samples.task == Task::kClasses)
     model.class_targets.resize(static_cast<size_t>(model.rows));
   if (model.samples.target_scale != 1.0 || model.samples.target_offset != 0.0)
@@ -116,17 +150,17 @@ Result<std::unique_ptr<lockstep_model>> Create(Recipe recipe, const lockstep_opt
     }
     LOCKSTEP_TRY_ASSIGN(model->samples, SamplesOf(options, recipe));
   } else {
-    if (options.outputs != 0 || options.task != LOCKSTEP_TASK_AUTO) {
+    if (options.outputs != 0 || TaskNumber(options) != LOCKSTEP_TASK_AUTO) {
       return Status::Invalid(
           "options.outputs and options.task are taken from the recipe's data where "
           "options.inputs is 0; give all or none");
     }
     LOCKSTEP_TRY_ASSIGN(PreparedData prepared, PrepareData(recipe));
     model->samples = prepared.data.train.dataset->info();
-    model->samples.weighted = false;  // the caller's samples have none
     model->standardizer = std::move(prepared.data.standardizer);
     recipe.loss = model->recipe.loss = std::move(prepared.loss);
   }
+  model->samples.weighted = options.weighted != 0;  // the caller's are; those of the data are not
   LOCKSTEP_TRY_ASSIGN(Network network,
                       BuildNetwork(model->context, recipe, model->samples, model->rows,
                                    options.predict_only == 0, model->communicator));
@@ -139,8 +173,9 @@ Result<std::unique_ptr<lockstep_model>> Load(const std::string& path,
                                              const lockstep_options& options) {
   LOCKSTEP_TRY(InRange("options.inputs (a saved model knows its own)", options.inputs, 0, 0));
   LOCKSTEP_TRY(InRange("options.outputs (a saved model knows its own)", options.outputs, 0, 0));
+  LOCKSTEP_TRY(InRange("options.task (a saved model knows its own)", TaskNumber(options), 0, 0));
   LOCKSTEP_TRY_ASSIGN(SavedModel saved, ReadSavedModel(path));
-  saved.samples.weighted = false;  // the caller's samples have none
+  saved.samples.weighted = options.weighted != 0;  // the caller's are
   LOCKSTEP_TRY_ASSIGN(std::unique_ptr<lockstep_model> model, Start(saved.recipe, options));
   model->samples = saved.samples;
   model->standardizer = saved.standardizer;
@@ -168,8 +203,8 @@ lockstep_code MakeModel(const lockstep_options* options, lockstep_model** model,
   if (model != nullptr) *model = nullptr;
   return Guarded(error, error_size, [&]() -> Status {
     LOCKSTEP_TRY(Needs(model != nullptr, "model"));
-    const lockstep_options given = options == nullptr ? lockstep_options{} : *options;
-    Result<std::unique_ptr<lockstep_model>> made = make(given);
+    LOCKSTEP_TRY_ASSIGN(const lockstep_options given, OptionsFrom(options));
+    Result<std::unique_ptr<lockstep_model>> made = StatusOf([&] { return make(given); });
     if (given.ranks != nullptr) LOCKSTEP_TRY(Agree(*given.ranks->communicator, made.status()));
     LOCKSTEP_TRY(made.status());
     *model = made->release();
@@ -201,44 +236,61 @@ void ToScale(const DatasetInfo& samples, std::span<const float> values, std::vec
     into[i] = static_cast<float>((values[i] - samples.target_offset) / samples.target_scale);
 }
 
-Status CheckStep(lockstep_model& model, int64_t samples, const float* x, const float* targets) {
+// What a step is given; `weighed`: weights are among it, else each sample counts as 1.
+struct StepData {
+  int64_t samples = 0;
+  const float* x = nullptr;
+  const float* targets = nullptr;
+  bool weighed = false;
+  const float* weights = nullptr;
+};
+
+Status CheckStep(lockstep_model& model, const StepData& data) {
+  const auto& [samples, x, targets, weighed, weights] = data;
   LOCKSTEP_TRY(InRange("samples", samples, 1, model.batch));
   const int64_t rows = Share(model, samples).size();
   LOCKSTEP_TRY(Needs(x != nullptr || rows == 0, "x"));
   LOCKSTEP_TRY(Needs(targets != nullptr || rows == 0, "targets"));
+  LOCKSTEP_TRY(Needs(!weighed || weights != nullptr || rows == 0, "weights"));
   if (model.samples.task == Task::kClasses)
     LOCKSTEP_TRY(ClassTargets(targets, rows, model.class_targets));
   return Status::Ok();
 }
 
-Status TrainStep(lockstep_model& model, int64_t samples, const float* x, const float* targets,
-                 double* loss) {
-  if (model.optimizer == nullptr)
-    return Status::Invalid("this model was made with options.predict_only, it cannot be trained");
+Status CheckTrains(const lockstep_model& model) {
+  if (model.optimizer != nullptr) return Status::Ok();
+  return Status::Invalid("this model was made with options.predict_only, it cannot be trained");
+}
+
+Status TrainStep(lockstep_model& model, const StepData& data, double* loss) {
+  LOCKSTEP_TRY(CheckTrains(model));
+  if (data.weighed && !model.network->weighted())
+    return Status::Invalid("this model was made without options.weighted");
   // What is wrong here is said on all ranks.
-  const Status status = CheckStep(model, samples, x, targets);
+  const Status status = CheckStep(model, data);
   if (!status.ok() && model.communicator == nullptr) return status;
-  const int64_t rows = status.ok() ? Share(model, samples).size() : 0;
+  const int64_t rows = status.ok() ? Share(model, data.samples).size() : 0;
   Network& net = *model.network;
   const Shape target_shape = net.loss()->target_shape(net.output_shape().WithBatch(rows));
-  ConstTensor target(targets, target_shape);
+  ConstTensor target(data.targets, target_shape);
   if (model.samples.task == Task::kClasses)
     target = ConstTensor(model.class_targets.data(), target_shape);
   if (!model.scaled_targets.empty()) {
-    ToScale(model.samples, {targets, static_cast<size_t>(target_shape.size())},
+    ToScale(model.samples, {data.targets, static_cast<size_t>(target_shape.size())},
             model.scaled_targets);
     target = ConstTensor(model.scaled_targets.data(), target_shape);
   }
   const ConstTensor features =
-      model.predictor->Standardized(ConstTensor(x, model.x_shape.WithBatch(rows)));
-  const std::array inputs{features, target};
-  LOCKSTEP_TRY_ASSIGN(
-      const TrainingStepReport report,
-      model.step->Run({.inputs = inputs,
-                       .samples = rows,
-                       .global_samples = samples,
-                       .failure = status.ok() ? nullptr : &status},
-                      static_cast<uint64_t>(model.steps), *model.optimizer, model.learning_rate));
+      model.predictor->Standardized(ConstTensor(data.x, model.x_shape.WithBatch(rows)));
+  const std::array inputs{
+      features, target, ConstTensor(data.weighed ? data.weights : model.ones.data(), Shape{rows})};
+  LOCKSTEP_TRY_ASSIGN(const TrainingStepReport report,
+                      model.step->Run({.inputs = std::span(inputs).first(net.weighted() ? 3 : 2),
+                                       .samples = rows,
+                                       .global_samples = data.samples,
+                                       .failure = status.ok() ? nullptr : &status},
+                                      static_cast<uint64_t>(model.steps), *model.optimizer,
+                                      model.optimizer->learning_rate()));
   if (loss != nullptr)
     *loss = report.skipped ? std::numeric_limits<double>::quiet_NaN()
                            : report.loss.sum / report.loss.weight;
@@ -255,6 +307,9 @@ Status Predict(lockstep_model& model, int64_t samples, const float* x, float* y)
   LOCKSTEP_TRY(InRange("samples", samples, 0, std::numeric_limits<int64_t>::max() / kLargest));
   LOCKSTEP_TRY(Needs(x != nullptr, "x"));
   LOCKSTEP_TRY(Needs(y != nullptr, "y"));
+  const ConstTensor all_x(x, model.x_shape.WithBatch(samples));
+  if (all_x.Overlaps(ConstTensor(y, model.y_shape.WithBatch(samples))))
+    return Status::Invalid("y lies in the memory of x, which is still read when it is written");
   for (int64_t done = 0; done < samples; done += model.rows) {
     const int64_t count = std::min(model.rows, samples - done);
     LOCKSTEP_TRY(
@@ -301,7 +356,15 @@ void lockstep_destroy(lockstep_model* model) { delete model; }
 
 lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
                                   const float* targets, double* loss) {
-  return On(model, [&] { return TrainStep(*model, samples, x, targets, loss); });
+  return On(model, [&] { return TrainStep(*model, {samples, x, targets}, loss); });
+}
+
+lockstep_code lockstep_train_step_weighted(lockstep_model* model, int64_t samples, const float* x,
+                                           const float* targets, const float* weights,
+                                           double* loss) {
+  return On(model, [&] {
+    return TrainStep(*model, {samples, x, targets, /*weighed=*/true, weights}, loss);
+  });
 }
 
 int64_t lockstep_share(const lockstep_model* model, int64_t samples, int64_t* first) {
@@ -313,10 +376,8 @@ int64_t lockstep_share(const lockstep_model* model, int64_t samples, int64_t* fi
 
 lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_rate) {
   return On(model, [&]() -> Status {
-    if (!(learning_rate >= 0.0 && std::isfinite(learning_rate)))
-      return Status::Invalid("the learning rate must be a number of at least 0");
-    model->learning_rate = learning_rate;
-    return Status::Ok();
+    LOCKSTEP_TRY(CheckTrains(*model));
+    return model->optimizer->set_learning_rate(learning_rate);
   });
 }
 
@@ -370,6 +431,6 @@ const char* lockstep_error(const lockstep_model* model) {
   return model == nullptr ? "the model is NULL" : model->error;
 }
 
-const char* lockstep_version(void) { return LOCKSTEP_VERSION; }
+const char* lockstep_version(void) { return LOCKSTEP_VERSION_TEXT; }
 
 }  // extern "C"

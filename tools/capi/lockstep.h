@@ -35,12 +35,15 @@
  * values.
  *
  * Threads. Models are independent: different threads may use different models at the same time.
- * One model serves one thread at a time. There is no global state.
+ * One model serves one thread at a time; many threads predict by one model through a
+ * lockstep_predictor. There is no global state.
  *
  * Errors. Functions that can fail return LOCKSTEP_OK (0) or a code; a text of one line says what
  * failed and what to do. NULL where something is needed is LOCKSTEP_INVALID, never a crash. No C++
- * exception leaves a function. Unless said otherwise a call that fails has changed nothing but the
- * text; after LOCKSTEP_INTERNAL or LOCKSTEP_OUT_OF_MEMORY, destroy the model.
+ * exception leaves a function. A call that fails, with whatever code, has changed nothing but the
+ * text: a model predicts, trains and is saved as if it had not been made. One failure cannot be
+ * undone: where ranks lose each other while new weights are on their way between them, every call
+ * on the model is LOCKSTEP_IO from then on. Destroy it, and load what was saved.
  *
  * The same recipe, seed and calls give the same bits on any number of threads.
  */
@@ -49,6 +52,14 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* The release that this header is of; lockstep_version says which library runs. To compare:
+ * #if LOCKSTEP_VERSION >= 200 is true from 0.2.0 on. */
+#define LOCKSTEP_VERSION_MAJOR 0
+#define LOCKSTEP_VERSION_MINOR 1
+#define LOCKSTEP_VERSION_PATCH 0
+#define LOCKSTEP_VERSION 100 /* major * 10000 + minor * 100 + patch */
+#define LOCKSTEP_VERSION_TEXT "0.1.0"
 
 #ifdef __cplusplus
 extern "C" {
@@ -80,6 +91,11 @@ typedef struct lockstep_ranks lockstep_ranks;
 
 /* Zeros are the defaults: lockstep_options options = {0}; or pass NULL. */
 typedef struct lockstep_options {
+  /* 0, or sizeof(lockstep_options). Later versions add fields at the end and change none: a program
+   * and a library of different versions understand each other. 0 stands for the fields of version
+   * 0.1, all those below; who sets one that came later sets the size, too. Fields that the library
+   * does not know yet must be 0, else LOCKSTEP_INVALID. */
+  size_t size;
   /* Threads, the caller's included. 0: as the recipe says (train.threads), and where that is 0 as
    * many as this process may use. Work that is too small to gain runs on the caller alone. */
   int threads;
@@ -88,6 +104,8 @@ typedef struct lockstep_options {
   int join_host_arena;
   /* Not 0: a model to predict with, which needs less memory and cannot be trained. */
   int predict_only;
+  /* Not 0: samples have weights, see lockstep_train_step_weighted. */
+  int weighted;
   /* The most samples in a training step, and how many are predicted at a time; 0: the recipe's
    * train.batch. */
   int64_t batch;
@@ -125,10 +143,17 @@ void lockstep_destroy(lockstep_model* model);
  * <= lockstep_batch samples. *loss (may be NULL): the mean loss before the step; NaN if the recipe
  * leaves batches of this size out (model.single_value = "skip"), and nothing has changed then. What
  * belongs to whole runs (epochs, schedule, validation, average of the weights) is the caller's.
- * A step that fails, LOCKSTEP_NON_FINITE included, leaves the model as it was. Allocates nothing
- * from the second step on. */
+ * A step that fails, LOCKSTEP_NON_FINITE and a class that is not there included, leaves the model
+ * as it was. Allocates nothing from the second step on. */
 lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const float* x,
                                   const float* targets, double* loss);
+
+/* The same where samples have weights, numbers from 0: the loss is the sum of w_i loss_i over the
+ * sum of w_i. Of a model made with options.weighted, whose lockstep_train_step has all weights 1.
+ * Where all are 0 nothing is learned, and *loss is NaN. */
+lockstep_code lockstep_train_step_weighted(lockstep_model* model, int64_t samples, const float* x,
+                                           const float* targets, const float* weights,
+                                           double* loss);
 
 /* With options.ranks: which samples of a step on `samples` in all are this rank's, counted from
  * *first (may be NULL); returns how many. All ranks then call lockstep_train_step with the
@@ -137,13 +162,21 @@ lockstep_code lockstep_train_step(lockstep_model* model, int64_t samples, const 
  * too, with the same path; lockstep_predict is each rank's own affair. */
 int64_t lockstep_share(const lockstep_model* model, int64_t samples, int64_t* first);
 
-/* The learning rate of the following steps, for schedules. The recipe's holds before, and again in
- * a loaded model. */
+/* The learning rate of the following steps, 0 or more, for schedules. The recipe's holds before,
+ * and again in a loaded model. */
 lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_rate);
 
 /* y of any number of samples >= 0, in evaluation mode. A sample gets the same bits alone as among
- * others. Allocates nothing. */
+ * others. x and y do not overlap. Allocates nothing. */
 lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y);
+
+/* How y changes with x: jacobian (samples, outputs, inputs) receives d y / d x of each sample, in
+ * the units of lockstep_predict's y and x, in evaluation mode; of features that are constant in the
+ * training data, or NaN in x, 0. Any number of samples >= 0. The first call makes memory of its
+ * own, as much as a training step takes; later ones allocate nothing. LOCKSTEP_INVALID where x is
+ * whole numbers (tokens), which have no derivatives. */
+lockstep_code lockstep_jacobian(lockstep_model* model, int64_t samples, const float* x,
+                                float* jacobian);
 
 /* ---- Models of a table: rows as they stand in a file --------------------------------------- */
 
@@ -188,6 +221,48 @@ lockstep_code lockstep_explain_row(lockstep_model* model, int64_t cells, const c
                                    const char* const* texts, const double* numbers,
                                    double* contributions, double* told, double* usual);
 
+/* ---- Predictions on many threads ------------------------------------------------------------ */
+
+/* A copy of a model's weights, to predict with on any number of threads at once, each with a worker
+ * of its own: little memory, and no lock. The model may go on training, and be destroyed. What is
+ * published by lockstep_predictor_update is used by calls that begin after it; each call uses the
+ * weights of one publication. */
+typedef struct lockstep_predictor lockstep_predictor;
+typedef struct lockstep_worker lockstep_worker;
+
+/* `batch`: how many samples a worker computes at a time, which decides its memory; 0: as many as
+ * the model. Puts the predictor into *predictor, or NULL there and the reason into error. No thread
+ * uses the model meanwhile. */
+lockstep_code lockstep_predictor_create(const lockstep_model* model, int64_t batch,
+                                        lockstep_predictor** predictor, char* error,
+                                        size_t error_size);
+/* Publishes a model's weights of now, with its temperature and how it standardises: of the model
+ * that the predictor was made of, or one of the same layers. Any thread, while others predict; but
+ * no thread uses the model meanwhile. One that fails has changed nothing. */
+lockstep_code lockstep_predictor_update(lockstep_predictor* predictor, const lockstep_model* model,
+                                        char* error, size_t error_size);
+/* NULL is allowed. Its workers may go on. */
+void lockstep_predictor_destroy(lockstep_predictor* predictor);
+
+/* A worker serves one thread at a time. */
+lockstep_code lockstep_worker_create(const lockstep_predictor* predictor, lockstep_worker** worker,
+                                     char* error, size_t error_size);
+/* As lockstep_predict, with the same bits, on the calling thread alone. Allocates nothing. */
+lockstep_code lockstep_worker_predict(lockstep_worker* worker, int64_t samples, const float* x,
+                                      float* y);
+/* As lockstep_predict_row. The model is that of the predictor, for its columns: it may be trained
+ * meanwhile, and not be destroyed. */
+lockstep_code lockstep_worker_predict_row(lockstep_worker* worker, const lockstep_model* model,
+                                          int64_t cells, const char* const* names,
+                                          const char* const* texts, const double* numbers,
+                                          double* answers, int64_t* predicted, int64_t* unseen);
+/* Why the last call on this worker has failed; "" if it did not. Valid until the next. */
+const char* lockstep_worker_error(const lockstep_worker* worker);
+/* NULL is allowed. */
+void lockstep_worker_destroy(lockstep_worker* worker);
+
+/* ---- The model itself ------------------------------------------------------------------------ */
+
 /* LOCKSTEP_BINARY: the probability above which the model says a positive; 0.5 unless a run chose
  * another one on its validation samples (train.threshold). It belongs to the weights, as the
  * temperature does that probabilities may be calibrated with: a training step undoes both. 0.5 for
@@ -205,6 +280,10 @@ int64_t lockstep_targets(const lockstep_model* model); /* floats of a sample's t
 int64_t lockstep_batch(const lockstep_model* model);
 int64_t lockstep_steps(const lockstep_model* model); /* training steps done so far */
 lockstep_task lockstep_task_of(const lockstep_model* model);
+
+/* The layers of the network, a line each, and totals: for people to read. NULL for NULL. Valid
+ * until the next call of it on this model. */
+const char* lockstep_summary(lockstep_model* model);
 
 /* Why the last call on this model that can fail has failed; "" if it did not. Valid until the next
  * such call. */

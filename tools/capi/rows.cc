@@ -1,10 +1,12 @@
 // Rows of a table in the C interface.
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tools/capi/lockstep.h"
 #include "tools/capi/model.h"
+#include "tools/capi/worker.h"
 
 namespace {
 
@@ -58,11 +60,13 @@ Result<std::vector<CellValue>> RowOf(const lockstep_model& model, const RowCells
   return row;
 }
 
-Status PredictRow(lockstep_model& model, const RowCells& given, double* answers, int64_t* predicted,
-                  int64_t* unseen) {
+// predict(row): by the model itself, or by a worker.
+template <class Predict>
+Status PredictRow(const lockstep_model& model, const RowCells& given, double* answers,
+                  int64_t* predicted, int64_t* unseen, Predict&& predict) {
   LOCKSTEP_TRY_ASSIGN(const std::vector<CellValue> row, RowOf(model, given));
   LOCKSTEP_TRY(Needs(answers != nullptr, "answers"));
-  LOCKSTEP_TRY_ASSIGN(const TableAnswer answer, model.table->Predict(row));
+  LOCKSTEP_TRY_ASSIGN(const TableAnswer answer, predict(row));
   std::copy(answer.numbers.begin(), answer.numbers.end(), answers);
   if (predicted != nullptr) *predicted = answer.predicted;
   if (unseen != nullptr) {
@@ -128,7 +132,23 @@ lockstep_code lockstep_predict_row(lockstep_model* model, int64_t cells, const c
                                    const char* const* texts, const double* numbers, double* answers,
                                    int64_t* predicted, int64_t* unseen) {
   return On(model, [&] {
-    return PredictRow(*model, {cells, names, texts, numbers}, answers, predicted, unseen);
+    return PredictRow(
+        *model, {cells, names, texts, numbers}, answers, predicted, unseen,
+        [&](const std::vector<CellValue>& row) { return model->table->Predict(row); });
+  });
+}
+
+lockstep_code lockstep_worker_predict_row(lockstep_worker* worker, const lockstep_model* model,
+                                          int64_t cells, const char* const* names,
+                                          const char* const* texts, const double* numbers,
+                                          double* answers, int64_t* predicted, int64_t* unseen) {
+  if (worker == nullptr) return LOCKSTEP_INVALID;
+  return Guarded(worker->error, kErrorSize, [&]() -> Status {
+    LOCKSTEP_TRY(Needs(model != nullptr, "model"));
+    return PredictRow(*model, {cells, names, texts, numbers}, answers, predicted, unseen,
+                      [&](const std::vector<CellValue>& row) {
+                        return std::as_const(*model->table).Predict(row, worker->shared);
+                      });
   });
 }
 

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/columns.h"
+#include "engine/train/summary.h"
 #include "models/recipe.h"
 #include "models/recipe_keys.h"
 #include "models/recipe_prepare.h"
@@ -16,20 +18,8 @@
 namespace lockstep::tools {
 namespace {
 
-std::string Bytes(double bytes) {
-  const char* const units[] = {"B", "KB", "MB", "GB", "TB"};
-  size_t unit = 0;
-  for (; bytes >= 999.5 && unit + 1 < std::size(units); ++unit) bytes /= 1000.0;
-  return fmt::format("{:.{}f} {}", bytes, unit == 0 || bytes >= 99.5 ? 0 : 1, units[unit]);
-}
-std::string Bytes(int64_t bytes) { return Bytes(static_cast<double>(bytes)); }
-
-std::string Flops(double flops) {
-  const char* const units[] = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"};
-  size_t unit = 0;
-  for (; flops >= 999.5 && unit + 1 < std::size(units); ++unit) flops /= 1000.0;
-  return fmt::format("{:.{}f} {}", flops, unit == 0 || flops >= 99.5 ? 0 : 1, units[unit]);
-}
+std::string Bytes(int64_t bytes) { return BytesText(static_cast<double>(bytes)); }
+std::string Flops(double flops) { return AmountText(flops, "FLOP"); }
 
 void PrintFusions(const char* mode, const std::vector<std::string>& lines) {
   for (size_t i = 0; i < lines.size(); ++i) {
@@ -102,24 +92,13 @@ Status Plan(const PlanArgs& args) {
 
   std::vector<scale::TextRow> rows = {
       {"layer", "kind", "in", "out", "parameters", "forward", "memory", ""}};
-  double flops = 0.0;
-  const std::vector<LayerReport>& report = net.program().graph().report();
-  for (size_t i = 0; i < report.size(); ++i) {
-    const LayerReport& layer = report[i];
-    if (layer.depth == 0) flops = std::max(flops, layer.flops);
-    // The model around the layers, of which the next row says more.
-    if (i == 0 && report.size() > 1 && report[1].path.empty()) continue;
-    std::string notes;
-    for (const std::string& note : layer.notes) notes += (notes.empty() ? "" : "; ") + note;
-    int64_t bytes = layer.bytes;  // and of the layers within
-    for (size_t in = i + 1; in < report.size() && report[in].depth > layer.depth; ++in)
-      bytes += report[in].bytes;
-    const bool is_loss = layer.path.empty() && i > 1;
-    rows.push_back({is_loss              ? "loss"
-                    : layer.path.empty() ? "all"
-                                         : layer.path,
-                    layer.kind, layer.in.ToString(), is_loss ? "" : layer.out.ToString(),
-                    fmt::format("{}", layer.parameters), Flops(layer.flops), Bytes(bytes), notes});
+  const std::vector<LayerSummary> layers = LayersOf(net);
+  const double flops = FlopsOf(net);
+  for (const LayerSummary& layer : layers) {
+    rows.push_back({layer.name, layer.kind, layer.in.ToString(),
+                    layer.out.rank() == 0 ? "" : layer.out.ToString(),
+                    fmt::format("{}", layer.parameters), Flops(layer.flops), Bytes(layer.bytes),
+                    layer.notes});
   }
   fmt::print("{}", scale::TextTable(rows, /*right=*/4));
   const auto& training = net.training_program().fusions();

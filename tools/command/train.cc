@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <csignal>
-#include <exception>
 #include <filesystem>
 #include <iterator>
 #include <new>
@@ -131,21 +130,17 @@ Status Finish(const RunFolder& folder, Network& net, Trainer& trainer, const Rec
 // How the training itself ended.
 struct Ended {
   Result<TrainingSummary> summary;
-  // Whether the trainer stands at the boundary of a step, as it does unless an exception came out
-  // of one.
+  // Whether the ranks still meet at the same place, as they do unless an exception came out of the
+  // middle of a step.
   bool can_be_saved = true;
 };
 
 Ended RunToItsEnd(Trainer& trainer) {
-  try {
-    return {.summary = trainer.Run()};
-  } catch (const std::bad_alloc&) {
-    return {.summary = Status::Io("out of memory; a smaller train.batch or model needs less"),
-            .can_be_saved = false};
-  } catch (const std::exception& error) {
-    return {.summary = Status::Io(std::string("internal error: ") + error.what()),
-            .can_be_saved = false};
-  }
+  Ended ended{.summary = trainer.Run()};
+  const Status& status = ended.summary.status();
+  ended.can_be_saved = status.code() != Code::kInternal && status.code() != Code::kOutOfMemory;
+  if (status.code() == Code::kInternal) ended.summary = status.At("internal error");
+  return ended;
 }
 
 // What is left of a run that failed on all ranks, and how it can go on: one line. Collective.

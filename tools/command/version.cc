@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/base/version.h"
 #include "engine/kernels/product/peak.h"
 #include "engine/parallel/context.h"
 #include "tools/commit.h"  // made by the build: LOCKSTEP_COMMIT
@@ -23,7 +24,7 @@ std::string Compiler() {
 std::string VersionText() {
   const int threads = AvailableThreads();
   return fmt::format("lockstep {} (commit {})\nbuilt with {}\nruns on {}, {} thread{}",
-                     LOCKSTEP_VERSION, Commit(), Compiler(), kernels::SimdTarget(), threads,
+                     LOCKSTEP_VERSION_TEXT, Commit(), Compiler(), kernels::SimdTarget(), threads,
                      threads == 1 ? "" : "s");
 }
 

@@ -4,8 +4,11 @@
 //   y = g(x) f(x) + (1 - g(x)) x,   g(x) = sigmoid(W x + b),   computed as  y = x + g (f - x)
 //
 // A layer only describes: Build names what it is made of and returns the value that comes out. The
-// backward pass, the memory and what can be fused follow from the operations.
+// backward pass, the memory and what can be fused follow from the operations. Whether it keeps the
+// contract of layers, lockstep/testing.h says: gradients against differences, the same bits on any
+// number of threads and in any memory, batches of one and of several, files.
 #include <lockstep/lockstep.h>
+#include <lockstep/testing.h>
 
 #include <cstdio>
 #include <vector>
@@ -41,6 +44,12 @@ class Highway final : public Layer {
 // Whether a point lies within a ring, by a network of two such layers.
 Status Run() {
   const auto body = [] { return Sequential(Linear(16), Tanh()); };
+  const auto narrow = Highway(Sequential(Linear(5), Tanh()));
+  const checks::CheckReport report = checks::CheckLayer(narrow, {24, 5});
+  std::printf("%d checks of the layer, %d of them found something\n",
+              static_cast<int>(report.done.size()), static_cast<int>(report.findings.size()));
+  LOCKSTEP_TRY(report.status());
+
   Context ctx;
   LOCKSTEP_TRY_ASSIGN(
       Network net,

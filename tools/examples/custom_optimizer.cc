@@ -30,6 +30,8 @@ class Lion final : public FlatOptimizer {
                       /*state_names=*/{"exp_avg"}),
         options_(std::move(options)) {}
   std::string kind() const override { return "Lion"; }
+  // Nothing here can fail, given finite gradients: a training step need not be able to undo it.
+  bool never_fails() const override { return true; }
 
  private:
   struct Factors {

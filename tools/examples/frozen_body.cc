@@ -72,7 +72,7 @@ Status Run(const std::string& file) {
                                  {.input = {kBatch, kFeatures}, .seed = 2, .frozen = body}));
   LOCKSTEP_TRY(LoadPart(file, body, net));
   ModelCopy loaded(net);
-  loaded.TakeFrom(net);
+  LOCKSTEP_TRY(loaded.TakeFrom(net));
   AdamW optimizer({.lr = 1e-2, .weight_decay = 0.1});
   LOCKSTEP_TRY_ASSIGN(const double head, Train(net, optimizer, /*task=*/1, 300));
   const size_t changed = ChangedBytes(net, loaded);

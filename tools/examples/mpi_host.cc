@@ -3,12 +3,11 @@
 // ranks that divides the shards.
 #define OMPI_SKIP_MPICXX 1  // MPI's C interface is all that is linked
 #define MPICH_SKIP_MPICXX 1
+#include <lockstep/engine/comm/mpi.h>
 #include <lockstep/lockstep.h>
 #include <mpi.h>
 
 #include <cstdio>
-
-#include "engine/comm/mpi.h"
 using namespace lockstep;
 
 Status Train(Communicator& ranks) {

@@ -84,7 +84,7 @@ Result<std::vector<LayerFacts>> ProbeLayers(Network& network, const Subset& samp
   LOCKSTEP_TRY_ASSIGN(const Batch* const first, loader->Next());
   const BatchInputs inputs(*first, network);
   ModelCopy before(network);
-  before.TakeFrom(network);
+  LOCKSTEP_TRY(before.TakeFrom(network));
   Scales scales;
   scale::LayerClock clock;
   // The first pass warms the caches, too.
@@ -93,7 +93,7 @@ Result<std::vector<LayerFacts>> ProbeLayers(Network& network, const Subset& samp
     clock.StartPass();
     status = network.Gradients(inputs.all(), {.observer = &clock}).status();
   }
-  before.ApplyTo(network);
+  LOCKSTEP_TRY(before.ApplyTo(network));
   LOCKSTEP_TRY(status);
 
   std::vector<LayerFacts> all;

@@ -12,6 +12,7 @@
 
 #include "engine/kernels/product/peak.h"
 #include "engine/parallel/context.h"
+#include "engine/parallel/cpu_quota.h"
 
 namespace lockstep::scale {
 namespace {
@@ -59,18 +60,8 @@ std::string Smt(const fs::path& root) {
 }
 
 std::string CgroupLimit(const fs::path& root) {
-  const auto cpus = [](double quota, double period) {
-    return quota > 0.0 && period > 0.0 ? fmt::format("{:.2f} cores", quota / period) : "none";
-  };
-  std::ifstream v2(root / "sys/fs/cgroup/cpu.max");
-  std::string quota;
-  double period = 0.0;
-  if (v2 >> quota >> period) return cpus(std::strtod(quota.c_str(), nullptr), period);
-  const fs::path v1 = root / "sys/fs/cgroup/cpu";
-  const std::string limit = Line(v1 / "cpu.cfs_quota_us");
-  if (limit.empty()) return "none";
-  return cpus(std::strtod(limit.c_str(), nullptr),
-              std::strtod(Line(v1 / "cpu.cfs_period_us").c_str(), nullptr));
+  const double cpus = CpuQuota(root.string());
+  return std::isfinite(cpus) ? fmt::format("{:.2f} cores", cpus) : "none";
 }
 
 std::string Caches(const fs::path& root) {

@@ -1,4 +1,4 @@
-// Tables for terminals.
+// Tables for terminals, by the names that the tools know them by.
 #ifndef LOCKSTEP_TOOLS_SCALE_TEXT_TABLE_H_
 #define LOCKSTEP_TOOLS_SCALE_TEXT_TABLE_H_
 
@@ -6,14 +6,15 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/columns.h"
+
 namespace lockstep::scale {
 
 using TextRow = std::vector<std::string>;
 
-// Columns as wide as their widest cell (in characters of UTF-8); those from `right` to the last but
-// one are set to the right, and the last one has no width. All rows have as many cells. A line
-// each.
-std::string TextTable(const std::vector<TextRow>& rows, size_t right);
+inline std::string TextTable(const std::vector<TextRow>& rows, size_t right) {
+  return InColumns(rows, right);
+}
 
 }  // namespace lockstep::scale
 

@@ -190,6 +190,8 @@ Result<Lab> Lab::Make(const Study& study, const Settings& overrides, int64_t see
   }
   lab.settings_.insert(lab.settings_.end(), overrides.begin(), overrides.end());
   LOCKSTEP_TRY_ASSIGN(lab.recipe_, ParseRecipe("", "study " + name, lab.settings_));
+  if (lab.recipe_.loss.balanced)
+    return Status::Invalid("a study weighs all classes alike; leave out loss.balanced");
   LOCKSTEP_TRY_ASSIGN(lab.data_, LoadData(lab.recipe_));
   const Recipe::Data& data = lab.recipe_.data;
   if (lab.data_.test.empty() || lab.classes() == 0)

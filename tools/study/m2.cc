@@ -58,7 +58,7 @@ Status Run(Lab& lab, Findings& findings) {
   const Watch watch = [&](const Look& at) -> Status {
     if (at.end) return Status::Ok();
     ModelCopy before(at.net);
-    before.TakeFrom(at.net);
+    LOCKSTEP_TRY(before.TakeFrom(at.net));
     LOCKSTEP_TRY_ASSIGN(const EvaluationResult right, Evaluate(at.net, validation));
     at.outcome.more[kRight].push_back(right.loss);
     const std::vector<int64_t> shuffled =
@@ -72,7 +72,7 @@ Status Run(Lab& lab, Findings& findings) {
       // The pass has moved the running statistics towards the validation samples.
       LOCKSTEP_TRY_ASSIGN(const EvaluationResult after, Evaluate(at.net, validation));
       at.outcome.more["after " + pass.name].push_back(after.loss);
-      before.ApplyTo(at.net);
+      LOCKSTEP_TRY(before.ApplyTo(at.net));
     }
     return Status::Ok();
   };

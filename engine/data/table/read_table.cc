@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "engine/base/float_mode.h"
 #include "engine/data/byte_source.h"
 #include "engine/data/table/cell_reader.h"
 #include "engine/data/table/describe_table.h"
@@ -242,6 +243,7 @@ DialectOptions DialectFor(const TableOptions& options) {
 
 Result<Table> Read(const TableText& text, const TableOptions& options,
                    TableCache* cache = nullptr) {
+  const ScopedFloatMode mode;
   LOCKSTEP_TRY_ASSIGN(const ColumnWishes wishes, WishesFor(text, options));
   std::vector<ColumnEvidence> evidence = EvidenceFor(text, wishes);
   const std::vector<ColumnEvidence> empty = evidence;
@@ -306,6 +308,7 @@ DialectOptions DialectFor(const TableDescription& description) {
 
 Result<Table> ReadFor(const TableText& text, const TableDescription& description,
                       const TableNeeds& needs) {
+  const ScopedFloatMode mode;
   // What a description needs not is not stored.
   LOCKSTEP_TRY_ASSIGN(
       FoundColumns found,

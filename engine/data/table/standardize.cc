@@ -6,6 +6,8 @@
 #include <string>
 #include <utility>
 
+#include "engine/base/float_mode.h"
+
 namespace lockstep {
 namespace {
 
@@ -68,6 +70,7 @@ Standardizer::Standardizer(std::vector<float> mean, std::vector<float> sd)
 }
 
 Result<Standardizer> Standardizer::Measure(const Dataset& dataset, std::span<const int64_t> train) {
+  const ScopedFloatMode mode;
   const DatasetInfo& info = dataset.info();
   LOCKSTEP_TRY(CheckFeatures(info));
   if (train.empty()) {

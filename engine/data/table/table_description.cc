@@ -184,22 +184,26 @@ Result<TableColumn> ColumnFrom(const Json& json) {
   column.counts = read.Counts("counts");
   column.has_missing = read.Flag("has_missing");
   column.width = read.Whole("width", 1 << 16);
+  const bool has_time = read.Flag("has_time");
+  const double subtracted = read.Number("subtracted", 0.0);
+  const double divided = read.Number("divided", 1.0);
+  const double fill = read.Number("fill", 0.0);
   column.exact = read.Flag("exact");
   column.indicate = read.Flag("indicate");
   column.note = read.Text("note", /*must=*/false);
+  if (divided < 0.0) read.Wrong("divided");
   if (!column.counts.empty() && column.counts.size() != column.categories.size())
     read.Wrong("counts");
   if (read.wrong.empty()) {
     column.kind = known_kind->kind;
     column.role = known_role->role;
     if (column.kind != TableColumn::Kind::kCategory) {
-      column.subtracted = read.Number("subtracted", 0.0);
-      column.divided = read.Number("divided", 1.0);
-      column.fill = read.Number("fill", 0.0);
-      if (column.divided < 0.0) read.Wrong("divided");
+      column.subtracted = subtracted;
+      column.divided = divided;
+      column.fill = fill;
     }
     if (column.kind == TableColumn::Kind::kDate) {
-      column.has_time = read.Flag("has_time");
+      column.has_time = has_time;
       const std::string form = read.Text("date");
       const auto* known = std::find(std::begin(kDateForms), std::end(kDateForms), form);
       if (known == std::end(kDateForms)) {

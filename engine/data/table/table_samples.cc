@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/base/float_mode.h"
 #include "engine/base/text.h"
 #include "engine/data/table/table.h"
 
@@ -243,6 +244,7 @@ Status SetScales(const Table& table, std::span<const int64_t> train, bool standa
 
 Result<std::shared_ptr<const Dataset>> TableSamples(
     const Table& table, std::shared_ptr<const TableDescription> description) {
+  const ScopedFloatMode mode;
   DatasetInfo info{.name = table.name, .size = table.rows->size(), .content = table.content};
   DescribeSamples(description, info);
   info.weighted = info.weighted && table.description.PlaceOf(Role::kWeight) >= 0;

@@ -133,7 +133,7 @@ Result<std::shared_ptr<const Tokenizer>> ParseBpe(std::string_view vocabulary,
   TokenList list;
   for (const auto& [name, number] : json.items()) {
     LOCKSTEP_TRY_ASSIGN(BpeToken token, TokenOf(name));
-    token.special = token.bytes == kEndOfText;
+    token.special = token.bytes == kEndOfTextToken;
     LOCKSTEP_TRY(list.Add(name, number, std::move(token)));
   }
   LOCKSTEP_TRY_ASSIGN(std::vector<BpeToken> tokens, list.Finish());

@@ -132,7 +132,7 @@ class BpeTokenizer final : public Tokenizer {
     for (size_t i = 0; i < tokens_.size(); ++i) {
       const BpeToken& token = tokens_[i];
       const auto number = static_cast<int32_t>(i);
-      if (token.special && token.bytes == kEndOfText) end_of_text_ = number;
+      if (token.special && token.bytes == kEndOfTextToken) end_of_text_ = number;
       if (!token.special && token.bytes.size() == 1)
         token_of_byte_[static_cast<unsigned char>(token.bytes[0])] = number;
     }
@@ -218,7 +218,7 @@ class BpeTokenizer final : public Tokenizer {
 
 }  // namespace
 
-const std::string_view kEndOfText = "<|endoftext|>";
+const std::string_view kEndOfTextToken = "<|endoftext|>";
 
 std::string BpeCharacters(std::string_view bytes) {
   std::string characters;

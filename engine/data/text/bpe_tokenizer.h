@@ -30,7 +30,7 @@ struct BpeMerge {
 };
 
 // "<|endoftext|>": the special token of these bytes is end_of_text().
-extern const std::string_view kEndOfText;
+extern const std::string_view kEndOfTextToken;
 
 // Errors: no tokens, two ordinary ones of the same bytes, a merge whose parts or whole are none of
 // them or that comes twice; merges are counted from 1. A byte without a token is an error of

@@ -32,7 +32,9 @@ class ConvChains {
     return parts_ > 1 ? tap * parts_ + part : ((tap + 1) * chains_ - 1) / taps_;
   }
   int64_t MostPieces() const { return taps_ * parts_; }
-  int64_t MostWaiting() const { return std::bit_width(static_cast<uint64_t>(chains_ - 1)); }
+  int64_t MostWaiting() const {
+    return static_cast<int64_t>(std::bit_width(static_cast<uint64_t>(chains_ - 1)));
+  }
 
  private:
   int64_t taps_, channels_, parts_, chains_;

@@ -74,7 +74,8 @@ class PixelChains {
 
 // Sums that wait for a partner at any time while `chains` (or segments) merge by MergeTree.
 constexpr int32_t WaitingOf(int64_t chains) {
-  return std::bit_width(static_cast<uint64_t>(std::max<int64_t>(chains, 1) - 1));
+  return static_cast<int32_t>(
+      std::bit_width(static_cast<uint64_t>(std::max<int64_t>(chains, 1) - 1)));
 }
 
 }  // namespace lockstep::kernels

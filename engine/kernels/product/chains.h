@@ -19,7 +19,9 @@ constexpr int64_t ChainsOf(int64_t length) {
 
 // Sums that wait for a partner at any time, of K cut into `segments` of at most `length` each.
 constexpr int64_t WaitingSums(int64_t length, int64_t segments) {
-  const auto bits = [](int64_t last) { return std::bit_width(static_cast<uint64_t>(last)); };
+  const auto bits = [](int64_t last) {
+    return static_cast<int64_t>(std::bit_width(static_cast<uint64_t>(last)));
+  };
   return bits(segments - 1) + bits(ChainsOf(length) - 1);
 }
 

@@ -111,7 +111,7 @@ class BlockProduct {
                 one_column,
                 args.epilogue.activation == Activation::kRelu,
                 args.not_finite} {
-    wide_ = args.m <= kWideRows;
+    wide_ = args.m <= kWideRows && args.n >= kWideVecs * kLanes;  // else it would be packed
     panel_cols_ = wide_ ? kWideVecs * kLanes : kPanel;
     panels_ = CeilDiv(args.n, panel_cols_);
     pack_a_ = !wide_ && PackingPays();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/base/check.h"
+#include "engine/base/float_mode.h"
 
 namespace lockstep {
 namespace {
@@ -104,6 +105,7 @@ Status AssessColumns(Network& network, const Subset& samples, ImportanceOptions 
 
 Result<Assessment> Assess(Network& network, const Subset& samples, const Decision& decision,
                           const AssessOptions& options) {
+  const ScopedFloatMode mode;
   if (samples.empty()) return Status::Invalid("there are no samples to assess");
   const int64_t most =
       std::clamp<int64_t>(kMostOutputs / network.output_shape().sample_size(), 1, options.samples);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "engine/base/float_mode.h"
 #include "engine/base/random.h"
 #include "engine/train/assess/predictions.h"
 #include "engine/train/assess/scores.h"
@@ -87,6 +88,7 @@ Result<Importances> PermutationImportance(Network& network, const Subset& sample
                                           std::span<const FeatureColumn> columns,
                                           const Decision& decision,
                                           const ImportanceOptions& options) {
+  const ScopedFloatMode mode;
   LOCKSTEP_TRY_ASSIGN(Predictions predictions,
                       Collect(network, DrawSamples(samples, options.samples)));
   const int64_t features = network.input_shape().sample_size();

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base/check.h"
+#include "engine/base/float_mode.h"
 #include "engine/base/random.h"
 #include "engine/train/decision.h"
 
@@ -97,6 +98,7 @@ Subset DrawSamples(const Subset& samples, int64_t most, uint64_t seed) {
 }
 
 Result<Predictions> Collect(Network& network, const Subset& samples) {
+  const ScopedFloatMode mode;
   if (samples.dataset == nullptr || samples.empty())
     return Status::Invalid("there are no samples to assess");
   const DatasetInfo& info = samples.dataset->info();

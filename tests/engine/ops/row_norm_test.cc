@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/norm/row_norm.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -113,7 +113,7 @@ TEST(RowNormOpTest, SameBitsOnAnyNumberOfThreads) {
 
 // The kernel over all rows at once differs only in how the sums are cut.
 TEST(RowNormOpTest, AgreesWithTheKernelOnTheWholeBatch) {
-  const ScopedFlushDenormals flush;
+  const ScopedFloatMode flush;
   for (const Problem& p : kProblems) {
     SCOPED_TRACE(p.rows());
     const Results got = Compute(p, 2, /*centred=*/true, /*accumulate=*/true);

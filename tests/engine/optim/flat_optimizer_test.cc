@@ -303,5 +303,34 @@ TEST(OptimizerOptionsTest, RefusesANetworkBoundForEvaluation) {
   EXPECT_THAT(BindError(AdamW(), set), HasSubstr("evaluation only"));
 }
 
+TEST_P(EveryOptimizerTest, SaysWhatItWouldRefuseAndTakesAnotherRate) {
+  Context ctx({.threads = 1});
+  FlatParameters parameters = SomeParameters(), others = SomeParameters();
+  const std::unique_ptr<Optimizer> optimizer = GetParam().make();
+  EXPECT_THAT(optimizer->Update(ctx, parameters.set(), 0.1).message(), HasSubstr("Bind"));
+  const auto one = std::shared_ptr<const void>(std::make_shared<int>());
+  const auto two = std::shared_ptr<const void>(std::make_shared<int>());
+  ParameterSet set = parameters.set(), other = others.set();
+  set.identity = &one;
+  other.identity = &two;
+  ASSERT_TRUE(optimizer->Bind(ctx, set).ok());
+  EXPECT_EQ(one.use_count(), 2);  // so that nothing else can have its address
+  EXPECT_TRUE(optimizer->CheckUpdate(set, 0.1).ok());
+  const std::vector<float> before = others.values();
+  for (const Status& status :
+       {optimizer->CheckUpdate(other, 0.1), optimizer->Update(ctx, other, 0.1),
+        optimizer->CheckUpdate(set, -0.1), optimizer->Update(ctx, set, double{kNan}),
+        optimizer->Update(ctx, set, 0.1, HUGE_VAL), optimizer->Bind(ctx, other),
+        optimizer->set_learning_rate(-1.0), optimizer->set_learning_rate(HUGE_VAL)}) {
+    EXPECT_EQ(status.code(), Code::kInvalid);
+    EXPECT_FALSE(status.message().empty());
+  }
+  EXPECT_EQ(others.values(), before);
+  EXPECT_EQ(optimizer->step_count(), 0);
+  ASSERT_TRUE(optimizer->set_learning_rate(0.25).ok());
+  EXPECT_EQ(optimizer->learning_rate(), 0.25);
+  EXPECT_TRUE(optimizer->never_fails());
+}
+
 }  // namespace
 }  // namespace lockstep

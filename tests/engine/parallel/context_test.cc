@@ -4,13 +4,14 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include <atomic>
-#include <cstring>
+#include <cfenv>
 #include <limits>
-#include <set>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/check.h"
 
 namespace lockstep {
 namespace {
@@ -76,17 +77,34 @@ TEST(Context, LoopsHappenOneAfterTheOther) {
   }
 }
 
-TEST(Context, FlushesDenormalsAndRestoresTheCallersMode) {
-  Context ctx({.threads = 2});
-  volatile float tiny = std::numeric_limits<float>::denorm_min();
-  std::vector<float> products(64, 1.0f);
-  ctx.For(64, kWorth, [&](int64_t i) { products[static_cast<size_t>(i)] = tiny + tiny; });
 #if defined(__x86_64__) || defined(__aarch64__)
-  for (const float p : products) EXPECT_EQ(p, 0.0f);
-#endif
-  const float after = tiny + tiny;
-  EXPECT_GT(after, 0.0f);
+TEST(Context, BodiesRunInTheEnginesModeOnAnyThread) {
+  for (const int threads : {1, 3}) {
+    for (const int64_t work : {int64_t{0}, kWorth}) {
+      Context ctx({.threads = threads});
+      volatile float tiny = std::numeric_limits<float>::denorm_min();
+      const int before = std::fegetround();
+      std::fesetround(FE_UPWARD);
+      std::feclearexcept(FE_ALL_EXCEPT);
+      std::atomic<int> wrong{0};
+      for (int round = 0; round < 100; ++round) {
+        ctx.For(64, work, [&](int64_t) {
+          volatile float one = 1.0f, zero = 0.0f;
+          volatile float infinite = one / zero;
+          if (std::fegetround() != FE_TONEAREST || tiny + tiny != 0.0f || infinite < one) ++wrong;
+        });
+      }
+      const int rounding = std::fegetround(), flags = std::fetestexcept(FE_ALL_EXCEPT);
+      const float after = tiny + tiny;
+      std::fesetround(before);
+      EXPECT_EQ(wrong.load(), 0);
+      EXPECT_EQ(rounding, FE_UPWARD);
+      EXPECT_EQ(flags, 0);
+      EXPECT_GT(after, 0.0f);
+    }
+  }
 }
+#endif
 
 TEST(Context, SeveralWorkSideBySide) {
   std::vector<std::thread> hosts;
@@ -124,6 +142,92 @@ TEST(Context, EndsAtOnceAfterALoop) {
     std::atomic<int64_t> count{0};
     ctx.For(4, kWorth, [&](int64_t) { ++count; });
     ASSERT_EQ(count.load(), 4);
+  }
+}
+
+TEST(Context, WhatABodyThrowsReachesTheCaller) {
+  for (const int threads : {1, 2, 3, 8}) {
+    for (const int64_t work : {int64_t{0}, kWorth}) {
+      SCOPED_TRACE(std::to_string(threads) + " threads, work " + std::to_string(work));
+      Context ctx({.threads = threads});
+      for (int round = 0; round < 100; ++round) {
+        std::atomic<int> inside{0};
+        std::string caught;
+        try {
+          ctx.For(40, work, [&](int64_t i) {
+            ++inside;
+            std::this_thread::yield();
+            --inside;
+            if (i == 11 || i == 12 || i == 29)
+              throw std::runtime_error("task " + std::to_string(i));
+          });
+        } catch (const std::runtime_error& error) {
+          EXPECT_EQ(inside.load(), 0);
+          caught = error.what();
+        }
+        ASSERT_EQ(caught, "task 11");  // the lowest, whatever the timing
+        // And the next loop knows nothing of it.
+        std::atomic<int64_t> sum{0};
+        ctx.For(40, work, [&](int64_t i) { sum += i; });
+        ASSERT_EQ(sum.load(), 780);
+      }
+    }
+  }
+}
+
+TEST(Context, AnExceptionOfAnyTypeReachesTheCaller) {
+  Context ctx({.threads = 2});
+  EXPECT_THROW(ctx.For(8, kWorth, [](int64_t) { throw 7; }), int);
+}
+
+// For within For would run with another thread's scratch, or wait for itself.
+TEST(Context, ALoopWithinALoopFailsACheck) {
+  for (const int threads : {1, 2, 3}) {
+    for (const int64_t outer : {int64_t{0}, kWorth}) {
+      for (const int64_t inner : {int64_t{0}, kWorth}) {
+        SCOPED_TRACE(std::to_string(threads) + " threads, work " + std::to_string(outer) + ", " +
+                     std::to_string(inner));
+        Context ctx({.threads = threads});
+        EXPECT_THROW(ctx.For(4, outer, [&](int64_t) { ctx.For(4, inner, [](int64_t) {}); }),
+                     CheckFailure);
+        Context other({.threads = threads});
+        std::atomic<int> count{0};
+        std::atomic<bool> busy{false};
+        ctx.For(4, outer, [&](int64_t) {
+          while (busy.exchange(true)) std::this_thread::yield();
+          other.For(4, inner, [&](int64_t) { ++count; });
+          busy = false;
+        });
+        EXPECT_EQ(count.load(), 16);
+      }
+    }
+  }
+}
+
+TEST(Context, TwoThreadsAtOnceFailACheck) {
+  for (const int threads : {1, 2}) {
+    Context ctx({.threads = threads});
+    std::atomic<bool> is_inside{false}, may_end{false};
+    std::thread first([&] {
+      ctx.For(2, kWorth, [&](int64_t) {
+        is_inside = true;
+        while (!may_end) std::this_thread::yield();
+      });
+    });
+    while (!is_inside) std::this_thread::yield();
+    for (const int64_t work : {int64_t{0}, kWorth}) {
+      try {
+        ctx.For(2, work, [](int64_t) { ADD_FAILURE() << "two loops at once"; });
+        ADD_FAILURE() << "no check failed";
+      } catch (const CheckFailure& failure) {
+        EXPECT_NE(std::string(failure.what()).find("two threads drive it"), std::string::npos);
+      }
+    }
+    may_end = true;
+    first.join();  // undisturbed
+    std::atomic<int> count{0};
+    ctx.For(2, kWorth, [&](int64_t) { ++count; });
+    EXPECT_EQ(count.load(), 2);
   }
 }
 

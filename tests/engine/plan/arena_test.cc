@@ -116,6 +116,21 @@ TEST(ArenaTest, WhatIsKeptHasMemoryOfItsOwn) {
   EXPECT_EQ(layout.bytes, 64);
 }
 
+TEST(ArenaTest, WhatIsDerivedLiesByItself) {
+  ArenaPlan plan;
+  const int kept = plan.BookForever(100), a = plan.BookDerived(65), b = plan.BookDerived(10);
+  for (const bool share : {true, false}) {
+    const ArenaPlan::Layout layout = plan.LayOut(share);
+    EXPECT_EQ(layout.offsets[static_cast<size_t>(kept)], 0);
+    EXPECT_EQ(layout.offsets[static_cast<size_t>(a)], 0);
+    EXPECT_EQ(layout.offsets[static_cast<size_t>(b)], 128);
+    EXPECT_EQ(layout.kept_bytes, 128);
+    EXPECT_EQ(layout.derived_bytes, 192);
+    EXPECT_EQ(layout.bytes, 0);
+  }
+  EXPECT_TRUE(plan.is_derived(a) && !plan.is_derived(kept) && !plan.is_kept(a));
+}
+
 TEST(ArenaTest, WithoutSharingEveryBufferHasItsOwn) {
   ArenaPlan plan;
   for (int i = 0; i < 3; ++i) {

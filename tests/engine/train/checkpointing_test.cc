@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/data/loader.h"
 #include "engine/io/hash.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/trainer.h"
@@ -251,11 +252,74 @@ TEST(CheckpointingTest, ACopyGivesBackWhatItTook) {
   Network net = Bind(ctx, 1);
   const uint64_t before = ModelHash(net);
   ModelCopy copy(net);
-  copy.TakeFrom(net);
+  ASSERT_TRUE(copy.TakeFrom(net).ok());
   const ModelCopy moved = std::move(copy);
   for (const NamedTensor& named : ModelTensors(net)) Nudge(named.tensor);
-  moved.ApplyTo(net);
+  ASSERT_TRUE(moved.ApplyTo(net).ok());
   EXPECT_EQ(ModelHash(net), before);
+}
+
+TEST(CheckpointingTest, ACopyOfAnotherNetworkIsRefusedAndNothingIsCopied) {
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 1), wider = Bind(ctx, 2, {}, /*hidden=*/64);
+  // As many tensors of the same names, of other widths; of other types; of another number.
+  Network fewer =
+      Network::Bind(ctx, Sequential(Linear(8), Linear(1)), BceWithLogitsLoss(), {.input = {16, 4}})
+          .value();
+  ModelCopy copy(net);
+  ASSERT_TRUE(copy.TakeFrom(net).ok());
+  const uint64_t before = ModelHash(net);
+  for (Network* other : {&wider, &fewer}) {
+    const uint64_t others = ModelHash(*other);
+    const Status taken = copy.TakeFrom(*other), applied = copy.ApplyTo(*other);
+    for (const Status& status : {taken, applied}) {
+      EXPECT_EQ(status.code(), Code::kInvalid);
+      EXPECT_THAT(status.message(), HasSubstr(other == &wider ? "0.weight as f32 (64, 4)"
+                                                              : "16 parameters and states"));
+    }
+    EXPECT_EQ(ModelHash(*other), others);
+  }
+  ASSERT_TRUE(copy.ApplyTo(net).ok());
+  EXPECT_EQ(ModelHash(net), before);
+  EXPECT_EQ(ModelCopy().ApplyTo(net).code(), Code::kInvalid);
+}
+
+// Online training that goes on from a file: no moment is left behind, whoever binds when.
+TEST(CheckpointingTest, AnOptimizerThatIsNotBoundYetTakesItsMomentsAllTheSame) {
+  const DatasetPtr data = Quadrants(16, 4, 0.1, 77);
+  auto loader = Loader::Make(data, AllIndices(16), {.batch = 16}).value();
+  const Batch batch = **loader->Next();
+  const auto steps = [&](Network& net, AdamW& adam, int count) {
+    for (int i = 0; i < count; ++i) ASSERT_TRUE(net.TrainStep(batch.x, batch.target, adam).ok());
+  };
+  TemporaryFolder folder;
+  Context ctx({.threads = 1});
+  Network net = Bind(ctx, 1);
+  AdamW adam({.lr = 1e-2});
+  steps(net, adam, 3);
+  ASSERT_TRUE(WriteCheckpoint(folder / "run", {.network = &net, .optimizer = &adam}, {}).ok());
+  steps(net, adam, 3);
+
+  const Checkpoint checkpoint = LoadCheckpoint(folder / "run").value();
+  for (const bool bound_first : {false, true}) {
+    Network other = Bind(ctx, 9);
+    AdamW unbound({.lr = 1e-2});
+    if (bound_first) {
+      ASSERT_TRUE(unbound.Bind(ctx, other.store().ParametersToWrite()).ok());
+    }
+    ASSERT_TRUE(ReadInto(checkpoint, {.network = &other, .optimizer = &unbound}).ok());
+    EXPECT_EQ(unbound.step_count(), 3);
+    steps(other, unbound, 3);
+    EXPECT_EQ(ModelHash(other), ModelHash(net)) << bound_first;
+  }
+  AdamW alone;
+  EXPECT_THAT(ReadInto(checkpoint, {.optimizer = &alone}).status().message(),
+              HasSubstr("CheckpointParts::network"));
+  Network third = Bind(ctx, 9);
+  const uint64_t before = ModelHash(third);
+  EXPECT_THAT(ReadInto(checkpoint, {.network = &third, .optimizer = &adam}).status().message(),
+              HasSubstr("another network"));
+  EXPECT_EQ(ModelHash(third), before);
 }
 
 }  // namespace

@@ -256,6 +256,14 @@ TEST(GeneratorTest, WhatDoesNotFitIsNamed) {
   Result<Network> other = Network::Bind(ctx, Linear(3), {.input = {4, 5}});
   EXPECT_THAT(Generator::Make(*other, {.context = 10}).status().message(),
               HasSubstr("no language model"));
+  EXPECT_THAT(Make(net, {.context = 10}).Next().status().message(), HasSubstr("Start"));
+  ASSERT_TRUE(generator.Start(RandomTokens(3, 1)).ok());
+  Generator moved = std::move(generator);
+  EXPECT_TRUE(moved.Next().ok());
+  EXPECT_THAT(generator.Next().status().message(), HasSubstr("moved from"));  // NOLINT
+  EXPECT_THAT(generator.Start(RandomTokens(3, 1)).message(), HasSubstr("moved from"));
+  const Network elsewhere = std::move(net);
+  EXPECT_THAT(moved.Next().status().message(), HasSubstr("moved from"));
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ TEST(LoadPartTest, TakesWhatMatchesWithItsStatesAndLeavesTheRest) {
 
   Network net = Bind(ctx, 2, /*outputs=*/5);  // its head would not fit
   ModelCopy before(net);
-  before.TakeFrom(net);
+  ASSERT_TRUE(before.TakeFrom(net).ok());
   const std::vector<std::string> body = {"0.*"};
   const Status status = LoadPart(folder / "model", body, net);
   ASSERT_TRUE(status.ok()) << status.message();

@@ -5,6 +5,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/base/random.h"
@@ -129,6 +132,23 @@ TEST(PredictorTest, AnswersAsTheDecisionSaysAndInTheUnitOfTheTargets) {
   EXPECT_EQ(binary.ClassOf(std::vector<float>{0.26f}), 0);
 }
 
+TEST(PredictorTest, StandardisesAsManySamplesAsAreEvaluatedAtATime) {
+  Context ctx({.threads = 1});
+  const std::vector<float> x = Features();
+  Network net = Network::Bind(ctx, Mlp({.hidden = {8}, .outputs = 1}),
+                              {.input = {5, kInputs}, .seed = 2, .evaluation_batch = kSamples})
+                    .value();
+  Predictor predictor = Predictor::Make(net, Task::kBinary, Measured()).value();
+  std::vector<float> all(kSamples), one(kSamples);
+  ASSERT_TRUE(predictor.Run({x.data(), {kSamples, kInputs}}, {all.data(), {kSamples, 1}}).ok());
+  for (int64_t i = 0; i < kSamples; ++i)
+    ASSERT_TRUE(
+        predictor
+            .Run({x.data() + i * kInputs, {1, kInputs}}, {&one[static_cast<size_t>(i)], {1, 1}})
+            .ok());
+  EXPECT_EQ(one, all);
+}
+
 TEST(PredictorTest, RefusesWhatDoesNotFit) {
   Context ctx({.threads = 1});
   Network net = Make(ctx, 1, MlpOptions::Norm::kBatch);
@@ -142,6 +162,55 @@ TEST(PredictorTest, RefusesWhatDoesNotFit) {
           .ok());
   EXPECT_FALSE(
       predictor.Run(ConstTensor(x.data(), {1, kInputs + 1}), Tensor(y.data(), {1, 1})).ok());
+}
+
+// Between the bound batch and the larger one for evaluation, features are standardised, too.
+TEST(PredictorTest, StandardisesAsManySamplesAsTheNetworkTakes) {
+  Context ctx({.threads = 1});
+  const std::vector<float> x = Features();
+  const auto p = [&](int64_t batch, int64_t evaluation_batch) {
+    Network net =
+        Network::Bind(ctx, Mlp({.hidden = {8}, .outputs = 1}),
+                      {.input = {batch, kInputs}, .seed = 2, .evaluation_batch = evaluation_batch})
+            .value();
+    Predictor predictor = Predictor::Make(net, Task::kBinary, Measured()).value();
+    std::vector<float> y(kSamples);
+    EXPECT_TRUE(
+        predictor.Run(ConstTensor(x.data(), {kSamples, kInputs}), Tensor(y.data(), {kSamples, 1}))
+            .ok());
+    return y;
+  };
+  EXPECT_EQ(p(4, kSamples), p(kSamples, 0));
+}
+
+TEST(PredictorTest, RefusesWhatDoesNotFitAndSaysWhat) {
+  Context ctx({.threads = 1});
+  const std::vector<float> x = Features();
+  const std::vector<double> doubles(x.begin(), x.end());
+  Network net = Make(ctx, 1, MlpOptions::Norm::kBatch);
+  std::vector<float> y(kSamples), both(static_cast<size_t>(kSamples * kInputs));
+  for (const bool standardizes : {false, true}) {
+    Predictor predictor =
+        Predictor::Make(net, Task::kBinary, standardizes ? std::optional(Measured()) : std::nullopt)
+            .value();
+    const Tensor all(y.data(), {kSamples, 1});
+    const auto refused = [&](ConstTensor in, Tensor out, const char* message) {
+      const Status status = predictor.Run(in, out);
+      EXPECT_EQ(status.code(), Code::kInvalid);
+      EXPECT_NE(status.message().find(message), std::string::npos) << status.message();
+    };
+    refused(ConstTensor(doubles.data(), {kSamples, kInputs}), all, "convert it to floats");
+    refused(ConstTensor(static_cast<const float*>(nullptr), {kSamples, kInputs}), all, "x is null");
+    refused(ConstTensor(x.data(), {kSamples, kInputs - 1}), all, "x is f32 of shape");
+    refused(ConstTensor(x.data(), {0, kInputs}), Tensor(y.data(), {0, 1}), "the batch is empty");
+    refused(ConstTensor(x.data(), {kSamples, kInputs}), Tensor(), "y has the shape");
+    refused(ConstTensor(), all, "x is f32 of shape ()");
+    if (!standardizes)
+      refused(ConstTensor(both.data(), {kSamples, kInputs}), Tensor(both.data(), {kSamples, 1}),
+              "y lies in the memory of x");
+    const Predictor moved = std::move(predictor);
+    refused(ConstTensor(x.data(), {kSamples, kInputs}), all, "moved from");  // NOLINT
+  }
 }
 
 }  // namespace

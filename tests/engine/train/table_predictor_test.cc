@@ -8,7 +8,9 @@
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "layers/linear.h"
@@ -173,6 +175,23 @@ TEST(TablePredictorTest, AnswersAreProbabilitiesOrInTheTargetsOwnUnit) {
   EXPECT_TRUE(std::is_sorted(interval.numbers.begin(), interval.numbers.end()));
 }
 
+TEST(TablePredictorTest, AWorkerAnswersAsTheNetworkDoes) {
+  Rig binary(Task::kBinary), classes(Task::kClasses, 8, 3), regression(Task::kRegression);
+  Rig quantiles(Task::kRegression, 8, 3, {0.1, 0.5, 0.9});
+  for (Rig* rig : {&binary, &classes, &regression, &quantiles}) {
+    const Decision decision{.temperature = 3.0f, .threshold = 0.01f};
+    rig->predictor.set_decision(decision);
+    SharedPredictor shared =
+        SharedPredictor::Make(rig->network, 1, rig->samples, std::nullopt, decision).value();
+    SharedPredictor::Worker worker = shared.MakeWorker().value();
+    const auto row = rig->Row({"62,5", "Oslo", "yes", "2019-07-15"});
+    const TableAnswer want = rig->predictor.Predict(row).value();
+    const TableAnswer got = std::as_const(rig->predictor).Predict(row, worker).value();
+    EXPECT_EQ(got.numbers, want.numbers);
+    EXPECT_EQ(got.predicted, want.predicted);
+  }
+}
+
 TEST(TablePredictorTest, TheUsualRowHasMeansAndTheMostFrequent) {
   const Rig rig(Task::kBinary);
   const std::vector<CellValue>& usual = rig.predictor.usual();
@@ -224,6 +243,25 @@ TEST(TablePredictorTest, OfSeveralClassesThePredictedOneIsExplained) {
   const Explanation got = rig.predictor.Explain(row).value();
   const double p = answer.numbers[static_cast<size_t>(answer.predicted)];
   EXPECT_NEAR(got.prediction, std::log(p / (1.0 - p)), 1e-5);
+}
+
+TEST(TablePredictorTest, RefusesColumnsAndRowsThatAreNotThere) {
+  Rig rig(Task::kBinary);
+  const auto row = rig.Row({"62,5", "Oslo", "yes", "2019-07-15"});
+  for (const int64_t column : {-1, 6}) {
+    EXPECT_THAT(rig.predictor.Read(column, "1").status().message(),
+                HasSubstr("no column " + std::to_string(column) + ", the table has 6"));
+    EXPECT_EQ(rig.predictor.Take(column, 1.0).status().code(), Code::kInvalid);
+  }
+  for (const size_t cells : {size_t{0}, size_t{3}}) {
+    const auto part = std::span(row).first(cells);
+    EXPECT_THAT(rig.predictor.Predict(part).status().message(), HasSubstr("each of the 4 columns"));
+    EXPECT_EQ(rig.predictor.Explain(part).status().code(), Code::kInvalid);
+  }
+  TablePredictor moved = std::move(rig.predictor);
+  EXPECT_TRUE(moved.Predict(row).ok());
+  EXPECT_THAT(rig.predictor.Predict(row).status().message(), HasSubstr("moved from"));  // NOLINT
+  EXPECT_THAT(rig.predictor.Read(0, "1").status().message(), HasSubstr("moved from"));  // NOLINT
 }
 
 TEST(TablePredictorTest, RefusesWhatIsOfNoTableOrOfAnother) {

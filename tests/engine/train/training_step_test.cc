@@ -1,7 +1,8 @@
 // What a step promises: it happens as a whole or not at all, and optimizers may take turns.
 #include "engine/train/training_step.h"
 
-#include <bit>
+#include <array>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -10,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include "engine/optim/schedule.h"
 #include "engine/optim/sgd.h"
 #include "engine/train/checkpointing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "layers/dropout.h"
 #include "layers/loss/mse.h"
+#include "tests/engine/train/everything.h"
 #include "tests/engine/train/samples.h"
 
 namespace lockstep::toy {
@@ -25,22 +28,7 @@ using testing::HasSubstr;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-// So that a NaN is what it was as well.
-std::vector<uint32_t> Bits(const std::vector<float>& values) {
-  std::vector<uint32_t> bits;
-  for (const float v : values) bits.push_back(std::bit_cast<uint32_t>(v));
-  return bits;
-}
 // ---- A step that fails --------------------------------------------------------------------------
-
-// Everything that a step changes, to the bit.
-struct Everything {
-  uint64_t model = 0;  // parameters, statistics, counts
-  int64_t optimizer_steps = 0;
-  std::vector<std::vector<uint32_t>> optimizer{};
-  std::vector<uint32_t> predictions{};
-  bool operator==(const Everything&) const = default;
-};
 
 class FailedStepTest : public testing::TestWithParam<bool> {  // whether the network tells classes
  protected:
@@ -57,13 +45,6 @@ class FailedStepTest : public testing::TestWithParam<bool> {  // whether the net
   Result<double> Step(Network& net, Optimizer& optimizer, const Samples& samples) {
     return net.TrainStep(samples.x(), GetParam() ? samples.ids() : samples.numbers(), optimizer);
   }
-  Everything Look(Network& net, const Optimizer& optimizer) {
-    Everything all{.model = ModelHash(net), .optimizer_steps = optimizer.step_count()};
-    for (const OptimizerState& state : optimizer.states())
-      all.optimizer.push_back(Bits(Copy(state.tensor)));
-    all.predictions = Bits(Predictions(net, Samples(5, 77)));
-    return all;
-  }
 
   // After two steps `prepare` is done to the network, then a step on what `spoil` makes of a batch
   // fails; a network that never saw that one then goes on to the same bits.
@@ -78,7 +59,7 @@ class FailedStepTest : public testing::TestWithParam<bool> {  // whether the net
     }
     const ModelCopy good = [&] {
       ModelCopy copy(net);
-      copy.TakeFrom(net);
+      EXPECT_TRUE(copy.TakeFrom(net).ok());
       return copy;
     }();
     if (prepare) prepare(net);
@@ -95,7 +76,9 @@ class FailedStepTest : public testing::TestWithParam<bool> {  // whether the net
       EXPECT_EQ(after.optimizer, before.optimizer);
       EXPECT_EQ(after.predictions, before.predictions);
     }
-    if (prepare) good.ApplyTo(net);
+    if (prepare) {
+      ASSERT_TRUE(good.ApplyTo(net).ok());
+    }
     for (uint64_t i = 10; i < 12; ++i) {
       const Result<double> loss = Step(net, adam, Samples(kBatch, i));
       ASSERT_TRUE(loss.ok()) << loss.status().message();
@@ -213,6 +196,62 @@ TEST(OptimizersTest, ANewOneForEveryEpoch) {
     }
     ASSERT_EQ(ModelHash(net), ModelHash(by_hand)) << epoch;
     EXPECT_EQ(adam->step_count(), 3);
+  }
+}
+
+// An address says nothing: one network goes and the next may have its place.
+TEST(OptimizersTest, OneOfAnotherNetworkIsRefusedThoughAllShapesAreTheSame) {
+  Context ctx({.threads = 1});
+  const Samples samples(32);
+  AdamW adam({.lr = 1e-2});
+  {
+    Network first = SmallNetwork(ctx);
+    ASSERT_TRUE(first.TrainStep(samples.x(), samples.numbers(), adam).ok());
+    const Network moved = std::move(first);  // stays the same network
+    EXPECT_TRUE(adam.CheckUpdate(moved.store().ParametersToWrite(), 0.1).ok());
+  }
+  for (int other = 0; other < 3; ++other) {
+    Network net = SmallNetwork(ctx);
+    const uint64_t before = ModelHash(net);
+    const Status status = net.TrainStep(samples.x(), samples.numbers(), adam).status();
+    EXPECT_EQ(status.code(), Code::kInvalid);
+    EXPECT_THAT(status.message(), HasSubstr("an optimizer of its own"));
+    EXPECT_EQ(ModelHash(net), before);
+    EXPECT_EQ(adam.step_count(), 1);
+    AdamW own;
+    EXPECT_TRUE(net.TrainStep(samples.x(), samples.numbers(), own).ok());
+  }
+}
+
+TEST(OptimizersTest, TheLearningRateChangesBetweenSteps) {
+  Context ctx({.threads = 1});
+  Network net = SmallNetwork(ctx), by_hand = SmallNetwork(ctx);
+  const OneCycleSchedule schedule;
+  AdamW adam({.lr = 1e-2, .weight_decay = 0.1}), adam2({.lr = 1e-2, .weight_decay = 0.1});
+  auto step = TrainingStep::Make(by_hand, {}).value();
+  for (uint64_t i = 0; i < 6; ++i) {
+    const Samples samples(32, i);
+    const double rate = 1e-2 * ScheduleFactor(schedule, static_cast<int64_t>(i), 6);
+    ASSERT_TRUE(adam.set_learning_rate(rate).ok());
+    EXPECT_EQ(adam.learning_rate(), rate);
+    ASSERT_TRUE(net.TrainStep(samples.x(), samples.numbers(), adam).ok());
+    const std::array inputs{samples.x(), samples.numbers()};
+    ASSERT_TRUE(
+        step->Run({.inputs = inputs, .samples = 32, .global_samples = 32}, i, adam2, rate).ok());
+    ASSERT_EQ(ModelHash(net), ModelHash(by_hand)) << i;
+  }
+  for (const double bad : {-1.0, static_cast<double>(kNan), HUGE_VAL}) {
+    const Status status = adam.set_learning_rate(bad);
+    EXPECT_EQ(status.code(), Code::kInvalid);
+    EXPECT_THAT(status.message(), HasSubstr("0 or more"));
+    const Samples samples(32);
+    const std::array inputs{samples.x(), samples.numbers()};
+    const uint64_t before = ModelHash(by_hand);
+    EXPECT_EQ(step->Run({.inputs = inputs, .samples = 32, .global_samples = 32}, 6, adam2, bad)
+                  .status()
+                  .code(),
+              Code::kInvalid);
+    EXPECT_EQ(ModelHash(by_hand), before);
   }
 }
 

@@ -24,6 +24,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "layers/loss/huber.h"
 #include "layers/loss/mse.h"
+#include "layers/loss/pinball.h"
 #include "tests/layers/layer_runner.h"
 
 namespace lockstep {
@@ -54,6 +55,7 @@ const std::map<std::string, LossCase>& Cases() {
         {"mse", {.make = [] { return Own(MseLoss()); }}},
         {"mse_one", {.make = [] { return Own(MseLoss()); }}},
         {"huber", {.make = [] { return Own(HuberLoss(0.7)); }}},
+        {"pinball", {.make = [] { return Own(PinballLoss({0.1, 0.5, 0.9})); }}},
         {"bce", {.make = [] { return Own(BceWithLogitsLoss()); }}},
         {"bce_weights",
          {.make =

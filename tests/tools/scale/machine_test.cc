@@ -38,7 +38,9 @@ TEST_F(Machine, ReadsWhatTheSystemSays) {
   Write("proc/loadavg", "0.25 0.50 0.75 1/234 5678\n");
   Write("sys/devices/system/cpu/smt/active", "1\n");
   Write("sys/devices/system/node/online", "0-3\n");
-  Write("sys/fs/cgroup/cpu.max", "150000 100000\n");
+  Write("proc/self/cgroup", "0::/jobs/7\n");
+  Write("proc/self/mountinfo", "30 23 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n");
+  Write("sys/fs/cgroup/jobs/cpu.max", "150000 100000\n");
   const std::string cpu = "sys/devices/system/cpu/cpu0/";
   Write(cpu + "cpufreq/scaling_governor", "performance\n");
   Write(cpu + "cpufreq/scaling_cur_freq", "3100000\n");
@@ -75,16 +77,9 @@ TEST_F(Machine, WhatIsNotSaidIsUnavailable) {
   for (const Fact& fact : facts) EXPECT_TRUE(names.insert(fact.name).second) << fact.name;
 }
 
-TEST_F(Machine, FrequencyAndLimitHaveOlderForms) {
+TEST_F(Machine, FrequencyHasAnOlderForm) {
   Write("proc/cpuinfo", "cpu MHz\t\t: 2299.998\n");
-  Write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
-  Write("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(ValueOf(MachineFacts(root_), "frequency"), "2300 MHz now");
-  EXPECT_EQ(ValueOf(MachineFacts(root_), "cgroup limit"), "none");
-  Write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "50000\n");
-  EXPECT_EQ(ValueOf(MachineFacts(root_), "cgroup limit"), "0.50 cores");
-  Write("sys/fs/cgroup/cpu.max", "max 100000\n");
-  EXPECT_EQ(ValueOf(MachineFacts(root_), "cgroup limit"), "none");
 }
 
 TEST(ListOf, ShortensRuns) {

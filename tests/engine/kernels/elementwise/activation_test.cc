@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -45,7 +45,7 @@ std::string Name(const ActivationSpec& spec) {
 
 class ActivationTest : public hwy::TestWithParamTarget {
  protected:
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(ActivationTest);
 
@@ -182,7 +182,7 @@ TEST_P(ActivationTest, SoftplusIsTheIdentityBeyondItsThreshold) {
 }
 
 TEST(ActivationBitsTest, SameOnEveryTargetWithFma) {
-  const ScopedFlushDenormals flush;
+  const ScopedFloatMode flush;
   const std::vector<float> x = Normals(1003, /*seed=*/6, 0.0, 4.0);
   testing_arrays::ExpectSameBitsOnFmaTargets([&] {
     std::vector<float> all;

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/base/random.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
@@ -22,7 +22,7 @@ using testing_arrays::Normals;
 
 class DropoutTest : public hwy::TestWithParamTarget {
  protected:
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(DropoutTest);
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/base/random.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
@@ -20,7 +20,7 @@ using testing_arrays::Normals;
 
 class ElementwiseTest : public hwy::TestWithParamTarget {
  protected:
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(ElementwiseTest);
 

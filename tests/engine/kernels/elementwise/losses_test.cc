@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -54,7 +54,7 @@ class LossesTest : public hwy::TestWithParamTarget {
         << loss << " for " << want_loss;
   }
 
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(LossesTest);
 
@@ -142,7 +142,7 @@ TEST_P(LossesTest, NanIsSeenInTheLossAndItsElement) {
 }
 
 TEST(LossesBitsTest, SameOnEveryTargetWithFma) {
-  const ScopedFlushDenormals flush;
+  const ScopedFloatMode flush;
   const std::vector<float> x = Normals(2051, /*seed=*/8), t = Normals(2051, /*seed=*/9);
   testing_arrays::ExpectSameBitsOnFmaTargets([&] {
     std::vector<float> dx(x.size()), all;

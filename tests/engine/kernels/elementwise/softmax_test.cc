@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -36,7 +36,7 @@ std::vector<T> Row(const float* x, int64_t n) {
 
 class SoftmaxTest : public hwy::TestWithParamTarget {
  protected:
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(SoftmaxTest);
 
@@ -239,7 +239,7 @@ TEST_P(SoftmaxTest, NoRowsIsNoLoss) {
 }
 
 TEST(SoftmaxBitsTest, SameOnEveryTargetWithFma) {
-  const ScopedFlushDenormals flush;
+  const ScopedFloatMode flush;
   const std::vector<float> x = Normals(3 * 2051, /*seed=*/5, 0.0, 3.0);
   const std::vector<int32_t> targets = {5, 2050, 77};
   testing_arrays::ExpectSameBitsOnFmaTargets([&] {

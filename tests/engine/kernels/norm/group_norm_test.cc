@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -24,7 +24,7 @@ using testing_arrays::Normals;
 
 class GroupNormTest : public hwy::TestWithParamTarget {
  protected:
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(GroupNormTest);
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/base/denormals.h"
+#include "engine/base/float_mode.h"
 #include "engine/kernels/targets.h"
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
@@ -44,7 +44,7 @@ std::vector<double> Wide(const float* x, int64_t n) { return {x, x + n}; }
 
 class RowNormTest : public hwy::TestWithParamTarget {
  protected:
-  ScopedFlushDenormals flush_;
+  ScopedFloatMode flush_;
 };
 HWY_TARGET_INSTANTIATE_TEST_SUITE_P(RowNormTest);
 
@@ -449,7 +449,7 @@ TEST_P(RowNormTest, SumsHaveTheOrderOfSixteenVirtualLanes) {
 }
 
 TEST(RowNormBitsTest, SameOnEveryTargetWithFma) {
-  const ScopedFlushDenormals flush;
+  const ScopedFloatMode flush;
   const int64_t rows = 19, columns = 205;
   const std::vector<float> x = Normals(rows * columns, /*seed=*/12);
   const std::vector<float> dy = Normals(rows * columns, /*seed=*/13);

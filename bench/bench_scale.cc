@@ -28,7 +28,7 @@
 #include "tools/scale/result_json.h"
 #include "tools/scale/result_table.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 namespace {
 
 struct Args {

@@ -15,7 +15,7 @@
 #include "engine/base/random.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 
 class Floats {
  public:

@@ -32,7 +32,7 @@
 
 #include "tools/scale/peaks.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 
 struct StepCost {
   double operations = 0.0;

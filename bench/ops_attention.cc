@@ -15,7 +15,7 @@
 #include "engine/ops/attention.h"
 #include "tests/reference/attention.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using bench::Floats;

@@ -17,7 +17,7 @@
 #include "engine/ops/batch_norm.h"
 #include "tests/reference/batch_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Shape4 {

@@ -26,7 +26,7 @@
 #include "tests/reference/conv.h"
 #include "tools/scale/peaks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using bench::Floats;

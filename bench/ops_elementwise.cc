@@ -16,7 +16,7 @@
 #include "tests/reference/activation.h"
 #include "tests/reference/softmax.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using bench::Floats;

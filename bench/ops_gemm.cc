@@ -19,7 +19,7 @@
 #include "engine/parallel/context.h"
 #include "tests/reference/gemm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using kernels::RowMajor;

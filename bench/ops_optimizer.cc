@@ -19,7 +19,7 @@
 #include "engine/plan/parameters.h"
 #include "tests/reference/optimizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr float kStart = 0.5f;

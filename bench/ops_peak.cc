@@ -18,7 +18,7 @@
 #include "engine/parallel/context.h"
 #include "tools/scale/peaks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 void PeakFma(benchmark::State& state, int threads) {

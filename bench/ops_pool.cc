@@ -19,7 +19,7 @@
 #include "engine/ops/resample.h"
 #include "tests/reference/pool.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using bench::Floats;

@@ -18,7 +18,7 @@
 #include "layers/recurrent/lstm.h"
 #include "tests/reference/recurrent.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using bench::Floats;

@@ -15,7 +15,7 @@
 #include "tests/reference/group_norm.h"
 #include "tests/reference/row_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using bench::Floats;

@@ -24,7 +24,7 @@
 #include "engine/train/shared_predictor.h"
 #include "models/mlp.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kInputs = 20, kRows = 1024;

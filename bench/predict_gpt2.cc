@@ -15,7 +15,7 @@
 #include "models/gpt.h"
 #include "tools/scale/peaks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kPrompt = 16, kLongPrompt = 256;

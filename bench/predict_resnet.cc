@@ -14,7 +14,7 @@
 #include "engine/train/network.h"
 #include "models/resnet.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kClasses = 1000;

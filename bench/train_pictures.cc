@@ -13,7 +13,7 @@
 #include "engine/data/loader.h"
 #include "engine/data/table/standardize.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::shared_ptr<const PictureSource> Noise(int64_t size, int64_t height, int64_t width) {

@@ -11,7 +11,7 @@
 #include "bench/floor.h"
 #include "bench/workloads.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 namespace {
 
 // Checks that it learns, times whole steps on one batch, and reports them beside their floor.

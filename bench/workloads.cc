@@ -2,7 +2,7 @@
 
 #include <array>
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 
 std::vector<Workload> AllWorkloads() {
   std::vector<Workload> all;

@@ -19,7 +19,7 @@
 #include "engine/train/network.h"
 #include "tools/scale/training_work.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 
 // One of them, ready to train. Borrows the Context.
 struct BoundWorkload {

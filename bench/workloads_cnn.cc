@@ -12,7 +12,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "models/resnet.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 namespace {
 
 struct Sizes {

@@ -11,7 +11,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "models/gpt.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 namespace {
 
 struct Sizes {

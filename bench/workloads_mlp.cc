@@ -13,7 +13,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "models/mlp.h"
 
-namespace lockstep::bench {
+namespace lockstep::inline v0_1::bench {
 namespace {
 
 struct Sizes {

@@ -1,6 +1,6 @@
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<Value> Apply(Graph& graph, const std::string& name, const Layer& layer, Value x) {
   if (!graph.Has(x)) {

@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Thread-compatible. Whoever holds a layer owns it; it outlives every call of Build.
 class Layer {

@@ -1,6 +1,6 @@
 #include "engine/loss.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Status AddLoss(Graph& graph, const std::string& target, const Loss& loss, Value y, double factor,
                const std::string& weights) {

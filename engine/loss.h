@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct LossSum {
   double sum = 0.0;

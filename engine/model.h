@@ -15,7 +15,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Thread-compatible. Built once for training and once for evaluation, always to the same inputs,
 // outputs and losses.

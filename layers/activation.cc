@@ -9,7 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using kernels::ActivationKind;

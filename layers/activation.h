@@ -10,7 +10,7 @@
 #include "engine/kernels/elementwise/activation.h"
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What all of them share.
 class ActivationLayer : public Layer {

@@ -10,7 +10,7 @@
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status CheckAlike(std::span<const TensorSpec> x) {

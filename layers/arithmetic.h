@@ -10,7 +10,7 @@
 
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // y = a + b, both f32 of one shape. Becomes part of the operation that computes a or b where that
 // can add.

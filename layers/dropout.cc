@@ -6,7 +6,7 @@
 #include "engine/kernels/elementwise/dropout.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 class DropoutOperation final : public Operation {

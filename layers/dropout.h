@@ -10,7 +10,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Dropout final : public Layer {
  public:

@@ -19,7 +19,7 @@
 #include "engine/ops/product.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // One for each operation whose inputs are x, weight, bias or nothing, and then what was fused. Its
 // gradient with respect to v is called dz.

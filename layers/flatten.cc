@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 class FlattenOperation final : public Operation {

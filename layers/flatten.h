@@ -7,7 +7,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Flatten final : public Layer {
  public:

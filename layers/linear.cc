@@ -16,7 +16,7 @@
 #include "layers/rows.h"
 #include "layers/transposed_weight.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using kernels::RowMajor;

@@ -1,6 +1,6 @@
 #include "layers/onnx_ops.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 OnnxGraph::Value Mean(OnnxGraph& graph, const OnnxGraph::Value& x,

@@ -7,7 +7,7 @@
 
 #include "engine/plan/onnx_graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x / sqrt(mean(x^2) + eps), the mean over `axes`.
 OnnxGraph::Value DivideByRootMeanSquare(OnnxGraph& graph, const OnnxGraph::Value& x,

@@ -7,7 +7,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x must be f32 (batch, ..., `last`) with at least one of `last`.
 inline Status CheckRows(const TensorSpec& x, const std::string& last) {

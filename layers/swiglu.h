@@ -7,7 +7,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x (B, ..., 2F) -> y (B, ..., F): the first F numbers of a row are the gate a, the others b.
 class SwiGlu final : public Layer {

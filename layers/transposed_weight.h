@@ -8,7 +8,7 @@
 
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Weights beyond the caches, of more elements than this, are best left as they are: a row times W
 // comes from memory as fast one way as the other, and then W is held once. (Sapphire Rapids, one

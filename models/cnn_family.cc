@@ -7,7 +7,7 @@
 #include "models/mobilenet.h"
 #include "models/resnet.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::string SizeText(const Shape& picture) {

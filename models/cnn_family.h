@@ -15,7 +15,7 @@
 #include "models/mlp_family.h"
 #include "models/recipe_choice.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct CnnFamily {
   static constexpr const char* kKind = "cnn";

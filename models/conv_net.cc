@@ -10,7 +10,7 @@
 #include "layers/picture/adaptive_pool.h"
 #include "layers/picture/pool.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Sequential ConvBlock(int64_t channels, const ConvBlockOptions& options) {
   Sequential block;

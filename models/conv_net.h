@@ -16,7 +16,7 @@
 #include "layers/container/sequential.h"
 #include "models/conv_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Conv2d(channels, 3x3, padding 1, no bias), BatchNorm, ReLU: "0.weight", "1.weight",
 // "1.running_mean", ... The convolution begins Kaiming normal. Without a norm it has a bias. A bias

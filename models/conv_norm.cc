@@ -2,7 +2,7 @@
 
 #include "layers/norm/group_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<Value> ApplyNorm(Graph& graph, const ConvNorm& norm, const std::string& name, Value x,
                         float gamma) {

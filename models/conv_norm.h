@@ -10,7 +10,7 @@
 #include "layers/conv/conv.h"
 #include "layers/norm/batch_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ConvNorm {
   enum class Kind {

@@ -7,7 +7,7 @@
 #include "layers/linear.h"
 #include "layers/sequence/embedding.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr float kInitSd = 0.02f;

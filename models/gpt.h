@@ -14,7 +14,7 @@
 #include "layers/attention/transformer_block.h"
 #include "layers/sequence/places.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct GptOptions {
   enum class Positions { kLearned, kRotary };

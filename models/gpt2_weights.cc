@@ -11,7 +11,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // What stands in front of GPT-2's own names: of who holds the model, or wraps it.

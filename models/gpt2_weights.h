@@ -24,7 +24,7 @@
 #include "engine/train/weight_files.h"
 #include "models/gpt.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Whether tensors have GPT-2's names.
 bool HasGpt2Names(const SafetensorsHeader& header);

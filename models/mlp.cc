@@ -9,7 +9,7 @@
 #include "layers/norm/layer_norm.h"
 #include "layers/norm/rms_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 void AddNorm(const MlpOptions& options, Sequential& net) {

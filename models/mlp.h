@@ -15,7 +15,7 @@
 #include "layers/norm/batch_norm.h"
 #include "layers/sequence/embed_features.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct MlpOptions {
   enum class Norm { kNone, kBatch, kLayer, kRms, kGroup };

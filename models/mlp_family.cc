@@ -1,6 +1,6 @@
 #include "models/mlp_family.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::unique_ptr<Layer>> MlpFamily::Build(const DatasetInfo& samples) const {
   if (samples.x_dtype != DType::kF32) {

@@ -15,7 +15,7 @@
 #include "models/mlp.h"
 #include "models/recipe_choice.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct MlpFamily {
   static constexpr const char* kKind = "mlp";

@@ -9,7 +9,7 @@
 #include "layers/linear.h"
 #include "layers/picture/adaptive_pool.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr auto kInit = Conv2dOptions::WeightInit::kKaimingNormal;

@@ -10,7 +10,7 @@
 #include "engine/layer.h"
 #include "models/conv_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct MobileNetV2Options {
   int64_t classes = 1000;

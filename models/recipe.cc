@@ -22,7 +22,7 @@ constexpr void RequireOfToml(bool condition) {
 #include "engine/io/text.h"
 #include "models/recipe_keys.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 template <class T>

@@ -24,7 +24,7 @@
 #include "engine/train/trainer.h"
 #include "models/recipe_family.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Defaults are what a recipe that does not name the key gets. Meanings: recipe_keys.h.
 struct Recipe {

@@ -18,7 +18,7 @@
 #include "models/recipe_keys.h"
 #include "models/recipe_saved.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // ---- Losses -------------------------------------------------------------------------------------

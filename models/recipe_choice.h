@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Strings: one of `choices` where there are any. Numbers: in [least, most].
 struct KeyLimits {

@@ -14,7 +14,7 @@
 #include "models/recipe_table.h"
 #include "models/recipe_text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Training and test sets as they come; `test` is null where the samples are to be split.

@@ -12,7 +12,7 @@
 #include "models/recipe_keys.h"
 #include "models/recipe_split.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr Choice<ThresholdRule> kRules[] = {{"half", ThresholdRule::kHalf},

@@ -11,7 +11,7 @@
 #include "engine/train/network.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Whether there is anything to find.
 bool AsksForDecision(const Recipe& recipe);

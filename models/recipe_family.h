@@ -20,7 +20,7 @@
 #include "models/recurrent_family.h"
 #include "models/transformer_family.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 using Family = std::variant<MlpFamily, CnnFamily, TransformerFamily, RecurrentFamily>;
 

@@ -9,7 +9,7 @@
 #include "engine/data/objective.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The choices of tables that live beside what they build.
 KeyLimits DataKinds();       // recipe_data.cc

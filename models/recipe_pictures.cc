@@ -15,7 +15,7 @@
 #include "engine/io/file.h"
 #include "models/recipe_keys.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr Choice<PictureFit> kFits[] = {{"crop", PictureFit::kCrop},

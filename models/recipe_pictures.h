@@ -13,7 +13,7 @@
 #include "engine/data/table/standardize.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Pictures as they come; `validation` and `test` are null where those of training are to be split.
 struct PictureSources {

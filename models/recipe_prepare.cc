@@ -8,7 +8,7 @@
 #include "models/recipe_saved.h"
 #include "models/recipe_split.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<PreparedData> PrepareData(const Recipe& recipe, PrepareOptions options) {
   const bool goes_on = !options.last.empty();

@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct PrepareOptions {
   // Of a run that goes on: its last checkpoint, which holds what model.weights once brought. Empty:

@@ -5,7 +5,7 @@
 
 #include "models/recipe_keys.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 void PrintValue(const std::string& value, std::string& out) {

@@ -11,7 +11,7 @@
 #include "engine/train/sample_description.h"
 #include "models/recipe_keys.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The texts that stood for a missing value when model files had no description of their table.

@@ -19,7 +19,7 @@
 #include "engine/train/network.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SavedModel {
   Checkpoint checkpoint;

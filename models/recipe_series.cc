@@ -5,7 +5,7 @@
 #include "models/recipe_keys.h"
 #include "models/recipe_table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Result<SeriesOptions> SeriesOptionsOf(const Recipe& recipe) {

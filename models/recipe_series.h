@@ -11,7 +11,7 @@
 #include "models/recipe.h"
 #include "models/recipe_saved.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // `test` is null where the end of each group is to test with.
 struct SeriesSources {

@@ -9,7 +9,7 @@
 #include "engine/data/repeated_rows.h"
 #include "models/recipe_keys.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 enum class SplitKind { kRandom, kTime };

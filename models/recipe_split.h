@@ -12,7 +12,7 @@
 #include "engine/data/table/table.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What the columns of class, group (data.group) and time (data.time, where data.split asks for it)
 // say of the rows of a table. Groups are numbered as they first come. An error names key and row:

@@ -11,7 +11,7 @@
 #include "models/recipe_keys.h"
 #include "models/recipe_split.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr Choice<TableOptions::Missing> kMissing[] = {

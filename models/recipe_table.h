@@ -9,7 +9,7 @@
 #include "engine/data/table/table.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What [data] says of how a table is written.
 Result<DialectOptions> DialectOf(const Recipe::Data& data);

@@ -6,7 +6,7 @@
 #include "engine/base/text.h"
 #include "models/recipe_split.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<SplitKeys> KeysOf(const Table& table, const Recipe::Data& data) {
   using Role = TableColumn::Role;

@@ -15,7 +15,7 @@
 #include "models/recipe_keys.h"
 #include "models/recipe_table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 enum class TokenizerKind { kAuto, kCharacters, kBytes, kBpe };

@@ -11,7 +11,7 @@
 #include "engine/data/text/tokenizer.h"
 #include "models/recipe.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // `tokenizer`: of a trained model, used whatever the recipe says; null: the one that it says.
 

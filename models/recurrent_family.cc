@@ -1,6 +1,6 @@
 #include "models/recurrent_family.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::unique_ptr<Layer>> RecurrentFamily::Build(const DatasetInfo& samples) const {
   const Shape& x = samples.x_shape;

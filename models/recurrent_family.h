@@ -12,7 +12,7 @@
 #include "models/recipe_choice.h"
 #include "models/recurrent_net.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct RecurrentFamily {
   static constexpr const char* kKind = "recurrent";

@@ -8,7 +8,7 @@
 #include "layers/sequence/embedding.h"
 #include "layers/sequence/places.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<Value> RecurrentNet::Build(Graph& graph, Value x) const {
   const RecurrentNetOptions& o = options_;

@@ -8,7 +8,7 @@
 #include "engine/layer.h"
 #include "layers/recurrent/recurrent.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct RecurrentNetOptions {
   ops::RecurrentCell cell = ops::RecurrentCell::kLstm;

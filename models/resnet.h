@@ -14,7 +14,7 @@
 #include "engine/layer.h"
 #include "models/conv_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ResNetOptions {
   enum class Stem {

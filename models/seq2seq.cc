@@ -9,7 +9,7 @@
 #include "layers/sequence/embedding.h"
 #include "layers/sequence/places.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr float kInitSd = 0.02f;  // of embeddings

@@ -9,7 +9,7 @@
 #include "engine/model.h"
 #include "layers/attention/transformer_block.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct Seq2SeqOptions {
   int64_t source_vocabulary = 0, target_vocabulary = 0;

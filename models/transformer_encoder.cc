@@ -8,7 +8,7 @@
 #include "layers/sequence/places.h"
 #include "layers/sequence/token_pool.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr float kInitSd = 0.02f;  // of vectors for places and of the class token, as ViT's

@@ -9,7 +9,7 @@
 #include "engine/layer.h"
 #include "layers/attention/transformer_block.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Blocks with what follows them, which texts, series and pictures share.
 struct EncoderOptions {

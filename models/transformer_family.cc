@@ -1,6 +1,6 @@
 #include "models/transformer_family.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status WrongSamples(const std::string& architecture, const std::string& wanted,

@@ -13,7 +13,7 @@
 #include "models/recipe_choice.h"
 #include "models/transformer_encoder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TransformerFamily {
   static constexpr const char* kKind = "transformer";

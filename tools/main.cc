@@ -20,7 +20,7 @@
 #include "tools/command/terminal.h"
 #include "tools/command/version.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 int Report(const Status& status) {

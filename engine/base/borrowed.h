@@ -5,7 +5,7 @@
 
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 template <class T>
 class Borrowed {

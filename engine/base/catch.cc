@@ -3,7 +3,7 @@
 #include <exception>
 #include <new>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Status StatusOfException() {
   try {

@@ -15,7 +15,7 @@
 #include "engine/base/float_mode.h"
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Of the exception that is being handled: to be called in a catch block.
 Status StatusOfException();

@@ -1,6 +1,6 @@
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 void FailCheck(const char* file, int line, const char* condition, const std::string& detail) {
   std::ostringstream text;

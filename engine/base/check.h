@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class CheckFailure : public std::logic_error {
  public:

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 size_t Characters(const std::string& text) {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Columns as wide as their widest cell (in characters of UTF-8); those from `right` to the last but
 // one are set to the right, and the last one has no width. All rows have as many cells. A line

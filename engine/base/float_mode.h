@@ -14,7 +14,7 @@
 
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class ScopedFloatMode {
  public:

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // n / by, rounded up. n >= 0, by > 0.
 constexpr int64_t CeilDiv(int64_t n, int64_t by) { return (n + by - 1) / by; }

@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace lockstep::portable {
+namespace lockstep::inline v0_1::portable {
 
 // The nearest whole number; half rounds up.
 inline double Round(double x) { return std::floor(x + 0.5); }

@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The four 32-bit words at `index` of the `stream` that belongs to `seed`.
 constexpr std::array<uint32_t, 4> Philox(uint64_t seed, uint64_t stream, uint64_t index) {

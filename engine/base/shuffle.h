@@ -8,7 +8,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Fisher and Yates, from the end: every order is as likely as any other.
 template <class T>

@@ -16,7 +16,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class Code {
   kOk,

@@ -2,7 +2,7 @@
 
 #include <charconv>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 std::string TextOf(double value) {
   char digits[32];

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The shortest decimal text that reads back to the same value: "0.1", "12", "1e-05", "nan".
 std::string TextOf(double value);

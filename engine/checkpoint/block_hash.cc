@@ -5,7 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::vector<uint64_t>> HashesOfBlocks(int64_t bytes, int64_t first, int64_t last,
                                              const ReadBytes& read) {

@@ -12,7 +12,7 @@
 #include "engine/base/integers.h"
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline constexpr int64_t kHashBlock = int64_t{1} << 20;
 

@@ -11,7 +11,7 @@
 #include "engine/io/hash.h"
 #include "engine/io/nearest_name.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status CheckVersion(const std::string& path, const Metadata& meta) {

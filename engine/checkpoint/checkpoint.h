@@ -20,7 +20,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/io/stored_tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Names of tensors that begin so belong to the optimizer and to the moving average of the weights.
 inline constexpr std::string_view kOptimizerPrefix = "optimizer.";

@@ -4,7 +4,7 @@
 #include "engine/io/hash.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Hasher HasherOf(std::string header, size_t place) {

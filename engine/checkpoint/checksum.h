@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline constexpr size_t kChecksumDigits = 16;
 

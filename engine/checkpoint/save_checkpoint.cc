@@ -24,7 +24,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Where a piece lies in the data.

@@ -6,7 +6,7 @@
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kLayerPrefix = "layer.";

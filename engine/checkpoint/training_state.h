@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/io/safetensors.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TrainingState {
   int64_t step = 0;            // steps done

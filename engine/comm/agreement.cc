@@ -6,7 +6,7 @@
 #include <cstring>
 #include <span>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Record {

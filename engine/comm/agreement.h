@@ -12,7 +12,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Success if all ranks succeeded. Otherwise, on every rank, the error of the lowest rank that
 // failed, as "rank 2: message"; without the number where all failed alike. Where the ranks cannot

@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Status Communicator::AllReduce(std::span<float> data) {
   // Pieces, so that many ranks do not need many times the memory.

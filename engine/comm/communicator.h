@@ -16,7 +16,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // One message each. Borrowed: the memory stays where it is while the Exchange lives.
 struct Outgoing {

@@ -30,7 +30,7 @@
 #include "engine/comm/rank_names.h"
 #include "engine/comm/rest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kMostBytes = size_t{1} << 30;  // counts of MPI are ints

@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What started this process, by its environment: "mpirun" (Open MPI, MPICH's hydra) or "srun" with
 // more than one task, else empty. Asks no MPI, so a program that was not launched starts none.

@@ -9,7 +9,7 @@
 
 #include "engine/comm/mpi.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // -1 if there is none, or it is no number.

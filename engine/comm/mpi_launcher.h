@@ -6,7 +6,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // "Open MPI v4.1.4", "MPICH 4.0.2": the beginning of what an MPI says of itself in many words.
 std::string MpiVersion(const std::string& all);

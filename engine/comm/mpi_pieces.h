@@ -8,7 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A communicator of the same ranks as `communicator`, which is one over MPI, that moves at most
 // most_bytes >= 1 in a call. Collective.

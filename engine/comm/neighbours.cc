@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #endif
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 int OpenProcess([[maybe_unused]] int64_t process) {

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Linux only; elsewhere, and of ranks that this process cannot see, nothing is known.
 class Neighbours {

@@ -3,7 +3,7 @@
 
 #include "engine/comm/mpi.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr const char* kMendIt =

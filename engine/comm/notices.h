@@ -11,7 +11,7 @@
 
 #include "engine/comm/rest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Wire: `void Tell(int rank, bool waits)` sends a notice, without waiting for anyone; `bool
 // Hear(int* rank, bool* waits)` takes one that has come, in the order in which its rank sent them,

@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Of one wait; made when it begins. On one thread.
 class Patience {

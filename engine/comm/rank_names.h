@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // "rank 2", "ranks 2, 3 and 4", and of very many the first.
 inline std::string RankNames(std::span<const int> ranks) {

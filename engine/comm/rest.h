@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Of one wait. Ranks may outnumber cores, and then whoever waits stands in the way of whoever is
 // waited for: after a few quick looks it offers its core to others, and in a long wait sleeps,

@@ -13,7 +13,7 @@
 #include "engine/base/check.h"
 #include "engine/comm/patience.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // What one rank has booked as one exchange.

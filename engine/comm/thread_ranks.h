@@ -11,7 +11,7 @@
 
 #include "engine/comm/communicator.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class ThreadRanks {
  public:

@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/base/shuffle.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Rounds of moves; two or three find nearly all there is to gain.

@@ -10,7 +10,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SampleGroup {
   int64_t size = 0;

@@ -11,7 +11,7 @@
 #include <system_error>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::string SystemText(int error) { return std::generic_category().message(error); }

@@ -12,7 +12,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Thread-compatible.
 class ByteSource {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Of DatasetInfo::class_names; where there is no name, the class's number.
 inline std::string ClassNameOf(const std::vector<std::string>& names, int64_t c) {

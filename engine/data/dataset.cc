@@ -12,7 +12,7 @@
 #include "engine/base/float_mode.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Shape WithLeading(int64_t count, const Shape& sample) {

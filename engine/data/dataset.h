@@ -17,7 +17,7 @@
 #include "engine/data/objective.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Tokenizer;
 struct TableDescription;

@@ -12,7 +12,7 @@
 #include "engine/data/assign_groups.h"
 #include "engine/data/time_order.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::vector<int64_t> EqualSizes(int64_t size, int64_t parts) {

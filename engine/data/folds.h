@@ -14,7 +14,7 @@
 #include "engine/base/status.h"
 #include "engine/data/split.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct FoldOptions {
   int64_t folds = 5;

@@ -16,7 +16,7 @@
 #include "engine/base/random.h"
 #include "engine/base/shuffle.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int kMostPrefetch = 64;

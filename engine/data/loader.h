@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class LastBatch {
   kKeep,  // the last batch of an epoch is as small as it comes out

@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/base/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr const char* kOfBinary[] = {"loss", "accuracy", "auc"};

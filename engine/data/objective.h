@@ -12,7 +12,7 @@
 
 #include "engine/tensor/dtype.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class Task {
   kRegression,  // target f32

@@ -7,7 +7,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Shape WithSamples(int64_t samples, const Shape& sample) {

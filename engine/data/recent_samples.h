@@ -18,7 +18,7 @@
 #include "engine/tensor/shape.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct RecentSamplesOptions {
   int64_t capacity = 1024;  // samples that are remembered

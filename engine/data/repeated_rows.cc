@@ -6,7 +6,7 @@
 #include "engine/base/integers.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // One sample as the network sees it.

@@ -12,7 +12,7 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct RepeatedRows {
   int64_t found = 0;        // samples with the same features as one that is trained on

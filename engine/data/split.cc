@@ -13,7 +13,7 @@
 #include "engine/data/assign_groups.h"
 #include "engine/data/time_order.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Counts {

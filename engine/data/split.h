@@ -10,7 +10,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // How much of a dataset: a fraction of all samples, or a number of samples.
 class Share {

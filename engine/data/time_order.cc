@@ -7,7 +7,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::vector<std::vector<int64_t>>> CutByTime(std::span<const double> times,
                                                     std::span<const int64_t> sizes) {

@@ -8,7 +8,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // As many blocks as `sizes`, one after another in time, each ascending in time and then in its
 // place; block i is as near to holding sizes[i] samples as moments that stay together allow, and

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // body(i) for each i in [0, n), in any order on up to `threads` threads, the caller's among them.
 // What body throws reaches the caller once all have ended.

@@ -10,7 +10,7 @@
 #include "engine/io/file.h"
 #include "engine/io/protobuf.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Field numbers and values of onnx.proto:

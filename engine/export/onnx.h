@@ -8,7 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/onnx_graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The version of ONNX's operators that graphs are made of: the first with every operator that the
 // layers use in a form that leaves no doubt, so that the oldest programs can read the file. Before

@@ -8,7 +8,7 @@
 #include <memory>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Owns its bytes; moving keeps their address. Default-made and moved-from objects are empty.
 class AlignedBytes {

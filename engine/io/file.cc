@@ -14,7 +14,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Linux transfers at most 2 GiB - 4 KiB per call, and other systems refuse more.

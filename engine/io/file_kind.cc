@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using namespace std::string_view_literals;

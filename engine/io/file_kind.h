@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // So many bytes of the beginning are enough.
 inline constexpr size_t kFileKindBytes = 512;

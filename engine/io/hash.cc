@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 static_assert(std::endian::native == std::endian::little, "words are read as they lie in memory");

@@ -12,7 +12,7 @@
 
 #include "engine/io/stored_tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // XXH64 (https://github.com/Cyan4973/xxHash, doc/xxhash_spec.md) with seed 0, over a stream of
 // bytes: how they are cut into calls makes no difference. It takes 32 bytes at a time: nine times

@@ -9,7 +9,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
   // A pipe without a writer must not block the caller before it can be refused.

@@ -10,7 +10,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Unmapped at destruction. A file that is cut short meanwhile ends the process (SIGBUS) when what
 // is gone is looked at: replace files by renaming, as AtomicFile does. Any number of threads may

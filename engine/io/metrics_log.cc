@@ -15,7 +15,7 @@
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::string HeaderOf(const std::vector<std::string>& columns) {

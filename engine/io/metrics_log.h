@@ -10,7 +10,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct MetricValue {
   std::string_view name;

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <limits>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kLength = 128;

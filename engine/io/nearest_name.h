@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The known name with the smallest edit distance to `wanted`, the first among equals; empty if
 // there is none. Bounded work: looks at no more than 128 characters of each name.

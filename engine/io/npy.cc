@@ -13,7 +13,7 @@
 #include "engine/io/file.h"
 #include "engine/io/file_kind.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";

@@ -11,7 +11,7 @@
 #include "engine/io/aligned_bytes.h"
 #include "engine/io/stored_tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // An array in memory: `tensor` (without a name) points into `memory`. Movable.
 struct NpyArray {

@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Fields in the order they are to be written. A message within a message is Bytes of its text().
 class ProtobufMessage {

@@ -14,7 +14,7 @@
 #include "engine/io/file_kind.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kMetadataKey = "__metadata__";

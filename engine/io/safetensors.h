@@ -16,7 +16,7 @@
 #include "engine/io/aligned_bytes.h"
 #include "engine/io/stored_tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 using Metadata = std::map<std::string, std::string>;
 

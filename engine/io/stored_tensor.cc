@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 static_assert(std::endian::native == std::endian::little,

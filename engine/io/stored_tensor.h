@@ -14,7 +14,7 @@
 #include "engine/tensor/shape.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct NamedTensor {
   std::string name;

@@ -16,7 +16,7 @@
 #include "engine/io/file.h"
 #include "engine/io/protobuf.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kFlushBytes = size_t{64} << 10;

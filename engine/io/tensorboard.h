@@ -11,7 +11,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Counts of values by bucket: bucket i holds (limits[i-1], limits[i]].
 struct Histogram {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Utf8Character FirstCharacter(std::string_view text) {
   constexpr Utf8Character kNone{-1, 1};

@@ -9,7 +9,7 @@
 
 #include "engine/base/text.h"  // IWYU pragma: export
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct Utf8Character {
   int32_t point;  // the code point, or -1: the first byte begins no well-formed character

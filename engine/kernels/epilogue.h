@@ -11,7 +11,7 @@
 
 #include "engine/kernels/elementwise/activation_kind.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct Epilogue {
   const float* scale = nullptr;  // (columns), or null: 1

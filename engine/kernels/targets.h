@@ -14,7 +14,7 @@
 
 #include <hwy/detect_targets.h>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Sums within a row use this many virtual lanes on every target, folded as a binary tree, so their
 // bits agree.

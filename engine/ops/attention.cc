@@ -9,7 +9,7 @@
 #include "engine/kernels/attention/attention_tiles.h"
 #include "engine/ops/row_tasks.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using kernels::AttentionHead;

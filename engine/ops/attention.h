@@ -24,7 +24,7 @@
 
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 struct AttentionShape {
   int64_t queries = 0;  // rows of q in each sample

@@ -7,7 +7,7 @@
 #include "engine/kernels/norm/moments.h"
 #include "engine/ops/row_tasks.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 // Channels that one task merges.

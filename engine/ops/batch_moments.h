@@ -18,7 +18,7 @@
 #include "engine/parallel/context.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // The doubles that the slots of `blocks` row blocks take. At least one slot: a rank without samples
 // has moments too.

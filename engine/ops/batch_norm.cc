@@ -7,7 +7,7 @@
 #include "engine/ops/row_tasks.h"
 #include "engine/ops/shard_sums.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 // Tensors beyond this many bytes are, with the others of the same pass, gone from every cache when

@@ -20,7 +20,7 @@
 #include "engine/parallel/context.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 struct NormalizeArgs {
   const float* x = nullptr;            // (R, C)

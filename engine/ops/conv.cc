@@ -28,7 +28,7 @@
 #include "engine/ops/conv_few_channels.h"
 #include "engine/ops/winograd.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using kernels::kConvColumns;

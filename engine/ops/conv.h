@@ -33,7 +33,7 @@
 #include "engine/ops/product.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // The fastest way to compute the sums that may be used. It is, where the shape says that it pays
 // (engine/ops/winograd.h): never by timing, on every machine alike.

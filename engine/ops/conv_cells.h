@@ -12,7 +12,7 @@
 #include "engine/ops/conv.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 class ConvCells {
  public:

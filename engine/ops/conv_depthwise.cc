@@ -16,7 +16,7 @@
 #include "engine/ops/row_tasks.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using kernels::DepthwiseTap;

@@ -12,7 +12,7 @@
 #include "engine/ops/conv.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 int64_t DepthwisePackedForwardFloats(const ConvShape& shape);
 void DepthwisePackForward(Context& ctx, const ConvShape& shape, const float* w, float* packed);

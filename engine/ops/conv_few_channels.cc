@@ -10,7 +10,7 @@
 #include "engine/kernels/conv/panel_product.h"
 #include "engine/ops/conv_cells.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using kernels::kConvPanel;

@@ -15,7 +15,7 @@
 
 #include "engine/ops/conv.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 bool UsesFewChannels(const ConvShape& shape);
 

@@ -9,7 +9,7 @@
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // body(begin, end) for stretches that together cover [0, n) once. `work_per_element` as in
 // Context::For.

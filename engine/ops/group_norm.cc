@@ -8,7 +8,7 @@
 #include "engine/kernels/norm/normalize.h"
 #include "engine/ops/shard_sums.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 // Positions whose sums are one partial result. Fixed, because it shapes the sums.

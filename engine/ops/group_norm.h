@@ -14,7 +14,7 @@
 #include "engine/parallel/context.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 struct GroupNormShape {
   int64_t positions = 0;  // P, rows of a sample, > 0

@@ -5,7 +5,7 @@
 #include "engine/kernels/picture/max_pool.h"
 #include "engine/ops/row_tasks.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 // body(picture, row) for every row of every picture. `reads`: what a row reads and writes, about.

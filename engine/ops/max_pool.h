@@ -8,7 +8,7 @@
 #include "engine/kernels/picture/axis_taps.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // Which inputs each output looks at (rows, columns: MaxTaps), and the other way round.
 struct MaxPoolShape {

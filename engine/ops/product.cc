@@ -9,7 +9,7 @@
 #include "engine/base/float_mode.h"
 #include "engine/kernels/product/gemm.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }

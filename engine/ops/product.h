@@ -29,7 +29,7 @@
 #include "engine/parallel/context.h"
 #include "engine/parallel/function_ref.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // Called once for each finished block of C, by the thread that finished it and while the block is
 // in that thread's cache: rows [row_begin, row_end), columns [col_begin, col_end). Several threads

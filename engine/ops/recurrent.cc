@@ -12,7 +12,7 @@
 #include "engine/kernels/norm/row_norm.h"
 #include "engine/kernels/recurrent/recurrent_cell.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using kernels::kConvPanel;

@@ -24,7 +24,7 @@
 
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 enum class RecurrentCell : uint8_t { kLstm, kGru };
 

@@ -7,7 +7,7 @@
 #include "engine/kernels/picture/resample.h"
 #include "engine/ops/row_tasks.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 // A line of sums down its columns, for each thread, at the beginning of a cache line.

@@ -14,7 +14,7 @@
 #include "engine/kernels/picture/axis_taps.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 struct ResampleArgs {
   int64_t batch = 0;  // may be 0

@@ -6,7 +6,7 @@
 #include "engine/ops/row_tasks.h"
 #include "engine/ops/shard_sums.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 // About what a row costs against the one operation per float that Context counts in.

@@ -8,7 +8,7 @@
 
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // Elements that make a task worth handing to another thread: about a microsecond.
 inline constexpr int64_t kTaskElements = 8192;

@@ -19,7 +19,7 @@
 #include "engine/kernels/norm/normalize.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // The slots of every shard into its first one.
 //   slots      of every slot the numbers to merge: `count` of them, slots slot_size doubles apart

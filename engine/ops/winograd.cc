@@ -15,7 +15,7 @@
 #include "engine/kernels/conv/winograd.h"
 #include "engine/ops/conv_cells.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using kernels::kConvColumns;

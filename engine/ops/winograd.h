@@ -19,7 +19,7 @@
 #include "engine/base/integers.h"
 #include "engine/ops/conv.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 // Floats from one position to the next, of arrays of `floats` for each: tiles are written to all
 // positions in turn, which must not share a few sets of the L1 cache.

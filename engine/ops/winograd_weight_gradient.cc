@@ -15,7 +15,7 @@
 #include "engine/ops/winograd.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 constexpr int64_t kChunk = 64;             // tiles of a chain

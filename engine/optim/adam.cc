@@ -9,7 +9,7 @@
 #include "engine/base/text.h"
 #include "engine/optim/power.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 double LeastAdamEps(double beta2) { return std::sqrt(FLT_MIN / (1.0 - beta2)); }
 

@@ -19,7 +19,7 @@
 #include "engine/optim/flat_optimizer.h"
 #include "engine/optim/optimizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The least eps with which the formulas above hold in single floats: sqrt(1.18e-38 / (1 - beta2)),
 // as 3.5e-18 of the usual beta2 = 0.999.

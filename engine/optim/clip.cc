@@ -10,7 +10,7 @@
 #include "engine/optim/finite.h"
 #include "engine/optim/flat_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // About a thousand cells, so that what ranks tell each other of them is little beside the gradients
 // themselves, and that small networks have cells enough to be shared among ranks.

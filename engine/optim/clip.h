@@ -17,7 +17,7 @@
 #include "engine/parallel/shards.h"
 #include "engine/plan/parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Thread-compatible. Sums in double over fixed cells of the flat array, merged by the tree of
 // engine/parallel/shards.h: the same bits for any number of threads and on any target, and for

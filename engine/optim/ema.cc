@@ -9,7 +9,7 @@
 #include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/optim/flat_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Status Ema::Bind(Context& ctx, const ParameterStore& store) {
   LOCKSTEP_CHECK(averages_.empty(), "an average is bound once");

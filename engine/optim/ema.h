@@ -19,7 +19,7 @@
 #include "engine/plan/parameters.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct EmaOptions {
   double decay = 0.999;

@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Status CheckGradientsFinite(const ParameterSet& parameters) {
   for (size_t i = 0; i < parameters.infos.size(); ++i) {

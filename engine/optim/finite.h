@@ -6,7 +6,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The error that names the first parameter with a gradient that is not finite, and the element;
 // success if all are finite. Serial: not meant for every step.

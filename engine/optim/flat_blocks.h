@@ -9,7 +9,7 @@
 #include "engine/base/integers.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Small enough that a network of a few thousand parameters is one block and never leaves its
 // thread, and that a second thread helps as soon as there are two; large enough that handing out a

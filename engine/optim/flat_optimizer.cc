@@ -12,7 +12,7 @@
 #include "engine/optim/finite.h"
 #include "engine/optim/flat_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 bool Matches(const std::string& pattern, const std::string& name) {

@@ -16,7 +16,7 @@
 #include "engine/plan/page_memory.h"
 #include "engine/plan/parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Thread-compatible. A derived class says which states it keeps and how a range is updated.
 class FlatOptimizer : public Optimizer {

@@ -14,7 +14,7 @@
 #include "engine/plan/parameters.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Settings of some parameters that differ from the optimizer's own. The first group that matches a
 // name decides.

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // base^exponent by squaring, exponent >= 0. The relative error grows like exponent * 1e-16; for a
 // base below one the absolute error stays below 1e-13 wherever that matters (1 - 0.999^n).

@@ -6,7 +6,7 @@
 
 #include "engine/optim/power.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // cos(pi t) for t in [0, 1], error below 1e-15: -sin(x) with x = pi (t - 1/2), by its Taylor series

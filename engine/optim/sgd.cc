@@ -3,7 +3,7 @@
 #include <cmath>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Sgd::Sgd(SgdOptions options)
     : FlatOptimizer({.learning_rate = options.lr,

@@ -18,7 +18,7 @@
 #include "engine/optim/flat_optimizer.h"
 #include "engine/optim/optimizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Names and defaults are PyTorch's.
 struct SgdOptions {

@@ -37,7 +37,7 @@
 #define LOCKSTEP_HAPPENS_AFTER(place) static_cast<void>(0)
 #endif
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Clock = std::chrono::steady_clock;

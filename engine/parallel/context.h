@@ -12,7 +12,7 @@
 
 #include "engine/parallel/function_ref.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ContextOptions {
   // Threads in the team, the caller's included. 0: as many as this process may use (affinity mask,

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Whether `list`, names with commas between them, holds "cpu".

@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // CPUs (1.5: one and a half), or infinity: the least quota / period of the groups this process is
 // in, from its own up to the outermost that can be seen, of cgroup v2 (cpu.max) and v1

@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 template <class Signature>
 class FunctionRef;

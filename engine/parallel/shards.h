@@ -18,7 +18,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct IndexRange {
   int64_t begin = 0;

@@ -22,7 +22,7 @@
 
 #include "engine/parallel/function_ref.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class SharedLoop {
  public:

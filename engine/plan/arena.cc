@@ -6,7 +6,7 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 int64_t Rounded(int64_t bytes) {

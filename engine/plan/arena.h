@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Books buffers for stretches of time, which is counted in whole numbers, and then lays them out.
 class ArenaPlan {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Forward: what depends on something that learns. Backward: what of that a loss depends on.
 GradientFlow::GradientFlow(const Graph& graph)

@@ -7,7 +7,7 @@
 
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class GradientFlow {
  public:

@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // So that what is booked for all values of a network, in bytes, can be counted.

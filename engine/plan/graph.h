@@ -21,7 +21,7 @@
 #include "engine/plan/operation.h"
 #include "engine/plan/parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A value of one graph, which no other graph takes. A default-made one stands for nothing: an input
 // that is left out.

@@ -5,7 +5,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 OnnxGraph::Scope::Scope(OnnxGraph& graph, const std::string& name)
     : graph_(graph), outer_(graph.path_.size()) {

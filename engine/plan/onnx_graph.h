@@ -12,7 +12,7 @@
 
 #include "engine/tensor/shape.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // By ONNX's own numbers.
 enum class OnnxType : int { kFloat = 1, kInt64 = 7, kString = 8, kDouble = 11 };

@@ -27,7 +27,7 @@
 #include "engine/tensor/shape.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What a value is, before there are numbers.
 struct TensorSpec {

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <new>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kHugePage = int64_t{1} << 21;

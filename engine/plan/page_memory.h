@@ -8,7 +8,7 @@
 
 #include "engine/parallel/context.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct UnmapPages {
   int64_t bytes = 0;

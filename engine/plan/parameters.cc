@@ -10,7 +10,7 @@
 #include "engine/base/random.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kLineFloats = 16;  // a cache line, and the widest vector

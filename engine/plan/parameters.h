@@ -18,7 +18,7 @@
 #include "engine/tensor/shape.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // How a parameter begins. Every element is a pure function of (seed, parameter name, place).
 struct Init {

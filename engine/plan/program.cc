@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 const RowGrid& Step::rows(Rows rows) const { return program.rows(rows.id); }
 std::byte* Step::BufferAt(int id) const { return program.buffer(id); }

@@ -26,7 +26,7 @@
 #include "engine/plan/rules.h"
 #include "engine/plan/timetable.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Watches the layers of a step from outside: for timing, for statistics of activations and
 // gradients, for finding where a NaN began. Called on the thread that drives the step, once for

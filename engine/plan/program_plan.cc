@@ -5,7 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/plan/program.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 bool At(const std::vector<bool>& flags, size_t i) { return i < flags.size() && flags[i]; }

@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/plan/gradient_flow.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Node = Graph::Node;

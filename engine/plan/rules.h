@@ -30,7 +30,7 @@
 
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class Fusion {
   kNone,      // every operation by itself: what tests compare with

@@ -4,7 +4,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 size_t Id(Value value) { return static_cast<size_t>(value.id); }

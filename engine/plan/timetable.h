@@ -22,7 +22,7 @@
 #include "engine/plan/gradient_flow.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Timetable {
  public:

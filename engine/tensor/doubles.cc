@@ -6,7 +6,7 @@
 
 #include "engine/base/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // From here on a double rounds to infinity: half a unit above the largest float, 2^128 - 2^103.

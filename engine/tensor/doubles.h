@@ -15,7 +15,7 @@
 #include "engine/tensor/shape.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class NaNs {
   kRefuse,

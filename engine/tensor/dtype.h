@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class DType : uint8_t { kF32, kBF16, kI32, kU8, kF64, kI64 };
 

@@ -2,7 +2,7 @@
 
 #include <limits>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 void Shape::Refuse() const {
   for (int i = 0; i < rank_; ++i) {

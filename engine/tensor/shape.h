@@ -13,7 +13,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Shape {
  public:

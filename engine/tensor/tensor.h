@@ -19,7 +19,7 @@
 #include "engine/tensor/dtype.h"
 #include "engine/tensor/shape.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Tensor (writable) and ConstTensor (read-only). Copies are shallow. A default-made view is empty:
 // data() is null.

@@ -15,7 +15,7 @@
 #include "engine/io/text.h"
 #include "engine/train/sample_description.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kMean = "data.mean", kSd = "data.sd";

@@ -28,7 +28,7 @@
 #include "engine/train/decision.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline constexpr std::string_view kBestPrefix = "best.";
 

@@ -9,7 +9,7 @@
 #include "engine/kernels/elementwise/activation.h"
 #include "engine/kernels/elementwise/softmax.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr char kTemperature[] = "decision.temperature", kThreshold[] = "decision.threshold";

@@ -14,7 +14,7 @@
 #include "engine/io/safetensors.h"
 #include "engine/tensor/tensor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline constexpr float kLeastTemperature = 0.01f, kMostTemperature = 100.0f;
 

@@ -12,7 +12,7 @@
 #include "engine/io/hash.h"
 #include "engine/train/checkpointing.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kFirstLine = "lockstep digest 1";

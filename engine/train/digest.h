@@ -21,7 +21,7 @@
 #include "engine/comm/communicator.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Writes the digest of a run; collective. On rank 0, which writes for all.
 class DigestWriter {

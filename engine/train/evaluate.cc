@@ -9,7 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/comm/agreement.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The fewest samples that any rank's network was bound for.

@@ -17,7 +17,7 @@
 #include "engine/train/metrics.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Some samples of a dataset, in this order. A default-made one is empty.
 struct Subset {

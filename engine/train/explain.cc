@@ -10,7 +10,7 @@
 #include "engine/base/random.h"
 #include "engine/base/shuffle.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // What is told of many samples, a batch at a time.

@@ -22,7 +22,7 @@
 #include "engine/data/dataset.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ExplainOptions {
   int64_t exact = 10;    // 2^exact samples are predicted at most

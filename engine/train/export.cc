@@ -9,7 +9,7 @@
 #include "engine/train/export_table.h"
 #include "engine/train/sample_description.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using OnnxValue = OnnxGraph::Value;

@@ -10,7 +10,7 @@
 #include "engine/train/decision.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ExportOptions {
   // Each batch norm behind a product becomes part of its weights: fewer operations, and the

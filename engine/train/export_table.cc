@@ -13,7 +13,7 @@
 #include "engine/data/objective.h"
 #include "engine/data/table/table_features.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using OnnxValue = OnnxGraph::Value;

@@ -28,7 +28,7 @@
 #include "engine/plan/onnx_graph.h"
 #include "engine/train/decision.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x of the inputs that it adds, as EncodeCell gives it. A missing number where the table trained on
 // had none, which predictions refuse, becomes NaN.

@@ -7,7 +7,7 @@
 
 #include "engine/base/catch.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status CheckIsLanguageModel(const Network& network) {

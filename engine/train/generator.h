@@ -26,7 +26,7 @@
 #include "engine/train/network.h"
 #include "engine/train/sampler.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct GeneratorOptions {
   SamplerOptions sampling{};

@@ -8,7 +8,7 @@
 #include "engine/base/integers.h"
 #include "engine/kernels/elementwise/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kPiece = 4096;  // floats that one thread adds up at once: they stay in its cache

@@ -32,7 +32,7 @@
 #include "engine/plan/parameters.h"
 #include "engine/tensor/dtype.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class Wire {
   kF32,

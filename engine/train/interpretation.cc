@@ -7,7 +7,7 @@
 
 #include "engine/data/objective.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Each `count` neighbouring numbers in ascending order: a network knows nothing of the order of its

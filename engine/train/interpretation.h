@@ -20,7 +20,7 @@
 #include "engine/train/decision.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A value: copies are independent. Thread-compatible; the const functions may run on any number of
 // threads at once, each with a network and room of its own.

@@ -12,7 +12,7 @@
 #include "engine/base/check.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kRowsOfOneSample = 32;  // JacobianOptions::rows = 0

@@ -28,7 +28,7 @@
 #include "engine/tensor/tensor.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct JacobianOptions {
   // Outputs of the network by name, and layers of NetworkOptions::layer_outputs; empty: the first

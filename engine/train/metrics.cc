@@ -12,7 +12,7 @@
 #include "engine/data/text/tokenizer.h"
 #include "engine/train/assess/ranking.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The places of a slot.

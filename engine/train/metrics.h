@@ -31,7 +31,7 @@
 #include "engine/tensor/tensor.h"
 #include "engine/train/decision.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct EvaluationResult {
   int64_t samples = 0;

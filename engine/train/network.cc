@@ -8,7 +8,7 @@
 #include "engine/base/float_mode.h"
 #include "engine/train/training_step.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // A layer and a loss as a model of one input and one output.

@@ -27,7 +27,7 @@
 #include "engine/plan/parameters.h"
 #include "engine/plan/program.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class TrainingStep;
 

@@ -12,7 +12,7 @@
 #include "engine/train/network.h"
 #include "engine/train/training_step.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Remembers the first layer that gave a value that is not finite.

@@ -8,7 +8,7 @@
 
 #include "engine/base/float_mode.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 PredictionJacobian::PredictionJacobian(Jacobian jacobian, const Network& network,
                                        const DatasetInfo& samples,

@@ -25,7 +25,7 @@
 #include "engine/train/jacobian.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Owns and borrows what Jacobian does, and is as thread-compatible. Movable.
 class PredictionJacobian {

@@ -17,7 +17,7 @@
 #include "engine/train/interpretation.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Borrows the network, whose weights of the moment it predicts with, and is as thread-compatible as
 // that. Movable. For several threads on one set of weights see shared_predictor.h.

@@ -15,7 +15,7 @@
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr char kTask[] = "data.task", kInput[] = "data.input", kTarget[] = "data.target";

@@ -18,7 +18,7 @@
 #include "engine/data/dataset.h"
 #include "engine/io/safetensors.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline constexpr char kTableMetadata[] = "data.table";
 

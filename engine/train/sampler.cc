@@ -11,7 +11,7 @@
 #include "engine/base/random.h"
 #include "engine/kernels/elementwise/softmax.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<Sampler> Sampler::Make(int64_t vocabulary, const SamplerOptions& options) {
   LOCKSTEP_CHECK(vocabulary > 0, "a vocabulary has tokens");

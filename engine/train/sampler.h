@@ -18,7 +18,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SamplerOptions {
   double temperature = 1.0;         // >= 0; 0 is greedy

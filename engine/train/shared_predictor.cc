@@ -11,7 +11,7 @@
 #include "engine/plan/page_memory.h"
 #include "engine/train/checkpointing.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SharedPredictor::Set {
   PageMemory weights;  // see Network::UseWeights

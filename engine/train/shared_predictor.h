@@ -30,7 +30,7 @@
 #include "engine/train/interpretation.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Thread-safe: all functions, on any threads at the same time. Copies stand for the same predictor.
 // It shares the layers of the network that it was made of, and borrows nothing: that network may go

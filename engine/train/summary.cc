@@ -4,7 +4,7 @@
 
 #include "engine/base/columns.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 int64_t FrozenWithin(const Network& network, const std::string& path) {

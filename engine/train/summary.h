@@ -19,7 +19,7 @@
 #include "engine/tensor/shape.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // One layer. What it counts holds the layers within, too.
 struct LayerSummary {

@@ -11,7 +11,7 @@
 #include "engine/data/objective.h"
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Kind = TableColumn::Kind;

@@ -21,7 +21,7 @@
 #include "engine/train/predictor.h"
 #include "engine/train/shared_predictor.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TableAnswer {
   // binary: the probability of the second class; classes: of each; regression: the value in its own

@@ -16,7 +16,7 @@
 #include "engine/io/text.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Clock = std::chrono::steady_clock;

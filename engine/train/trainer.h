@@ -31,7 +31,7 @@
 #include "engine/train/network.h"
 #include "engine/train/training_step.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Epochs and batches count from 0 as in LoaderPlace; `step` is the number of steps done.
 struct StepReport {

@@ -12,7 +12,7 @@
 #include "engine/io/text.h"
 #include "engine/train/trainer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr char kDatasetSize[] = "dataset_size";

@@ -15,7 +15,7 @@
 #include "engine/optim/finite.h"
 #include "engine/optim/flat_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 bool IsPowerOfTwo(int64_t n) { return std::has_single_bit(static_cast<uint64_t>(n)); }

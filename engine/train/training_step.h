@@ -29,7 +29,7 @@
 #include "engine/train/gradient_exchange.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TrainingStepOptions {
   double clip_norm = 0.0;  // global norm of the gradients; 0: not clipped

@@ -20,7 +20,7 @@
 #include "engine/io/text.h"
 #include "engine/train/checkpointing.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // visit(place in the file's order, place in memory) for each element, in the file's order.

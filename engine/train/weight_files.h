@@ -13,7 +13,7 @@
 #include "engine/plan/parameters.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The same elements in the order of files, and back. Each array has layout.view.size() elements;
 // REQUIRES: a layout that is not plain, and arrays that do not overlap.

@@ -11,7 +11,7 @@
 
 #include "layers/onnx_ops.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status CheckSegments(const TensorSpec& segments, const TensorSpec& rows, const char* of) {

@@ -8,7 +8,7 @@
 #include "engine/ops/attention.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct AttentionSpec {
   int64_t heads = 1;

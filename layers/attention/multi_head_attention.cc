@@ -14,7 +14,7 @@
 #include "layers/linear.h"
 #include "layers/rows.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // y = the rows [begin, end) of a parameter.

@@ -10,7 +10,7 @@
 #include "engine/layer.h"
 #include "layers/attention/rotary.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct MultiHeadAttentionOptions {
   int64_t heads = 8;      // divides the width

@@ -12,7 +12,7 @@
 #include "engine/kernels/elementwise/rotary.h"
 #include "layers/onnx_ops.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Inputs: x, positions.

@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // cos and sin of p theta^(-2i / head_size) for positions p and pairs i, which are elements i and
 // i + head_size / 2 of a head. Immutable once made: all layers of a network share one.

@@ -15,7 +15,7 @@
 #include "layers/norm/rms_norm.h"
 #include "layers/swiglu.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 const char* NameOf(TransformerBlockOptions::Activation activation) {

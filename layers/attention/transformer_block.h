@@ -13,7 +13,7 @@
 #include "engine/layer.h"
 #include "layers/attention/multi_head_attention.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TransformerBlockOptions {
   enum class Norm { kLayer, kRms };

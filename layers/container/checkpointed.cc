@@ -2,7 +2,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Checkpointed::Checkpointed(std::unique_ptr<Layer> body) : body_(std::move(body)) {
   LOCKSTEP_CHECK(body_ != nullptr, "a layer is needed");

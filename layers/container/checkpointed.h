@@ -17,7 +17,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x -> y as the body says.
 class Checkpointed final : public Layer {

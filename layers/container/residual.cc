@@ -2,7 +2,7 @@
 
 #include "layers/arithmetic.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The shortcut comes first, so that the body's last operation can add it.
 Result<Value> Residual::Build(Graph& graph, Value x) const {

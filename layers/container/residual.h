@@ -11,7 +11,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x (B, ...) -> y; body and shortcut must agree on the shape of y.
 class Residual final : public Layer {

@@ -2,7 +2,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Sequential& Sequential::Add(std::unique_ptr<Layer> layer) {
   LOCKSTEP_CHECK(layer != nullptr, "a layer is needed");

@@ -12,7 +12,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Sequential final : public Layer {
  public:

@@ -11,7 +11,7 @@
 #include "layers/conv/conv_operation.h"
 #include "layers/rows.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Extent {

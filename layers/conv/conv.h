@@ -8,7 +8,7 @@
 #include "engine/layer.h"
 #include "engine/ops/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Extents of a window, rows then columns. One number stands for both.
 struct Window {

@@ -22,7 +22,7 @@
 #include "layers/epilogue.h"
 #include "layers/onnx_ops.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ops::ConvShape;

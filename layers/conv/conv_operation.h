@@ -10,7 +10,7 @@
 #include "engine/plan/graph.h"
 #include "layers/conv/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Which way a ConvShape is gone forward. Transposed, y takes the place of its input and x that of
 // its output: forward is what is otherwise the gradient of the data, and the other way round.

@@ -5,7 +5,7 @@
 #include "layers/conv/conv_operation.h"
 #include "layers/rows.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 int64_t OutExtent(int64_t in, int64_t kernel, int64_t stride, int64_t padding,

@@ -8,7 +8,7 @@
 
 #include "layers/conv/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ConvTranspose2dOptions {
   Window kernel = 3;

@@ -7,7 +7,7 @@
 #include "engine/kernels/elementwise/losses.h"
 #include "layers/loss/loss_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // One value for each column, from none, one or all of them.

@@ -8,7 +8,7 @@
 
 #include "engine/loss.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct BceWithLogitsLossOptions {
   std::vector<float> weight{};      // of each output column, or one for all; empty: ones

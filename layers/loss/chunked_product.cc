@@ -7,7 +7,7 @@
 #include "engine/kernels/optimizer/optimizer_update.h"
 #include "engine/ops/elementwise.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 using kernels::RowMajor;
 

@@ -15,7 +15,7 @@
 #include "engine/plan/operation.h"
 #include "layers/loss/row_chunks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // One for each operation whose input 0 is x and whose inputs Fused::product and the next are weight
 // and bias, or nothing.

@@ -18,7 +18,7 @@
 #include "layers/loss/chunked_product.h"
 #include "layers/loss/loss_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 kernels::CrossEntropyOptions KernelOptionsOf(const CrossEntropyLossOptions& options) {

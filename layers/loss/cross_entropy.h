@@ -9,7 +9,7 @@
 
 #include "engine/loss.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct CrossEntropyLossOptions {
   double label_smoothing = 0.0;        // in [0, 1]

@@ -7,7 +7,7 @@
 #include "engine/kernels/elementwise/losses.h"
 #include "layers/loss/loss_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 class HuberError final : public BlockwiseLoss {

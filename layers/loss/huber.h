@@ -7,7 +7,7 @@
 
 #include "engine/loss.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // y and targets (B, ...) of one shape, f32.
 class HuberLoss final : public Loss {

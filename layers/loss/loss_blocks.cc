@@ -7,7 +7,7 @@
 
 #include "engine/base/integers.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // A third input that is not the weight of a product.

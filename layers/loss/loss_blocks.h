@@ -12,7 +12,7 @@
 #include "engine/parallel/shards.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Inputs: y, seen as (rows, channels), targets, and weights where there are; the output is the sum
 // of the loss, the gradient that of y.

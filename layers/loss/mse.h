@@ -6,7 +6,7 @@
 
 #include "engine/loss.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // y and targets (B, ...) of one shape, f32.
 class MseLoss final : public Loss {

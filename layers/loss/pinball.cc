@@ -9,7 +9,7 @@
 
 #include "layers/loss/loss_blocks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Sums stand in double: a block has a few hundred terms, and none of them is rounded before.

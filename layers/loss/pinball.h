@@ -11,7 +11,7 @@
 
 #include "engine/loss.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // y (B, ..., K Q) for targets (B, ..., K), both f32, of Q = quantiles.size() quantiles: those of
 // one target stand together. Quantiles are in (0, 1), and ascend.

@@ -18,7 +18,7 @@
 #include "engine/kernels/product/chains.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Made once, for the largest batch; then Set and Next allocate nothing. Not thread-safe.
 class RowChunks {

@@ -9,7 +9,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // How running statistics are kept. The normalisation itself is the same in all three. With s the
 // batch's statistic:

@@ -10,7 +10,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct GroupNormOptions {
   double eps = 1e-5;

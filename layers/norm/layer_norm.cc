@@ -10,7 +10,7 @@
 #include "layers/onnx_ops.h"
 #include "layers/rows.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Inputs: x, gamma, beta (or nothing).

@@ -8,7 +8,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct LayerNormOptions {
   double eps = 1e-5;

@@ -8,7 +8,7 @@
 #include "engine/plan/graph.h"
 #include "engine/plan/parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // How files hold one number for each feature of x: in the order of a flattened picture with its
 // channels in front. `groups` of features that belong together are others there, unless it is one

@@ -8,7 +8,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct RmsNormOptions {
   double eps = 1.1920929e-7;  // as PyTorch where none is given: the spacing of fp32 at 1

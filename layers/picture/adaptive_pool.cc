@@ -8,7 +8,7 @@
 #include "layers/picture/picture_shape.h"
 #include "layers/picture/resample_operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 class AdaptiveAvgPoolOperation final : public ResampleOperation {

@@ -9,7 +9,7 @@
 #include "engine/layer.h"
 #include "layers/conv/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x (B, H, W, C) -> y (B, output.h, output.w, C); 0 stands for the extent of x (PyTorch's None).
 // AdaptiveAvgPool2d(1) is the global average.

@@ -8,7 +8,7 @@
 #include "engine/kernels/picture/axis_taps.h"
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Pixels on each side, in PyTorch's order; less than 0: so many are cut off. One number stands for
 // all.

@@ -8,7 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // (B, H, W, C), or a signal (B, W, C) as a picture of height 1.
 struct PictureShape {

@@ -18,7 +18,7 @@
 #include "layers/picture/picture_shape.h"
 #include "layers/picture/resample_operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using kernels::SlidingWindow;

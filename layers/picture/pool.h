@@ -15,7 +15,7 @@
 #include "engine/layer.h"
 #include "layers/conv/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct MaxPoolOptions {
   std::optional<Window> stride{};  // the kernel's

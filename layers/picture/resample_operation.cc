@@ -8,7 +8,7 @@
 #include "layers/onnx_ops.h"
 #include "layers/picture/picture_shape.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The matrix (outputs, inputs) of one axis, or its transpose.

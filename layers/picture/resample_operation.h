@@ -8,7 +8,7 @@
 #include "engine/kernels/picture/axis_taps.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Reads nothing in Backward. Layers derive from it to say what it is in ONNX.
 class ResampleOperation : public Operation {

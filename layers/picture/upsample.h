@@ -9,7 +9,7 @@
 #include "engine/layer.h"
 #include "layers/conv/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct UpsampleOptions {
   // Rows, then columns; one number stands for both.

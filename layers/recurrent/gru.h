@@ -9,7 +9,7 @@
 
 #include "layers/recurrent/recurrent.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Gru final : public RecurrentLayer {
  public:

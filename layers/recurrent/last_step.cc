@@ -10,7 +10,7 @@
 #include "engine/ops/elementwise.h"
 #include "layers/rows.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Inputs: x, segments or nothing.

@@ -7,7 +7,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct LastStepOptions {
   bool bidirectional = false;  // the second half of the channels is of the reverse direction

@@ -8,7 +8,7 @@
 
 #include "layers/recurrent/recurrent.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Lstm final : public RecurrentLayer {
  public:

@@ -13,7 +13,7 @@
 #include "layers/rows.h"
 #include "layers/transposed_weight.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Status RecurrentLayer::CheckOptions(const Graph& graph) const {
   if (hidden_ <= 0)

@@ -8,7 +8,7 @@
 #include "engine/layer.h"
 #include "engine/ops/recurrent.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct RecurrentOptions {
   int64_t layers = 1;

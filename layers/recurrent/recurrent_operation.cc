@@ -16,7 +16,7 @@
 #include "engine/ops/row_norm.h"
 #include "layers/rows.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 using kernels::RowMajor;
 

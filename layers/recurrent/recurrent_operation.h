@@ -10,7 +10,7 @@
 #include "engine/ops/recurrent.h"
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // W_hh as the loop over time reads it, kept between steps of a network that only evaluates.
 class PackedRecurrentWeight final : public Operation {

@@ -13,7 +13,7 @@
 #include "layers/onnx_ops.h"
 #include "layers/sequence/id_gradient.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kMostValues = int64_t{1} << 24;  // whole numbers below are exact in a float

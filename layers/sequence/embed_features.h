@@ -11,7 +11,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct EmbeddingTable {
   int64_t values = 0;  // a feature is a whole number below this, exact in a float

@@ -11,7 +11,7 @@
 #include "layers/sequence/id_gradient.h"
 #include "layers/sequence/places.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Inputs: ids, weight.

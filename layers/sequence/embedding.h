@@ -7,7 +7,7 @@
 
 #include "engine/layer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct EmbeddingOptions {
   float init_sd = 1.0f;  // of the normal distribution that vectors begin from; PyTorch's is 1

@@ -6,7 +6,7 @@
 #include "engine/kernels/elementwise/elementwise.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Sums the rows of one id, for a block of columns.

@@ -10,7 +10,7 @@
 
 #include "engine/plan/operation.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A part of an operation, which books its scratch. Thread-compatible.
 class IdGradient {

@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The token id of padding: an embedding gives zeros for it, attention neither lets it see nor be
 // seen, a recurrent layer carries its state past it, and as a target it is to be kIgnoredTarget.

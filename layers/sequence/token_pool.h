@@ -7,7 +7,7 @@
 #include "engine/base/status.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // x (B, T, C), segments as in Places or nothing -> y (B, C), the mean over what is no padding; of a
 // row that is all padding zeros.

@@ -13,7 +13,7 @@
 #include "layers/norm/batch_norm.h"
 #include "models/testing/subject_checks.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 namespace {
 
 // The layer of someone else, which networks own here.

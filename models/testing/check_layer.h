@@ -10,7 +10,7 @@
 #include "engine/tensor/shape.h"
 #include "models/testing/report.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 struct LayerCheckOptions : CheckOptions {
   int32_t ids = 0;  // above 0: x is whole numbers (i32) from 0 below this, and has no gradient

@@ -11,7 +11,7 @@
 #include "layers/linear.h"
 #include "models/testing/subject_checks.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 namespace {
 
 class Borrowed final : public Loss {

@@ -10,7 +10,7 @@
 #include "engine/tensor/tensor.h"
 #include "models/testing/report.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 struct LossCheckOptions : CheckOptions {
   // Fills targets of some samples, a function of the seed. Empty: normal draws where targets are

@@ -14,7 +14,7 @@
 #include "layers/norm/layer_norm.h"
 #include "models/testing/subject_checks.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 namespace {
 
 using Make = std::function<std::unique_ptr<Optimizer>()>;

@@ -9,7 +9,7 @@
 #include "engine/optim/optimizer.h"
 #include "models/testing/report.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 // `make` gives a new one each time. On a small network that learns random targets:
 //

@@ -19,7 +19,7 @@
 #define LOCKSTEP_SANITIZED 1
 #endif
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 // Plain and not of static storage with a constructor: the first call comes before main.
 inline int64_t heap_calls = 0;
 #if defined(__GLIBC__) && !defined(LOCKSTEP_SANITIZED)

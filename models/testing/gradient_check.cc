@@ -8,7 +8,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 namespace {
 
 constexpr int kDirections = 4;  // by lot, and one more: along the gradient

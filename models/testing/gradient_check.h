@@ -7,7 +7,7 @@
 
 #include "models/testing/trace.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 // A gradient g, of a parameter or of the input, is held against differences of the loss along
 // random directions d: g d is the slope there only if every element of g is right (a projection of

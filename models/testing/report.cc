@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <exception>
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 bool CheckReport::Failed(const std::string& check) const {
   return std::any_of(findings.begin(), findings.end(),

@@ -9,7 +9,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 // Thread-compatible.
 struct CheckReport {

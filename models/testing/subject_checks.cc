@@ -12,7 +12,7 @@
 #include "engine/train/checkpointing.h"
 #include "models/testing/gradient_check.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 namespace {
 
 // Runs that must give the same bits as the first, each with what is special about it.

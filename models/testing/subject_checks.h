@@ -19,7 +19,7 @@
 #include "models/testing/report.h"
 #include "models/testing/trace.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 // `samples_mix`: in evaluation, too, what a sample gives depends on the others of its batch.
 void CheckSubject(const Subject& subject, const std::string& where, const CheckOptions& options,

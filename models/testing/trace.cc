@@ -9,7 +9,7 @@
 #include "engine/base/random.h"
 #include "engine/optim/adam.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 namespace {
 
 // The elements of a tensor of any type that states have, as floats.

@@ -20,7 +20,7 @@
 #include "engine/tensor/tensor.h"
 #include "engine/train/network.h"
 
-namespace lockstep::checks {
+namespace lockstep::inline v0_1::checks {
 
 // `count` normal draws.
 std::vector<float> Normals(int64_t count, uint64_t seed);

@@ -10,7 +10,7 @@
 #include <cstdlib>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class MemoryFile {
  public:

@@ -9,7 +9,7 @@
 #include "engine/data/image/decode.h"
 #include "tests/fuzz/require.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline void RequireOneLine(const Status& status) {
   Require(status.message().size() < 1000);

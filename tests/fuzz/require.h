@@ -4,7 +4,7 @@
 
 #include <cstdlib>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline void Require(bool condition) {
   if (!condition) std::abort();

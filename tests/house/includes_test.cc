@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 namespace fs = std::filesystem;

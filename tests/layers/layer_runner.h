@@ -15,7 +15,7 @@
 #include "engine/layer.h"
 #include "engine/plan/program.h"
 
-namespace lockstep::testing {
+namespace lockstep::inline v0_1::testing {
 
 // In [-1, 1), multiples of 2^-15: what Value() of tests/golden/make_layers.py gives.
 inline std::vector<float> Values(uint32_t stream, int64_t count) {

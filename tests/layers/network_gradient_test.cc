@@ -8,7 +8,7 @@
 #include "models/testing/gradient_check.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep::networks {
+namespace lockstep::inline v0_1::networks {
 namespace {
 
 TEST(NetworkGradientTest, MatchesDifferencesOfTheLossAlongRandomDirections) {

@@ -11,7 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep::networks {
+namespace lockstep::inline v0_1::networks {
 namespace {
 
 // A network whose running statistics are no longer 0 and 1.

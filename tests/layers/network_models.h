@@ -39,7 +39,7 @@
 #include "models/testing/trace.h"
 #include "models/transformer_encoder.h"
 
-namespace lockstep::networks {
+namespace lockstep::inline v0_1::networks {
 
 using lockstep::checks::Normals;
 using lockstep::checks::Poison;

@@ -10,7 +10,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep::networks {
+namespace lockstep::inline v0_1::networks {
 namespace {
 
 constexpr double kFloatEps = 0x1p-24;  // half an ulp of 1

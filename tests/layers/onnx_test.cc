@@ -33,7 +33,7 @@
 #include "tests/layers/layer_runner.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -28,7 +28,7 @@
 #include "layers/norm/rms_norm.h"
 #include "tests/layers/layer_runner.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::LayerRunner;

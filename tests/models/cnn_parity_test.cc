@@ -19,7 +19,7 @@
 #include "models/resnet.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Json = nlohmann::json;

@@ -20,7 +20,7 @@
 #include "models/recipe_keys.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

@@ -18,7 +18,7 @@
 #include "engine/io/safetensors.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::HasSubstr;

@@ -10,7 +10,7 @@
 #include "layers/linear.h"
 #include "layers/loss/bce_with_logits.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::HasSubstr;

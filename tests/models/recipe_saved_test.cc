@@ -13,7 +13,7 @@
 
 #include "engine/data/table/table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

@@ -10,7 +10,7 @@
 
 #include "models/recipe_keys.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::string ErrorOf(const std::string& text, std::vector<std::string> overrides = {}) {

@@ -12,7 +12,7 @@
 #include "models/recipe.h"
 #include "tests/engine/ops/same_bits.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

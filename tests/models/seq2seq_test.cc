@@ -11,7 +11,7 @@
 #include "engine/optim/adam.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kBatch = 64, kLength = 5;

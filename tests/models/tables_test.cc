@@ -12,7 +12,7 @@
 #include "models/recipe.h"
 #include "tests/engine/data/data_files.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int kFolds = 5;

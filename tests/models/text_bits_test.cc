@@ -17,7 +17,7 @@
 #include "models/recurrent_net.h"
 #include "tests/engine/kernels/arrays.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Lengths that fill no tile and no vector; more classes than a head keeps whole.

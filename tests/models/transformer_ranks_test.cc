@@ -11,7 +11,7 @@
 #include "models/transformer_encoder.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 constexpr int64_t kLength = 6, kTokens = 7;

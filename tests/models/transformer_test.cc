@@ -17,7 +17,7 @@
 #include "models/recipe_keys.h"
 #include "models/transformer_encoder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

@@ -6,7 +6,7 @@
 #include "models/recipe.h"
 #include "tests/engine/data/data_files.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Score {

@@ -17,7 +17,7 @@ void* operator new(size_t size) {
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 int64_t Allocations() { return allocations.load(); }
 

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 int64_t Allocations();  // so far
 

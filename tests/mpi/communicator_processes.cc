@@ -19,7 +19,7 @@
 #include "tests/engine/comm/all_to_all.h"
 #include "tests/mpi/allocations.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 MpiSession* session = nullptr;  // of main

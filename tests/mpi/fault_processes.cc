@@ -17,7 +17,7 @@
 
 #include "engine/comm/mpi.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status Run(MpiSession& session, std::string_view fault) {

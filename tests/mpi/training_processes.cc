@@ -28,7 +28,7 @@
 #include "models/mlp.h"
 #include "models/recurrent_net.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using DatasetPtr = std::shared_ptr<const Dataset>;

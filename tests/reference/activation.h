@@ -8,7 +8,7 @@
 
 #include "engine/kernels/elementwise/activation.h"
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // The library has no complex erf. One Taylor step off the real axis is exact for a complex step of
 // 1e-50.

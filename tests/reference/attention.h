@@ -11,7 +11,7 @@
 #include <limits>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 struct AttentionRules {
   double scale = 1.0;

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // Calls visit(x_index, y_index, w_index) for each multiply-add of a sample; indices count elements
 // of x (in_h, in_w, in_c), y (out_h, out_w, out_c) and w (out_c, kernel_h, kernel_w, in_c / G).

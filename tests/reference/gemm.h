@@ -10,7 +10,7 @@
 #include "engine/kernels/epilogue.h"
 #include "engine/kernels/product/matrix.h"
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // sum of a[i, p] * b[p, j] over p in [begin, end), ascending, each multiply-add rounded once.
 template <class T>

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // x (positions, channels); gamma, beta (channels). Returns y.
 template <class T>

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <complex>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // ln(1 + e^-x)
 template <class T>

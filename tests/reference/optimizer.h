@@ -10,7 +10,7 @@
 
 #include "engine/kernels/optimizer/optimizer_update.h"
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // b is null without momentum.
 template <class T>

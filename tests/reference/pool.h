@@ -12,7 +12,7 @@
 #include <optional>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 struct PoolAxis {
   int64_t in = 1, kernel = 1, stride = 1, padding = 0, dilation = 1;

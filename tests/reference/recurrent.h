@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 template <class T>
 struct RecurrentWeights {

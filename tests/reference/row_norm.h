@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 template <class T>
 struct NormalizedRow {

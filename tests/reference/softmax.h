@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lockstep::reference {
+namespace lockstep::inline v0_1::reference {
 
 // log softmax of one row.
 template <class T>

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Empty where there is none: such a test is skipped.
 inline std::string Browser() {

@@ -11,7 +11,7 @@
 #include "engine/base/random.h"
 #include "models/testing/count_heap.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using lockstep::checks::HeapCalls;

@@ -10,7 +10,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kInputs = 6, kSamples = 50, kTrained = 32;

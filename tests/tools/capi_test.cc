@@ -19,7 +19,7 @@
 #include "engine/base/random.h"
 #include "tests/engine/train/count_heap.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Destroy {

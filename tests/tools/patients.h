@@ -7,7 +7,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct PatientOptions {
   int rows = 200;

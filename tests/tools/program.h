@@ -16,7 +16,7 @@
 #include <sstream>
 #include <string>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 namespace fs = std::filesystem;
 

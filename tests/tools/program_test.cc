@@ -1,7 +1,7 @@
 // The program as a user has it: commands, what they print, how they fail.
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 TEST_F(Program, TrainsAndLeavesARunBehind) {

@@ -13,7 +13,7 @@
 
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 class RanksProgram : public Program {
  protected:

@@ -5,7 +5,7 @@
 
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Numbers differ between machines (seconds, threads, commits), the words around them do not.

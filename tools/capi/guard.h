@@ -11,7 +11,7 @@
 #include "engine/base/status.h"
 #include "tools/capi/lockstep.h"
 
-namespace lockstep::capi {
+namespace lockstep::inline v0_1::capi {
 
 inline lockstep_code CodeOf(Code code) {
   switch (code) {

@@ -17,7 +17,7 @@
 #include "tools/capi/guard.h"
 #include "tools/capi/lockstep.h"
 
-namespace lockstep::capi {
+namespace lockstep::inline v0_1::capi {
 
 inline constexpr size_t kErrorSize = 1024;
 // Sizes whose products cannot overflow; no machine could hold more.
@@ -55,7 +55,7 @@ struct lockstep_model {
   char error[lockstep::capi::kErrorSize] = "";
 };
 
-namespace lockstep::capi {
+namespace lockstep::inline v0_1::capi {
 
 // What all calls on a model share.
 template <class Body>

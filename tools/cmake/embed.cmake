@@ -2,7 +2,7 @@
 # each file, the function NAME that the header declares and that returns the file's bytes.
 string(REPLACE "|" ";" FILES "${FILES}")
 string(REPLACE "|" ";" NAMES "${NAMES}")
-set(code "#include \"${HEADER}\"\n\nnamespace lockstep::tools {\n")
+set(code "#include \"${HEADER}\"\n\nnamespace lockstep::inline v0_1::tools {\n")
 set(sixteen "'....','....',")
 string(REPEAT "${sixteen}" 8 sixteen)
 foreach(file name IN ZIP_LISTS FILES NAMES)
@@ -18,4 +18,4 @@ foreach(file name IN ZIP_LISTS FILES NAMES)
   string(APPEND code "static constexpr char k${name}[] = {\n${bytes}};\n"
                      "std::string_view ${name}() { return {k${name}, sizeof(k${name})}; }\n")
 endforeach()
-file(WRITE "${OUTPUT}" "${code}}  // namespace lockstep::tools\n")
+file(WRITE "${OUTPUT}" "${code}}  // namespace lockstep::inline v0_1::tools\n")

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <numeric>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Kind = TableColumn::Kind;

@@ -9,7 +9,7 @@
 
 #include "engine/data/table/table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct ColumnFacts {
   bool stored = false;  // else nothing more is known than its description says

@@ -9,7 +9,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 class Ranks;
 struct SetData;

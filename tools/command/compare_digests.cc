@@ -3,7 +3,7 @@
 #include "engine/train/digest.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 Status CompareDigestFiles(const std::string& a, const std::string& b) {
   LOCKSTEP_TRY_ASSIGN(const DigestComparison comparison, CompareDigests(a, b));

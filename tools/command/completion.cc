@@ -4,7 +4,7 @@
 #include "models/recipe_keys.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::string BashCompletion(const std::vector<CommandWords>& commands) {
   std::string keys;

@@ -5,7 +5,7 @@
 #include "engine/io/file.h"
 #include "models/recipe_keys.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::string CsvField(const std::string& text, char delimiter) {
   if (text.find_first_of(std::string("\"\r\n") + delimiter) == std::string::npos) return text;

@@ -8,7 +8,7 @@
 #include "engine/base/status.h"
 #include "models/recipe_saved.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // A field, in quotes where it must be.
 std::string CsvField(const std::string& text, char delimiter);

@@ -23,7 +23,7 @@
 #include "tools/command/show_table.h"
 #include "tools/command/terminal.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 float Target(const InMemoryDataset& data, int64_t i) { return data.StoredTarget(i).f32()[0]; }

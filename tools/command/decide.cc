@@ -6,7 +6,7 @@
 #include "models/recipe_decision.h"
 #include "tools/command/terminal.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 Result<Decision> Decide(const Recipe& recipe, Network& network, const Subset& validation,
                         Ranks& ranks) {

@@ -8,7 +8,7 @@
 #include "models/recipe.h"
 #include "tools/command/ranks.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // The decision that the recipe asks for, on every rank as rank 0 finds it; that one says what it
 // found. Collective.

@@ -20,7 +20,7 @@
 #include "tools/command/run_folder.h"
 #include "tools/report/assessment_text.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Rows are the truth, columns what was predicted.

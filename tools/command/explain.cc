@@ -15,7 +15,7 @@
 #include "models/recipe_keys.h"
 #include "tools/command/csv_output.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr char kAll[] = "all";

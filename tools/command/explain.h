@@ -6,7 +6,7 @@
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // `lockstep predict --explain`, for a model of a table in the file `path`: a page about one row, or
 // CSV of that row or of all.

@@ -10,7 +10,7 @@
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 Status Export(const ExportArgs& args) {
   const std::string path = ModelFile(args.model);

@@ -17,7 +17,7 @@
 #include "tools/command/terminal.h"
 #include "tools/command/text_stream.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // --prompt, --prompt-file, or standard input where that is no terminal.

@@ -12,7 +12,7 @@
 #include "engine/train/generator.h"
 #include "tools/report/text_samples.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kTexts = 4, kTokens = 80;

@@ -10,7 +10,7 @@
 #include "engine/train/network.h"
 #include "tools/report/text_log.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // The texts are beginnings of some of `samples`, evenly spread: what comes before the first token
 // that counts, or a quarter of the sample where all do. Each time the tokens are those that are

@@ -15,7 +15,7 @@
 #include "engine/train/decision.h"
 #include "engine/train/metrics.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 template <class T>

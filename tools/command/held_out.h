@@ -14,7 +14,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct HeldOut {
   std::vector<int64_t> samples{};  // of the dataset

@@ -11,7 +11,7 @@
 #include "models/recipe.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 namespace fs = std::filesystem;

@@ -14,7 +14,7 @@
 #include "models/recipe_saved.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Of the finite values; rms is the square root of the mean square.

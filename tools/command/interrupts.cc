@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <iterator>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // A handler has no argument of ours.

@@ -6,7 +6,7 @@
 #include <atomic>
 #include <csignal>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // While it lives, SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 set Requested(), and nothing else:
 // what they ask for happens between two steps. A second SIGINT (somebody insists) ends the program

@@ -10,7 +10,7 @@
 
 #include "tools/report/curve.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // What the curve needs on the terminal to be drawn over: the longer of its lines, the height.

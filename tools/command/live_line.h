@@ -12,7 +12,7 @@
 #include "engine/train/trainer.h"
 #include "tools/command/terminal.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct LiveLineOptions {
   int64_t epochs = 0;

@@ -5,7 +5,7 @@
 #include "tools/command/version.h"
 #include "tools/scale/machine.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::vector<std::vector<std::string>> MachineFacts(int threads) {
   const std::vector<scale::Fact> facts = scale::MachineFacts();

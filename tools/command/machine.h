@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Rows of two: "processor" and its name, and so on. `threads` is what the run used.
 std::vector<std::vector<std::string>> MachineFacts(int threads);

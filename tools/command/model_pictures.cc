@@ -21,7 +21,7 @@
 #include "models/recipe_keys.h"
 #include "models/recipe_pictures.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 namespace fs = std::filesystem;

@@ -13,7 +13,7 @@
 #include "engine/data/image/picture_source.h"
 #include "models/recipe_saved.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Whether its samples are pictures (H, W, C).
 bool TakesPictures(const SavedModel& model);

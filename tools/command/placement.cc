@@ -11,7 +11,7 @@
 #include "engine/parallel/context.h"
 #include "tools/scale/machine.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 bool SameMask(const Place& a, const Place& b) { return a.host == b.host && a.cpus == b.cpus; }

@@ -8,7 +8,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // One rank's place. Of this process, as the system has it: its affinity mask.
 struct Place {

@@ -15,7 +15,7 @@
 #include "tools/command/commands.h"
 #include "tools/scale/text_table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::string Bytes(int64_t bytes) { return BytesText(static_cast<double>(bytes)); }

@@ -20,7 +20,7 @@
 #include "tools/command/model_pictures.h"
 #include "tools/command/run_folder.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // A line for the header, then one for each sample, as its predictions are to be read:

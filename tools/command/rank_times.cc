@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 double WaitedShare(const std::vector<RankTime>& ranks) {
   double waited = 0.0, all = 0.0;

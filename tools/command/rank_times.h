@@ -7,7 +7,7 @@
 
 #include "engine/train/trainer.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // The share of all ranks' time that went into waiting for others, in [0, 1].
 double WaitedShare(const std::vector<RankTime>& ranks);

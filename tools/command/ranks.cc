@@ -13,7 +13,7 @@
 #include "tools/command/resume.h"
 #include "tools/command/terminal.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Ranks that have agreed on an error come to the next meeting together.

@@ -14,7 +14,7 @@
 #include "engine/comm/mpi.h"
 #include "models/recipe.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // 0, or 130 for a run that was asked to stop (a scheduler may start it again), or 1.
 int ExitCode(const Status& status);

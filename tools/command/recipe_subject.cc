@@ -8,7 +8,7 @@
 #include "engine/data/loader.h"
 #include "engine/train/evaluate.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 Result<std::unique_ptr<scale::TrainingWork>> MakeWork(Recipe recipe, const RecipeData& data,

@@ -7,7 +7,7 @@
 #include "models/recipe.h"
 #include "tools/scale/experiment.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Its network, loss, optimizer, clipping and micro-batches on its own samples, which are borrowed.
 // Batches larger than all training samples repeat them. A batch is in memory before a step begins;

@@ -13,7 +13,7 @@
 #include "tools/command/rank_times.h"
 #include "tools/command/terminal.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 namespace fs = std::filesystem;

@@ -22,7 +22,7 @@
 #include "tools/command/run_folder.h"
 #include "tools/report/text_log.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct RecorderOptions {
   Recipe::Output output{};

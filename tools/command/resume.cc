@@ -13,7 +13,7 @@
 #include "engine/train/checkpointing.h"
 #include "engine/train/sample_description.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr const char* kNotFinite = "not finite";

@@ -25,7 +25,7 @@
 #include "models/recipe.h"
 #include "tools/command/run_folder.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Whether results are the same with any value of this key of a recipe.
 bool ChangesNoBit(std::string_view key);

@@ -17,7 +17,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr const char* kLockName = "/lock";

@@ -21,7 +21,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // A run folder belongs to one process: the one that has this. Whatever ends that process, kill -9
 // and a power cut too, gives the folder free. On file systems without locks (some network ones)

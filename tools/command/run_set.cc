@@ -13,7 +13,7 @@
 #include "tools/command/resume.h"
 #include "tools/command/set_summary.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::vector<int64_t> SeedsOf(const Recipe& recipe) {

@@ -23,7 +23,7 @@
 #include "tools/command/ranks.h"
 #include "tools/command/which_run.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Whether training this recipe is several runs.
 bool IsSet(const Recipe& recipe);

@@ -34,7 +34,7 @@
 #include "tools/scale/result_lines.h"
 #include "tools/scale/result_table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Clock = std::chrono::system_clock;

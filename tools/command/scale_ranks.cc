@@ -17,7 +17,7 @@
 
 extern char** environ;
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 namespace fs = std::filesystem;

@@ -9,7 +9,7 @@
 #include "tools/command/commands.h"
 #include "tools/scale/result_json.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Starts `ranks` processes that measure the same recipe as `args` says, and returns what they
 // wrote. What they print on standard error is seen. An error says how the launch ended.

@@ -17,7 +17,7 @@
 #include "tools/report/set_page.h"
 #include "tools/scale/text_table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;

@@ -14,7 +14,7 @@
 #include "tools/command/run_folder.h"
 #include "tools/command/run_set.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Of one metric over the runs that have it.
 struct Spread {

@@ -11,7 +11,7 @@
 #include "tools/command/column_facts.h"
 #include "tools/scale/text_table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Kind = TableColumn::Kind;

@@ -6,7 +6,7 @@
 
 #include "engine/data/table/table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // How the text is written, what each column holds and is taken for, what is strange about it, how
 // the classes are spread, and the table's remarks. Lines have at most `width` characters (80 at

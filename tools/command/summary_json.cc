@@ -4,7 +4,7 @@
 
 #include "tools/command/rank_times.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 using Json = nlohmann::ordered_json;
 

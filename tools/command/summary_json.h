@@ -9,7 +9,7 @@
 #include "engine/train/trainer.h"
 #include "tools/command/ranks.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // The number of samples and the metrics that there are.
 nlohmann::ordered_json MetricsJson(const EvaluationResult& result);

@@ -10,7 +10,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::string_view Environment(const char* name) {

@@ -8,7 +8,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // A terminal that cannot move its cursor (TERM=dumb, or none named) is written to as a file is: no
 // escape codes, whole lines only. NO_COLOR (no-color.org) is honoured.

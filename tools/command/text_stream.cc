@@ -4,7 +4,7 @@
 
 #include "engine/io/text.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Whether `text`, which begins with no whole character, could become one with more behind it.

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Bytes that may still become a UTF-8 character are held back, at most three. What is none, and can
 // become none, is handed on as it is: nothing is ever lost or replaced.

@@ -18,7 +18,7 @@
 #include "tools/command/commands.h"
 #include "tools/command/terminal.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using MaybeTokenizer = std::shared_ptr<const Tokenizer>;

@@ -39,7 +39,7 @@
 #include "tools/report/assessment_json.h"
 #include "tools/report/run_report.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;

@@ -7,7 +7,7 @@
 #include "engine/parallel/context.h"
 #include "tools/commit.h"  // made by the build: LOCKSTEP_COMMIT
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::string Commit() { return LOCKSTEP_COMMIT; }
 

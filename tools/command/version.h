@@ -4,7 +4,7 @@
 
 #include <string>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::string Commit();    // the commit it was built from, "+" if the tree had changes, or "unknown"
 std::string Compiler();  // "g++ 12.2.0"

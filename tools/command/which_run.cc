@@ -11,7 +11,7 @@
 #include "tools/command/run_set.h"
 #include "tools/report/run_report.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr const char* kFolderKey = "output.folder=";

@@ -13,7 +13,7 @@
 #include "tools/command/ranks.h"
 #include "tools/command/run_folder.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct WhichRun {
   Recipe recipe{};

@@ -4,7 +4,7 @@
 
 #include "engine/data/class_name.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;

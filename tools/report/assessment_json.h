@@ -18,7 +18,7 @@
 
 #include "engine/train/assess/assessment.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // `class_names` of the data, or empty.
 nlohmann::ordered_json JsonOf(const Assessment& all, const std::vector<std::string>& class_names);

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <string_view>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 enum class Form { kShare, kNumber };

@@ -8,7 +8,7 @@
 
 #include "engine/train/assess/assessment.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // "precision" -> "precision (positive predictive value)"
 std::string TitleOf(const std::string& score);

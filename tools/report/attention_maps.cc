@@ -9,7 +9,7 @@
 #include "engine/plan/program.h"
 #include "layers/attention/attention_operation.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 struct Attention {

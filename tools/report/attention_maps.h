@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/train/network.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Weights in [0, 1] by which each query (a row) takes the values of the keys (columns); rows add up
 // to 1, or to 0 where a query sees nothing.

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <limits>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int kLabel = 10;  // characters left of the plot

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct CurveOptions {
   int width = 64;  // in characters, with the labels; at least 24

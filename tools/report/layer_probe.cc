@@ -11,7 +11,7 @@
 #include "tools/scale/layer_clock.h"
 #include "tools/scale/statistics.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 class Sums {

@@ -10,7 +10,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Of a tensor: the root of the mean of the squares, and the share of exact zeros. Negative: not
 // known.

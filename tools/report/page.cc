@@ -8,7 +8,7 @@
 #include "engine/base/check.h"
 #include "tools/report/page_assets.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;

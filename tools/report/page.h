@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // "1,234,567"
 std::string Grouped(int64_t number);

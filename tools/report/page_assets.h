@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::string_view PageStyle();       // page_assets/page.css
 std::string_view PageScript();      // page_assets/page.js

@@ -10,7 +10,7 @@
 #include "tools/report/picture_samples.h"
 #include "tools/report/png_uri.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kLongestSide = 72;

@@ -9,7 +9,7 @@
 #include "tools/report/page.h"
 #include "tools/report/run_report.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Nothing where the samples are no pictures that can be shown, or have no classes. `samples` are
 // those of `split`, which may be empty.

@@ -10,7 +10,7 @@
 #include "engine/data/image/resize.h"
 #include "engine/data/loader.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Floats (height, width, channels), 1 for white; what lies beyond is cut.

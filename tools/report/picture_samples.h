@@ -9,7 +9,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Bytes (height, width, channels), 1 or 3 channels.
 struct ShownPicture {

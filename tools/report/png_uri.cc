@@ -6,7 +6,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 std::string Base64(std::span<const uint8_t> bytes) {
   constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // "data:image/png;base64,..." of bytes (height, width, channels), grey or RGB. REQUIRES: no extent
 // is 0, channels are 1 or 3. Empty if libpng gives up.

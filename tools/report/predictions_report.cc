@@ -12,7 +12,7 @@
 #include "tools/report/text_samples.h"
 #include "tools/report/threshold_curves.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Row = std::vector<std::string>;

@@ -11,7 +11,7 @@
 #include "engine/train/metrics.h"
 #include "tools/report/page.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // `all` may be null: samples that cannot be looked at one by one. Nothing where there is nothing to
 // say.

@@ -22,7 +22,7 @@
 #include "tools/report/text_report.h"
 #include "tools/report/text_samples.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Row = std::vector<std::string>;

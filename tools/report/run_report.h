@@ -14,7 +14,7 @@
 #include "models/recipe.h"
 #include "tools/command/run_folder.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Members are borrowed where they are references.
 struct RunReport {

@@ -10,7 +10,7 @@
 #include "tools/report/page.h"
 #include "tools/scale/result_table.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using scale::Curve;

@@ -6,7 +6,7 @@
 
 #include "tools/scale/scale_result.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // HTML that needs no other file.
 std::string ScalePage(const scale::ScaleResult& result);

@@ -11,7 +11,7 @@
 #include "tools/report/page.h"
 #include "tools/report/threshold_curves.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::string Cell(const std::optional<double>& value) { return value ? LossText(*value) : "-"; }

@@ -8,7 +8,7 @@
 #include "models/recipe.h"
 #include "tools/command/set_summary.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // A header; a row for each run; mean, sd, smallest and largest; all folds together, by seed.
 std::vector<std::vector<std::string>> SetRows(const SetResult& set);

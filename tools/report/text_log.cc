@@ -5,7 +5,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 using Json = nlohmann::ordered_json;
 

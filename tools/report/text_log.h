@@ -8,7 +8,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct TextSample {
   int64_t epoch = 0, step = 0;   // epoch from 0, as in metrics.csv; step: how many were done

@@ -14,7 +14,7 @@
 #include "tools/report/text_log.h"
 #include "tools/report/text_samples.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr size_t kLongestText = 160;  // bytes that a table shows

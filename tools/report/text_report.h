@@ -9,7 +9,7 @@
 #include "tools/report/page.h"
 #include "tools/report/run_report.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Nothing where samples are no texts. `samples` are those of `split`, which may be empty.
 Status AddTexts(const RunReport& run, const std::string& split, const Subset& samples, Page& page);

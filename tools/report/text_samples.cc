@@ -9,7 +9,7 @@
 #include "engine/data/loader.h"
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 bool IsText(const DatasetInfo& info) {
   return info.x_dtype == DType::kI32 && info.target_dtype == DType::kI32 &&

@@ -12,7 +12,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 // Whether samples are tokens, and each has a token to be foretold at every place.
 bool IsText(const DatasetInfo& info);

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <utility>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // The first, the last, and of those between so many that they are `most` in all.

@@ -11,7 +11,7 @@
 #include "engine/train/assess/ranking.h"
 #include "tools/report/page.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 struct CurvePoint {
   double x = 0.0, y = 0.0;

@@ -13,7 +13,7 @@
 #include "engine/parallel/shards.h"
 #include "tools/scale/statistics.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 class Timed {

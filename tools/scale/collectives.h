@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // What is timed, and what `bytes` counts:
 //   kPointToPoint  half a round trip between rank 0 and the last one; of a message

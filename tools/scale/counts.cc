@@ -7,7 +7,7 @@
 #include "engine/io/file.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Result<std::vector<int>> ParseCounts(const std::string& option, const std::string& text, int most) {
   std::vector<int> counts;

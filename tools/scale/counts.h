@@ -7,7 +7,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Rising, without repetitions, each from 1 to `most`. The error names `option` and what is wrong
 // with its value.

@@ -5,7 +5,7 @@
 #include <string>
 #include <system_error>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 namespace fs = std::filesystem;

@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 class EnergyMeter {
  public:

@@ -9,7 +9,7 @@
 #include "engine/train/gradient_exchange.h"
 #include "tools/scale/counts.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 std::vector<ScalePoint> PlanPoints(const Subject& subject, std::span<const int> threads,
                                    std::span<const int> ranks, bool strong, bool weak) {

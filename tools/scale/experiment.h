@@ -14,7 +14,7 @@
 #include "tools/scale/scale_result.h"
 #include "tools/scale/training_work.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 struct Subject {
   std::string name{};

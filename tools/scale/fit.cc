@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 double Fit::At(double workers) const {
   return law == Law::kAmdahl ? 1.0 / (serial + (1.0 - serial) / workers)

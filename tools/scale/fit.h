@@ -20,7 +20,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 enum class Law { kAmdahl, kGustafson };
 

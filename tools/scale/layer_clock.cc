@@ -1,6 +1,6 @@
 #include "tools/scale/layer_clock.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 void LayerClock::StartPass() {
   open_.reset();

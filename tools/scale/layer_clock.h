@@ -10,7 +10,7 @@
 
 #include "engine/plan/program.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Seconds of one layer, by pass; a layer of several operations is the sum of them. Losses are the
 // layer "".

@@ -9,7 +9,7 @@
 
 #include "tools/scale/layer_clock.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Result<LayerTable> MeasureLayers(const Subject& subject, int threads, const Peaks& peaks,
                                  const MeasureOptions& options) {

@@ -8,7 +8,7 @@
 #include "tools/scale/experiment.h"
 #include "tools/scale/scale_result.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // What each layer takes at this many threads in one process.
 Result<LayerTable> MeasureLayers(const Subject& subject, int threads, const Peaks& peaks,

@@ -14,7 +14,7 @@
 #include "engine/parallel/context.h"
 #include "engine/parallel/cpu_quota.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 namespace fs = std::filesystem;

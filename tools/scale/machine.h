@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 struct Fact {
   std::string name{};

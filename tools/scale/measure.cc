@@ -10,7 +10,7 @@
 #include "engine/comm/agreement.h"
 #include "tools/scale/energy.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 double SteadySeconds() {

@@ -18,7 +18,7 @@
 #include "engine/comm/communicator.h"
 #include "tools/scale/statistics.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 struct MeasureOptions {
   int repetitions = 15;  // rounds

@@ -4,7 +4,7 @@
 
 #include "tools/scale/collectives.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Result<NetworkCost> MeasureNetwork(Communicator& communicator) {
   constexpr int64_t kLarge = int64_t{4} << 20;

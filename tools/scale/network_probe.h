@@ -6,7 +6,7 @@
 #include "engine/comm/communicator.h"
 #include "tools/scale/predict.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Latency from messages of 8 bytes, bandwidth from messages of 4 MiB, between rank 0 and the last
 // one. Collective over at least two ranks; the result is on all.

@@ -9,7 +9,7 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 // 0.1 ms: long beside forking and joining, short beside the slices in which a system that has more

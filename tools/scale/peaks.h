@@ -15,7 +15,7 @@
 #include "engine/parallel/context.h"
 #include "engine/plan/page_memory.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Runs a sample, which returns how much it did; raises `best` to its rate per second, where that is
 // higher. Returns what the sample did.

@@ -6,7 +6,7 @@
 #include "engine/comm/agreement.h"
 #include "tools/scale/machine.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Result<std::vector<std::string>> GatherPlacement(Communicator& communicator) {
   return GatherTexts(communicator, HostName() + ": " + AffinityMask());

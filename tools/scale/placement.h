@@ -8,7 +8,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // "host: 0-3" of each rank: the processors that it may use. Collective.
 Result<std::vector<std::string>> GatherPlacement(Communicator& communicator);

@@ -7,7 +7,7 @@
 #include "engine/base/integers.h"
 #include "engine/io/file.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Result<NetworkCost> ParseNetwork(const std::string& text) {
   const char* const end = text.data() + text.size();

@@ -30,7 +30,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 struct NetworkCost {
   double latency_seconds = 0.0;  // of a message

@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Status OnFirstRankAlone(Communicator& communicator, const std::function<Status()>& body) {
   std::byte failed{0};

@@ -7,7 +7,7 @@
 #include "engine/base/status.h"
 #include "engine/comm/communicator.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // One rank measures what it does alone, while the others sleep: a rank that waits for a message in
 // an MPI call keeps its core busy with looking for it. body() on rank 0; returns when it has

@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "tools/scale/scale_result.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Seconds and bytes throughout; "seconds" of a point are its rounds.
 std::string JsonText(const ScaleResult& result);

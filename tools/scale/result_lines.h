@@ -7,7 +7,7 @@
 
 #include "tools/scale/scale_result.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // One row for each point and curve; a header first. Fields hold no commas.
 std::string CsvText(const ScaleResult& result);

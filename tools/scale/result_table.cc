@@ -8,7 +8,7 @@
 
 #include "tools/scale/text_table.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 std::string Percent(double share) { return fmt::format("{:.1f} %", share * 100.0); }

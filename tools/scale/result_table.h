@@ -7,7 +7,7 @@
 
 #include "tools/scale/scale_result.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Curves with their fits, layers beside their bounds, what is predicted, what was measured on, and
 // what the reader must know.

@@ -6,7 +6,7 @@
 #include "engine/plan/gradient_flow.h"
 #include "engine/plan/graph.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 double BytesOf(const TensorSpec& spec) {

@@ -27,7 +27,7 @@
 #include "engine/plan/program.h"
 #include "tools/scale/peaks.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 struct Cost {
   double operations = 0.0;

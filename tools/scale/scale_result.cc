@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <utility>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 const char* NameOf(Mode mode) { return mode == Mode::kStrong ? "strong" : "weak"; }
 

@@ -14,7 +14,7 @@
 #include "tools/scale/predict.h"
 #include "tools/scale/roofline.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 enum class Mode { kStrong, kWeak };
 const char* NameOf(Mode mode);  // "strong", "weak"

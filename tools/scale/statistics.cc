@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstddef>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 // P(B(n, 1/2) < r). By logarithms: 2^-n is no double for large n.

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // The median, and between which measurements the true one lies with at least 95 % confidence.
 struct MedianInterval {

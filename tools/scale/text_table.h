@@ -8,7 +8,7 @@
 
 #include "engine/base/columns.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 using TextRow = std::vector<std::string>;
 

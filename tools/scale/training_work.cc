@@ -6,7 +6,7 @@
 
 #include "engine/train/evaluate.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 Result<std::unique_ptr<TrainingWork>> TrainingWork::Make(const WorkPlace& place, Parts parts) {
   std::unique_ptr<TrainingWork> work(new TrainingWork(place, std::move(parts)));

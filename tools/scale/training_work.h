@@ -19,7 +19,7 @@
 #include "engine/train/network.h"
 #include "engine/train/training_step.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 struct WorkPlace {
   int threads = 1;

@@ -6,7 +6,7 @@
 
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 const std::vector<double> kRates = {0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100};

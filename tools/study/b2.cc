@@ -3,7 +3,7 @@
 
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 const std::vector<int64_t> kBatches = {4, 8, 16, 32, 64, 128};

@@ -6,7 +6,7 @@
 
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // The scale of what passes between the blocks (linear, norm, activation) of an MLP: forward, how

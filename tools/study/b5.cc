@@ -5,7 +5,7 @@
 
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 const std::vector<int64_t> kDepths = {2, 5, 10, 20, 40};

@@ -7,7 +7,7 @@
 
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 const std::vector<int64_t> kDepths = {20, 32, 56};

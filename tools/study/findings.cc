@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 Spread SpreadOf(std::span<const double> values) {
   LOCKSTEP_CHECK(!values.empty(), "a spread needs values");

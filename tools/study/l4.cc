@@ -13,7 +13,7 @@
 #include "models/conv_net.h"
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr double kShifts[] = {0.01, 0.1, 1.0, 10.0};

@@ -14,7 +14,7 @@
 #include "tools/command/terminal.h"
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::string KeyOf(const std::string& setting) { return setting.substr(0, setting.find('=')); }

@@ -22,7 +22,7 @@
 #include "layers/sequence/places.h"
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kWidth = 32, kHeads = 4;

@@ -7,7 +7,7 @@
 #include "engine/train/checkpointing.h"
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // How the validation samples go through the network in the wrong mode.

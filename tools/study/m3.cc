@@ -20,7 +20,7 @@
 #include "layers/recurrent/lstm.h"
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kUnits = 24;

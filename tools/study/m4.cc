@@ -6,7 +6,7 @@
 
 #include "tools/study/study.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 const std::vector<int64_t> kBatches = {2, 4, 8, 16, 32, 64, 128, 256};

@@ -14,7 +14,7 @@
 #include "models/recipe_choice.h"
 #include "tools/command/commands.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;

@@ -20,7 +20,7 @@
 #include "models/recipe.h"
 #include "tools/report/page.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 
 using Settings = std::vector<std::string>;  // key=value, as on the command line
 

@@ -11,7 +11,7 @@
 #include "engine/base/portable_math.h"
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int kSide = 28;

@@ -11,7 +11,7 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct DigitsOptions {
   uint64_t seed = 1;

@@ -10,7 +10,7 @@
 #include "engine/base/shuffle.h"
 #include "engine/data/text/character_tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Operands {

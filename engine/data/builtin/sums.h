@@ -14,7 +14,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SumsOptions {
   uint64_t seed = 1;

@@ -9,7 +9,7 @@
 #include "engine/base/random.h"
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using portable::Exp;

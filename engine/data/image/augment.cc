@@ -10,7 +10,7 @@
 #include "engine/base/portable_math.h"
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // What is drawn apart from the others.

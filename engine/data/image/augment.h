@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/data/image/resize.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class PictureCrop {
   kCentre,         // as in evaluation

@@ -13,7 +13,7 @@
 #include "engine/data/byte_source.h"
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kSide = 32;

@@ -4,7 +4,7 @@
 #include <charconv>
 #include <numeric>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kMostClasses = 65536;

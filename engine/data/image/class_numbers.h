@@ -10,7 +10,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The different labels, rising. Errors name `path`, and the label: one below 0, or more different
 // ones than there can be classes (65536).

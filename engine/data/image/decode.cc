@@ -11,7 +11,7 @@
 #include "engine/data/image/png.h"
 #include "engine/io/file_kind.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using namespace std::string_view_literals;

@@ -30,7 +30,7 @@
 #include "engine/base/status.h"
 #include "engine/data/image/picture.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What is known of a picture before it is decoded. Height and width are those of the picture
 // upright, as DecodePicture gives it.

@@ -5,7 +5,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Numbers of either byte order in bytes that may end anywhere.

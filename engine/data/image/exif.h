@@ -7,7 +7,7 @@
 
 #include "engine/data/image/picture.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The orientation (1 to 8) of EXIF data, which begins with a TIFF header; 1 where there is none or
 // the data is broken. Untrusted input.

@@ -18,7 +18,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct PictureFile {
   std::string path;   // begins with the root as it was given

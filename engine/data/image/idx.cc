@@ -15,7 +15,7 @@
 #include "engine/data/image/idx_names.h"
 #include "engine/io/file_kind.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kMaxRank = 4;

@@ -14,7 +14,7 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct IdxArray {
   Shape shape;  // rank 1 to 4

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 namespace fs = std::filesystem;

@@ -13,7 +13,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct IdxFiles {
   std::string train_images, train_labels, test_images, test_labels;

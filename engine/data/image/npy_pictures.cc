@@ -8,7 +8,7 @@
 #include "engine/data/image/class_numbers.h"
 #include "engine/io/npy.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kMostChannels = 4;

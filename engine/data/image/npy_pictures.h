@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Pictures (N, H, W) become (H, W, 1), (N, H, W, C) stay (H, W, C), C at most 4: pictures whose
 // channels come first are refused. u8 stays bytes and is scaled when gathered; f32 is taken as it

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Rows from the top, pixels from the left, channels last and interleaved: 1 grey, 3 RGB. Alpha has
 // been composed away, palettes looked up, EXIF orientation applied.

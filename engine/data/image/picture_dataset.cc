@@ -7,7 +7,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Of one side of what a network sees: its activations would not fit any memory beyond.

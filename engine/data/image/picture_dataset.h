@@ -18,7 +18,7 @@
 #include "engine/data/image/augment.h"
 #include "engine/data/image/picture_source.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class PictureFit {
   kCrop,     // the shorter side becomes `shorter_side`, then a part of the size is cut out

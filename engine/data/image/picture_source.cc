@@ -9,7 +9,7 @@
 #include "engine/data/waiting_threads.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kMostNamed = 10;  // bad files in a message

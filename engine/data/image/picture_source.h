@@ -16,7 +16,7 @@
 #include "engine/data/image/picture.h"
 #include "engine/data/image/resize.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct PictureSourceInfo {
   std::string name{};             // for messages

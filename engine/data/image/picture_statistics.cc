@@ -12,7 +12,7 @@
 
 #include "engine/data/waiting_threads.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Samples that are read before their moments are merged: bounds the memory.

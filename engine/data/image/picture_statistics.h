@@ -9,7 +9,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/table/standardize.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // As Standardizer::Measure, for f32 samples without missing values, over several threads: the
 // moments of each sample in double, merged in the order of `train` (Chan), whatever the number of

@@ -13,7 +13,7 @@
 
 #include "engine/data/image/exif.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr char kCutOff[] = "is cut off: it ends before the picture does; fetch the file again";

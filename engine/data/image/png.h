@@ -9,7 +9,7 @@
 #include "engine/base/status.h"
 #include "engine/data/image/decode.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 bool IsPng(std::span<const uint8_t> file);
 

@@ -5,7 +5,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<Picture> ReadPicture(const std::string& path, const DecodeOptions& options) {
   LOCKSTEP_TRY_ASSIGN(const std::string file, ReadFile(path));

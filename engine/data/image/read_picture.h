@@ -8,7 +8,7 @@
 #include "engine/data/image/decode.h"
 #include "engine/data/image/picture.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The PNG or JPEG file at `path`. Thread-safe. Errors name the path: those of ReadFile and of
 // DecodePicture.

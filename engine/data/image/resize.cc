@@ -6,7 +6,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The value of white in pixels of each type.

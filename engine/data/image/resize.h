@@ -18,7 +18,7 @@
 
 #include "engine/data/image/picture.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Borrowed pixels (height, width, channels): bytes with white 255, words with white 65535, or
 // floats with white 1.

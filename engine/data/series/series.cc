@@ -10,7 +10,7 @@
 #include "engine/data/table/class_labels.h"
 #include "engine/data/table/find_columns.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Where what is needed stands in the file.

@@ -15,7 +15,7 @@
 #include "engine/data/table/table_description.h"
 #include "engine/data/table/table_text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SeriesOptions {
   // Where `header` is not given, a first row with numbers is none, and there is one where a column

@@ -6,7 +6,7 @@
 
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 class SeriesDataset final : public Dataset {

@@ -11,7 +11,7 @@
 #include "engine/data/series/series.h"
 #include "engine/data/split.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct SeriesWindows {
   int64_t context = 32;  // T

@@ -11,7 +11,7 @@
 #include "engine/base/status.h"
 #include "engine/data/table/table_features.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Borrows the description. Thread-safety: immutable.
 class CellReader {

@@ -6,7 +6,7 @@
 #include "engine/data/byte_source.h"
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 void SortTexts(NumberForm form, std::vector<std::string>& texts) {
   std::vector<std::pair<double, std::string>> keyed;

@@ -14,7 +14,7 @@
 #include "engine/data/objective.h"
 #include "engine/data/table/dialect.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Different texts, in order: as numbers if all are numbers, else as bytes.
 void SortTexts(NumberForm form, std::vector<std::string>& texts);

@@ -7,7 +7,7 @@
 
 #include "engine/data/table/class_labels.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 void Note(NotedCell& noted, int64_t line, std::string_view text) {

@@ -12,7 +12,7 @@
 
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A cell that a message may name.
 struct NotedCell {

@@ -5,7 +5,7 @@
 
 #include "engine/data/byte_source.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 CsvColumn CsvColumnFrom(const std::string& text) {
   int64_t number = 0;

@@ -10,7 +10,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A column by its number from 0 (negative: from the end, -1 is the last) or by its header name.
 using CsvColumn = std::variant<int64_t, std::string>;

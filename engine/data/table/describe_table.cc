@@ -11,7 +11,7 @@
 #include "engine/data/byte_source.h"
 #include "engine/data/table/class_labels.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Kind = TableColumn::Kind;

@@ -10,7 +10,7 @@
 #include "engine/data/table/column_evidence.h"
 #include "engine/data/table/table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What the user's options say of each column, by their places.
 struct ColumnWishes {

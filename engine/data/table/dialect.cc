@@ -13,7 +13,7 @@
 #include "engine/data/table/table_header.h"
 #include "engine/data/table/text_encoding.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kMostRows = 500;     // that are looked at

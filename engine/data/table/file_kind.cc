@@ -4,7 +4,7 @@
 
 #include "engine/io/file_kind.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Status Other(const std::string& name, std::string_view kind, std::string_view advice) {

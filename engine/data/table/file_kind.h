@@ -7,7 +7,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // An error that calls the kind of the file by its name and says how to make a table of it, where
 // `beginning` is that of a file of another kind that is known.

@@ -7,7 +7,7 @@
 #include "engine/data/byte_source.h"
 #include "engine/io/nearest_name.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Role = TableColumn::Role;

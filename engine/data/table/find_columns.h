@@ -10,7 +10,7 @@
 #include "engine/data/table/table_description.h"
 #include "engine/data/table/table_text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Which columns are needed beside the features.
 struct NeededColumns {

@@ -6,7 +6,7 @@
 
 #include "engine/data/byte_source.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr NumberForm kForms[] = {{'.', '\0'}, {',', '\0'}, {'.', ','},  {',', '.'},

@@ -9,7 +9,7 @@
 #include "engine/data/table/dialect.h"
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Whether it is a number in one of the forms that FindNumberForm knows.
 bool StandsForNumber(std::string_view cell);

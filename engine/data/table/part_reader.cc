@@ -5,7 +5,7 @@
 
 #include "engine/data/table/row_scanner.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kPart = size_t{1} << 21;        // bytes read at once, at least

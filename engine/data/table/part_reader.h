@@ -15,7 +15,7 @@
 #include "engine/data/byte_source.h"
 #include "engine/data/table/dialect.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Whole rows, in memory that the part keeps when it is filled again.
 struct Part {

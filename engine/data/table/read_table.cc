@@ -20,7 +20,7 @@
 #include "engine/data/table/table_cache.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Kind = TableColumn::Kind;

@@ -7,7 +7,7 @@
 #include "engine/data/table/text_encoding.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The bytes of `word` that are zero have their highest bit set; the lowest of them is exact.

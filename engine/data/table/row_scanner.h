@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/data/table/dialect.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A quote opens a cell where it is the first in it, and is written twice within; elsewhere it is a
 // character like others. Rows end in LF, CRLF or CR. Comments and blank lines are left out.

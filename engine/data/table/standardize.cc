@@ -8,7 +8,7 @@
 
 #include "engine/base/float_mode.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Below this a channel counts as constant: 1 / sd must be finite.

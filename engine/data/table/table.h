@@ -17,7 +17,7 @@
 #include "engine/data/table/table_rows.h"
 #include "engine/data/table/table_text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What a user says of a table; what is left out is found by looking.
 struct TableOptions {

@@ -12,7 +12,7 @@
 
 #include "engine/io/mapped_file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kMagic = "LKSTABLE";

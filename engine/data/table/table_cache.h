@@ -21,7 +21,7 @@
 #include "engine/io/file.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The copy of one table. Movable; thread-compatible. Processes (ranks of one run, for instance) may
 // use the same copy at once: one writes it, the others wait until it is there.

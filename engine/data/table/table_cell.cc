@@ -8,7 +8,7 @@
 #include <system_error>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 bool IsDigit(char c) { return static_cast<unsigned>(c - '0') < 10; }

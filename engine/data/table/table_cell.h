@@ -11,7 +11,7 @@
 
 #include "engine/data/table/dialect.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // What stands for a missing value unless a user says otherwise: pandas' own list
 // (pandas.read_csv, na_values), "?" and ".".

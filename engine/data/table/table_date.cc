@@ -7,7 +7,7 @@
 
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Nothing where there is no such day.

@@ -8,7 +8,7 @@
 
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Json = nlohmann::ordered_json;

@@ -14,7 +14,7 @@
 #include "engine/data/table/dialect.h"
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TableColumn {
   enum class Kind { kNumber, kYesNo, kCategory, kDate };

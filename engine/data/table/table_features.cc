@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "engine/base/portable_math.h"
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Kind = TableColumn::Kind;

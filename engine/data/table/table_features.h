@@ -19,7 +19,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/table/table_description.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Where a column's numbers are within a sample.
 struct ColumnFeatures {

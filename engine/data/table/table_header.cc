@@ -12,7 +12,7 @@
 
 #include "engine/data/byte_source.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr double kSmallChance = 0.05;  // what is less likely is taken to be no chance

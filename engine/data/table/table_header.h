@@ -8,7 +8,7 @@
 #include "engine/data/table/dialect.h"
 #include "engine/data/table/table_cell.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct FoundHeader {
   bool header = false;

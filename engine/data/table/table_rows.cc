@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 template <class T>

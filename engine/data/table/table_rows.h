@@ -13,7 +13,7 @@
 #include "engine/base/status.h"
 #include "engine/data/table/table_features.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // How a column's cells are stored. Codes: the category's number; then the one for missing, then the
 // one for unseen.

@@ -8,7 +8,7 @@
 #include "engine/base/text.h"
 #include "engine/data/table/table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Kind = TableColumn::Kind;

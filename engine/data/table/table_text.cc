@@ -10,7 +10,7 @@
 #include "engine/data/table/row_scanner.h"
 #include "engine/data/waiting_threads.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr size_t kBeginning = size_t{1} << 20;      // bytes that the dialect is found by

@@ -20,7 +20,7 @@
 #include "engine/data/table/dialect.h"
 #include "engine/data/table/text_encoding.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TableRow {
   int64_t line = 0;  // it begins in, from 1

@@ -9,7 +9,7 @@
 
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 void AppendUtf8(uint32_t point, std::string& out) {

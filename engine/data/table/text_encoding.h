@@ -9,7 +9,7 @@
 
 #include "engine/data/byte_source.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class TextEncoding { kUtf8, kLatin1, kUtf16Little, kUtf16Big };
 

@@ -12,7 +12,7 @@
 #include "engine/data/text/text_file.h"
 #include "engine/io/file.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Json = nlohmann::json;

@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // `vocabulary`: a JSON object from tokens (in BpeCharacters) to their numbers, which are 0, 1, ...
 // without a gap; a token "<|endoftext|>" is special. `merges`: a line for each, its parts with a

@@ -13,7 +13,7 @@
 #include "engine/io/file.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int kBytes = 256;

@@ -16,7 +16,7 @@
 #include "engine/base/status.h"
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct BpeToken {
   std::string bytes;

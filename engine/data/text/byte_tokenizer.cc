@@ -2,7 +2,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 class ByteTokenizer final : public Tokenizer {

@@ -6,7 +6,7 @@
 
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // kind() is "bytes", Description() {"kind": "bytes"}. It has no end_of_text().
 std::shared_ptr<const Tokenizer> MakeByteTokenizer();

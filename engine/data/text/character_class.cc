@@ -5,7 +5,7 @@
 #include <iterator>
 #include <span>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Range {

@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class CharacterClass : uint8_t {
   kOther,   // all else, and what is no code point

@@ -8,7 +8,7 @@
 #include "engine/data/byte_source.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int32_t kPoints = 0x110000;

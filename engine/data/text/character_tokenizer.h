@@ -7,7 +7,7 @@
 
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The distinct characters of `text` (UTF-8) in ascending order of their code points, and behind
 // them the distinct bytes that belong to no well-formed character; token i is the i-th of them.

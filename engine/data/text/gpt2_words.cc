@@ -3,7 +3,7 @@
 #include "engine/data/text/character_class.h"
 #include "engine/io/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Character {

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <string_view>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // The bytes of the first piece of `text`: what this pattern of GPT-2 (openai/gpt-2, encoder.py)
 // matches at its beginning, which is never nothing:

@@ -8,7 +8,7 @@
 
 #include "engine/data/byte_source.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::string> ReadTextFile(const std::string& path, int64_t limit) {
   LOCKSTEP_TRY_ASSIGN(const std::unique_ptr<ByteSource> source, OpenFile(path));

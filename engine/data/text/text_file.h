@@ -10,7 +10,7 @@
 #include "engine/base/status.h"
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline constexpr int64_t kLargestText = int64_t{1} << 36;
 

@@ -5,7 +5,7 @@
 
 #include "engine/data/table/class_labels.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // kPaddingToken of layers/sequence/places.h, which data may not include.

@@ -15,7 +15,7 @@
 #include "engine/data/table/table_text.h"
 #include "engine/data/text/tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct TextTableOptions {
   // Where `header` is not given, the first row is one if a column is given by its name.

@@ -11,7 +11,7 @@
 #include "engine/io/mapped_file.h"
 #include "engine/io/npy.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Header = std::array<int32_t, 256>;

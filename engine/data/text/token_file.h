@@ -15,7 +15,7 @@
 #include "engine/base/status.h"
 #include "engine/data/text/token_stream.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class TokenFileKind {
   kAuto,   // by its first bytes: .bin with a header, or NPY

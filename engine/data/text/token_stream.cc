@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/io/hash.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Result<std::shared_ptr<const TokenStream>> TokenStream::Make(std::string name, Stored stored,
                                                              std::shared_ptr<const void> owner,

@@ -8,7 +8,7 @@
 #include "engine/base/integers.h"
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // kPaddingToken of layers/sequence/places.h, which data may not include.

@@ -10,7 +10,7 @@
 #include "engine/data/dataset.h"
 #include "engine/data/text/token_stream.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Part of a stream: the tokens in [begin, end).
 struct TokenRange {

@@ -11,7 +11,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Immutable once made; any number of threads may use it.
 class Tokenizer {

@@ -19,7 +19,7 @@
 #include "engine/kernels/product/gemm_pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 // Arrays one behind the other in scratch, each at a cache line.
 class Carver {

@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Rows are (queries or keys, head_size), their strides in floats.
 struct AttentionHead {

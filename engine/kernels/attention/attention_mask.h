@@ -12,7 +12,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // The stream of one head of one sample in one step. sample: within the global batch.
 inline uint64_t AttentionMaskStream(uint64_t seed, uint64_t stream, uint64_t step, int64_t sample,

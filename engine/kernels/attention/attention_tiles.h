@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Keys in a tile: a sum over keys is a chain of multiply-adds over each tile, begun at zero, and
 // these are added up in order. And queries in a panel of backward, where sums over queries are made

@@ -23,7 +23,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 namespace {
 
 struct BackwardScratch {
@@ -418,7 +418,7 @@ int64_t BackwardScratchOf(int64_t head_size) { return BackwardScratch(head_size,
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(BackwardKeysOf);
 HWY_EXPORT(BackwardQueriesOf);

@@ -20,7 +20,7 @@
 #include "engine/kernels/attention/attention-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 namespace {
 
 // A largest score beyond this one, and what is not finite, makes its row NaN: exp would lose it.
@@ -354,7 +354,7 @@ int64_t ForwardScratchOf(int64_t head_size) { return ForwardScratch(head_size, n
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(ForwardOf);
 HWY_EXPORT(ForwardScratchOf);

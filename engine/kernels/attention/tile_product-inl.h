@@ -17,7 +17,7 @@
 #include "engine/kernels/product/gemm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 inline constexpr int64_t kNarrowPanel = kNarrowVecs * kLanes;
 

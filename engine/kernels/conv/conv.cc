@@ -17,7 +17,7 @@
 #include "engine/kernels/product/gemm_pack-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 template <int kTileVecs, int... kMinusOne>
 constexpr auto ConvTilesOf(std::integer_sequence<int, kMinusOne...>) {
@@ -75,7 +75,7 @@ void ConvPackPanelOf(const float* from, int64_t channel_step, int64_t k_step, in
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(ConvRunOf);
 HWY_EXPORT(ConvPackPanelOf);

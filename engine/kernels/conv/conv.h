@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Channels of a panel of packed weights: weight k of channel c of a panel at [k * 16 + c].
 inline constexpr int64_t kConvPanel = 16;

@@ -12,7 +12,7 @@
 #include "engine/kernels/conv/conv.h"
 #include "engine/kernels/product/chains.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // How K = taps x channels is cut into chains: whole taps where several fit into one, else each tap
 // into as many parts as it needs; as equal as they can be.

@@ -15,7 +15,7 @@
 #include "engine/kernels/product/gemm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 struct ConvTileArgs {
   const float* from;  // the first pixel's origin

@@ -20,7 +20,7 @@
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -326,7 +326,7 @@ void DepthwiseWeightChainTarget(const DepthwiseChain& chain) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(DepthwisePixelsTarget);
 HWY_EXPORT(DepthwiseWeightChainTarget);

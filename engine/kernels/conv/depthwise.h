@@ -10,7 +10,7 @@
 #include "engine/kernels/epilogue.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct DepthwiseTap {
   int64_t from = 0;    // what it reads, in floats from a pixel's origin; may be negative

@@ -10,7 +10,7 @@
 #include "engine/kernels/conv/conv.h"
 #include "engine/kernels/conv/conv_program.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 class PanelProduct {
  public:

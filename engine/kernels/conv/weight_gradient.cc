@@ -19,7 +19,7 @@
 #include "engine/kernels/conv/weight_gradient-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 template <int kVecs, int... kMinusOne>
 constexpr auto TilesOf(std::integer_sequence<int, kMinusOne...>) {
@@ -333,7 +333,7 @@ void FinishOf(const WeightGradientEnd& end, int64_t row, int64_t row_end) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(ScratchOf);
 HWY_EXPORT(WeightGradientOf);

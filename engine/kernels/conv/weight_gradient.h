@@ -13,7 +13,7 @@
 
 #include "engine/kernels/conv/weight_gradient_chains.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // One group of a convolution. Channels of a pixel lie beside each other; pixels are x_pixel and
 // dy_pixel floats apart.

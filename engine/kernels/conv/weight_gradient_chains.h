@@ -9,7 +9,7 @@
 
 #include "engine/kernels/product/chains.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // The output pixels of a batch as lines of `width`, `lines` of them in each sample. Where a
 // convolution reads every pixel as it is (kernel 1, stride 1, no padding) samples have no lines:

@@ -14,7 +14,7 @@
 #include "engine/base/check.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 namespace {
 
@@ -396,7 +396,7 @@ void WinogradFilterOf(int m, const float* w, int64_t tap_stride, int64_t c_strid
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(WinogradInputOf);
 HWY_EXPORT(WinogradOutputOf);

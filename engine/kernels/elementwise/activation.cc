@@ -14,7 +14,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -242,7 +242,7 @@ void ActivationBackwardTarget(const ActivationSpec& spec, const float* saved, co
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(ActivationForwardTarget);
 HWY_EXPORT(ActivationBackwardTarget);

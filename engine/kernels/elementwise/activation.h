@@ -20,7 +20,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 enum class ActivationKind : uint8_t {
   kRelu,

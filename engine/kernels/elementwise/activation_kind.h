@@ -2,7 +2,7 @@
 #ifndef LOCKSTEP_ENGINE_KERNELS_ELEMENTWISE_ACTIVATION_KIND_H_
 #define LOCKSTEP_ENGINE_KERNELS_ELEMENTWISE_ACTIVATION_KIND_H_
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Only those whose derivative is known from the result, so that fusing them needs no more memory.
 enum class Activation {

@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct DropoutMask {
   uint64_t seed = 0;

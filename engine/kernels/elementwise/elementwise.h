@@ -8,7 +8,7 @@
 
 #include "engine/tensor/dtype.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 void Add(const float* a, const float* b, float* y, int64_t n);       // y = a + b
 void AddTo(const float* x, float* y, int64_t n);                     // y += x

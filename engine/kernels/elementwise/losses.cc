@@ -11,7 +11,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -90,7 +90,7 @@ double HuberTarget(const float* x, const float* target, int64_t n, float delta, 
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(BceWithLogitsTarget);
 HWY_EXPORT(SquaredErrorTarget);

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct BceOptions {
   const float* weights = nullptr;     // (rows, columns), or null for all ones

@@ -25,7 +25,7 @@
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // x = n ln 2 + r, |r| <= ln 2 / 2: n as integer lanes shifted into the exponent's place, and

@@ -10,7 +10,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -36,7 +36,7 @@ void RotateTarget(const float* cos, const float* sin, const float* x, float* y, 
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(RotateTarget);
 }  // namespace

@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // x, y (heads, head_size), head_size even; y may be x, otherwise they do not overlap. cos, sin
 // (head_size / 2).

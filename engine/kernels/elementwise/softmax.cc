@@ -13,7 +13,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -225,7 +225,7 @@ double SoftCrossEntropyTarget(const float* logits, const float* targets, int64_t
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(SoftmaxForwardTarget);
 HWY_EXPORT(CrossEntropyTarget);

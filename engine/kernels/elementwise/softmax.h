@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // y (rows, columns) = softmax of each row of x (rows, columns). y may be x.
 void SoftmaxForward(const float* x, int64_t rows, int64_t columns, float* y);

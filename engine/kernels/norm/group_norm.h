@@ -17,7 +17,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // From the moments of each channel over `positions` > 0 values to mean and inv_std of its group, in
 // double: the channels of a group merge by Chan's formula in their order. A group of equal values

@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 inline constexpr int64_t kMomentTile = 32;
 

@@ -13,7 +13,7 @@
 #include "engine/kernels/norm/normalize-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 template <bool kStream, class D, class V = hn::Vec<D>>
 HWY_INLINE void Put(D d, V v, float* to) {
@@ -245,7 +245,7 @@ void NormalizeBackward(const float* x, const float* y, const float* dy, int64_t 
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(Normalize);
 HWY_EXPORT(NormalizeBackward);

@@ -26,7 +26,7 @@
 #include "engine/kernels/elementwise/activation_kind.h"
 #include "engine/kernels/epilogue.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // The per-channel constants of one normalisation.
 struct ChannelAffine {

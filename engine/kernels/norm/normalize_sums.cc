@@ -12,7 +12,7 @@
 #include "engine/kernels/norm/normalize-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 // Rows whose gradient sums stay in single precision.
 constexpr int64_t kTile = 32;
@@ -265,7 +265,7 @@ void NormalizeGradientSums(const float* x, const float* y, const float* dy, int6
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(NormalizeGradientSums);
 HWY_EXPORT(AddSums);

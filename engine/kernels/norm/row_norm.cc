@@ -14,7 +14,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -310,7 +310,7 @@ void RmsNormBackwardTarget(const RowNormBackwardArgs& args) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(LayerNormForwardTarget);
 HWY_EXPORT(LayerNormBackwardTarget);

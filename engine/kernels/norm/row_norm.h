@@ -22,7 +22,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct RowNormForwardArgs {
   const float* x = nullptr;      // (R, C)

@@ -11,7 +11,7 @@
 #include <hwy/highway.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Calls update(d, i) for all of [0, n), in full vectors and then one by one; it updates the
@@ -153,7 +153,7 @@ void UpdateAverage(float one_minus_decay, const float* HWY_RESTRICT p, int64_t n
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(UpdateSgd);
 HWY_EXPORT(UpdateAdam);

@@ -12,7 +12,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 //   d = grad_scale * g + weight_decay * p
 //   b = momentum * b + gradient_weight * d                       with a momentum buffer

@@ -6,7 +6,7 @@
 #include "engine/base/check.h"
 #include "engine/base/integers.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 
 // Ends the list of one output.

@@ -11,7 +11,7 @@
 #include <optional>
 #include <vector>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Output i reads the inputs from[t] with t in [first[i], first[i + 1]), which may be none:
 //   y[i] = (sum over t of weight[t] * x[from[t]]) / divisor[i]

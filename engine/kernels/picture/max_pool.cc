@@ -13,7 +13,7 @@
 #include "engine/kernels/picture/parts-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -160,7 +160,7 @@ void GradientLine32(const AxisTaps& rows, const AxisTaps& columns, int64_t row, 
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(MaxLine8);
 HWY_EXPORT(MaxLine32);

@@ -16,7 +16,7 @@
 
 #include "engine/kernels/picture/axis_taps.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Line `row` of y, of one picture. `rows` and `columns` are MaxTaps; each output has a tap.
 //   x (rows.inputs, columns.inputs, channels)    y, places (columns.outputs(), channels)

@@ -14,7 +14,7 @@
 #include "engine/kernels/picture/parts-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -131,7 +131,7 @@ void SumPixelsTarget(const AxisTaps& taps, const float* x, int64_t x_stride, flo
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 HWY_EXPORT(SumRowsTarget);
 HWY_EXPORT(SumPixelsTarget);

@@ -15,7 +15,7 @@
 
 #include "engine/kernels/picture/axis_taps.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Output `output` of `taps`: n numbers, y = sum / divisor, or y += sum / divisor. Row r of x begins
 // at x + r * stride and has n numbers. The divisor is given, that of the taps is not looked at.

@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // One chain over a million same-signed terms loses 1e-2 of their sum; chains of 256 that merge as a
 // tree lose about 1e-6 (tests/engine/ops/product_accuracy_test.cc).

@@ -20,7 +20,7 @@
 #include "engine/kernels/product/gemm_row-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 template <int kTileVecs, bool kPacked, int... kMinusOne>
 constexpr auto TilesOf(std::integer_sequence<int, kMinusOne...>) {
@@ -315,7 +315,7 @@ void GemmOf(const GemmArgs& args, bool one_column, float* scratch) {
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(GemmScratchOf);
 HWY_EXPORT(GemmOf);

@@ -14,7 +14,7 @@
 #include "engine/kernels/epilogue.h"
 #include "engine/kernels/product/matrix.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct GemmArgs {
   int64_t m = 0;

@@ -19,7 +19,7 @@
 #include <hwy/cache_control.h>
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_SCALAR
 

@@ -17,7 +17,7 @@
 #include "engine/kernels/product/gemm-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels::HWY_NAMESPACE {
+namespace lockstep::inline v0_1::kernels::HWY_NAMESPACE {
 
 // Two vectors of columns: with one the multiply-adds wait for each other, and four are more rows of
 // memory at a time than the machine follows.

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // Element (i, j) lies at data[i * row_stride + j * col_stride].
 struct ConstMatrix {

@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 struct Peak {
   float mean = 0.0f;       // of the chains: for many rounds and |factor| < 1, addend / (1 - factor)

@@ -11,7 +11,7 @@
 #include "engine/kernels/norm/row_sum-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -132,7 +132,7 @@ void GruBackwardOf(int64_t n, const float* gates, const float* h_old, float* dh,
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 HWY_EXPORT(LstmStateOf);
 HWY_EXPORT(LstmOutputOf);

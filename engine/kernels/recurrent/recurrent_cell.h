@@ -23,7 +23,7 @@
 
 #include <cstdint>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 
 // What is computed of a row's products, up to the state.
 //   input    (4, n); may be `gates`

@@ -5,7 +5,7 @@
 #include "engine/base/check.h"
 #include "engine/base/float_mode.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // What a thousand classes have of a few thousand samples.

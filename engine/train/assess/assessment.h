@@ -18,7 +18,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // A column by whose values samples form groups.
 struct Subgroup {

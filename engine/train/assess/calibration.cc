@@ -8,7 +8,7 @@
 #include "engine/base/check.h"
 #include "engine/train/decision.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Log loss as a function of b = 1 / T, where it is convex; summed over the samples.

@@ -20,7 +20,7 @@
 #include "engine/train/assess/interval.h"
 #include "engine/train/assess/predictions.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct CalibrationBin {
   double low = 0.0, high = 0.0;  // holds (low, high]; the first its lower end, too

@@ -9,7 +9,7 @@
 #include "engine/train/assess/predictions.h"
 #include "engine/train/assess/scores.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::vector<size_t> Permutation(size_t size, uint64_t seed, uint64_t number) {

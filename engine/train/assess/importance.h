@@ -17,7 +17,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Of samples that are rows of a table, where that says no more each feature is a column; else none.
 std::vector<FeatureColumn> ColumnsOf(const DatasetInfo& info);

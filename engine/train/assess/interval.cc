@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Interval ShareInterval(double part, double whole) {
   LOCKSTEP_CHECK(part >= 0.0 && part <= whole && whole > 0.0, "a share");

@@ -16,7 +16,7 @@
 #include <span>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct Interval {
   double low = 0.0, high = 0.0;

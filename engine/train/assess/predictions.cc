@@ -11,7 +11,7 @@
 #include "engine/base/random.h"
 #include "engine/train/decision.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // More numbers for one sample are a picture or a series, which nobody reads one by one.

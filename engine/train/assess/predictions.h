@@ -12,7 +12,7 @@
 #include "engine/train/evaluate.h"
 #include "engine/train/network.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct Predictions {
   Reading reading = Reading::kValues;

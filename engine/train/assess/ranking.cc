@@ -6,7 +6,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 Ranking::Ranking(std::span<const float> scores, std::span<const float> labels) {
   LOCKSTEP_CHECK_EQ(scores.size(), labels.size());

@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Everything above a threshold: samples with the same score come together.
 struct Cut {

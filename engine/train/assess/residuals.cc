@@ -7,7 +7,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Predictions ColumnOf(const Predictions& predictions, int64_t column) {

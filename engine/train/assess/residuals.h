@@ -8,7 +8,7 @@
 #include "engine/train/assess/predictions.h"
 #include "engine/train/assess/scores.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct ValuePair {
   int64_t index = 0;  // of the sample in the dataset

@@ -11,7 +11,7 @@
 #include "engine/train/assess/calibration.h"
 #include "engine/train/assess/ranking.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();

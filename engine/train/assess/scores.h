@@ -32,7 +32,7 @@
 #include "engine/train/assess/predictions.h"
 #include "engine/train/decision.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 struct Score {
   std::string name{};

@@ -7,7 +7,7 @@
 #include "engine/base/check.h"
 #include "engine/train/assess/ranking.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // A number that `above` is greater than and `below` is not: midway where there is one between.

@@ -15,7 +15,7 @@
 
 #include "engine/base/status.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 enum class ThresholdRule { kHalf, kYouden, kCost, kRecall };
 

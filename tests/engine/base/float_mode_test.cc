@@ -5,7 +5,7 @@
 #include <cfenv>
 #include <limits>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 #if defined(__x86_64__) || defined(__aarch64__)

@@ -6,7 +6,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The C library is right to one unit in the last place (2.2e-16 relative); ours adds its own.

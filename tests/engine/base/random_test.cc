@@ -5,7 +5,7 @@
 #include <cmath>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The known answers that Random123 ships for philox4x32-10.

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Result<int> Half(int n) {

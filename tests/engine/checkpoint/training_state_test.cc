@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

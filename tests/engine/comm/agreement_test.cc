@@ -7,7 +7,7 @@
 
 #include "engine/comm/thread_ranks.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::vector<Status> AgreeOn(const std::vector<Status>& each) {

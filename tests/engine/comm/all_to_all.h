@@ -14,7 +14,7 @@
 
 #include "engine/comm/communicator.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 using Bytes = std::vector<std::byte>;
 

@@ -8,7 +8,7 @@
 
 #include "gtest/gtest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 TEST(NeighboursTest, WhoEndsIsKnownBeforeItsParentHasTakenNote) {

@@ -11,7 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/comm/all_to_all.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int kSizes[] = {1, 2, 3, 4, 8};

@@ -8,7 +8,7 @@
 #include <numeric>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::vector<SampleGroup> OfSizes(const std::vector<int64_t>& sizes) {

@@ -11,7 +11,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // Where `file` lies: under $LOCKSTEP_DATA, or in shared/data beside the source tree; empty if it is
 // in neither.

@@ -8,7 +8,7 @@
 
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 // FNV-1a over the samples as stored (as little-endian words of 1, 4 or 4 bytes) and their targets.
 inline uint64_t HashOf(const InMemoryDataset& dataset) {

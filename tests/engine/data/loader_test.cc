@@ -33,7 +33,7 @@ std::atomic<int64_t> allocations{0};
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

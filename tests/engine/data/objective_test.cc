@@ -7,7 +7,7 @@
 
 #include "engine/data/dataset.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 TEST(Objective, IsFoundByTaskAndByName) {

@@ -11,7 +11,7 @@
 
 #include "models/testing/count_heap.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using lockstep::checks::HeapCalls;

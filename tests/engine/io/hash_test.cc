@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::string XxHash(std::string_view text) { return HexOf(Hasher().Add(text).Finish()); }

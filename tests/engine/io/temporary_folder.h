@@ -10,7 +10,7 @@
 #include <string_view>
 #include <system_error>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class TemporaryFolder {
  public:

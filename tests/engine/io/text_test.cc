@@ -7,7 +7,7 @@
 #include <limits>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 TEST(TextTest, KnowsUtf8) {

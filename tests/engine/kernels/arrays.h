@@ -18,7 +18,7 @@
 #include <hwy/highway.h>
 #include <hwy/targets.h>
 
-namespace lockstep::testing_arrays {
+namespace lockstep::inline v0_1::testing_arrays {
 
 inline constexpr double kFloatEps =
     std::numeric_limits<float>::epsilon() / 2.0;  // half an ulp of 1

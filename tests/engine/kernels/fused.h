@@ -10,7 +10,7 @@
 #include <hwy/highway.h>
 #include <hwy/targets.h>
 
-namespace lockstep::testing_arrays {
+namespace lockstep::inline v0_1::testing_arrays {
 
 // Of one target, or of the best in a set, which is what calls are dispatched to (its bit is the
 // lowest). x86 has fused multiply-add from AVX2 on, Arm with every NEON of 64 bits; Highway's

@@ -15,7 +15,7 @@
 #include "tests/engine/ops/same_bits.h"
 #include "tests/engine/optim/count_allocations.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 AttentionCase CaseOf(int64_t queries, int64_t keys, int64_t heads, int64_t head_size) {

@@ -12,7 +12,7 @@
 #include "engine/ops/attention.h"
 #include "tests/reference/attention.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 

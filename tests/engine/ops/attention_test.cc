@@ -16,7 +16,7 @@
 // After targets.h.
 #include <hwy/tests/hwy_gtest.h>
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 class AttentionTest : public hwy::TestWithParamTarget {};

@@ -18,7 +18,7 @@
 #include "tests/engine/ops/same_bits.h"
 #include "tests/reference/conv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ops::ConvAlgorithm;

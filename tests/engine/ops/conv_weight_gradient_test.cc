@@ -19,7 +19,7 @@
 #include <hwy/highway.h>
 #include <hwy/tests/test_util-inl.h>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 bool TargetFuses() { return (hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX2 | HWY_NEON)) != 0; }

@@ -10,7 +10,7 @@
 #include "tests/engine/ops/ranks.h"
 #include "tests/reference/group_norm.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using testing_arrays::kFloatEps;

@@ -11,7 +11,7 @@
 #include "engine/ops/product.h"
 #include "engine/parallel/context.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using kernels::ConstMatrix;

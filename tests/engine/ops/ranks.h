@@ -9,7 +9,7 @@
 
 #include "engine/parallel/shards.h"
 
-namespace lockstep::testing_ranks {
+namespace lockstep::inline v0_1::testing_ranks {
 
 struct Division {
   int64_t shards;

@@ -11,7 +11,7 @@
 #include "tests/engine/ops/ranks.h"
 #include "tests/reference/row_norm.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using testing_arrays::kFloatEps;

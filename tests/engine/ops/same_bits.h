@@ -5,7 +5,7 @@
 #include <cstring>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() &&

@@ -9,7 +9,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/kernels/arrays.h"
 
-namespace lockstep::ops {
+namespace lockstep::inline v0_1::ops {
 namespace {
 
 using testing_arrays::Bits;

@@ -12,7 +12,7 @@
 #include "tests/engine/optim/count_allocations.h"
 #include "tests/engine/optim/flat_parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 FlatParameters Parameters(int64_t size) {

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <new>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 inline std::atomic<int64_t> allocations{0};  // by any thread
 }  // namespace lockstep
 

@@ -14,7 +14,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/optim/count_allocations.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::unique_ptr<ParameterStore> MakeStore(Context& ctx, uint64_t seed = 1) {

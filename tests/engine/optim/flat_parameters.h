@@ -10,7 +10,7 @@
 #include "engine/base/random.h"
 #include "engine/plan/parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class FlatParameters {
  public:

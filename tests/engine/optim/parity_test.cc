@@ -19,7 +19,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/optim/flat_parameters.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using nlohmann::json;

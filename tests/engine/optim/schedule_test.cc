@@ -7,7 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 const Schedule kAll[] = {ConstantSchedule{},

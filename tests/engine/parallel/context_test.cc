@@ -13,7 +13,7 @@
 
 #include "engine/base/check.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kWorth = Context::kInlineWork;  // enough work to be spread over threads

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <string>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 namespace fs = std::filesystem;

@@ -36,7 +36,7 @@ void operator delete(void* memory, size_t, std::align_val_t alignment) noexcept 
   operator delete(memory, alignment);
 }
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kWorth = Context::kInlineWork;

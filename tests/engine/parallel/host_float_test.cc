@@ -24,7 +24,7 @@
 // feenableexcept is glibc's; cores of other kinds may not trap at all.
 #if defined(__GLIBC__) && defined(__x86_64__)
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int kTraps = FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW;

@@ -19,7 +19,7 @@
 #include "layers/loss/bce_with_logits.h"
 #include "layers/norm/batch_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kWorth = Context::kInlineWork;

@@ -11,7 +11,7 @@
 
 #include "engine/parallel/context.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kWorth = Context::kInlineWork;

@@ -6,7 +6,7 @@
 
 #include "gtest/gtest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 TEST(ShardRangeTest, CoversTheBatchInOrderAndEvenly) {

@@ -7,7 +7,7 @@
 #include "engine/base/random.h"
 #include "gtest/gtest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 struct Booked {

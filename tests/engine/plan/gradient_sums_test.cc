@@ -31,7 +31,7 @@
 #include "layers/norm/layer_norm.h"
 #include "layers/picture/pool.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAreArray;

@@ -19,7 +19,7 @@
 #include "layers/norm/batch_norm.h"
 #include "layers/norm/layer_norm.h"
 
-namespace lockstep::cases {
+namespace lockstep::inline v0_1::cases {
 
 constexpr int64_t kBatch = 6, kWidth = 4;
 

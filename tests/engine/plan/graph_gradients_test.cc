@@ -22,7 +22,7 @@
 #include "layers/norm/batch_norm.h"
 #include "tests/engine/plan/graph_runs.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using cases::Case;

@@ -18,7 +18,7 @@
 #include "engine/train/network.h"
 #include "tests/engine/plan/graph_cases.h"
 
-namespace lockstep::cases {
+namespace lockstep::inline v0_1::cases {
 
 class CaseModel final : public Model {
  public:

@@ -27,7 +27,7 @@
 #include "layers/loss/mse.h"
 #include "layers/norm/batch_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

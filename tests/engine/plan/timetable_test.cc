@@ -15,7 +15,7 @@
 #include "layers/picture/pool.h"
 #include "tests/engine/plan/graph_runs.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using cases::Case;

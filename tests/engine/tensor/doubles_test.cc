@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

@@ -24,7 +24,7 @@
 #include <unistd.h>
 #endif
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 constexpr int64_t kFirst = 3;  // steps after which everything has found its place

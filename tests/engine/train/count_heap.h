@@ -5,7 +5,7 @@
 
 #include "models/testing/count_heap.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 using lockstep::checks::HeapCalls;
 using lockstep::checks::kCountsHeap;
 }  // namespace lockstep::toy

@@ -8,7 +8,7 @@
 
 #include "engine/train/metrics.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::HasSubstr;

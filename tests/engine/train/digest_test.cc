@@ -10,7 +10,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using testing::HasSubstr;

@@ -13,7 +13,7 @@
 #include "layers/loss/mse.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using testing::HasSubstr;

@@ -10,7 +10,7 @@
 #include "engine/train/checkpointing.h"
 #include "tests/engine/train/samples.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 
 // So that a NaN is what it was as well.
 inline std::vector<uint32_t> Bits(const std::vector<float>& values) {

@@ -14,7 +14,7 @@
 #include "layers/linear.h"
 #include "models/mlp.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

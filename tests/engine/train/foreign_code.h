@@ -17,7 +17,7 @@
 #include "engine/loss.h"
 #include "engine/optim/optimizer.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 
 enum class Fault {
   kNone,

@@ -14,7 +14,7 @@
 #include "models/gpt.h"
 #include "tests/engine/train/count_heap.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::HasSubstr;

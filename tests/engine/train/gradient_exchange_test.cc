@@ -11,7 +11,7 @@
 #include "engine/optim/clip.h"
 #include "gtest/gtest.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // Parameters of odd sizes, one frozen, one shared by three operations, one that no loss reaches.

@@ -36,7 +36,7 @@
 #include "tests/engine/train/count_heap.h"
 #include "tests/layers/layer_runner.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -18,7 +18,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/train/samples.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using testing::HasSubstr;

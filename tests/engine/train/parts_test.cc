@@ -15,7 +15,7 @@
 #include "layers/norm/layer_norm.h"
 #include "tests/engine/train/samples.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using testing::HasSubstr;

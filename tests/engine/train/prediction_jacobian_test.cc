@@ -16,7 +16,7 @@
 #include "layers/linear.h"
 #include "layers/loss/pinball.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -14,7 +14,7 @@
 #include "layers/loss/pinball.h"
 #include "models/mlp.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr int64_t kInputs = 20, kSamples = 37;

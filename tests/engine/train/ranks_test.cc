@@ -24,7 +24,7 @@
 #include "layers/sequence/embed_features.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 struct Outcome {

@@ -19,7 +19,7 @@
 // After targets.h.
 #include <hwy/tests/hwy_gtest.h>
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 struct Setup {

@@ -9,7 +9,7 @@
 #include "engine/data/text/byte_tokenizer.h"
 #include "engine/data/text/character_tokenizer.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -12,7 +12,7 @@
 #include "layers/loss/mse.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 
 inline constexpr int64_t kFeatures = 6, kClasses = 4;
 

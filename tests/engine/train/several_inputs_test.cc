@@ -20,7 +20,7 @@
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/layers/layer_runner.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::Values;

@@ -26,7 +26,7 @@
 #include "tests/engine/train/count_heap.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using networks::Batched;

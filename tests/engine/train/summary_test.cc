@@ -11,7 +11,7 @@
 #include "layers/loss/mse.h"
 #include "layers/norm/batch_norm.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

@@ -17,7 +17,7 @@
 #include "layers/loss/pinball.h"
 #include "models/mlp.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

@@ -24,7 +24,7 @@
 #include "layers/loss/cross_entropy.h"
 #include "layers/norm/batch_norm.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 
 using DatasetPtr = std::shared_ptr<const Dataset>;
 

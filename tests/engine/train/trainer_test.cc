@@ -22,7 +22,7 @@
 #include "tests/engine/io/temporary_folder.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using testing::ElementsAre;

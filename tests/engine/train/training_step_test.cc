@@ -21,7 +21,7 @@
 #include "tests/engine/train/everything.h"
 #include "tests/engine/train/samples.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using testing::HasSubstr;

@@ -9,7 +9,7 @@
 
 #include "engine/plan/graph.h"
 
-namespace lockstep::testing {
+namespace lockstep::inline v0_1::testing {
 
 // i32 (B, T) for x (B, T, C), one after another.
 class GivenIntegers final : public Operation {

@@ -18,7 +18,7 @@
 #include "tests/layers/attention/given_integers.h"
 #include "tests/layers/layer_runner.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::Given;

@@ -16,7 +16,7 @@
 #include "models/gpt.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep::networks {
+namespace lockstep::inline v0_1::networks {
 namespace {
 
 // A Sequential, layer i of which is in region cut[i] (0: in none), with neighbours of one number in

@@ -18,7 +18,7 @@
 #include "tests/layers/network_models.h"
 #include "tests/reference/conv.h"
 
-namespace lockstep::testing {
+namespace lockstep::inline v0_1::testing {
 
 // All that a layer gives for one batch, forward and backward.
 struct ConvNumbers {

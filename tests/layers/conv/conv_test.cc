@@ -19,7 +19,7 @@
 #include "layers/norm/batch_norm.h"
 #include "tests/layers/conv/conv_case.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

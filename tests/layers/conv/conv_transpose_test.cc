@@ -8,7 +8,7 @@
 
 #include "tests/layers/conv/conv_case.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

@@ -20,7 +20,7 @@
 #include "layers/linear.h"
 #include "layers/loss/cross_entropy.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -16,7 +16,7 @@
 #include "layers/container/sequential.h"
 #include "layers/linear.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -27,7 +27,7 @@
 #include "layers/loss/pinball.h"
 #include "tests/layers/layer_runner.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

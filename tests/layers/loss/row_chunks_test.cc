@@ -12,7 +12,7 @@
 #include "engine/kernels/product/chains.h"
 #include "engine/parallel/shards.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 // The sum of values in the order of a product over them.

@@ -23,7 +23,7 @@
 #include "tests/layers/layer_runner.h"
 #include "tests/reference/pool.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using reference::PixelMap;

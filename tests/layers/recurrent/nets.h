@@ -15,7 +15,7 @@
 #include "layers/recurrent/lstm.h"
 #include "tests/layers/layer_runner.h"
 
-namespace lockstep::testing {
+namespace lockstep::inline v0_1::testing {
 
 // Segments that a test gives: those of as many samples as x has.
 class GivenSegments final : public Operation {

@@ -14,7 +14,7 @@
 
 #include "tests/layers/recurrent/nets.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::LayerRunner;

@@ -29,7 +29,7 @@
 #include <hwy/highway.h>
 #include <hwy/tests/test_util-inl.h>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

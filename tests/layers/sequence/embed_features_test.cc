@@ -19,7 +19,7 @@
 #include "tests/layers/layer_runner.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

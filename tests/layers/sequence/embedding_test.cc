@@ -17,7 +17,7 @@
 #include "layers/sequence/token_pool.h"
 #include "tests/layers/network_models.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

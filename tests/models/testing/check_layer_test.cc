@@ -19,7 +19,7 @@
 #include "layers/sequence/embedding.h"
 #include "models/testing/count_heap.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -14,7 +14,7 @@
 #include "layers/loss/mse.h"
 #include "layers/loss/pinball.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using lockstep::checks::CheckLoss;

@@ -12,7 +12,7 @@
 #include "engine/optim/sgd.h"
 #include "models/testing/count_heap.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using lockstep::checks::CheckOptimizer;

@@ -11,7 +11,7 @@
 #include "tests/tools/patients.h"
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using ::testing::HasSubstr;

@@ -7,7 +7,7 @@
 #include "engine/io/text.h"
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using testing::HasSubstr;

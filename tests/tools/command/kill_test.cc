@@ -10,7 +10,7 @@
 #include "engine/checkpoint/training_state.h"
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 class Kill : public Program {

@@ -8,7 +8,7 @@
 #include "tests/engine/data/image/made_pictures.h"
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::vector<std::string> Lines(const std::string& text) {

@@ -5,7 +5,7 @@
 
 #include "tools/scale/machine.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using scale::ListOf;

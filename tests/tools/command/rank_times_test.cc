@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 TEST(RankTimesTest, TheRankThatComputesMuchLongerIsNamed) {

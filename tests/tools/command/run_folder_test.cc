@@ -10,7 +10,7 @@
 
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using testing::HasSubstr;

@@ -11,7 +11,7 @@
 
 #include "tools/command/column_facts.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using ::testing::AllOf;

@@ -6,7 +6,7 @@
 
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using testing::HasSubstr;

@@ -7,7 +7,7 @@
 
 #include "engine/io/text.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // One character of each length, and the ends of each range: the first and last of two, three and

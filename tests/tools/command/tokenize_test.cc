@@ -3,7 +3,7 @@
 #include "tests/engine/data/data_files.h"
 #include "tests/tools/program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr char kTokenizer[] =

@@ -5,7 +5,7 @@
 
 #include "tests/tools/ranks_program.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using ::testing::AllOf;

@@ -9,7 +9,7 @@
 #include "tools/report/assessment_text.h"
 #include "tools/report/predictions_report.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 using testing::HasSubstr;

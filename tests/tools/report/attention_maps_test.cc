@@ -17,7 +17,7 @@
 #include "layers/sequence/embedding.h"
 #include "layers/sequence/places.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kBatch = 3, kTokens = 7, kWidth = 12, kVocabulary = 5;

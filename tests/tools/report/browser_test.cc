@@ -6,7 +6,7 @@
 #include "tests/tools/program.h"
 #include "tools/report/page.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 class InBrowser : public Program {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 // Characters of UTF-8 text; colours count as none.

@@ -7,7 +7,7 @@
 #include "layers/loss/bce_with_logits.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep::toy {
+namespace lockstep::inline v0_1::toy {
 namespace {
 
 using tools::LayerFacts;

@@ -17,7 +17,7 @@
 #include "models/resnet.h"
 #include "tools/report/png_uri.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 std::span<const uint8_t> BytesOf(const std::string& text) {

@@ -8,7 +8,7 @@
 
 #include "engine/io/file.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kAll = std::numeric_limits<int64_t>::max();

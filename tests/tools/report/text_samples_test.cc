@@ -14,7 +14,7 @@
 #include "engine/data/text/tokenizer.h"
 #include "layers/sequence/embedding.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 constexpr int64_t kTokens = 4, kVocabulary = 5;

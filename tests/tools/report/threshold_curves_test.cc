@@ -7,7 +7,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep::tools {
+namespace lockstep::inline v0_1::tools {
 namespace {
 
 double AreaUnder(const std::vector<CurvePoint>& points) {

@@ -5,7 +5,7 @@
 
 #include "engine/parallel/shards.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 using testing::ElementsAre;

@@ -7,7 +7,7 @@
 #include "tools/scale/experiment.h"
 #include "tools/scale/scale_result.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 
 // Strong: 1, 2 and 4 threads, and two ranks of two; weak: 1 and 2 threads. The last point is
 // unstable.

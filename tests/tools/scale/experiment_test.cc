@@ -15,7 +15,7 @@
 #include "models/mlp.h"
 #include "tools/scale/limits.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 using testing::ElementsAre;

@@ -8,7 +8,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 std::vector<Speedup> Exact(Law law, double serial) {

@@ -11,7 +11,7 @@
 
 #include "tools/scale/energy.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 namespace fs = std::filesystem;

@@ -16,7 +16,7 @@
 #include "tools/scale/placement.h"
 #include "tools/scale/quiet.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 using testing::ElementsAre;

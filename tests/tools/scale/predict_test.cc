@@ -6,7 +6,7 @@
 #include <cmath>
 #include <vector>
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 using testing::HasSubstr;

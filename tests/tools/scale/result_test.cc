@@ -14,7 +14,7 @@
 #include "tools/scale/result_lines.h"
 #include "tools/scale/result_table.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 using testing::HasSubstr;

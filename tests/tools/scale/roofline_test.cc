@@ -14,7 +14,7 @@
 #include "models/mlp.h"
 #include "models/resnet.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 const Peaks kPeaks{.operations_per_second = 1e11, .bytes_per_second = 1e10};

@@ -9,7 +9,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep::scale {
+namespace lockstep::inline v0_1::scale {
 namespace {
 
 // From tables of the binomial distribution: Le Boudec's annex A gives the ranks of 95 % intervals.

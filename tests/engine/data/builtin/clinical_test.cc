@@ -13,7 +13,7 @@
 #include "engine/base/random.h"
 #include "tests/engine/data/fnv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -11,7 +11,7 @@
 
 #include "tests/engine/data/fnv.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

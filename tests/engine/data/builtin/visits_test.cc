@@ -10,7 +10,7 @@
 
 #include "engine/data/table/table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::string TextOf(const VisitsData& data) {

@@ -9,7 +9,7 @@
 #include "tests/engine/data/data_files.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

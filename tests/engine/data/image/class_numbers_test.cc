@@ -5,7 +5,7 @@
 
 #include <numeric>
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

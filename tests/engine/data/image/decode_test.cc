@@ -13,7 +13,7 @@
 #include "tests/engine/data/image/made_pictures.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

@@ -8,7 +8,7 @@
 #include "tests/engine/data/data_files.h"
 #include "tests/engine/data/image/made_pictures.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 TEST(ExifTest, AllOrientationsInBothByteOrders) {

@@ -9,7 +9,7 @@
 
 #include "tests/engine/data/image/made_pictures.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAreArray;

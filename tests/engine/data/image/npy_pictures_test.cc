@@ -10,7 +10,7 @@
 #include "engine/io/npy.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

@@ -22,7 +22,7 @@
 #include "engine/io/file.h"
 #include "tests/engine/data/image/made_pictures.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

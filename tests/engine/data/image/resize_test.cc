@@ -10,7 +10,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::vector<uint8_t> Noise(int64_t n, uint64_t seed) {

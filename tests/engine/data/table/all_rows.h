@@ -12,7 +12,7 @@
 
 #include "engine/data/table/table_text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 class Collector final : public RowVisitor {
  public:

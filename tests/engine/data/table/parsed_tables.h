@@ -13,7 +13,7 @@
 
 #include "engine/data/table/table.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 
 inline Table Parsed(std::string_view text, const TableOptions& options = {}) {
   Result<Table> table = ParseTable(text, "t.csv", options);

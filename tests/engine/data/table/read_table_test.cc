@@ -10,7 +10,7 @@
 #include "engine/base/random.h"
 #include "tests/engine/data/table/parsed_tables.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

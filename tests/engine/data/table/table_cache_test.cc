@@ -16,7 +16,7 @@
 #include "engine/data/table/table.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::Contains;

@@ -13,7 +13,7 @@
 #include "engine/base/random.h"
 #include "engine/base/text.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr NumberForm kPoint{'.', '\0'}, kComma{',', '\0'}, kEnglish{'.', ','}, kGerman{',', '.'},

@@ -11,7 +11,7 @@
 #include "engine/data/table/table_features.h"
 #include "tests/engine/data/data_files.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::HasSubstr;

@@ -8,7 +8,7 @@
 
 #include "tests/engine/data/table/parsed_tables.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;

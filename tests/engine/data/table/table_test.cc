@@ -16,7 +16,7 @@
 #include "tests/engine/data/table/parsed_tables.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

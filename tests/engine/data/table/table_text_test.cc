@@ -15,7 +15,7 @@
 #include "tests/engine/data/table/all_rows.h"
 #include "tests/engine/io/temporary_folder.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

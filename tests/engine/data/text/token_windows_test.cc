@@ -9,7 +9,7 @@
 
 #include "engine/data/loader.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::AllOf;

@@ -12,7 +12,7 @@
 // After targets.h.
 #include <hwy/tests/hwy_gtest.h>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 
 using testing_arrays::Guarded;

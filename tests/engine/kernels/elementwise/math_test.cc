@@ -20,7 +20,7 @@
 #include "engine/kernels/elementwise/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
@@ -53,7 +53,7 @@ HWY_AFTER_NAMESPACE();
 
 #include "tests/engine/kernels/fused.h"
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 
 HWY_EXPORT(ApplyExp);

@@ -19,7 +19,7 @@
 #include <hwy/tests/hwy_gtest.h>
 // clang-format on
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 
 constexpr double kEps = std::numeric_limits<float>::epsilon();

@@ -8,7 +8,7 @@
 // After targets.h.
 #include <hwy/tests/hwy_gtest.h>
 
-namespace lockstep::kernels {
+namespace lockstep::inline v0_1::kernels {
 namespace {
 
 class PeakTest : public hwy::TestWithParamTarget {};

@@ -12,7 +12,7 @@
 #include "layers/loss/mse.h"
 #include "tests/engine/train/toy_data.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using testing::HasSubstr;

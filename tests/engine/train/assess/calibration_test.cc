@@ -8,7 +8,7 @@
 #include "engine/base/random.h"
 #include "engine/train/decision.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 Predictions Binary(std::vector<float> logits, std::vector<float> truths) {

@@ -13,7 +13,7 @@
 #include "engine/train/assess/scores.h"
 #include "engine/train/assess/threshold.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 using Json = nlohmann::json;

@@ -9,7 +9,7 @@
 
 #include "engine/base/random.h"
 
-namespace lockstep {
+namespace lockstep::inline v0_1 {
 namespace {
 
 std::map<std::string, Score> ByName(const std::vector<Score>& scores) {

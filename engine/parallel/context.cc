@@ -1,9 +1,11 @@
 #include "engine/parallel/context.h"
 
+#include <dlfcn.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/info.h>
 #include <oneapi/tbb/task_arena.h>
 #include <oneapi/tbb/task_group.h>
+#include <oneapi/tbb/version.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -68,6 +70,22 @@ size_t AllowedThreads() {
 // least, so this one lifts none that the host program has made, and is so large that it is in the
 // way of none. It ends with the Context.
 constexpr size_t kLifted = 256;
+
+// TBB's threads outlive whoever asked for them. A host that has nothing of TBB's itself and unloads
+// us would unload TBB's library under them, which crashes (2021.8): the library stays in the process
+// from the first team on, unless it is a part of our own file. (What is kept here is no state.)
+void KeepTbbLoaded() {
+  static const bool once = [] {
+    Dl_info tbb, ours;
+    const bool found =
+        dladdr(reinterpret_cast<const void*>(&TBB_runtime_interface_version), &tbb) != 0 &&
+        dladdr(reinterpret_cast<const void*>(&KeepTbbLoaded), &ours) != 0;
+    if (found && tbb.dli_fbase != ours.dli_fbase)
+      static_cast<void>(dlopen(tbb.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE));
+    return true;
+  }();
+  static_cast<void>(once);
+}
 
 // In a process forked from one that has had a team, TBB counts on threads that are not there, which
 // may hold its locks for ever. (What is kept here is a constant, set by the first team.)
@@ -267,6 +285,7 @@ Context::Context(ContextOptions options) : process_(getpid()) {
     lifted.reset();
   }
   if (threads_ == 1) return;
+  KeepTbbLoaded();
   team_ = std::make_unique<Team>(threads_, options.join_current_arena,
                                  threads_ > AvailableThreads(), std::move(lifted));
 }

@@ -15,6 +15,7 @@
 #include "engine/train/checkpointing.h"
 #include "tools/command/live_line.h"
 #include "tools/command/machine.h"
+#include "tools/report/assessment_text.h"
 #include "tools/report/layer_probe.h"
 #include "tools/report/page.h"
 #include "tools/report/picture_report.h"
@@ -69,9 +70,17 @@ const char* TitleOf(Metric metric) {
 }
 
 std::string TextOf(Metric metric, double value) {
-  return metric == Metric::kAccuracy || metric == Metric::kExact
-             ? fmt::format("{:.2f} %", 100.0 * value)
-             : LossText(value);
+  if (metric == Metric::kAccuracy || metric == Metric::kExact)
+    return fmt::format("{:.2f} %", 100.0 * value);
+  return metric == Metric::kMae ? ValueText(NameOf(metric), value) : LossText(value);
+}
+
+std::string ShortNameOf(Metric metric) {
+  if (metric == Metric::kAuc) return "AUC";
+  if (metric == Metric::kMae) return "MAE";
+  std::string name = NameOf(metric);
+  std::replace(name.begin(), name.end(), '_', ' ');  // bits_per_byte
+  return name;
 }
 
 std::vector<std::string_view> Cells(std::string_view line) {
@@ -117,9 +126,8 @@ void AddResults(const RunReport& run, Page& page) {
          {Metric::kAccuracy, Metric::kExact, Metric::kPerplexity, Metric::kBitsPerByte,
           Metric::kAuc, Metric::kR2, Metric::kMae, Metric::kLoss}) {
       if (const auto value = ValueOf(result, metric)) {
-        std::string name = metric == Metric::kAuc ? "AUC" : NameOf(metric);
-        std::replace(name.begin(), name.end(), '_', ' ');  // bits_per_byte
-        numbers.emplace_back(Capitalized(name + ", " + split), TextOf(metric, *value));
+        numbers.emplace_back(Capitalized(ShortNameOf(metric) + ", " + split),
+                             TextOf(metric, *value));
       }
     }
   }
@@ -135,8 +143,7 @@ void AddResults(const RunReport& run, Page& page) {
                                 Metric::kBitsPerByte, Metric::kAuc, Metric::kMae, Metric::kR2}) {
       if (!ValueOf(run.results.back().second, metric)) continue;
       metrics.push_back(metric);
-      header.push_back(metric == Metric::kAuc ? "AUC" : NameOf(metric));
-      std::replace(header.back().begin(), header.back().end(), '_', ' ');
+      header.push_back(ShortNameOf(metric));
     }
     std::vector<Row> rows;
     for (const auto& [split, result] : run.results) {
@@ -213,7 +220,7 @@ Status AddCurves(const RunReport& run, Page& page) {
     if (!has(NameOf(metric))) continue;
     page.Plot({.title = std::string(TitleOf(metric)) + ", validation",
                .x_label = "epoch",
-               .y_label = metric == Metric::kAuc ? "AUC" : NameOf(metric),
+               .y_label = ShortNameOf(metric),
                .series = {series("validation", NameOf(metric))}});
   }
 

@@ -306,6 +306,11 @@ Status CheckTogether(const Recipe& recipe) {
     return Status::Invalid("data.kind = \"" + recipe.data.kind +
                            "\" needs data.path; give it in the recipe, or as data.path=...");
   }
+  if (recipe.data.delimiter == "none") {
+    return Status::Invalid(
+        "data.delimiter = \"none\": something stands between cells; give one character, \"tab\" or "
+        "\"auto\" (found by looking)");
+  }
   LOCKSTEP_TRY(LetterOf("data.delimiter", recipe.data.delimiter).status());
   if (recipe.data.fold > 0 && recipe.data.fold > recipe.data.folds) {
     return Status::Invalid("data.fold = " + std::to_string(recipe.data.fold) + " is none of the " +

@@ -1,7 +1,6 @@
 #include "models/recipe_decision.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <utility>
 

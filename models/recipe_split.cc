@@ -51,26 +51,31 @@ std::string Examples(const RepeatedRows& rows) {
   return text + ")";
 }
 
+// Sequences have classes, but none of their own.
+bool HaveClassEach(const DatasetInfo& info) {
+  const bool sequences = info.task == Task::kClasses && info.target_shape.rank() > 0;
+  return !sequences && ClassCount(info) > 0;
+}
+
 }  // namespace
 
 KeyLimits SplitKinds() { return OneOf(kSplits); }
 
 Result<SplitKeys> ClassKeys(const Dataset& dataset) {
   SplitKeys keys;
-  const bool sequences = dataset.info().task == Task::kClasses &&
-                         dataset.info().target_shape.rank() > 0;  // without a class each
-  if (sequences || ClassCount(dataset.info()) == 0) return keys;
+  if (!HaveClassEach(dataset.info())) return keys;
   LOCKSTEP_TRY_ASSIGN(keys.classes, ClassLabels(dataset));
   return keys;
 }
 
 Result<std::vector<int64_t>> ClassCounts(const Subset& samples) {
-  LOCKSTEP_TRY_ASSIGN(const SplitKeys keys, ClassKeys(*samples.dataset));
+  const DatasetInfo& info = samples.dataset->info();
   std::vector<int64_t> counts;
-  if (keys.classes.empty()) return counts;
-  counts.resize(static_cast<size_t>(ClassCount(samples.dataset->info())));
-  for (const int64_t sample : samples.indices) {
-    const int32_t label = keys.classes[static_cast<size_t>(sample)];
+  if (!HaveClassEach(info)) return counts;
+  counts.resize(static_cast<size_t>(ClassCount(info)));
+  LOCKSTEP_TRY_ASSIGN(const std::vector<int32_t> labels,
+                      ClassLabels(*samples.dataset, samples.indices));
+  for (const int32_t label : labels) {
     if (label >= 0) ++counts[static_cast<size_t>(label)];
   }
   return counts;

@@ -6,12 +6,6 @@
 namespace lockstep::inline v0_1 {
 namespace {
 
-size_t Characters(const std::string& text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;  // a byte that begins one
-  }));
-}
-
 std::string Scaled(double amount, const char* const (&prefixes)[5], const char* unit) {
   size_t at = 0;
   for (; amount >= 999.5 && at + 1 < std::size(prefixes); ++at) amount /= 1000.0;
@@ -22,6 +16,12 @@ std::string Scaled(double amount, const char* const (&prefixes)[5], const char* 
 }
 
 }  // namespace
+
+size_t Characters(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;  // a byte that begins one
+  }));
+}
 
 std::string InColumns(const std::vector<std::vector<std::string>>& rows, size_t right) {
   std::string text;

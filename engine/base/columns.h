@@ -4,9 +4,13 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lockstep::inline v0_1 {
+
+// Of UTF-8.
+size_t Characters(std::string_view text);
 
 // Columns as wide as their widest cell (in characters of UTF-8); those from `right` to the last but
 // one are set to the right, and the last one has no width. All rows have as many cells. A line

@@ -323,17 +323,21 @@ void SetTargets(Task task, int64_t count, DatasetInfo& info) {
 }
 
 Result<std::vector<int32_t>> ClassLabels(const Dataset& dataset) {
+  return ClassLabels(dataset, AllIndices(dataset.size()));
+}
+
+Result<std::vector<int32_t>> ClassLabels(const Dataset& dataset, std::span<const int64_t> samples) {
   const DatasetInfo& info = dataset.info();
-  const std::vector<int64_t> all = AllIndices(dataset.size());
-  std::vector<int32_t> labels(all.size());
-  if (all.empty()) return labels;
+  const auto count = std::ssize(samples);
+  std::vector<int32_t> labels(samples.size());
+  if (samples.empty()) return labels;
   if (info.task == Task::kClasses && info.target_shape.rank() == 0) {
-    LOCKSTEP_TRY(dataset.Gather(all, {}, Tensor(labels.data(), dataset.TargetShape(info.size))));
+    LOCKSTEP_TRY(dataset.Gather(samples, {}, Tensor(labels.data(), dataset.TargetShape(count))));
     return labels;
   }
   if (info.task == Task::kBinary && info.target_shape.size() == 1) {
-    std::vector<float> targets(all.size());
-    LOCKSTEP_TRY(dataset.Gather(all, {}, Tensor(targets.data(), dataset.TargetShape(info.size))));
+    std::vector<float> targets(samples.size());
+    LOCKSTEP_TRY(dataset.Gather(samples, {}, Tensor(targets.data(), dataset.TargetShape(count))));
     std::transform(targets.begin(), targets.end(), labels.begin(),
                    [](float target) { return target != 0.0f ? 1 : 0; });
     return labels;

@@ -149,6 +149,8 @@ class InMemoryDataset final : public Dataset {
 // The class of every sample: the targets of kClasses with shape {}, 0 or 1 for kBinary. Errors:
 // regression, sequences, or a failing Gather.
 Result<std::vector<int32_t>> ClassLabels(const Dataset& dataset);
+// The same of these samples, in their order.
+Result<std::vector<int32_t>> ClassLabels(const Dataset& dataset, std::span<const int64_t> samples);
 
 // 0, 1, ..., size - 1.
 std::vector<int64_t> AllIndices(int64_t size);

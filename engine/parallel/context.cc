@@ -287,7 +287,8 @@ Context::Context(ContextOptions options) : process_(getpid()) {
   if (threads_ == 1) return;
   KeepTbbLoaded();
   team_ = std::make_unique<Team>(threads_, options.join_current_arena,
-                                 threads_ > AvailableThreads(), std::move(lifted));
+                                 options.threads > 0 && threads_ > AvailableThreads(),
+                                 std::move(lifted));
 }
 
 Context::~Context() {

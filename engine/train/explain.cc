@@ -4,7 +4,6 @@
 #include <cmath>
 #include <numeric>
 #include <string>
-#include <utility>
 
 #include "engine/base/catch.h"
 #include "engine/base/random.h"

@@ -45,6 +45,11 @@ class Interpretation {
   int64_t ClassOf(std::span<const float> predictions) const {
     return lockstep::ClassOf(decision_, reading_, predictions);
   }
+  Reading reading() const { return reading_; }
+  double target_scale() const { return target_scale_; }
+  double target_offset() const { return target_offset_; }
+  int64_t quantiles() const { return quantiles_; }  // of each target; 0: values
+  const std::optional<Standardizer>& standardizer() const { return standardizer_; }
   const Decision& decision() const { return decision_; }
   void set_decision(const Decision& decision) { decision_ = decision; }
 
@@ -53,7 +58,7 @@ class Interpretation {
 
   Reading reading_ = Reading::kValues;
   double target_scale_ = 1.0, target_offset_ = 0.0;
-  int64_t quantiles_ = 0;  // of each target; 0: values
+  int64_t quantiles_ = 0;
   Decision decision_;
   std::optional<Standardizer> standardizer_;
 };

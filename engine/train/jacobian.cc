@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "engine/base/catch.h"
-#include "engine/base/check.h"
 #include "engine/ops/elementwise.h"
 
 namespace lockstep::inline v0_1 {
@@ -38,63 +37,67 @@ bool IsDifferentiable(const TensorSpec& spec) { return spec.batched && spec.dtyp
 }  // namespace
 
 Result<Jacobian> Jacobian::Make(const Network& network, const JacobianOptions& options) {
-  if (options.rows < 0)
-    return Status::Invalid("rows must be 0 or more, not " + std::to_string(options.rows));
-  Jacobian made;
-  made.ctx_ = &network.context();
-  made.store_ = &network.store();
-  const Graph& graph = network.evaluation_program().graph();
-  for (size_t i = 0; i < graph.inputs().size(); ++i) {
-    if (graph.IsTarget(i)) continue;
-    const Graph::Input& input = graph.inputs()[i];
-    made.inputs_.push_back({.name = input.name, .spec = graph.spec(input.value), .value = i});
-  }
-  const bool any = std::any_of(made.inputs_.begin(), made.inputs_.end(),
-                               [](const Place& input) { return IsDifferentiable(input.spec); });
-  if (!any) {
-    const Place& first = made.inputs_.front();
-    return Status::Invalid("there are derivatives by f32 inputs only, and this network has none: " +
-                           first.name + " is " + NameOf(first.spec.dtype));
-  }
-  std::vector<std::string> names = options.outputs;
-  if (names.empty()) names.push_back(graph.outputs().front().name);
-  int64_t numbers = 1;  // of the largest output
-  for (const std::string& name : names) {
-    size_t at = 0;
-    while (at < graph.outputs().size() && graph.outputs()[at].name != name) ++at;
-    if (at == graph.outputs().size()) {
-      return Status::NotFound("the network has no output " + name + "; it has " +
-                              graph.outputs().front().name +
-                              ", and layers of NetworkOptions::layer_outputs");
+  return StatusOf([&]() -> Result<Jacobian> {
+    if (options.rows < 0)
+      return Status::Invalid("rows must be 0 or more, not " + std::to_string(options.rows));
+    Jacobian made;
+    made.ctx_ = &network.context();
+    made.store_ = &network.store();
+    const Graph& graph = network.evaluation_program().graph();
+    for (size_t i = 0; i < graph.inputs().size(); ++i) {
+      if (graph.IsTarget(i)) continue;
+      const Graph::Input& input = graph.inputs()[i];
+      made.inputs_.push_back({.name = input.name, .spec = graph.spec(input.value), .value = i});
     }
-    const TensorSpec& spec = graph.spec(graph.outputs()[at].value);
-    if (!IsDifferentiable(spec)) {
-      return Status::Invalid("output " + name + " is " + NameOf(spec.dtype) + " " +
-                             spec.shape.ToString() + ", there are derivatives of f32 (batch, ...)");
+    const bool any = std::any_of(made.inputs_.begin(), made.inputs_.end(),
+                                 [](const Place& input) { return IsDifferentiable(input.spec); });
+    if (!any) {
+      const Place& first = made.inputs_.front();
+      return Status::Invalid(
+          "there are derivatives by f32 inputs only, and this network has none: " + first.name +
+          " is " + NameOf(first.spec.dtype));
     }
-    made.outputs_.push_back({.name = name, .spec = spec, .value = at});
-    numbers = std::max(numbers, spec.shape.sample_size());
-  }
-  made.rows_ = options.rows > 0 ? options.rows
-                                : std::max(network.batch(), std::min(numbers, kRowsOfOneSample));
+    std::vector<std::string> names = options.outputs;
+    if (names.empty()) names.push_back(graph.outputs().front().name);
+    int64_t numbers = 1;  // of the largest output
+    for (const std::string& name : names) {
+      size_t at = 0;
+      while (at < graph.outputs().size() && graph.outputs()[at].name != name) ++at;
+      if (at == graph.outputs().size()) {
+        return Status::NotFound("the network has no output " + name + "; it has " +
+                                graph.outputs().front().name +
+                                ", and layers of NetworkOptions::layer_outputs");
+      }
+      const TensorSpec& spec = graph.spec(graph.outputs()[at].value);
+      if (!IsDifferentiable(spec)) {
+        return Status::Invalid("output " + name + " is " + NameOf(spec.dtype) + " " +
+                               spec.shape.ToString() +
+                               ", there are derivatives of f32 (batch, ...)");
+      }
+      made.outputs_.push_back({.name = name, .spec = spec, .value = at});
+      numbers = std::max(numbers, spec.shape.sample_size());
+    }
+    made.rows_ = options.rows > 0 ? options.rows
+                                  : std::max(network.batch(), std::min(numbers, kRowsOfOneSample));
 
-  LOCKSTEP_TRY_ASSIGN(made.program_,
-                      network.BuildForDerivatives(
-                          made.rows_, [&](Graph& of) { return made.Seed(of); }, made.memory_));
-  int64_t bytes = 0;
-  for (std::vector<Place>* places : {&made.inputs_, &made.outputs_}) {
-    for (Place& place : *places) {
-      place.room = bytes;
-      const int64_t needed = made.rows_ * place.spec.shape.sample_size() *
-                             static_cast<int64_t>(SizeOf(place.spec.dtype));
-      bytes += (needed + kLine - 1) / kLine * kLine;
+    LOCKSTEP_TRY_ASSIGN(made.program_,
+                        network.BuildForDerivatives(
+                            made.rows_, [&](Graph& of) { return made.Seed(of); }, made.memory_));
+    int64_t bytes = 0;
+    for (std::vector<Place>* places : {&made.inputs_, &made.outputs_}) {
+      for (Place& place : *places) {
+        place.room = bytes;
+        const int64_t needed = made.rows_ * place.spec.shape.sample_size() *
+                               static_cast<int64_t>(SizeOf(place.spec.dtype));
+        bytes += (needed + kLine - 1) / kLine * kLine;
+      }
     }
-  }
-  made.staging_ = PageMemory(*made.ctx_, bytes);
-  made.pass_inputs_.resize(made.inputs_.size());
-  made.pass_v_.resize(made.outputs_.size());
-  made.factors_.assign(made.outputs_.size(), 1.0);
-  return made;
+    made.staging_ = PageMemory(*made.ctx_, bytes);
+    made.pass_inputs_.resize(made.inputs_.size());
+    made.pass_v_.resize(made.outputs_.size());
+    made.factors_.assign(made.outputs_.size(), 1.0);
+    return made;
+  });
 }
 
 // In place of the losses of the model.

@@ -57,6 +57,15 @@ Status CheckOptions(const NetworkOptions& options, bool has_loss) {
   return Status::Ok();
 }
 
+// A program beside those that a network runs, in memory of its own.
+Result<std::unique_ptr<Program>> MakePlaced(Context& ctx, Graph graph,
+                                            const ProgramOptions& options, PageMemory& memory) {
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program, Program::Make(std::move(graph), options));
+  memory = PageMemory(ctx, program->step_bytes() + program->kept_bytes());
+  program->Place(memory.data(), memory.data() + program->step_bytes());
+  return program;
+}
+
 }  // namespace
 
 Network::Network() = default;
@@ -250,11 +259,7 @@ Result<std::unique_ptr<Program>> Network::BuildForExport(Fusion fusion, PageMemo
   // One sample, and the weights as they are.
   LOCKSTEP_TRY_ASSIGN(Graph graph,
                       Build({.training = false, .keeps_training = true, .samples = 1}));
-  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program,
-                      Program::Make(std::move(graph), {.fusion = fusion}));
-  memory = PageMemory(*ctx_, program->step_bytes() + program->kept_bytes());
-  program->Place(memory.data(), memory.data() + program->step_bytes());
-  return program;
+  return MakePlaced(*ctx_, std::move(graph), {.fusion = fusion}, memory);
 }
 
 Result<std::unique_ptr<Program>> Network::BuildForText(int64_t tokens_at_once, int64_t most_tokens,
@@ -265,26 +270,19 @@ Result<std::unique_ptr<Program>> Network::BuildForText(int64_t tokens_at_once, i
                                           .threads = ctx_->threads(),
                                           .samples = tokens_at_once,
                                           .cache_tokens = most_tokens}));
-  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program,
-                      Program::Make(std::move(graph), {.fusion = options_.fusion}));
-  memory = PageMemory(*ctx_, program->step_bytes() + program->kept_bytes());
-  program->Place(memory.data(), memory.data() + program->step_bytes());
-  return program;
+  return MakePlaced(*ctx_, std::move(graph), {.fusion = options_.fusion}, memory);
 }
 
 Result<std::unique_ptr<Program>> Network::BuildForDerivatives(
     int64_t samples, const std::function<Status(Graph&)>& finish, PageMemory& memory) const {
+  LOCKSTEP_TRY(CheckReady());
   LOCKSTEP_TRY_ASSIGN(
       Graph graph,
       Build({.training = true, .evaluates = true, .threads = ctx_->threads(), .samples = samples}));
   graph.DropLosses();
   LOCKSTEP_TRY(finish(graph));
-  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Program> program,
-                      Program::Make(std::move(graph), {.fusion = options_.fusion,
-                                                       .share_memory = options_.share_memory}));
-  memory = PageMemory(*ctx_, program->step_bytes() + program->kept_bytes());
-  program->Place(memory.data(), memory.data() + program->step_bytes());
-  return program;
+  return MakePlaced(*ctx_, std::move(graph),
+                    {.fusion = options_.fusion, .share_memory = options_.share_memory}, memory);
 }
 
 int64_t Network::parameter_count() const {

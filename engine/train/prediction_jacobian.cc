@@ -11,22 +11,15 @@
 namespace lockstep::inline v0_1 {
 
 PredictionJacobian::PredictionJacobian(Jacobian jacobian, const Network& network,
-                                       const DatasetInfo& samples,
-                                       std::optional<Standardizer> standardizer,
-                                       const Decision& decision)
+                                       Interpretation predictions)
     : jacobian_(std::move(jacobian)),
-      reading_(ObjectiveOf(samples.task).reading),
-      target_scale_(samples.target_scale),
-      target_offset_(samples.target_offset),
-      quantiles_(network.loss() == nullptr ? 0 : network.loss()->quantiles().size()),
-      decision_(decision),
-      standardizer_(std::move(standardizer)),
+      predictions_(std::move(predictions)),
       x_shape_(network.input_shape()),
       y_shape_(network.output_shape()),
-      x_(standardizer_ ? static_cast<size_t>(x_shape_.size()) : 0),
+      x_(predictions_.standardizer() ? static_cast<size_t>(x_shape_.size()) : 0),
       p_(static_cast<size_t>(y_shape_.size())),
-      rows_(std::max<size_t>(1, quantiles_) * static_cast<size_t>(jacobian_.inputs())),
-      order_(quantiles_) {}
+      order_(static_cast<size_t>(predictions_.quantiles())),
+      rows_(std::max<size_t>(1, order_.size()) * static_cast<size_t>(jacobian_.inputs())) {}
 
 Result<PredictionJacobian> PredictionJacobian::Make(const Network& network,
                                                     const DatasetInfo& samples,
@@ -36,14 +29,10 @@ Result<PredictionJacobian> PredictionJacobian::Make(const Network& network,
     return Status::Invalid("predictions are of one input, this network has " +
                            std::to_string(network.feature_inputs()) + "; take Jacobian");
   }
-  if (standardizer && standardizer->channels() != network.input_shape().channels()) {
-    return Status::Invalid("the standardised features are " +
-                           std::to_string(standardizer->channels()) + ", the network takes " +
-                           network.input_shape().ToString());
-  }
+  LOCKSTEP_TRY_ASSIGN(Interpretation predictions,
+                      Interpretation::Make(network, samples, std::move(standardizer), decision));
   LOCKSTEP_TRY_ASSIGN(Jacobian jacobian, Jacobian::Make(network, {.rows = rows}));
-  return PredictionJacobian(std::move(jacobian), network, samples, std::move(standardizer),
-                            decision);
+  return PredictionJacobian(std::move(jacobian), network, std::move(predictions));
 }
 
 Status PredictionJacobian::Run(ConstTensor x, Tensor jacobian, Tensor p) {
@@ -71,13 +60,7 @@ Status PredictionJacobian::Run(ConstTensor x, Tensor jacobian, Tensor p) {
   for (int64_t begin = 0; begin < samples; begin += at_once) {
     const int64_t end = std::min(samples, begin + at_once), count = end - begin;
     const ConstTensor raw = x.Samples(begin, end);
-    ConstTensor standard = raw;
-    if (standardizer_) {
-      std::copy_n(raw.f32(), raw.size(), x_.data());
-      const Tensor copy(x_.data(), raw.shape());
-      standardizer_->Apply(copy);
-      standard = copy;
-    }
+    const ConstTensor standard = predictions_.Standardized(raw, x_);
     const Tensor y =
         p.empty() ? Tensor(p_.data(), y_shape_.WithBatch(count)) : p.Samples(begin, end);
     float* const j = jacobian.f32() + begin * outputs() * inputs();
@@ -90,9 +73,11 @@ Status PredictionJacobian::Run(ConstTensor x, Tensor jacobian, Tensor p) {
 
 void PredictionJacobian::ToUnits(const float* x, Tensor p, float* j) {
   const int64_t numbers = outputs(), width = inputs();
-  MakePredictions(reading_, decision_.temperature, p);
+  const Reading reading = predictions_.reading();
+  const float temperature = predictions_.decision().temperature;
+  MakePredictions(reading, temperature, p);
   float* const predicted = p.f32();
-  if (reading_ == Reading::kOneOf) {
+  if (reading == Reading::kOneOf) {
     const int64_t classes = p.shape().channels();
     for (int64_t group = 0; group < numbers; group += classes) {
       float* const mean = rows_.data();  // sum_j p_j J(j)
@@ -101,33 +86,34 @@ void PredictionJacobian::ToUnits(const float* x, Tensor p, float* j) {
         for (int64_t i = 0; i < width; ++i) mean[i] += predicted[k] * j[k * width + i];
       }
       for (int64_t k = group; k < group + classes; ++k) {
-        const float factor = predicted[k] / decision_.temperature;
+        const float factor = predicted[k] / temperature;
         for (int64_t i = 0; i < width; ++i)
           j[k * width + i] = factor * (j[k * width + i] - mean[i]);
       }
     }
   } else {
     for (int64_t k = 0; k < numbers; ++k) {
-      const float factor = reading_ == Reading::kPositive
-                               ? predicted[k] * (1.0f - predicted[k]) / decision_.temperature
-                               : static_cast<float>(target_scale_);
+      const float factor = reading == Reading::kPositive
+                               ? predicted[k] * (1.0f - predicted[k]) / temperature
+                               : static_cast<float>(predictions_.target_scale());
       for (int64_t i = 0; i < width; ++i) j[k * width + i] *= factor;
     }
   }
-  if (standardizer_) {
-    const std::vector<float>& inv_sd = standardizer_->inv_sd();
+  if (predictions_.standardizer()) {
+    const std::vector<float>& inv_sd = predictions_.standardizer()->inv_sd();
     const auto channels = static_cast<int64_t>(inv_sd.size());
     for (int64_t i = 0; i < width; ++i) {
       const float factor = std::isnan(x[i]) ? 0.0f : inv_sd[static_cast<size_t>(i % channels)];
       for (int64_t k = 0; k < numbers; ++k) j[k * width + i] *= factor;
     }
   }
-  if (reading_ != Reading::kValues) return;
-  const auto count = static_cast<int64_t>(quantiles_);
+  if (reading != Reading::kValues) return;
+  const int64_t count = predictions_.quantiles();
   for (int64_t k = 0; count > 1 && k < numbers; k += count)
     SortQuantiles(predicted + k, j + k * width);
   for (int64_t k = 0; k < numbers; ++k)
-    predicted[k] = static_cast<float>(predicted[k] * target_scale_ + target_offset_);
+    predicted[k] = static_cast<float>(predicted[k] * predictions_.target_scale() +
+                                      predictions_.target_offset());
 }
 
 // In the order in which Predictor tells them: ascending, with NaN last.

@@ -22,6 +22,7 @@
 #include "engine/data/table/standardize.h"
 #include "engine/tensor/tensor.h"
 #include "engine/train/decision.h"
+#include "engine/train/interpretation.h"
 #include "engine/train/jacobian.h"
 #include "engine/train/network.h"
 
@@ -43,27 +44,23 @@ class PredictionJacobian {
   //   p         f32 (samples, ...) as the network's output, written: the predictions; or empty
   Status Run(ConstTensor x, Tensor jacobian, Tensor p = {});
 
-  void set_decision(const Decision& decision) { decision_ = decision; }
+  void set_decision(const Decision& decision) { predictions_.set_decision(decision); }
 
   int64_t outputs() const { return jacobian_.outputs(); }  // of a sample
   int64_t inputs() const { return jacobian_.inputs(); }
 
  private:
-  PredictionJacobian(Jacobian jacobian, const Network& network, const DatasetInfo& samples,
-                     std::optional<Standardizer> standardizer, const Decision& decision);
+  PredictionJacobian(Jacobian jacobian, const Network& network, Interpretation predictions);
   // What becomes of one sample: x as it came, p from outputs to predictions, j (K, N).
   void ToUnits(const float* x, Tensor p, float* j);
   void SortQuantiles(float* p, float* j);
 
   Jacobian jacobian_;
-  Reading reading_;
-  double target_scale_, target_offset_;
-  size_t quantiles_;
-  Decision decision_;
-  std::optional<Standardizer> standardizer_;
-  Shape x_shape_, y_shape_;          // of as many samples as are done at a time
-  std::vector<float> x_, p_, rows_;  // room: for these, and to put rows of J into another order
-  std::vector<size_t> order_;        // of the quantiles of one value
+  Interpretation predictions_;
+  Shape x_shape_, y_shape_;    // of as many samples as are done at a time
+  std::vector<float> x_, p_;   // room for these
+  std::vector<size_t> order_;  // of the quantiles of one value
+  std::vector<float> rows_;    // room to put rows of J into it
 };
 
 }  // namespace lockstep

@@ -149,6 +149,7 @@ Result<TableAnswer> TablePredictor::PredictOn(std::span<const CellValue> row) {
 
 Result<TableAnswer> TablePredictor::Predict(std::span<const CellValue> row,
                                             SharedPredictor::Worker& worker) const {
+  LOCKSTEP_TRY(CheckRow(row));
   std::vector<float> x(x_.size()), y(y_.size());
   Encode(row, x.data());
   LOCKSTEP_TRY(worker.Run(ConstTensor(x.data(), network_->input_shape().WithBatch(1)),

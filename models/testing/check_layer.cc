@@ -2,7 +2,6 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "engine/base/random.h"
 #include "layers/activation.h"

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "engine/base/random.h"
@@ -104,10 +103,6 @@ Result<std::string> Weights(const Subject& subject, uint64_t seed) {
   if (const std::string found = Difference(zeros, front); !found.empty())
     return "where half of the samples have weight 0: " + found;
   return std::string();
-}
-
-std::string TextOf(const Result<std::string>& result) {
-  return result.ok() ? *result : result.status().message();
 }
 
 }  // namespace

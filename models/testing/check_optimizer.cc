@@ -32,16 +32,6 @@ Subject SubjectFor(const Make& make) {
           .optimizer = make};
 }
 
-std::string FirstDifference(std::span<const float> a, std::span<const float> b) {
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!(a[i] == b[i])) {
-      return "float " + std::to_string(i) + " of the parameters is " + std::to_string(a[i]) +
-             " and " + std::to_string(b[i]);
-    }
-  }
-  return "";
-}
-
 Status Gradients(Network& net, const Batch& data, int step) {
   return net.Gradients(data.x(), data.target(), {.index = static_cast<uint64_t>(step)}).status();
 }
@@ -89,7 +79,8 @@ Result<std::string> Parts(const Make& make, uint64_t seed) {
     LOCKSTEP_TRY(one->Update(ctx, *of_whole, one->learning_rate()));
     for (const auto& half : two) LOCKSTEP_TRY(half->Update(ctx, *of_halves, half->learning_rate()));
   }
-  const std::string found = FirstDifference(whole.parameters().values, halves.parameters().values);
+  const std::string found =
+      FirstDifference("parameter", whole.parameters().values, halves.parameters().values);
   return found.empty() ? found : "held by two, and by one: " + found;
 }
 
@@ -141,10 +132,6 @@ Result<std::string> Refusals(const Make& make, uint64_t seed) {
   if (optimizer->Update(ctx, *writer, 1e-3).ok())
     return std::string("it takes a gradient that is NaN without an error");
   return std::string();
-}
-
-std::string TextOf(const Result<std::string>& result) {
-  return result.ok() ? *result : result.status().message();
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/base/random.h"
+#include "models/testing/report.h"
 
 namespace lockstep::inline v0_1::checks {
 namespace {
@@ -123,10 +124,6 @@ Result<std::string> Accumulation(const Subject& subject, uint64_t seed) {
   return differs(" is not added to where a pass accumulates", [](float now, float before) {
     return std::abs(now - 2.0f * before) <= 1e-5f * (0.01f + std::abs(before));
   });
-}
-
-std::string TextOf(const Result<std::string>& result) {
-  return result.ok() ? *result : result.status().message();
 }
 
 }  // namespace

@@ -34,4 +34,8 @@ void CheckLog::Make(const std::string& check, const std::string& where,
   if (!what.empty()) report_.findings.push_back({check, where + ": " + what});
 }
 
+std::string TextOf(const Result<std::string>& result) {
+  return result.ok() ? *result : result.status().message();
+}
+
 }  // namespace lockstep::checks

@@ -52,6 +52,9 @@ class CheckLog {
   CheckReport report_;
 };
 
+// What a check found, or the error that ended it: empty where all is well.
+std::string TextOf(const Result<std::string>& result);
+
 }  // namespace lockstep::checks
 
 #endif  // LOCKSTEP_MODELS_TESTING_REPORT_H_

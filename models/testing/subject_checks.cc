@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <utility>
 #include <vector>
 
 #include "engine/optim/sgd.h"
@@ -53,16 +52,6 @@ Result<std::vector<float>> Predicted(Network& net, ConstTensor x) {
   return y;
 }
 
-std::string FirstDifference(const std::vector<float>& a, const std::vector<float>& b) {
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (!(a[i] == b[i])) {
-      return "output [" + std::to_string(i) + "] is " + std::to_string(a[i]) + " and " +
-             std::to_string(b[i]);
-    }
-  }
-  return "";
-}
-
 Result<std::string> Evaluates(const Subject& subject, uint64_t seed, bool samples_mix) {
   Context ctx({.threads = 1});
   LOCKSTEP_TRY_ASSIGN(Network net, BindSubject(subject, ctx, {.seed = seed}));
@@ -74,7 +63,7 @@ Result<std::string> Evaluates(const Subject& subject, uint64_t seed, bool sample
   LOCKSTEP_TRY_ASSIGN(const std::vector<float> first, Predicted(net, data.x()));
   LOCKSTEP_TRY_ASSIGN(const LossSum loss, net.Evaluate(data.x(), data.target()));
   LOCKSTEP_TRY_ASSIGN(const std::vector<float> second, Predicted(net, data.x()));
-  if (const std::string found = FirstDifference(first, second); !found.empty())
+  if (const std::string found = FirstDifference("output", first, second); !found.empty())
     return "a second prediction of the same samples differs: " + found;
   LOCKSTEP_TRY_ASSIGN(const LossSum again, net.Evaluate(data.x(), data.target()));
   if (!(again.sum == loss.sum))
@@ -88,7 +77,7 @@ Result<std::string> Evaluates(const Subject& subject, uint64_t seed, bool sample
                           Predicted(net, data.x().Samples(s, std::min(batch, s + at_once))));
       some.insert(some.end(), part.begin(), part.end());
     }
-    if (const std::string found = FirstDifference(first, some); !found.empty()) {
+    if (const std::string found = FirstDifference("output", first, some); !found.empty()) {
       return "a sample predicted among " + std::to_string(batch) + " and among " +
              std::to_string(at_once) + " differs: " + found;
     }
@@ -97,9 +86,8 @@ Result<std::string> Evaluates(const Subject& subject, uint64_t seed, bool sample
 }
 
 std::string CheckEvaluation(const Subject& subject, uint64_t seed, bool samples_mix) {
-  const Result<std::string> found = Evaluates(subject, seed, samples_mix);
-  if (!found.ok()) return found.status().message();
-  if (!found->empty()) return *found;
+  if (const std::string found = TextOf(Evaluates(subject, seed, samples_mix)); !found.empty())
+    return found;
   return SameBits(subject, {.seed = seed},
                   {{{.evaluate = false, .seed = seed}, "with evaluations in between, and without"}},
                   /*training_only=*/true);
@@ -186,7 +174,7 @@ Result<std::string> Reads(const Subject& subject, const CheckOptions& options) {
   LOCKSTEP_TRY(ReadInto(checkpoint, {.network = &read, .optimizer = second.get()}).status());
   LOCKSTEP_TRY_ASSIGN(const std::vector<float> want, Predicted(written, data.x()));
   LOCKSTEP_TRY_ASSIGN(const std::vector<float> got, Predicted(read, data.x()));
-  if (const std::string found = FirstDifference(want, got); !found.empty())
+  if (const std::string found = FirstDifference("output", want, got); !found.empty())
     return "a network that is read from its file predicts otherwise: " + found;
   const auto learn = [&](Network& net, Optimizer& by) -> Status {
     LOCKSTEP_TRY(net.Gradients(data.x(), data.target(), {.index = 2}).status());
@@ -199,10 +187,6 @@ Result<std::string> Reads(const Subject& subject, const CheckOptions& options) {
     return std::string(
         "a network that is read from its file learns otherwise than the one written");
   return std::string();
-}
-
-std::string TextOf(const Result<std::string>& result) {
-  return result.ok() ? *result : result.status().message();
 }
 
 }  // namespace

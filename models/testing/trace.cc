@@ -1,9 +1,7 @@
 #include "models/testing/trace.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <utility>
 
 #include "engine/base/float_mode.h"
 #include "engine/base/random.h"
@@ -145,6 +143,17 @@ std::string Difference(const Trace& a, const Trace& b, bool training_only) {
 void Poison(const Network& net) {
   const std::span<std::byte> memory = net.step_memory();
   std::memset(memory.data(), 0xFF, memory.size());
+}
+
+std::string FirstDifference(const std::string& what, std::span<const float> a,
+                            std::span<const float> b) {
+  for (size_t i = 0; i < a.size(); ++i) {
+    if (!(a[i] == b[i])) {
+      return what + " [" + std::to_string(i) + "] is " + std::to_string(a[i]) + " and " +
+             std::to_string(b[i]);
+    }
+  }
+  return "";
 }
 
 }  // namespace lockstep::checks

@@ -79,6 +79,9 @@ Result<Trace> TraceOf(const Subject& subject, const TraceOptions& options);
 // The first entry in which two traces differ, in words; empty where they are equal. A NaN is a
 // difference. `training_only`: what was evaluated is left out on both sides.
 std::string Difference(const Trace& a, const Trace& b, bool training_only = false);
+// The same of numbers of one kind: "output [3] is 0.5 and 0.25".
+std::string FirstDifference(const std::string& what, std::span<const float> a,
+                            std::span<const float> b);
 inline bool operator==(const Trace& a, const Trace& b) { return Difference(a, b).empty(); }
 
 // NaN, as a float and as a double, all over the memory of which the next step must read nothing.

@@ -8,20 +8,12 @@
 #include <dlfcn.h>
 
 #include <cstdio>
-#include <fstream>
-#include <string>
+
+#include "tests/hosts/mapped.h"
 
 namespace {
 
 constexpr int kLoads = 25;
-
-bool IsMapped(const std::string& name) {
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    if (line.find(name) != std::string::npos) return true;
-  }
-  return false;
-}
 
 }  // namespace
 

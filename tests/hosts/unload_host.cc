@@ -17,10 +17,10 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <new>
-#include <string>
 #include <thread>
+
+#include "tests/hosts/mapped.h"
 
 namespace {
 
@@ -61,15 +61,6 @@ class Busy {
   std::atomic<int> started_{0};
   std::thread thread_;
 };
-
-// Whether a file of this name lies in the process's memory.
-bool IsMapped(const std::string& name) {
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    if (line.find(name) != std::string::npos) return true;
-  }
-  return false;
-}
 
 bool LoadRunUnload(const char* path, bool join_host_arena) {
   void* plugin = dlopen(path, RTLD_NOW | RTLD_LOCAL);

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -79,6 +81,23 @@ TEST(ReleaseTest, EveryNamespaceIsThatOfTheRelease) {
     }
   }
   EXPECT_GE(found, 900);
+}
+
+// The pages of the API name things as programs do, and group them by room.
+TEST(ReleaseTest, PagesAreMadeOfTheNamespaceThatProgramsWrite) {
+  const std::string root = LOCKSTEP_SOURCE_DIR;
+  const std::string command =
+      "cd '" + root + "' && awk -f tools/doxygen/comments.awk engine/base/status.h";
+  std::FILE* const pipe = popen(command.c_str(), "r");
+  ASSERT_NE(pipe, nullptr);
+  std::string text;
+  char buffer[4096];
+  while (const size_t size = std::fread(buffer, 1, sizeof(buffer), pipe)) text.append(buffer, size);
+  EXPECT_EQ(pclose(pipe), 0);
+  const size_t begins = text.find("/// @{\nnamespace lockstep {\n"), ends = text.find("/// @}\n");
+  EXPECT_NE(begins, std::string::npos);
+  EXPECT_NE(ends, std::string::npos);
+  EXPECT_LT(begins, ends);
 }
 
 }  // namespace

@@ -128,6 +128,17 @@ TEST(CPredictorTest, WhatIsWrongIsSaid) {
   EXPECT_EQ(lockstep_worker_predict(worker, 1, x, y), LOCKSTEP_OK);
   EXPECT_STREQ(lockstep_worker_error(worker), "");
   lockstep_worker_destroy(worker);
+  // One sample at a time, the first answer would lie on the second sample.
+  lockstep_predictor* ones = nullptr;
+  ASSERT_EQ(lockstep_predictor_create(model, 1, &ones, why, sizeof(why)), LOCKSTEP_OK);
+  ASSERT_EQ(lockstep_worker_create(ones, &worker, why, sizeof(why)), LOCKSTEP_OK);
+  std::vector<float> two(2 * kInputs + 1, 0.5f);
+  EXPECT_EQ(lockstep_worker_predict(worker, 2, two.data(), two.data() + kInputs), LOCKSTEP_INVALID);
+  EXPECT_EQ(two[kInputs], 0.5f);
+  EXPECT_EQ(lockstep_worker_predict(worker, 2, two.data(), two.data() + 2 * kInputs - 1),
+            LOCKSTEP_INVALID);
+  lockstep_worker_destroy(worker);
+  lockstep_predictor_destroy(ones);
   lockstep_worker_destroy(nullptr);
   lockstep_predictor_destroy(predictor);
   lockstep_predictor_destroy(nullptr);

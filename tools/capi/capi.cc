@@ -54,8 +54,9 @@ Result<lockstep_options> OptionsFrom(const lockstep_options* given) {
   }
   if (size > sizeof(options) && std::any_of(bytes + sizeof(options), bytes + size,
                                             [](unsigned char byte) { return byte != 0; })) {
-    return Status::Invalid("options has fields that this version of Lockstep, " LOCKSTEP_VERSION_TEXT
-                           ", does not know: set them to 0, or use the library of your lockstep.h");
+    return Status::Invalid(
+        "options has fields that this version of Lockstep, " LOCKSTEP_VERSION_TEXT
+        ", does not know: set them to 0, or use the library of your lockstep.h");
   }
   std::memcpy(&options, bytes, std::min(size, sizeof(options)));
   return options;
@@ -302,23 +303,6 @@ Status TrainStep(lockstep_model& model, const StepData& data, double* loss) {
   return Status::Ok();
 }
 
-Status Predict(lockstep_model& model, int64_t samples, const float* x, float* y) {
-  if (samples == 0) return Status::Ok();
-  LOCKSTEP_TRY(InRange("samples", samples, 0, std::numeric_limits<int64_t>::max() / kLargest));
-  LOCKSTEP_TRY(Needs(x != nullptr, "x"));
-  LOCKSTEP_TRY(Needs(y != nullptr, "y"));
-  const ConstTensor all_x(x, model.x_shape.WithBatch(samples));
-  if (all_x.Overlaps(ConstTensor(y, model.y_shape.WithBatch(samples))))
-    return Status::Invalid("y lies in the memory of x, which is still read when it is written");
-  for (int64_t done = 0; done < samples; done += model.rows) {
-    const int64_t count = std::min(model.rows, samples - done);
-    LOCKSTEP_TRY(
-        model.predictor->Run(ConstTensor(x + done * model.inputs, model.x_shape.WithBatch(count)),
-                             Tensor(y + done * model.outputs, model.y_shape.WithBatch(count))));
-  }
-  return Status::Ok();
-}
-
 }  // namespace
 
 extern "C" {
@@ -382,7 +366,10 @@ lockstep_code lockstep_set_learning_rate(lockstep_model* model, double learning_
 }
 
 lockstep_code lockstep_predict(lockstep_model* model, int64_t samples, const float* x, float* y) {
-  return On(model, [&] { return Predict(*model, samples, x, y); });
+  return On(model, [&] {
+    return PredictAll(*model->predictor, model->x_shape.WithBatch(model->rows),
+                      model->y_shape.WithBatch(model->rows), samples, x, y);
+  });
 }
 
 lockstep_code lockstep_save(lockstep_model* model, const char* path) {

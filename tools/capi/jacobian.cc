@@ -1,7 +1,4 @@
 // Derivatives of predictions in the C interface.
-#include <algorithm>
-#include <limits>
-
 #include "engine/train/prediction_jacobian.h"
 #include "tools/capi/lockstep.h"
 #include "tools/capi/model.h"
@@ -12,7 +9,7 @@ using namespace lockstep;        // NOLINT: this file is where both languages me
 using namespace lockstep::capi;  // NOLINT
 
 Status Differentiate(lockstep_model& model, int64_t samples, const float* x, float* jacobian) {
-  LOCKSTEP_TRY(InRange("samples", samples, 0, std::numeric_limits<int64_t>::max() / kLargest));
+  LOCKSTEP_TRY(InRange("samples", samples, 0, kMostSamples));
   if (samples == 0) return Status::Ok();
   LOCKSTEP_TRY(Needs(x != nullptr, "x"));
   LOCKSTEP_TRY(Needs(jacobian != nullptr, "jacobian"));

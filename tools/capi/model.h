@@ -2,8 +2,10 @@
 #ifndef LOCKSTEP_TOOLS_CAPI_MODEL_H_
 #define LOCKSTEP_TOOLS_CAPI_MODEL_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +24,7 @@ namespace lockstep::inline v0_1::capi {
 inline constexpr size_t kErrorSize = 1024;
 // Sizes whose products cannot overflow; no machine could hold more.
 inline constexpr int64_t kLargest = int64_t{1} << 28;
+inline constexpr int64_t kMostSamples = std::numeric_limits<int64_t>::max() / kLargest;
 
 }  // namespace lockstep::capi
 
@@ -62,6 +65,26 @@ template <class Body>
 lockstep_code On(lockstep_model* model, Body&& body) noexcept {
   if (model == nullptr) return LOCKSTEP_INVALID;
   return Guarded(model->error, kErrorSize, body);
+}
+
+// What a predictor, of a model or a worker, says of any number of samples, some at a time. `x_most`
+// and `y_most`: the shapes of the most samples at a time.
+template <class P>
+Status PredictAll(P& predictor, const Shape& x_most, const Shape& y_most, int64_t samples,
+                  const float* x, float* y) {
+  if (samples == 0) return Status::Ok();
+  LOCKSTEP_TRY(InRange("samples", samples, 0, kMostSamples));
+  LOCKSTEP_TRY(Needs(x != nullptr, "x"));
+  LOCKSTEP_TRY(Needs(y != nullptr, "y"));
+  const ConstTensor all_x(x, x_most.WithBatch(samples));
+  const Tensor all_y(y, y_most.WithBatch(samples));
+  if (all_x.Overlaps(all_y))
+    return Status::Invalid("y lies in the memory of x, which is still read when it is written");
+  for (int64_t done = 0; done < samples; done += x_most.batch()) {
+    const int64_t end = std::min(samples, done + x_most.batch());
+    LOCKSTEP_TRY(predictor.Run(all_x.Samples(done, end), all_y.Samples(done, end)));
+  }
+  return Status::Ok();
 }
 
 }  // namespace lockstep::capi

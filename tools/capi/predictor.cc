@@ -1,6 +1,4 @@
 // Predictions on many threads in the C interface.
-#include <algorithm>
-#include <limits>
 #include <memory>
 #include <utility>
 
@@ -21,21 +19,6 @@ Result<std::unique_ptr<lockstep_predictor>> MakePredictor(const lockstep_model& 
                       SharedPredictor::Make(*model.network, batch > 0 ? batch : model.rows,
                                             model.samples, model.standardizer, model.decision));
   return std::make_unique<lockstep_predictor>(lockstep_predictor{std::move(shared)});
-}
-
-Status Predict(lockstep_worker& worker, int64_t samples, const float* x, float* y) {
-  if (samples == 0) return Status::Ok();
-  LOCKSTEP_TRY(InRange("samples", samples, 0, std::numeric_limits<int64_t>::max() / kLargest));
-  LOCKSTEP_TRY(Needs(x != nullptr, "x"));
-  LOCKSTEP_TRY(Needs(y != nullptr, "y"));
-  const int64_t inputs = worker.x.sample_size(), outputs = worker.y.sample_size();
-  for (int64_t done = 0; done < samples;) {
-    const int64_t count = std::min(worker.x.batch(), samples - done);
-    LOCKSTEP_TRY(worker.shared.Run(ConstTensor(x + done * inputs, worker.x.WithBatch(count)),
-                                   Tensor(y + done * outputs, worker.y.WithBatch(count))));
-    done += count;
-  }
-  return Status::Ok();
 }
 
 }  // namespace
@@ -83,7 +66,8 @@ lockstep_code lockstep_worker_create(const lockstep_predictor* predictor, lockst
 lockstep_code lockstep_worker_predict(lockstep_worker* worker, int64_t samples, const float* x,
                                       float* y) {
   if (worker == nullptr) return LOCKSTEP_INVALID;
-  return Guarded(worker->error, kErrorSize, [&] { return Predict(*worker, samples, x, y); });
+  return Guarded(worker->error, kErrorSize,
+                 [&] { return PredictAll(worker->shared, worker->x, worker->y, samples, x, y); });
 }
 
 const char* lockstep_worker_error(const lockstep_worker* worker) {

@@ -1,7 +1,6 @@
 // Rows of a table in the C interface.
 #include <algorithm>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tools/capi/lockstep.h"
@@ -147,7 +146,7 @@ lockstep_code lockstep_worker_predict_row(lockstep_worker* worker, const lockste
     LOCKSTEP_TRY(Needs(model != nullptr, "model"));
     return PredictRow(*model, {cells, names, texts, numbers}, answers, predicted, unseen,
                       [&](const std::vector<CellValue>& row) {
-                        return std::as_const(*model->table).Predict(row, worker->shared);
+                        return model->table->Predict(row, worker->shared);
                       });
   });
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/base/columns.h"
 #include "engine/data/table/table_features.h"
 #include "tools/command/column_facts.h"
 #include "tools/scale/text_table.h"
@@ -19,12 +20,6 @@ using Role = TableColumn::Role;
 
 constexpr size_t kLongestName = 16;
 constexpr size_t kLongestWord = 16;  // of a category
-
-size_t Characters(std::string_view text) {
-  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
 
 // At most `most` characters on one line, the rest left out.
 std::string Short(std::string_view text, size_t most) {

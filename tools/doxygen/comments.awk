@@ -45,7 +45,9 @@ c_header {
   next
 }
 
-/^namespace lockstep(::[a-z:]+)? \{$/ {
+# Pages name things as programs do: without the release's inline namespace.
+/^namespace lockstep(::inline v[0-9_]+)?(::[a-z_:]+)? \{$/ {
+  sub(/::inline v[0-9_]+/, "")
   finish()
   print "/// @addtogroup " id " " group
   print "/// @{"

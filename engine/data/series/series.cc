@@ -264,20 +264,23 @@ DialectOptions DialectFor(const SeriesOptions& options) {
   return dialect;
 }
 
-Result<Series> Parse(const Result<TableText>& text, const SeriesOptions& options) {
+Result<Series> Parse(const Result<TableText>& text, const SeriesOptions& options,
+                     const DialectOptions& dialect) {
   LOCKSTEP_TRY(text.status());
-  return Parser(*text, options).Parse(MissingTextsWith(options.more_missing));
+  return Parser(*text, options).Parse(dialect.missing);
 }
 
 }  // namespace
 
 Result<Series> LoadSeries(const std::string& path, const SeriesOptions& options) {
-  return Parse(TableText::OpenFile(path, DialectFor(options)), options);
+  const DialectOptions dialect = DialectFor(options);
+  return Parse(TableText::OpenFile(path, dialect), options, dialect);
 }
 
 Result<Series> ParseSeries(std::string_view text, const std::string& name,
                            const SeriesOptions& options) {
-  return Parse(TableText::OpenText(text, name, DialectFor(options)), options);
+  const DialectOptions dialect = DialectFor(options);
+  return Parse(TableText::OpenText(text, name, dialect), options, dialect);
 }
 
 }  // namespace lockstep

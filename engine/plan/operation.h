@@ -65,11 +65,11 @@ struct PlanOptions {
   // Where `training`: layers compute as in evaluation all the same, nothing learns, and gradients
   // reach inputs alone. For derivatives of predictions (engine/train/jacobian.h).
   bool evaluates = false;
-  int threads = 1;             // for scratch that each thread needs
-  int shards = 1;              // of the batch, in this process
-  int ranks = 1;               // processes that share a global batch
-  int64_t parts = 1;           // the most that a batch is computed in, one after another
-  int64_t samples = 0;         // the largest batch in this process
+  int threads = 1;      // for scratch that each thread needs
+  int shards = 1;       // of the batch, in this process
+  int ranks = 1;        // processes that share a global batch
+  int64_t parts = 1;    // the most that a batch is computed in, one after another
+  int64_t samples = 0;  // the largest batch in this process
   // Above 0: the graph goes on with one text, whose tokens come a few at a time. Its batch is a run
   // of up to `samples` tokens of that text, (samples, 1), behind the Step::first_token tokens that
   // came before, of which operations keep what later tokens need: room for this many tokens.

@@ -411,10 +411,10 @@ Result<FoundDialect> Finder::Find() {
       FindNumberForm(below, cut.dialect.delimiter, missing_, options_, found_.remarks);
   if (cut.preamble_lines > 0) {
     const bool one = cut.preamble_lines == 1;
-    found_.remarks.push_back(
-        (one ? "line " : std::to_string(cut.preamble_lines) + " lines from ") +
-        ShownText(cut.preamble) + (one ? " was" : " on were") +
-        " left out: one cell, in front of rows that all have " + std::to_string(cut.width));
+    found_.remarks.push_back((one ? "line " : std::to_string(cut.preamble_lines) + " lines from ") +
+                             ShownText(cut.preamble) + (one ? " was" : " on were") +
+                             " left out: one cell, in front of rows that all have " +
+                             std::to_string(cut.width));
   }
   found_.rows_begin = cut.begin;
   LOCKSTEP_TRY(FindNames(cut));

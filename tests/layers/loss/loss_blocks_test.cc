@@ -55,7 +55,11 @@ const std::map<std::string, LossCase>& Cases() {
         {"mse", {.make = [] { return Own(MseLoss()); }}},
         {"mse_one", {.make = [] { return Own(MseLoss()); }}},
         {"huber", {.make = [] { return Own(HuberLoss(0.7)); }}},
-        {"pinball", {.make = [] { return Own(PinballLoss({0.1, 0.5, 0.9})); }}},
+        {"pinball",
+         {.make =
+              [] {
+                return Own(PinballLoss({0.1, 0.5, 0.9}));
+              }}},
         {"bce", {.make = [] { return Own(BceWithLogitsLoss()); }}},
         {"bce_weights",
          {.make =

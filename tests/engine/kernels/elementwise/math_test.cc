@@ -76,7 +76,7 @@ using Apply = std::function<std::vector<float>(const std::vector<float>&)>;
 
 #define LOCKSTEP_FUNCTION(NAME)                                                            \
   Apply([](const std::vector<float>& x) {                                                  \
-    const ScopedFloatMode flush;                                                      \
+    const ScopedFloatMode flush;                                                           \
     std::vector<float> y(x.size());                                                        \
     HWY_DYNAMIC_DISPATCH(Apply##NAME)(x.data(), y.data(), static_cast<int64_t>(x.size())); \
     return y;                                                                              \

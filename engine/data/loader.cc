@@ -1,7 +1,8 @@
 #include "engine/data/loader.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdlib>
@@ -21,6 +22,11 @@ namespace {
 
 constexpr int kMostPrefetch = 64;
 constexpr int kMostThreads = 256;
+// More samples than this are shuffled by blocks: those of a stretch of the epoch then lie in 1024
+// places of a file that is mapped (85 MB of a table of 20 columns), and memory need not hold all of
+// it. An epoch of 70 million rows of 81 bytes, @
+constexpr size_t kShuffledWhole = size_t{1} << 22;
+constexpr size_t kBlock = 1024, kBlocks = 1024;
 // Parts of a batch for each thread that shares it: pictures take unequal times.
 constexpr int64_t kPartsPerThread = 4;
 
@@ -80,6 +86,11 @@ class Loader::Impl {
   ~Impl() { StopThreads(); }
 
   Status Allocate();
+  // Whether the threads that fill the slots are those of the process that this one was forked from:
+  // they do not run here, and what they were at stands half done.
+  bool IsCopy() const { return !threads_.empty() && process_ != getpid(); }
+  // One of the same settings that stands at the same place.
+  Result<std::unique_ptr<Impl>> Again() const;
 
   const Dataset& dataset() const { return *dataset_; }
   int64_t batches() const { return batches_; }
@@ -123,6 +134,7 @@ class Loader::Impl {
   // Used by whoever fills: without threads the caller, else who holds claim_.
   std::mutex claim_;
   std::vector<int64_t> order_;
+  std::vector<size_t> blocks_;  // scratch of the order
   int64_t shuffled_epoch_ = -1;
   LoaderPlace cut_place_;  // of the batch that is begun next
   uint64_t begun_ = 0;     // batches since the threads started
@@ -133,6 +145,7 @@ class Loader::Impl {
   alignas(64) std::atomic<uint32_t> released_{0};
   alignas(64) uint64_t taken_ = 0;  // the caller's
   bool holding_ = false;            // the caller has a slot to release
+  pid_t process_ = 0;               // that started the threads
   std::vector<std::jthread> threads_;
 };
 
@@ -155,14 +168,25 @@ Status Loader::Impl::Allocate() {
   return Status::Ok();
 }
 
+Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Again() const {
+  auto again = std::make_unique<Impl>(dataset_, indices_, options_);
+  LOCKSTEP_TRY(again->Allocate());
+  LOCKSTEP_TRY(again->Seek(place_));
+  return again;
+}
+
 // Of the index list as it was given.
 void Loader::Impl::Shuffle(int64_t epoch) {
   if (shuffled_epoch_ == epoch) return;
   shuffled_epoch_ = epoch;
-  std::copy(indices_.begin(), indices_.end(), order_.begin());
-  if (!options_.shuffle) return;
   Random random(options_.seed, StreamOf("shuffle") + static_cast<uint64_t>(epoch));
-  lockstep::Shuffle(order_, random);
+  if (options_.shuffle && order_.size() > kShuffledWhole) {
+    ShuffleByBlocks(std::span<const int64_t>(indices_), kBlock, kBlocks, random, blocks_,
+                    std::span(order_));
+    return;
+  }
+  std::copy(indices_.begin(), indices_.end(), order_.begin());
+  if (options_.shuffle) lockstep::Shuffle(order_, random);
 }
 
 // The samples of the batch at `place`, and the parts that it is gathered in.
@@ -230,6 +254,7 @@ void Loader::Impl::StartThreads() {
   cut_ = nullptr;
   taken_ = 0;
   holding_ = false;
+  process_ = getpid();
   for (int i = 0; i < options_.threads; ++i)
     threads_.emplace_back([this](const std::stop_token& stop) { RunThread(stop); });
 }
@@ -368,14 +393,30 @@ Result<std::unique_ptr<Loader>> Loader::Make(std::shared_ptr<const Dataset> data
 }
 
 Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Loader::~Loader() = default;
+Loader::~Loader() {
+  if (impl_->IsCopy()) static_cast<void>(impl_.release());
+}
+
+Status Loader::LeaveThreadsOfParent() {
+  if (!impl_->IsCopy()) return Status::Ok();
+  LOCKSTEP_TRY_ASSIGN(std::unique_ptr<Impl> own, impl_->Again());
+  static_cast<void>(impl_.release());
+  impl_ = std::move(own);
+  return Status::Ok();
+}
 
 const Dataset& Loader::dataset() const { return impl_->dataset(); }
 int64_t Loader::batches_per_epoch() const { return impl_->batches(); }
 int64_t Loader::samples_per_epoch() const { return impl_->samples(); }
 int64_t Loader::largest_count() const { return impl_->largest(); }
-Result<const Batch*> Loader::Next() { return impl_->Next(); }
+Result<const Batch*> Loader::Next() {
+  LOCKSTEP_TRY(LeaveThreadsOfParent());
+  return impl_->Next();
+}
 LoaderPlace Loader::place() const { return impl_->place(); }
-Status Loader::Seek(LoaderPlace place) { return impl_->Seek(place); }
+Status Loader::Seek(LoaderPlace place) {
+  LOCKSTEP_TRY(LeaveThreadsOfParent());
+  return impl_->Seek(place);
+}
 
 }  // namespace lockstep

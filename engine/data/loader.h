@@ -22,6 +22,8 @@ enum class LastBatch {
 
 struct LoaderOptions {
   int64_t batch = 32;  // samples in a global batch, over all ranks
+  // Every epoch in another order. Over 4 million samples are shuffled by blocks of neighbours, so
+  // that a file that memory does not hold is read in stretches (engine/base/shuffle.h).
   bool shuffle = true;
   LastBatch last = LastBatch::kKeep;
   uint64_t seed = 0;
@@ -67,6 +69,7 @@ struct LoaderPlace {
 int LoaderThreads(int cores);
 
 // Thread-safety: one thread at a time. With prefetch it owns threads, which end with it.
+// After fork() the new process starts its own with its next call, and goes on at the same place.
 class Loader {
  public:
   // Errors: no samples, an index outside the dataset, a setting out of range, kDrop with fewer
@@ -95,6 +98,7 @@ class Loader {
  private:
   class Impl;
   explicit Loader(std::unique_ptr<Impl> impl);
+  Status LeaveThreadsOfParent();
   std::unique_ptr<Impl> impl_;
 };
 

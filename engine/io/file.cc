@@ -285,6 +285,8 @@ Status AtomicFile::Sync() {
   return FsyncRetrying(fd_) == 0 ? Status::Ok() : FileError(path_, "write", errno);
 }
 
+std::string AtomicFile::temporary_path() const { return TemporaryOf(path_); }
+
 Status AtomicFile::Commit() {
   LOCKSTEP_CHECK(owns_, "only who created a file commits it");
   if (FsyncRetrying(fd_) != 0) return FileError(path_, "write", errno);

@@ -67,6 +67,8 @@ class AtomicFile {
   Status Write(std::span<const std::byte> bytes);
   Status Write(std::string_view text) { return Write(std::as_bytes(std::span(text))); }
   Status Commit();
+  // Where what was written lies until Commit.
+  std::string temporary_path() const;
 
   // For files that several processes write. Not to be mixed with Write, which has a place of its
   // own.

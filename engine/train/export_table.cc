@@ -39,7 +39,8 @@ const char* AboutOf(TableColumn::Kind kind) {
     case TableColumn::Kind::kYesNo:
       return "1: yes, 0: no, NaN: missing";
     case TableColumn::Kind::kDate:
-      return "days since 1970-01-01, a time of the day as a fraction; NaN: missing";
+      return "days since 1970-01-01, a time of the day as a fraction (alone where the column has "
+             "no days); NaN: missing";
     case TableColumn::Kind::kCategory:
       return "a category; empty: missing";
   }
@@ -140,18 +141,20 @@ class TableInputs {
 
   void AddDates(const std::vector<const ColumnFeatures*>& columns, const OnnxValue& v) {
     const OnnxValue missing = AddScaled(columns, v);
-    for (size_t cycle = 0;; ++cycle) {
+    for (const DateCycle& of : DateCycles()) {
       std::vector<int64_t> which, sines, cosines;
-      DateCycle of{};
       for (size_t i = 0; i < columns.size(); ++i) {
-        const std::span<const DateCycle> cycles = CyclesOf(ColumnOf(*columns[i]));
-        if (cycle >= cycles.size()) continue;
-        of = cycles[cycle];
-        which.push_back(static_cast<int64_t>(i));
-        sines.push_back(columns[i]->begin + 1 + 2 * static_cast<int64_t>(cycle));
-        cosines.push_back(sines.back() + 1);
+        int64_t sine = columns[i]->begin + 1;
+        for (const DateCycle& cycle : CyclesOf(ColumnOf(*columns[i]))) {
+          if (&cycle == &of) {
+            which.push_back(static_cast<int64_t>(i));
+            sines.push_back(sine);
+            cosines.push_back(sine + 1);
+          }
+          sine += 2;
+        }
       }
-      if (which.empty()) return;
+      if (which.empty()) continue;
       const OnnxValue days = Columns(graph_, v, which);
       const OnnxValue turns =
           graph_.Add("Div", {graph_.Add("Add", {days, Number(of.shift)}), Number(of.length)});

@@ -109,7 +109,7 @@ std::string TablePredictor::TextOf(int64_t column, CellValue cell) const {
   }
   if (std::isnan(cell.number)) return "(missing)";
   if (of.kind == Kind::kDate && std::abs(cell.number) < 3e6)
-    return DateText(cell.number, of.has_time);
+    return DateText(cell.number, of.has_time, of.date);
   if (of.kind == Kind::kYesNo && of.categories.size() == 2)
     return of.categories[cell.number > 0.5 ? 1 : 0];
   return of.exact ? lockstep::TextOf(cell.number) : FloatText(static_cast<float>(cell.number));

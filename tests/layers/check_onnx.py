@@ -385,6 +385,9 @@ def cell(text, is_text):
     try:
         return float(text)
     except ValueError:
+        if "-" not in text:  # a time of the day
+            hour, minute = text.split(":")
+            return (int(hour) * 60 + int(minute)) / 1440.0
         since = datetime.datetime.fromisoformat(text) - datetime.datetime(1970, 1, 1)
         return since / datetime.timedelta(days=1)
 

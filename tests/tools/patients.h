@@ -16,15 +16,15 @@ struct PatientOptions {
   bool missing = true;   // some ages and towns
   int towns = 4;         // different ones
   bool strange = false;  // some towns that no other table has
-  bool times = false;    // dates have a time of the day
+  bool times = false;    // dates have a time of the day, and a column of such times is there
   uint64_t seed = 1;
 };
 
 // A CSV file with a header.
 inline std::string Patients(const PatientOptions& options) {
   Random random(options.seed, StreamOf("patients"));
-  std::string text =
-      "age,town,smoker,seen,weight" + (options.target.empty() ? "" : "," + options.target) + "\n";
+  std::string text = std::string("age,town,smoker,seen,weight") + (options.times ? ",wakes" : "") +
+                     (options.target.empty() ? "" : "," + options.target) + "\n";
   for (int row = 0; row < options.rows; ++row) {
     const double age = 20.0 + 60.0 * random.Uniform();
     const int town = static_cast<int>(random.Below(static_cast<uint64_t>(options.towns)));
@@ -48,6 +48,10 @@ inline std::string Patients(const PatientOptions& options) {
                             : ("town " + std::to_string(town)).c_str(),
                   smokes ? "yes" : "no", month, day, time, weight);
     text += line;
+    if (options.times) {
+      std::snprintf(time, sizeof(time), ",%d:%02d", 4 + minute / 200, minute % 60);
+      text += options.missing && row % 11 == 3 ? "," : time;
+    }
     if (options.target == "ill") text += risk > 0.3 ? ",yes" : ",no";
     if (options.target == "stage")
       text += risk > 1.0 ? ",late" : risk > -1.0 ? ",middle" : ",early";

@@ -34,6 +34,36 @@ std::vector<double> ValuesOf(const Table& table, int64_t column) {
   return values;
 }
 
+// 9, 99, 999, ..., 88, 888, ... or one of them below 0.
+bool IsFiller(double value) {
+  for (double nines = 9.0; nines < 1e10; nines = nines * 10.0 + 9.0) {
+    const double eights = nines / 9.0 * 8.0;
+    if (std::abs(value) == nines || (eights > 8.0 && std::abs(value) == eights)) return true;
+  }
+  return false;
+}
+
+// Numbers such as -999 stand for a missing value where they come more than once and are farther from
+// all others than those are from each other.
+std::string Filler(const std::vector<double>& sorted) {
+  if (sorted.empty()) return "";
+  for (const double value : {sorted.front(), sorted.back()}) {
+    const auto [from, to] = std::equal_range(sorted.begin(), sorted.end(), value);
+    const auto count = to - from;
+    const bool is_least = from == sorted.begin();
+    if (!IsFiller(value) || count < 2 || count == std::ssize(sorted)) continue;
+    const double least = is_least ? *to : sorted.front();
+    const double most = is_least ? sorted.back() : *(from - 1);
+    const double gap = is_least ? least - value : value - most;
+    if (least == most || gap <= most - least) continue;
+    return fmt::format(
+        "is {:g} in {} rows, far from all other values; if that stands for a missing value: "
+        "data.missing_texts = [\"{:g}\"]",
+        value, count, value);
+  }
+  return "";
+}
+
 void Count(const TableColumn& column, const std::vector<double>& values, ColumnFacts& facts) {
   facts.stored = true;
   facts.rows = static_cast<int64_t>(values.size());
@@ -76,6 +106,7 @@ void Count(const TableColumn& column, const std::vector<double>& values, ColumnF
                    [](const auto& a, const auto& b) { return a.second > b.second; });
   facts.most_common = static_cast<double>(most) / static_cast<double>(n);
   facts.all_differ = n > 1 && different == n;
+  if (column.kind == Kind::kNumber) facts.suspicion = Filler(sorted);
   facts.counts_up = facts.counts_up && n > 2;
 }
 
@@ -197,7 +228,7 @@ std::vector<ColumnFacts> FactsOf(const Table& table) {
     const std::vector<double> values = ValuesOf(table, place);
     Count(columns[i], values, all[i]);
     if (columns[i].role != Role::kFeature) continue;
-    all[i].suspicion = Suspicion(columns[i], all[i]);
+    if (all[i].suspicion.empty()) all[i].suspicion = Suspicion(columns[i], all[i]);
     if (enough && all[i].suspicion.empty() && all[i].stored)
       all[i].suspicion = TellsTarget(table, columns[i], values, targets, largest);
   }

@@ -73,8 +73,8 @@ std::string Holds(const TableColumn& column, const ColumnFacts& facts, size_t ro
       return fmt::format("{:.7g} to {:.7g}, mean {:.4g}, sd {:.2g}", facts.least, facts.most,
                          facts.mean, facts.sd);
     case Kind::kDate:
-      return DateText(facts.least, column.has_time) + " to " +
-             DateText(facts.most, column.has_time);
+      return DateText(facts.least, column.has_time, column.date) + " to " +
+             DateText(facts.most, column.has_time, column.date);
     case Kind::kYesNo:
       return CountsText(facts, room);
     case Kind::kCategory:

@@ -1,7 +1,9 @@
 #include "engine/data/table/column_evidence.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <cstddef>
 #include <optional>
 #include <utility>
 
@@ -15,6 +17,26 @@ void Note(NotedCell& noted, int64_t line, std::string_view text) {
 }
 void Note(NotedCell& noted, const NotedCell& next) {
   if (noted.line == 0) noted = next;
+}
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+
+bool HasLeadingZero(std::string_view cell) {
+  return cell.size() > 1 && cell[0] == '0' && IsDigit(cell[1]);
+}
+
+// "$1,003", "40 %", "<0.1", "(3)", "50 kg"; not "A12", nor "3-4".
+bool IsWrappedNumber(std::string_view cell, NumberForm form) {
+  constexpr size_t kLongestUnit = 12;
+  constexpr std::string_view kDigits = "0123456789";
+  const size_t begin = cell.find_first_of(kDigits), last = cell.find_last_of(kDigits);
+  if (begin == std::string_view::npos || cell.size() - last > kLongestUnit) return false;
+  const bool is_name = std::any_of(cell.begin(), cell.begin() + static_cast<std::ptrdiff_t>(begin),
+                                   [](unsigned char c) { return std::isalnum(c) != 0; });
+  if (is_name) return false;
+  const std::string_view inner = cell.substr(begin, last + 1 - begin);
+  if (form.thousands == '\0') form.thousands = form.decimal == '.' ? ',' : '.';
+  return ReadNumber(inner, form).kind == NumberCell::kNumber;
 }
 
 }  // namespace
@@ -34,6 +56,10 @@ void ColumnEvidence::Add(std::string_view cell, int64_t line, const MissingTexts
     for (NotedCell& noted : first_no_date) Note(noted, line, cell);
   }
   if (number.kind == NumberCell::kNumber) {
+    if (HasLeadingZero(cell)) {
+      ++leading_zeros;
+      Note(first_leading_zero, line, cell);
+    }
     AddNumber(number.value);
     return;
   }
@@ -46,6 +72,10 @@ void ColumnEvidence::Add(std::string_view cell, int64_t line, const MissingTexts
     return;
   }
   Note(first_text, line, cell);
+  if (IsWrappedNumber(cell, form)) {
+    ++wrapped;
+    Note(first_wrapped, line, cell);
+  }
   const bool word = ReadYesNo(cell).has_value();
   if (word) ++words;
   if (!word) Note(first_no_word, line, cell);
@@ -115,7 +145,9 @@ void ColumnEvidence::Merge(const ColumnEvidence& next) {
   missing += next.missing;
   numbers += next.numbers;
   unusable += next.unusable;
+  leading_zeros += next.leading_zeros;
   words += next.words;
+  wrapped += next.wrapped;
   for (size_t form = 0; form < dates.size(); ++form) dates[form] += next.dates[form];
   has_time = has_time || next.has_time;
   whole = whole && next.whole;
@@ -126,6 +158,8 @@ void ColumnEvidence::Merge(const ColumnEvidence& next) {
   Note(first_missing, next.first_missing);
   Note(first_text, next.first_text);
   Note(first_unusable, next.first_unusable);
+  Note(first_leading_zero, next.first_leading_zero);
+  Note(first_wrapped, next.first_wrapped);
   Note(first_no_word, next.first_no_word);
   for (size_t form = 0; form < dates.size(); ++form)
     Note(first_no_date[form], next.first_no_date[form]);

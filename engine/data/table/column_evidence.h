@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -48,18 +49,20 @@ class ColumnEvidence {
 
   int64_t cells = 0, missing = 0;
   int64_t numbers = 0;
-  int64_t unusable = 0;            // of the numbers, those that are not finite, or too large
-  int64_t words = 0;               // yes, no, and the like
-  std::array<int64_t, 3> dates{};  // of each DateForm
+  int64_t unusable = 0;       // of the numbers, those that are not finite, or too large
+  int64_t leading_zeros = 0;  // of the numbers, those written as codes are: 007
+  int64_t words = 0;          // yes, no, and the like
+  int64_t wrapped = 0;        // texts that are numbers with signs around them: $5, 40 %, <0.1
+  std::array<int64_t, std::size(kDateForms)> dates{};  // of each DateForm
   bool has_time = false;
   bool whole = true;  // all numbers are
   double least = std::numeric_limits<double>::infinity(), most = -least;
   // How often each text stands there, in the order of their first coming; as far as they are kept.
   std::vector<std::pair<std::string, int64_t>> texts;
-  NotedCell first_missing, first_text, first_unusable;
+  NotedCell first_missing, first_text, first_unusable, first_leading_zero, first_wrapped;
   // The first that is no yes and no no; the first that is no date, of each DateForm.
   NotedCell first_no_word;
-  std::array<NotedCell, 3> first_no_date{};
+  std::array<NotedCell, std::size(kDateForms)> first_no_date{};
 
  private:
   void AddText(std::string_view text, int64_t count);

@@ -4,8 +4,11 @@
 #include <cctype>
 #include <cmath>
 #include <limits>
+#include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "engine/base/text.h"
 #include "engine/data/byte_source.h"
@@ -39,10 +42,15 @@ int64_t EmbeddingWidth(int64_t categories) {
   return std::min<int64_t>(50, std::lround(1.6 * std::pow(static_cast<double>(categories), 0.56)));
 }
 
+std::string Lower(std::string_view text) {
+  std::string lower(text);
+  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return lower;
+}
+
 // "id", "patient_id", "PatientID", "record no": the name of something that tells rows apart.
 bool NamesAnId(std::string_view name) {
-  std::string lower;
-  for (const char c : name) lower += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::string lower = Lower(name);
   for (const char* word : {"id", "uuid", "guid", "index", "identifier", "rowid", "row"}) {
     if (lower == word) return true;
   }
@@ -69,16 +77,22 @@ class Describer {
       description.columns.push_back(std::move(column));
     }
     SayLeftOut();
+    const std::vector<std::string> left_out = made_.remarks;
+    SayCodes();
+    SayWrapped();
     SayGroups();
     if (const int64_t target = description.target(); target >= 0)
       LOCKSTEP_TRY(DescribeTarget(static_cast<size_t>(target)));
+    SayCases();
     const bool any = std::any_of(description.columns.begin(), description.columns.end(),
                                  [](const TableColumn& c) { return c.role == Role::kFeature; });
     if (any) return std::move(made_);
-    return Fail("no column is left to learn from beside the target (" +
-                std::to_string(evidence_.size()) +
-                " columns in all); check data.delimiter, or keep one by data.types, as in "
-                "data.types = [\"0=number\"]");
+    return Fail("no column is left to learn from beside the target: " +
+                (left_out.empty() ? "there is no other that is a feature; check data.delimiter"
+                                  : left_out[0]) +
+                (left_out.size() > 1
+                     ? " (so are others: " + std::to_string(left_out.size() - 1) + ")"
+                     : ""));
   }
 
  private:
@@ -173,9 +187,64 @@ class Describer {
       const TableColumn& column = made_.description.columns[i];
       if (column.role != Role::kLeftOut || column.note == "as asked") continue;
       const bool numbers = evidence_[i].numbers > 0;
-      made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) +
-                              " is left out: " + column.note + "; " +
-                              TypeKey(i, numbers ? "number" : "category") + " keeps it");
+      made_.remarks.push_back(
+          text_.NameOf(static_cast<int64_t>(i)) + " is left out: " + column.note + "; " +
+          (IsWrapped(i) ? HowToUnwrap(i)
+                        : TypeKey(i, numbers ? "number" : "category") + " keeps it"));
+    }
+  }
+
+  // A postal code or a key is no amount.
+  void SayCodes() {
+    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
+      const TableColumn& column = made_.description.columns[i];
+      const ColumnEvidence& seen = evidence_[i];
+      if (column.role != Role::kFeature || column.kind != Kind::kNumber) continue;
+      if (seen.leading_zeros == 0 || !wishes_.types[i].empty()) continue;
+      made_.remarks.push_back(
+          text_.NameOf(static_cast<int64_t>(i)) + " is read as numbers, though " +
+          ShownText(seen.first_leading_zero.text) + " is written as codes are; " +
+          TypeKey(i, "category") + " learns from each code for itself");
+    }
+  }
+
+  // All are amounts, if one does not look at "$" or "%".
+  bool IsWrapped(size_t i) const {
+    const ColumnEvidence& seen = evidence_[i];
+    return seen.wrapped > 0 && seen.all(seen.numbers + seen.wrapped);
+  }
+  std::string HowToUnwrap(size_t i) const {
+    return "without what stands around them, texts such as " +
+           ShownText(evidence_[i].first_wrapped.text) +
+           " would be numbers: take it away in the file";
+  }
+  void SayWrapped() {
+    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
+      const TableColumn& column = made_.description.columns[i];
+      if (column.role != Role::kFeature || column.kind != Kind::kCategory) continue;
+      if (!IsWrapped(i) || !wishes_.types[i].empty()) continue;
+      made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + " is read as words; " +
+                              HowToUnwrap(i) +
+                              ", or say that they are words: " + TypeKey(i, "category"));
+    }
+  }
+
+  // "Yes" and "yes" are two classes for us, and hardly for who wrote them.
+  void SayCases() {
+    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
+      const TableColumn& column = made_.description.columns[i];
+      if (column.role == Role::kLeftOut || column.kind != Kind::kCategory) continue;
+      std::unordered_map<std::string, size_t> met;
+      for (size_t k = 0; k < column.categories.size(); ++k) {
+        const auto [other, is_new] = met.try_emplace(Lower(column.categories[k]), k);
+        if (is_new) continue;
+        made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + ": " +
+                                ShownText(column.categories[other->second]) + " and " +
+                                ShownText(column.categories[k]) +
+                                " differ in capital letters alone and are two values; if they mean "
+                                "the same, write them alike in the file");
+        break;
+      }
     }
   }
 
@@ -199,8 +268,11 @@ class Describer {
   static bool IsText(const ColumnEvidence& seen) { return 2 * seen.numbers < seen.present(); }
   // Whether what the user says of a column leaves this form.
   static bool MayBe(DateForm form, const std::string& type) {
-    return !(form == DateForm::kDayMonthYear && type == kMonthFirst) &&
-           !(form == DateForm::kMonthDayYear && type == kDayFirst);
+    if (type == kDayFirst)
+      return form == DateForm::kYearMonthDay || form == DateForm::kDayMonthYear;
+    if (type == kMonthFirst)
+      return form == DateForm::kYearMonthDay || form == DateForm::kMonthDayYear;
+    return true;
   }
   static bool IsDate(const ColumnEvidence& seen, const std::string& type = "") {
     for (size_t form = 0; form < seen.dates.size(); ++form) {
@@ -230,7 +302,8 @@ class Describer {
       }
       return FailAt(i, seen.first_no_date[form],
                     " is no date as the others of the column (2020-04-03; day first: 3.4.2020, "
-                    "03/04/2020; month first: 04/03/2020); if it stands for a missing value: "
+                    "03/04/2020; month first: 04/03/2020; of any day: 17:30); if it stands for a "
+                    "missing value: "
                     "data.missing_texts = [" +
                         ShownText(seen.first_no_date[form].text) + "]");
     }
@@ -248,6 +321,7 @@ class Describer {
     const bool day = seen.all(seen.dates[1]), month = seen.all(seen.dates[2]);
     const std::string& type = wishes_.types[i];
     if (seen.all(seen.dates[0])) return DateForm::kYearMonthDay;
+    if (seen.all(seen.dates[3])) return DateForm::kTimeOfDay;
     if (type == kMonthFirst && month) return DateForm::kMonthDayYear;
     if (day && month && type != kDayFirst) {
       made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) +
@@ -296,8 +370,9 @@ class Describer {
                         std::to_string(seen.present()) +
                         " values of this column are; if it stands for a missing value: "
                         "data.missing_texts = [" +
-                        ShownText(seen.first_text.text) +
-                        "]; if the column holds words: " + TypeKey(i, "category"));
+                        ShownText(seen.first_text.text) + "]" +
+                        (IsWrapped(i) ? "; " + HowToUnwrap(i) : "") +
+                        "; if the column holds words: " + TypeKey(i, "category"));
     }
     const double largest = std::max(std::abs(seen.least), std::abs(seen.most));
     if (seen.numbers > 0 && largest > std::numeric_limits<float>::max()) {

@@ -224,8 +224,7 @@ void Finder::Judge(Cut& cut) const {
   for (size_t i = from; i < cut.rows.size(); ++i) {
     for (const std::string& cell : cut.rows[i]) {
       ++cells;
-      if (missing_.Has(cell) || StandsForNumber(cell) || ReadDate(cell, DateForm::kYearMonthDay) ||
-          ReadDate(cell, DateForm::kDayMonthYear)) {
+      if (missing_.Has(cell) || StandsForNumber(cell) || IsDate(cell)) {
         ++readable;
       } else if (cell.find_first_of(",;\t|") != std::string::npos) {
         ++uncut;  // as "5;m" where "30,5;m;ill" is cut at the comma

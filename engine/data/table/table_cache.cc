@@ -16,7 +16,7 @@ namespace lockstep::inline v0_1 {
 namespace {
 
 constexpr std::string_view kMagic = "LKSTABLE";
-constexpr uint64_t kVersion = 1;
+constexpr uint64_t kVersion = 2;
 constexpr size_t kHead = 64, kTail = 32;
 constexpr int kTries = 5;
 constexpr auto kPoll = std::chrono::milliseconds(20);
@@ -143,9 +143,9 @@ std::string CopyPath(const std::string& path, const std::string& folder) {
 }  // namespace
 
 // Invalid: it is there and of another file or of other options; Corrupt: it is damaged.
-Result<Table> TableCache::Map() const {
+Result<Table> TableCache::Map(const std::string& at) const {
   const auto damaged = [&](const char* what) { return Status::Corrupt(copy_path_ + ": " + what); };
-  LOCKSTEP_TRY_ASSIGN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(copy_path_));
+  LOCKSTEP_TRY_ASSIGN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(at));
   const std::string_view all(reinterpret_cast<const char*>(file->bytes().data()),
                              file->bytes().size());
   if (all.size() < kHead + kTail || !all.starts_with(kMagic) || !all.ends_with(kMagic))
@@ -195,7 +195,7 @@ Result<TableCache> TableCache::Open(const std::string& path, const TableOptions&
   }
   if (!options.cache_folder.empty()) LOCKSTEP_TRY(CreateFolders(options.cache_folder));
   for (int refused = 0;;) {
-    Result<Table> table = cache.Map();
+    Result<Table> table = cache.Map(cache.copy_path_);
     if (table.ok()) {
       cache.file_.reset();
       cache.remark_.clear();
@@ -256,10 +256,11 @@ Status TableCache::Finish(const RecordLayout& layout, Table& table) {
   tail += kMagic;
   LOCKSTEP_TRY(file_->Write(meaning));
   LOCKSTEP_TRY(file_->Write(tail));
+  // Before it has its name: from then on anybody may remove it.
+  LOCKSTEP_TRY_ASSIGN(const Table mapped, Map(file_->temporary_path()));
+  table.rows = mapped.rows;
   LOCKSTEP_TRY(file_->Commit());
   file_.reset();
-  LOCKSTEP_TRY_ASSIGN(const Table mapped, Map());
-  table.rows = mapped.rows;
   return Status::Ok();
 }
 

@@ -47,7 +47,7 @@ class TableCache {
 
  private:
   TableCache() = default;
-  Result<Table> Map() const;
+  Result<Table> Map(const std::string& at) const;
 
   std::string path_, copy_path_;
   std::string key_;     // the options that change what is read

@@ -47,23 +47,29 @@ struct NumberCell {
 // of three digits.
 NumberCell ReadNumber(std::string_view cell, NumberForm form);
 
-// Dates, and moments of a day; which of the forms is meant, of "03/04/2020", only a whole column
-// can tell.
+// Dates, moments, and times of the day; which of the forms is meant, of "03/04/2020", only a whole
+// column can tell.
 enum class DateForm : uint8_t {
   kYearMonthDay,  // 2020-04-03, 2020/04/03, 20200403 is none; also with T or a blank and a time
   kDayMonthYear,  // 03.04.2020, 3/4/2020, 03-04-2020, 3 Apr 2020
   kMonthDayYear,  // 04/03/2020
+  kTimeOfDay,     // 17:30, 17:30:05.25, 5:30 pm; of any day
 };
+constexpr DateForm kDateForms[] = {DateForm::kYearMonthDay, DateForm::kDayMonthYear,
+                                   DateForm::kMonthDayYear, DateForm::kTimeOfDay};
 // Days since 1970-01-01 (proleptic Gregorian), a time of the day as a fraction; a zone (Z, +02:00)
-// is taken off. Nothing where the cell is no such date.
+// is taken off. Of kTimeOfDay the fraction alone, as its clock shows it. Nothing where the cell is no
+// such date.
 struct DateCell {
   double days = 0.0;
   bool has_time = false;
 };
 std::optional<DateCell> ReadDate(std::string_view cell, DateForm form);
-// "2020-04-03", and "2020-04-03 07:30:00" to the nearest second where there is a time. REQUIRES: a
-// year that a calendar knows, |days| < 3e6.
-std::string DateText(double days, bool has_time);
+// Whether it is one of any form.
+bool IsDate(std::string_view cell);
+// "2020-04-03", "2020-04-03 07:30:00" to the nearest second where there is a time, and "07:30:00" of
+// kTimeOfDay. REQUIRES: a year that a calendar knows, |days| < 3e6.
+std::string DateText(double days, bool has_time, DateForm form = DateForm::kYearMonthDay);
 
 // 1 for true, yes, t, y (and other words for it in upper and lower case), 0 for their opposites.
 std::optional<int> ReadYesNo(std::string_view cell);

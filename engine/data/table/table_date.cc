@@ -1,9 +1,11 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdio>
+#include <iterator>
 
 #include "engine/data/table/table_cell.h"
 
@@ -183,6 +185,11 @@ std::optional<double> Time(Parts& parts) {
 
 std::optional<DateCell> ReadDate(std::string_view cell, DateForm form) {
   Parts parts(cell);
+  if (form == DateForm::kTimeOfDay) {
+    const std::optional<double> time = Time(parts);
+    if (!time || !parts.empty()) return std::nullopt;
+    return DateCell{.days = *time / 86400.0, .has_time = true};
+  }
   const std::optional<int64_t> day = Day(parts, form);
   if (!day) return std::nullopt;
   DateCell date{.days = static_cast<double>(*day)};
@@ -200,17 +207,24 @@ std::optional<DateCell> ReadDate(std::string_view cell, DateForm form) {
   return date;
 }
 
-std::string DateText(double days, bool has_time) {
+bool IsDate(std::string_view cell) {
+  return std::any_of(std::begin(kDateForms), std::end(kDateForms),
+                     [&](DateForm form) { return ReadDate(cell, form).has_value(); });
+}
+
+std::string DateText(double days, bool has_time, DateForm form) {
   const std::chrono::sys_seconds moment(std::chrono::seconds(std::llround(days * 86400.0)));
   const auto midnight = std::chrono::floor<std::chrono::days>(moment);
   const std::chrono::year_month_day date(midnight);
   const std::chrono::hh_mm_ss time(moment - midnight);
-  char text[64];
-  std::snprintf(text, sizeof text, has_time ? "%04d-%02u-%02u %02d:%02d:%02d" : "%04d-%02u-%02u",
-                static_cast<int>(date.year()), static_cast<unsigned>(date.month()),
-                static_cast<unsigned>(date.day()), static_cast<int>(time.hours().count()),
-                static_cast<int>(time.minutes().count()), static_cast<int>(time.seconds().count()));
-  return text;
+  char day_text[64], time_text[64];
+  std::snprintf(day_text, sizeof day_text, "%04d-%02u-%02u", static_cast<int>(date.year()),
+                static_cast<unsigned>(date.month()), static_cast<unsigned>(date.day()));
+  std::snprintf(time_text, sizeof time_text, "%02d:%02d:%02d",
+                static_cast<int>(time.hours().count()), static_cast<int>(time.minutes().count()),
+                static_cast<int>(time.seconds().count()));
+  if (form == DateForm::kTimeOfDay) return time_text;
+  return has_time ? std::string(day_text) + " " + time_text : day_text;
 }
 
 }  // namespace lockstep

@@ -29,7 +29,8 @@ constexpr RoleName kRoles[] = {
     {TableColumn::Role::kFeature, "feature"}, {TableColumn::Role::kTarget, "target"},
     {TableColumn::Role::kWeight, "weight"},   {TableColumn::Role::kGroup, "group"},
     {TableColumn::Role::kTime, "time"},       {TableColumn::Role::kLeftOut, "left out"}};
-constexpr const char* kDateForms[] = {"year first", "day first", "month first"};
+constexpr const char* kNamesOfDateForms[] = {"year first", "day first", "month first",
+                                             "time of the day"};
 
 // More is a damaged or hostile file.
 // Groups may be as many as describe_table.cc keeps apart.
@@ -55,7 +56,7 @@ Json JsonOf(const TableColumn& column) {
   if (column.has_missing) json["has_missing"] = true;
   if (column.width > 0) json["width"] = column.width;
   if (column.kind == TableColumn::Kind::kDate) {
-    json["date"] = kDateForms[static_cast<size_t>(column.date)];
+    json["date"] = kNamesOfDateForms[static_cast<size_t>(column.date)];
     json["has_time"] = column.has_time;
   }
   if (column.kind != TableColumn::Kind::kCategory) {
@@ -205,11 +206,12 @@ Result<TableColumn> ColumnFrom(const Json& json) {
     if (column.kind == TableColumn::Kind::kDate) {
       column.has_time = has_time;
       const std::string form = read.Text("date");
-      const auto* known = std::find(std::begin(kDateForms), std::end(kDateForms), form);
-      if (known == std::end(kDateForms)) {
+      const auto* known =
+          std::find(std::begin(kNamesOfDateForms), std::end(kNamesOfDateForms), form);
+      if (known == std::end(kNamesOfDateForms)) {
         read.Wrong("date");
       } else {
-        column.date = static_cast<DateForm>(known - std::begin(kDateForms));
+        column.date = static_cast<DateForm>(known - std::begin(kNamesOfDateForms));
       }
     }
     const bool is_target = column.role == TableColumn::Role::kTarget;

@@ -35,8 +35,11 @@ int64_t FeaturesOf(const TableColumn& column) {
 
 }  // namespace
 
+std::span<const DateCycle> DateCycles() { return kCycles; }
+
 std::span<const DateCycle> CyclesOf(const TableColumn& column) {
-  return std::span(kCycles).first(column.has_time ? 3 : 2);
+  if (column.date == DateForm::kTimeOfDay) return DateCycles().last(1);
+  return DateCycles().first(column.has_time ? 3 : 2);
 }
 
 FeatureLayout LayoutOf(const TableDescription& description) {

@@ -48,8 +48,11 @@ struct DateCycle {
   const char* name;  // "year"
   double shift, length;
 };
-// Those of a column of dates: the year, the week, and where there is a time the day. Of each the
-// sine and the cosine are features, of 2 pi (days + shift) / length.
+// The year, the week, the day.
+std::span<const DateCycle> DateCycles();
+// Those of a column of dates: the year, the week, and where there is a time the day; of times of the
+// day the day alone. Of each the sine and the cosine are features, of 2 pi (days + shift) / length.
+// A part of DateCycles().
 std::span<const DateCycle> CyclesOf(const TableColumn& column);
 
 // Fills in what a sample and its target look like: x_shape, feature_names, columns, embedded, task,

@@ -93,11 +93,7 @@ class Finder {
     const NumberCell number = ReadNumber(text, form_);
     if (number.kind == NumberCell::kNumber) return {What::kNumber, number.value};
     if (number.kind == NumberCell::kTooLarge) return {What::kNumber, HUGE_VAL};
-    for (const DateForm form :
-         {DateForm::kYearMonthDay, DateForm::kDayMonthYear, DateForm::kMonthDayYear}) {
-      if (ReadDate(text, form)) return {What::kDate};
-    }
-    return {What::kText};
+    return {IsDate(text) ? What::kDate : What::kText};
   }
 
   void Look(const std::string& text, Below& below) const {

@@ -358,6 +358,33 @@ TEST(LoaderShuffleTest, TheOrderOfASeedStaysTheSame) {
   EXPECT_THAT(std::get<2>(See(*loader)), ElementsAre(7, 4, 2, 3, 1, 6, 0, 5));
 }
 
+// Memory holds a stretch of them: as many blocks of 1024 neighbours as it has of 1024 samples.
+TEST(LoaderShuffleTest, VeryManySamplesAreReadInStretches) {
+  constexpr int64_t kSize = (int64_t{1} << 22) + 5, kStretch = int64_t{1} << 20;
+  const auto dataset = std::shared_ptr<const Dataset>(
+      InMemoryDataset::Make({.name = "many", .size = kSize, .x_shape = {1}, .classes = 1},
+                            std::vector<float>(kSize), std::vector<int32_t>(kSize))
+          .value());
+  const auto loader = Loader::Make(dataset, AllIndices(kSize), {.batch = kStretch}).value();
+  std::vector<bool> met(kSize);
+  std::vector<int64_t> first;
+  while (const Batch* batch = loader->Next().value()) {
+    std::set<int64_t> places;
+    for (const int64_t sample : batch->indices) {
+      ASSERT_FALSE(met[static_cast<size_t>(sample)]);
+      met[static_cast<size_t>(sample)] = true;
+      places.insert(sample / 1024);
+    }
+    EXPECT_LE(std::ssize(places),
+              1025);  // the last block is smaller, so that others are cut in two
+    EXPECT_TRUE(batch->count < 6 || !std::is_sorted(batch->indices.begin(), batch->indices.end()));
+    if (first.empty()) first.assign(batch->indices.begin(), batch->indices.end());
+  }
+  EXPECT_EQ(std::count(met.begin(), met.end(), false), 0);
+  const auto again = loader->Next().value()->indices;
+  EXPECT_FALSE(std::equal(again.begin(), again.end(), first.begin()));
+}
+
 TEST(LoaderSettingsTest, ImpossibleOnesSayWhy) {
   const auto error = [](std::vector<int64_t> indices, const LoaderOptions& options) {
     const auto loader = Loader::Make(Numbers(5), std::move(indices), options);

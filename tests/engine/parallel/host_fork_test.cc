@@ -6,10 +6,12 @@
 #include <atomic>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <thread>
 #include <vector>
 
+#include "engine/data/loader.h"
 #include "engine/optim/adam.h"
 #include "engine/parallel/context.h"
 #include "engine/train/network.h"
@@ -124,6 +126,31 @@ TEST(HostFork, ANetworkPredictsTrainsAndEndsInTheChildAsInTheParent) {
   EXPECT_EQ(std::memcmp(y.data(), in_child.data(), static_cast<size_t>(bytes)), 0);
   close(pipes[0]);
   close(pipes[1]);
+}
+
+TEST(HostFork, ALoaderThatPreparesAheadGoesOnAtItsPlaceInTheChildAndEnds) {
+  constexpr int64_t kSize = 40;
+  std::vector<float> x(kSize);
+  std::iota(x.begin(), x.end(), 0.0f);
+  const std::shared_ptr<const Dataset> dataset =
+      InMemoryDataset::Make({.name = "numbers", .size = kSize, .x_shape = {1}, .classes = 1}, x,
+                            std::vector<int32_t>(kSize, 0))
+          .value();
+  for (const int threads : {1, 3}) {
+    std::unique_ptr<Loader> loader =
+        Loader::Make(dataset, AllIndices(kSize),
+                     {.batch = 8, .shuffle = false, .prefetch = 2, .threads = threads})
+            .value();
+    const auto gives = [&](float first) {
+      const Batch* batch = loader->Next().value();
+      return batch != nullptr && batch->x.f32()[0] == first;
+    };
+    ASSERT_TRUE(gives(0));
+    EXPECT_TRUE(HoldsInChild([&] { return gives(8) && gives(16) && (loader.reset(), true); }));
+    EXPECT_TRUE(HoldsInChild([&] { return loader->Seek({}).ok() && gives(0); }));
+    EXPECT_TRUE(HoldsInChild([&] { return loader.reset(), true; }));
+    EXPECT_TRUE(gives(8));
+  }
 }
 
 }  // namespace

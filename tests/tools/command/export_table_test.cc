@@ -35,7 +35,8 @@ class ExportTable : public Program {
     ASSERT_EQ(trained.code, 0) << trained.out;
     const Ran exported = Run("export " + name + " models/" + name + ".onnx --standardize " + flags);
     ASSERT_EQ(exported.code, 0) << exported.out;
-    EXPECT_THAT(exported.out, HasSubstr("an input for each of the 5 columns"));
+    EXPECT_THAT(exported.out, HasSubstr("an input for each of the " +
+                                        std::string(patients.times ? "6" : "5") + " columns"));
     const std::string csv = "models/" + name + ".csv";
     const Ran told = Run("predict " + name + " " + csv + " -o models/" + name + ".told.csv");
     ASSERT_EQ(told.code, 0) << told.out;

@@ -96,6 +96,25 @@ TEST(ColumnFactsTest, StrangeColumnsArePointedOut) {
   EXPECT_THAT(Fact(regression, its, "a").suspicion, IsEmpty());
 }
 
+TEST(ColumnFactsTest, NumbersThatMayStandForMissingOnesArePointedOut) {
+  const auto suspicion = [](const std::string& filler, int range, int every) {
+    std::string text = "a,y\n";
+    for (int i = 0; i < 60; ++i) {
+      text += (i % every == 0 ? filler : std::to_string(i * 7 % range)) +
+              (i % 3 == 0 ? ",p\n" : ",q\n");
+    }
+    const Table table = Parsed(text);
+    return Fact(table, FactsOf(table), "a").suspicion;
+  };
+  EXPECT_THAT(suspicion("-999", 50, 7),
+              AllOf(HasSubstr("-999 in 9 rows"), HasSubstr("data.missing_texts = [\"-999\"]")));
+  for (const char* filler : {"-9", "99", "999", "9999999", "-88", "8888"})
+    EXPECT_THAT(suspicion(filler, 5, 7), HasSubstr("far from all other")) << filler;
+  EXPECT_THAT(suspicion("-999", 50, 60), IsEmpty());  // once
+  EXPECT_THAT(suspicion("99", 60, 7), IsEmpty());     // no farther than the others
+  EXPECT_THAT(suspicion("-1000", 50, 7), IsEmpty());  // may be an amount
+}
+
 TEST(ShowTableTest, APageSaysWhatWasUnderstoodWithinTheWidth) {
   const std::string page = ShowTable(Parsed(Patients()), 80);
   EXPECT_THAT(page, HasSubstr("patients.csv: 120 rows, 11 columns\n"));

@@ -270,6 +270,67 @@ TEST(DescribeTable, DatesAreOfOneForm) {
               }).has_time);
 }
 
+TEST(DescribeTable, TimesOfTheDayAreDatesOfNoDay) {
+  const auto time = [](int i) {
+    return std::to_string(i * 7 % 24) + ":" + std::to_string(10 + i % 50);
+  };
+  const TableColumn column = XOf(30, time);
+  EXPECT_EQ(column.kind, Kind::kDate);
+  EXPECT_EQ(column.role, Role::kFeature);
+  EXPECT_EQ(column.date, DateForm::kTimeOfDay);
+  EXPECT_TRUE(column.has_time);
+  EXPECT_EQ(XOf(30, time, Typed("date")).date, DateForm::kTimeOfDay);
+  EXPECT_THAT(ErrorOfX(30, time, Typed("date, day first")), HasSubstr("is no date"));
+  // Beside a moment it is none.
+  EXPECT_THAT(ErrorOfX(
+                  30, [&](int i) { return i == 9 ? "2020-01-02" : time(i); }, Typed("date")),
+              HasSubstr("\"2020-01-02\" is no date"));
+}
+
+TEST(DescribeTable, WhatLooksLikeSomethingElseIsSaid) {
+  std::string remarks;
+  const auto said = [&](const std::vector<std::string>& cells, TableOptions options = {}) {
+    XOf(
+        60, [&](int i) { return Of(cells, i); }, options, &remarks);
+    return remarks;
+  };
+  EXPECT_THAT(said({"01234", "99999", "00501"}),
+              AllOf(HasSubstr("\"x\") is read as numbers, though \"01234\""),
+                    HasSubstr("data.types = [\"x=category\"]")));
+  for (const char* plain : {"0", "0.5", "10", "-1"})
+    EXPECT_THAT(said({"3", plain}), Not(HasSubstr("as codes are"))) << plain;
+  EXPECT_THAT(said({"01234", "9"}, Typed("number")), Not(HasSubstr("as codes are")));
+
+  for (const char* wrapped : {"$5", "\"$1,003\"", "40 %", "40%", "<0.1", "(3.5)", "50 kg", "€ 5"}) {
+    EXPECT_THAT(said({wrapped, "$7"}), HasSubstr("\"x\") is read as words; without")) << wrapped;
+    EXPECT_THAT(said({wrapped, "word"}), Not(HasSubstr("without what"))) << wrapped;
+  }
+  for (const char* other : {"A12", "40-49", "1.2.3.4", "x", "5'11"})
+    EXPECT_THAT(said({other, "$7"}), Not(HasSubstr("without what"))) << other;
+  const auto amount = [](int i) { return "$" + std::to_string(1000 + i); };
+  XOf(60, amount, {}, &remarks);
+  EXPECT_THAT(remarks, HasSubstr("is left out: all its texts differ; without what stands around"));
+  EXPECT_THAT(ErrorOfX(60, [](int i) { return i % 9 == 4 ? "<0.1" : "0." + std::to_string(i); }),
+              AllOf(HasSubstr("\"<0.1\" is not a number"), HasSubstr("take it away in the file")));
+
+  EXPECT_THAT(said({"Oslo", "Bern", "oslo"}), HasSubstr("\"Oslo\" and \"oslo\" differ in capital"));
+  EXPECT_THAT(said({"Oslo", "Bern", "Oslo "}), Not(HasSubstr("differ in capital")));
+  std::string target = "k,y\n";
+  for (int i = 0; i < 30; ++i)
+    target += std::to_string(i % 7) + "," + Of({"Yes", "no", "yes"}, i) + "\n";
+  EXPECT_THAT(RemarksOf(Parsed(target)),
+              HasSubstr("(\"y\"): \"Yes\" and \"yes\" differ in capital"));
+}
+
+TEST(DescribeTable, WhereNoColumnIsLeftTheFirstReasonIsTold) {
+  EXPECT_THAT(ErrorOf(Rows(
+                  40, [](int i) { return std::to_string(i) + " kg"; }, "weight,y\n")),
+              AllOf(HasSubstr("no column is left to learn from beside the target: column 1 "
+                              "(\"weight\") is left out: all its texts differ"),
+                    HasSubstr("\"0 kg\" would be numbers")));
+  EXPECT_THAT(ErrorOf("y\n1\n2\n1\n"), HasSubstr("there is no other"));
+}
+
 TEST(DescribeTable, NumbersThatAFloatWouldBlurAreStoredAsDoubles) {
   // Seconds since 1970, minutes apart: a float has steps of 128.
   EXPECT_TRUE(XOf(30, [](int i) { return std::to_string(1700000000 + 61 * (i % 13)); }).exact);

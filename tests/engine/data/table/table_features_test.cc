@@ -16,6 +16,7 @@ namespace lockstep::inline v0_1 {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::FloatNear;
 using Kind = TableColumn::Kind;
 using Role = TableColumn::Role;
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
@@ -160,6 +161,21 @@ TEST(TableFeatures, DatesTurnWithYearWeekAndDay) {
   column.has_time = false;
   EXPECT_THAT(Encoded(column, {.number = kNone}), ElementsAre(1, 0, 0, 0, 0, 1));
   EXPECT_EQ(Encoded(column, {.number = 3.0}).back(), 0.0f);
+}
+
+TEST(TableFeatures, TimesTurnWithTheDayAlone) {
+  TableColumn column{.name = "clock",
+                     .kind = Kind::kDate,
+                     .date = DateForm::kTimeOfDay,
+                     .has_time = true,
+                     .subtracted = 0.5,
+                     .divided = 0.25};
+  EXPECT_THAT(FeatureNames({.columns = {column}}),
+              ElementsAre("clock", "clock (sin of day)", "clock (cos of day)"));
+  EXPECT_THAT(Encoded(column, {.number = 0.0}), ElementsAre(-2, 0, 1));
+  EXPECT_THAT(Encoded(column, {.number = 0.25}), ElementsAre(-1, 1, FloatNear(0.0f, 1e-7f)));
+  EXPECT_THAT(Encoded(column, {.number = 0.75}), ElementsAre(1, -1, FloatNear(0.0f, 1e-7f)));
+  EXPECT_THAT(Encoded(column, {.number = kNone}), ElementsAre(-2, 0, 0));
 }
 
 }  // namespace

@@ -96,6 +96,9 @@ class Dataset {
   Status Gather(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t epoch = 0) const;
   // The weight of each sample: 1 where info().weighted is false. REQUIRES: as many as indices.
   Status GatherWeights(std::span<const int64_t> indices, std::span<float> weights) const;
+  // A hint, which changes nothing: these samples will be gathered soon. A dataset in a mapped file
+  // begins to read them.
+  void Expect(std::span<const int64_t> indices) const { Fetch(indices); }
 
  protected:
   explicit Dataset(DatasetInfo info);
@@ -106,6 +109,7 @@ class Dataset {
                       int64_t epoch) const = 0;
   // Of those that say `weighted`.
   virtual Status ReadWeights(std::span<const int64_t> indices, std::span<float> weights) const;
+  virtual void Fetch(std::span<const int64_t>) const {}
 
   DatasetInfo info_;
 };

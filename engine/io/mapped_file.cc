@@ -6,18 +6,19 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 
 #include "engine/io/file.h"
 
 namespace lockstep::inline v0_1 {
 
-Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
+Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& path, bool jumps) {
   // A pipe without a writer must not block the caller before it can be refused.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return FileError(path, "open", errno);
   struct stat info {};
   Status status;
-  void* data = nullptr;
+  void *data = nullptr, *again = nullptr;
   size_t size = 0;
   if (fstat(fd, &info) != 0) {
     status = FileError(path, "read", errno);
@@ -29,14 +30,31 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::Open(const std::string& pa
     size = static_cast<size_t>(info.st_size);
     data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
     if (data == MAP_FAILED) status = FileError(path, "map", errno);
+    again = data;
+    if (jumps && status.ok()) again = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+    if (again == MAP_FAILED) {
+      again = data;
+    } else if (again != data) {
+      static_cast<void>(madvise(again, size, MADV_RANDOM));
+    }
   }
   close(fd);
   if (!status.ok()) return status;
-  return std::shared_ptr<const MappedFile>(
-      new MappedFile(static_cast<const std::byte*>(data), size));
+  return std::shared_ptr<const MappedFile>(new MappedFile(
+      static_cast<const std::byte*>(data), static_cast<const std::byte*>(again), size));
+}
+
+void MappedFile::WillNeed(std::span<const std::byte> part) {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data());
+  const uintptr_t ahead = begin % page;  // what madvise takes begins at a page
+  // Whether it helps is the system's affair.
+  static_cast<void>(
+      madvise(reinterpret_cast<void*>(begin - ahead), part.size() + ahead, MADV_WILLNEED));
 }
 
 MappedFile::~MappedFile() {
+  if (size_ > 0 && jumps_ != data_) munmap(const_cast<std::byte*>(jumps_), size_);
   if (size_ > 0) munmap(const_cast<std::byte*>(data_), size_);
 }
 

@@ -10,7 +10,6 @@
 #include "engine/comm/agreement.h"
 #include "engine/data/objective.h"
 #include "engine/data/text/tokenizer.h"
-#include "engine/train/assess/ranking.h"
 
 namespace lockstep::inline v0_1 {
 namespace {
@@ -129,7 +128,25 @@ std::vector<int32_t> TokenBytes(const DatasetInfo& info) {
 }
 
 std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels) {
-  return Ranking(scores, labels).Auc();
+  LOCKSTEP_CHECK_EQ(scores.size(), labels.size());
+  std::vector<float> positives, negatives;
+  const auto count = std::count_if(labels.begin(), labels.end(), [](float y) { return y > 0.5f; });
+  positives.reserve(static_cast<size_t>(count));
+  negatives.reserve(labels.size() - static_cast<size_t>(count));
+  for (size_t i = 0; i < scores.size(); ++i)
+    (labels[i] > 0.5f ? positives : negatives).push_back(scores[i]);
+  if (positives.empty() || negatives.empty()) return std::nullopt;
+  std::sort(positives.begin(), positives.end());
+  std::sort(negatives.begin(), negatives.end());
+  uint64_t half_wins = 0;  // a win for each negative below a positive, half of one beside it
+  size_t below = 0, up_to = 0;
+  for (const float score : positives) {
+    while (below < negatives.size() && negatives[below] < score) ++below;
+    while (up_to < negatives.size() && negatives[up_to] <= score) ++up_to;
+    half_wins += below + up_to;
+  }
+  return static_cast<double>(half_wins) /
+         (2.0 * static_cast<double>(uint64_t{positives.size()} * negatives.size()));
 }
 
 std::vector<std::vector<int64_t>> ConfusionRows(const EvaluationResult& result) {

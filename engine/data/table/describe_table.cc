@@ -145,6 +145,11 @@ class Describer {
         LOCKSTEP_TRY(CheckMissing(i));
         column.date = FormOf(i);
         column.has_time = seen.has_time;
+        if (column.role == Role::kTime && column.date == DateForm::kTimeOfDay) {
+          made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) +
+                                  " says the time of the day alone, so that earlier and later days "
+                                  "are not told apart (data.time)");
+        }
         break;
       case Kind::kCategory:
         LOCKSTEP_TRY(DescribeCategory(i, column));

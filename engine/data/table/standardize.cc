@@ -50,6 +50,7 @@ class StandardizedDataset final : public Dataset {
   Status ReadWeights(std::span<const int64_t> indices, std::span<float> weights) const override {
     return base_->GatherWeights(indices, weights);
   }
+  void Fetch(std::span<const int64_t> indices) const override { base_->Expect(indices); }
 
   std::shared_ptr<const Dataset> base_;
   Standardizer standardizer_;

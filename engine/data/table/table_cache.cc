@@ -145,7 +145,8 @@ std::string CopyPath(const std::string& path, const std::string& folder) {
 // Invalid: it is there and of another file or of other options; Corrupt: it is damaged.
 Result<Table> TableCache::Map(const std::string& at) const {
   const auto damaged = [&](const char* what) { return Status::Corrupt(copy_path_ + ": " + what); };
-  LOCKSTEP_TRY_ASSIGN(const std::shared_ptr<const MappedFile> file, MappedFile::Open(at));
+  LOCKSTEP_TRY_ASSIGN(const std::shared_ptr<const MappedFile> file,
+                      MappedFile::Open(at, /*jumps=*/true));
   const std::string_view all(reinterpret_cast<const char*>(file->bytes().data()),
                              file->bytes().size());
   if (all.size() < kHead + kTail || !all.starts_with(kMagic) || !all.ends_with(kMagic))
@@ -179,7 +180,7 @@ Result<Table> TableCache::Map(const std::string& at) const {
     return damaged("its counts are wrong");
   if (Hasher().Add(records).Finish() != hash) return damaged("its records are damaged");
   table.remarks.push_back("read from the binary copy in " + copy_path_);
-  table.rows = std::make_shared<const TableRows>(std::move(layout), records, file);
+  table.rows = std::make_shared<const TableRows>(std::move(layout), file, kHead, records.size());
   return table;
 }
 

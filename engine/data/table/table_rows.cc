@@ -1,5 +1,6 @@
 #include "engine/data/table/table_rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -131,14 +132,42 @@ CellValue RecordLayout::Get(int64_t column, const std::byte* record) const {
 }
 
 TableRows::TableRows(RecordLayout layout, std::vector<std::byte> records)
-    : layout_(std::move(layout)), owned_(std::move(records)), records_(owned_) {
+    : layout_(std::move(layout)),
+      owned_(std::move(records)),
+      records_(owned_),
+      jumps_(owned_.data()) {
   size_ = layout_.bytes == 0 ? 0 : static_cast<int64_t>(records_.size()) / layout_.bytes;
 }
 
-TableRows::TableRows(RecordLayout layout, std::span<const std::byte> records,
-                     std::shared_ptr<const void> owner)
-    : layout_(std::move(layout)), owner_(std::move(owner)), records_(records) {
+TableRows::TableRows(RecordLayout layout, std::shared_ptr<const MappedFile> file, size_t offset,
+                     size_t bytes)
+    : layout_(std::move(layout)),
+      file_(std::move(file)),
+      records_(file_->bytes().subspan(offset, bytes)),
+      jumps_(file_->bytes_for_jumps().data() + offset) {
   size_ = layout_.bytes == 0 ? 0 : static_cast<int64_t>(records_.size()) / layout_.bytes;
+}
+
+void TableRows::Fetch(std::span<const int64_t> rows) const {
+  if (file_ == nullptr) return;
+  constexpr int64_t kPart = 64 * 1024;
+  const auto bytes = static_cast<int64_t>(records_.size());
+  std::vector<bool> wanted(static_cast<size_t>(bytes / kPart) + 1);
+  for (const int64_t row : rows) {
+    const int64_t begin = row * layout_.bytes;
+    wanted[static_cast<size_t>(begin / kPart)] = true;
+    wanted[static_cast<size_t>((begin + layout_.bytes - 1) / kPart)] = true;
+  }
+  for (auto from = wanted.begin(); from != wanted.end();) {
+    from = std::find(from, wanted.end(), true);
+    const auto to = std::find(from, wanted.end(), false);
+    const int64_t begin = (from - wanted.begin()) * kPart;
+    const int64_t end = std::min(bytes, (to - wanted.begin()) * kPart);
+    if (begin < end)
+      MappedFile::WillNeed(
+          records_.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)));
+    from = to;
+  }
 }
 
 }  // namespace lockstep

@@ -169,10 +169,14 @@ class TableDataset final : public Dataset {
 
  private:
   Status Read(std::span<const int64_t> indices, Tensor x, Tensor target, int64_t) const override {
+    const bool jumps = !std::is_sorted(indices.begin(), indices.end());
+    const auto record_of = [&](int64_t row) {
+      return jumps ? rows_->record_of_jump(row) : rows_->record(row);
+    };
     for (size_t i = 0; i < indices.size(); ++i) {
-      // Rows come in random order: the processor cannot guess the next one.
-      if (i + kAhead < indices.size()) __builtin_prefetch(rows_->record(indices[i + kAhead]));
-      const std::byte* const record = rows_->record(indices[i]);
+      // Where rows come in no order the processor cannot guess the next one.
+      if (i + kAhead < indices.size()) __builtin_prefetch(record_of(indices[i + kAhead]));
+      const std::byte* const record = record_of(indices[i]);
       if (!x.empty()) encoder_.Encode(record, x.f32() + static_cast<int64_t>(i) * encoder_.size());
       if (target.empty()) continue;
       const CellValue value = rows_->layout().Get(target_, record);
@@ -197,6 +201,8 @@ class TableDataset final : public Dataset {
       weights[i] = static_cast<float>(rows_->at(indices[i], weight_).number);
     return Status::Ok();
   }
+
+  void Fetch(std::span<const int64_t> indices) const override { rows_->Fetch(indices); }
 
   std::shared_ptr<const TableRows> rows_;
   std::shared_ptr<const TableDescription> description_;

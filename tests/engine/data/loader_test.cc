@@ -10,6 +10,7 @@
 #include <map>
 #include <new>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -358,31 +359,59 @@ TEST(LoaderShuffleTest, TheOrderOfASeedStaysTheSame) {
   EXPECT_THAT(std::get<2>(See(*loader)), ElementsAre(7, 4, 2, 3, 1, 6, 0, 5));
 }
 
-// Memory holds a stretch of them: as many blocks of 1024 neighbours as it has of 1024 samples.
-TEST(LoaderShuffleTest, VeryManySamplesAreReadInStretches) {
-  constexpr int64_t kSize = (int64_t{1} << 22) + 5, kStretch = int64_t{1} << 20;
-  const auto dataset = std::shared_ptr<const Dataset>(
-      InMemoryDataset::Make({.name = "many", .size = kSize, .x_shape = {1}, .classes = 1},
-                            std::vector<float>(kSize), std::vector<int32_t>(kSize))
-          .value());
-  const auto loader = Loader::Make(dataset, AllIndices(kSize), {.batch = kStretch}).value();
-  std::vector<bool> met(kSize);
-  std::vector<int64_t> first;
-  while (const Batch* batch = loader->Next().value()) {
-    std::set<int64_t> places;
-    for (const int64_t sample : batch->indices) {
-      ASSERT_FALSE(met[static_cast<size_t>(sample)]);
-      met[static_cast<size_t>(sample)] = true;
-      places.insert(sample / 1024);
+// Samples that are said to be ahead, of which memory holds but a few stretches.
+class Announced final : public Dataset {
+ public:
+  static constexpr int64_t kStretch = int64_t{1} << 20;
+
+  explicit Announced(int64_t size)
+      : Dataset({.name = "announced", .size = size, .x_shape = {1}, .classes = 1}),
+        ahead_(static_cast<size_t>(size)) {}
+
+ private:
+  Status Read(std::span<const int64_t> indices, Tensor, Tensor, int64_t) const override {
+    for (const int64_t i : indices) {
+      if (!ahead_[static_cast<size_t>(i)]) return Status::Corrupt("was not announced");
+      ahead_[static_cast<size_t>(i)] = false;
     }
-    EXPECT_LE(std::ssize(places),
-              1025);  // the last block is smaller, so that others are cut in two
-    EXPECT_TRUE(batch->count < 6 || !std::is_sorted(batch->indices.begin(), batch->indices.end()));
-    if (first.empty()) first.assign(batch->indices.begin(), batch->indices.end());
+    count_ -= std::ssize(indices);
+    return Status::Ok();
   }
-  EXPECT_EQ(std::count(met.begin(), met.end(), false), 0);
-  const auto again = loader->Next().value()->indices;
-  EXPECT_FALSE(std::equal(again.begin(), again.end(), first.begin()));
+  void Fetch(std::span<const int64_t> indices) const override {
+    for (const int64_t i : indices) ahead_[static_cast<size_t>(i)] = true;
+    count_ += std::ssize(indices);
+    EXPECT_LE(count_, 2 * kStretch);
+  }
+  mutable std::vector<bool> ahead_;
+  mutable int64_t count_ = 0;
+};
+
+// As many blocks of 1024 neighbours as a stretch has of 1024 samples, all of them announced.
+TEST(LoaderShuffleTest, VeryManySamplesAreReadInStretches) {
+  constexpr int64_t kSize = (int64_t{1} << 22) + 5;
+  const auto dataset = std::make_shared<const Announced>(kSize);
+  for (const int64_t batch_size : {Announced::kStretch, int64_t{3000}}) {
+    const auto loader = Loader::Make(dataset, AllIndices(kSize), {.batch = batch_size}).value();
+    std::vector<bool> met(kSize);
+    std::vector<int64_t> first;
+    std::set<int64_t> places;
+    while (const Batch* batch = loader->Next().value()) {
+      if (batch->number * batch_size % Announced::kStretch == 0) places.clear();
+      for (const int64_t sample : batch->indices) {
+        ASSERT_FALSE(met[static_cast<size_t>(sample)]);
+        met[static_cast<size_t>(sample)] = true;
+        if (batch_size == Announced::kStretch) places.insert(sample / 1024);
+      }
+      EXPECT_LE(std::ssize(places), 1025);  // the last block is smaller: others are cut in two
+      EXPECT_TRUE(batch->count < 6 ||
+                  !std::is_sorted(batch->indices.begin(), batch->indices.end()));
+      if (first.empty()) first.assign(batch->indices.begin(), batch->indices.end());
+    }
+    EXPECT_EQ(std::count(met.begin(), met.end(), false), 0);
+    const auto again = loader->Next().value()->indices;
+    EXPECT_FALSE(std::equal(again.begin(), again.end(), first.begin()));
+    while (loader->Next().value() != nullptr) continue;
+  }
 }
 
 TEST(LoaderSettingsTest, ImpossibleOnesSayWhy) {

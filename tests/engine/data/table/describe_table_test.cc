@@ -281,6 +281,9 @@ TEST(DescribeTable, TimesOfTheDayAreDatesOfNoDay) {
   EXPECT_TRUE(column.has_time);
   EXPECT_EQ(XOf(30, time, Typed("date")).date, DateForm::kTimeOfDay);
   EXPECT_THAT(ErrorOfX(30, time, Typed("date, day first")), HasSubstr("is no date"));
+  std::string remarks;
+  XOf(30, time, {.time = CsvColumn(std::string("x"))}, &remarks);
+  EXPECT_THAT(remarks, HasSubstr("time of the day alone"));
   // Beside a moment it is none.
   EXPECT_THAT(ErrorOfX(
                   30, [&](int i) { return i == 9 ? "2020-01-02" : time(i); }, Typed("date")),

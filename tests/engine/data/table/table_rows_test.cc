@@ -4,11 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "engine/base/random.h"
+#include "engine/io/mapped_file.h"
+#include "tests/engine/io/temporary_folder.h"
 
 namespace lockstep::inline v0_1 {
 namespace {
@@ -111,14 +115,43 @@ TEST(TableRows, RowsAreRecordsOneBehindTheOther) {
     layout.Put(1, {.number = numbers.back()}, record);
     layout.Put(2, {.number = row / 2.0}, record);
   }
-  const auto shared = std::make_shared<const std::vector<std::byte>>(records);
-  const TableRows owned(layout, records), borrowed(layout, *shared, shared);
-  for (const TableRows* rows : {&owned, &borrowed}) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "rows") << "head"
+                                 << std::string(reinterpret_cast<const char*>(records.data()),
+                                                records.size());
+  const TableRows owned(layout, records),
+      mapped(layout, MappedFile::Open(folder / "rows").value(), 4, records.size());
+  for (const TableRows* rows : {&owned, &mapped}) {
     ASSERT_EQ(rows->size(), 31);
     for (int64_t row = 0; row < 31; ++row) {
       EXPECT_EQ(rows->at(row, 0).code, codes[static_cast<size_t>(row)]);
       EXPECT_EQ(rows->at(row, 1).number, numbers[static_cast<size_t>(row)]);
       EXPECT_EQ(rows->at(row, 2).number, static_cast<double>(row) / 2.0);
+    }
+  }
+}
+
+// Where rows lie in a file the system is asked for them, up to the last byte and no further.
+TEST(TableRows, FetchingChangesNothing) {
+  const TemporaryFolder folder;
+  const RecordLayout layout = RecordLayout::Of({.columns = {{}, {}, Category(3)}});
+  constexpr int64_t kRows = 40000;
+  std::vector<std::byte> records(static_cast<size_t>(kRows * layout.bytes));
+  for (int64_t row = 0; row < kRows; ++row)
+    layout.Put(0, {.number = static_cast<double>(row)}, records.data() + row * layout.bytes);
+  std::ofstream(folder / "rows") << std::string(reinterpret_cast<const char*>(records.data()),
+                                                records.size());
+  const TableRows mapped(layout, MappedFile::Open(folder / "rows", /*jumps=*/true).value(), 0,
+                         records.size()),
+      held(layout, records);
+  for (const std::vector<int64_t>& rows :
+       {std::vector<int64_t>{}, {0}, {kRows - 1}, {kRows - 1, 0, 17, 20000}}) {
+    mapped.Fetch(rows);
+    held.Fetch(rows);
+    for (const int64_t row : rows) {
+      EXPECT_EQ(mapped.at(row, 0).number, held.at(row, 0).number);
+      EXPECT_EQ(layout.Get(0, mapped.record_of_jump(row)).number, static_cast<double>(row));
+      EXPECT_EQ(held.record_of_jump(row), held.record(row));
     }
   }
 }

@@ -97,7 +97,7 @@ class Dataset {
   // The weight of each sample: 1 where info().weighted is false. REQUIRES: as many as indices.
   Status GatherWeights(std::span<const int64_t> indices, std::span<float> weights) const;
   // A hint, which changes nothing: these samples will be gathered soon. A dataset in a mapped file
-  // begins to read them.
+  // begins to read them. REQUIRES: each in [0, size()).
   void Expect(std::span<const int64_t> indices) const { Fetch(indices); }
 
  protected:

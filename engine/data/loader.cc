@@ -183,16 +183,17 @@ Result<std::unique_ptr<Loader::Impl>> Loader::Impl::Again() const {
 // Of the index list as it was given.
 void Loader::Impl::Shuffle(int64_t epoch) {
   if (shuffled_epoch_ == epoch) return;
-  shuffled_epoch_ = epoch;
   if (!options_.shuffle) return;
+  shuffled_epoch_ = -1;  // until all is in order
   Random random(options_.seed, StreamOf("shuffle") + static_cast<uint64_t>(epoch));
   if (order_.size() > kShuffledWhole) {
     ShuffleByBlocks(std::span<const int64_t>(indices_), kBlock, kBlocks, random, blocks_,
                     std::span(order_));
-    return;
+  } else {
+    std::copy(indices_.begin(), indices_.end(), order_.begin());
+    lockstep::Shuffle(order_, random);
   }
-  std::copy(indices_.begin(), indices_.end(), order_.begin());
-  lockstep::Shuffle(order_, random);
+  shuffled_epoch_ = epoch;
 }
 
 // Of more samples than memory may hold this stretch and the next.
@@ -200,11 +201,15 @@ void Loader::Impl::Announce(LoaderPlace place) {
   const auto n = static_cast<int64_t>(indices_.size());
   if (n <= static_cast<int64_t>(kShuffledWhole)) return;
   const int64_t begin = place.batch * options_.batch;
-  const int64_t end = std::min(n, (begin / kStretch + 2) * kStretch);
+  const int64_t end =
+      std::min(n, std::max(begin + options_.batch, (begin / kStretch + 2) * kStretch));
   const bool goes_on = announced_epoch_ == place.epoch && announced_ >= begin;
   const int64_t from = goes_on ? announced_ : begin;
   if (from >= end) return;
-  dataset_->Expect(Order().subspan(static_cast<size_t>(from), static_cast<size_t>(end - from)));
+  try {
+    dataset_->Expect(Order().subspan(static_cast<size_t>(from), static_cast<size_t>(end - from)));
+  } catch (...) {  // a hint that could not be given
+  }
   announced_epoch_ = place.epoch;
   announced_ = end;
 }
@@ -370,6 +375,7 @@ Status Loader::Impl::Seek(LoaderPlace place) {
   }
   StopThreads();
   place_ = place;
+  announced_epoch_ = -1;
   return Status::Ok();
 }
 

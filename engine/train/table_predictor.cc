@@ -97,6 +97,11 @@ Result<CellValue> TablePredictor::Take(int64_t column, double number) const {
   if (of.kind == Kind::kYesNo && number != 0.0 && number != 1.0)
     return Status::Invalid(name + ": yes is 1 and no is 0, not " + lockstep::TextOf(number));
   if (!std::isfinite(number)) return Status::Invalid(name + ": the number is infinite");
+  const bool is_time = of.kind == Kind::kDate && of.date == DateForm::kTimeOfDay;
+  if (is_time && !(number >= 0.0 && number <= 1.0)) {
+    return Status::Invalid(name + ": a time of the day is a part of it from 0 to 1, not " +
+                           lockstep::TextOf(number));
+  }
   return AsStored(column, {.number = number});
 }
 

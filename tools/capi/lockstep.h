@@ -206,7 +206,7 @@ const char* lockstep_answer_name(const lockstep_model* model, int64_t answer);
  * that the model does not need are left alone; a column that it needs and that is not given is an
  * error that names it. texts[i] is the cell as the table would have it ("12.5", "Oslo",
  * "2020-04-03"); where texts or texts[i] is NULL, numbers[i] is the cell (a date: days since
- * 1970-01-01; yes: 1, no: 0). "" and NaN are missing. `answers` receives lockstep_answers doubles.
+ * 1970-01-01, of a column of times of the day the fraction alone; yes: 1, no: 0). "" and NaN are missing. `answers` receives lockstep_answers doubles.
  * *predicted (may be NULL): the predicted class, 0 the first of two; -1 for a regression. *unseen
  * (may be NULL): how many categories the model has never seen, which is no error. */
 lockstep_code lockstep_predict_row(lockstep_model* model, int64_t cells, const char* const* names,

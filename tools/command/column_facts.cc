@@ -36,7 +36,7 @@ std::vector<double> ValuesOf(const Table& table, int64_t column) {
 
 // 9, 99, 999, ..., 88, 888, ... or one of them below 0.
 bool IsFiller(double value) {
-  for (double nines = 9.0; nines < 1e10; nines = nines * 10.0 + 9.0) {
+  for (double nines = 9.0; nines < 0x1p24; nines = nines * 10.0 + 9.0) {
     const double eights = nines / 9.0 * 8.0;
     if (std::abs(value) == nines || (eights > 8.0 && std::abs(value) == eights)) return true;
   }
@@ -57,8 +57,8 @@ std::string Filler(const std::vector<double>& sorted) {
     const double gap = is_least ? least - value : value - most;
     if (least == most || gap <= most - least) continue;
     return fmt::format(
-        "is {:g} in {} rows, far from all other values; if that stands for a missing value: "
-        "data.missing_texts = [\"{:g}\"]",
+        "is {:.0f} in {} rows, far from all other values; if that stands for a missing value: "
+        "data.missing_texts = [\"{:.0f}\"], as the file writes it",
         value, count, value);
   }
   return "";
@@ -228,9 +228,11 @@ std::vector<ColumnFacts> FactsOf(const Table& table) {
     const std::vector<double> values = ValuesOf(table, place);
     Count(columns[i], values, all[i]);
     if (columns[i].role != Role::kFeature) continue;
-    if (all[i].suspicion.empty()) all[i].suspicion = Suspicion(columns[i], all[i]);
-    if (enough && all[i].suspicion.empty() && all[i].stored)
-      all[i].suspicion = TellsTarget(table, columns[i], values, targets, largest);
+    std::string more = Suspicion(columns[i], all[i]);
+    if (enough && more.empty() && all[i].stored)
+      more = TellsTarget(table, columns[i], values, targets, largest);
+    std::string& said = all[i].suspicion;
+    said = said.empty() || more.empty() ? said + more : said + "; it " + more;
   }
   return all;
 }

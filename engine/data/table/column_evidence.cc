@@ -1,13 +1,14 @@
 #include "engine/data/table/column_evidence.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <optional>
 #include <utility>
 
 #include "engine/data/table/class_labels.h"
+#include "engine/data/table/number_form.h"
 
 namespace lockstep::inline v0_1 {
 namespace {
@@ -20,23 +21,37 @@ void Note(NotedCell& noted, const NotedCell& next) {
 }
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
+// "007", as codes are written.
 bool HasLeadingZero(std::string_view cell) {
-  return cell.size() > 1 && cell[0] == '0' && IsDigit(cell[1]);
+  return cell.size() > 1 && cell[0] == '0' && std::all_of(cell.begin(), cell.end(), IsDigit);
 }
 
-// "$1,003", "40 %", "<0.1", "(3)", "50 kg"; not "A12", nor "3-4".
-bool IsWrappedNumber(std::string_view cell, NumberForm form) {
+std::string_view WithoutBlanks(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
+}
+
+// What stands around a number: "$|" of "$1,003", "|%" of "40 %", "<|" of "<0.1", "|kg" of "50 kg".
+// Nothing where it is something else: "A12", "3-4", "(3)" and "1+", whose signs mean something.
+std::optional<std::string> WrappingOf(std::string_view cell) {
+  constexpr std::string_view kBefore[] = {"",  "$",  "€",  "£", "¥", "<",
+                                          ">", "<=", ">=", "≤", "≥", "~"};
   constexpr size_t kLongestUnit = 12;
   constexpr std::string_view kDigits = "0123456789";
   const size_t begin = cell.find_first_of(kDigits), last = cell.find_last_of(kDigits);
-  if (begin == std::string_view::npos || cell.size() - last > kLongestUnit) return false;
-  const bool is_name = std::any_of(cell.begin(), cell.begin() + static_cast<std::ptrdiff_t>(begin),
-                                   [](unsigned char c) { return std::isalnum(c) != 0; });
-  if (is_name) return false;
-  const std::string_view inner = cell.substr(begin, last + 1 - begin);
-  if (form.thousands == '\0') form.thousands = form.decimal == '.' ? ',' : '.';
-  return ReadNumber(inner, form).kind == NumberCell::kNumber;
+  if (begin == std::string_view::npos) return std::nullopt;
+  const std::string_view before = WithoutBlanks(cell.substr(0, begin));
+  const std::string_view unit = WithoutBlanks(cell.substr(last + 1));
+  const bool is_known =
+      std::find(std::begin(kBefore), std::end(kBefore), before) != std::end(kBefore);
+  const bool is_unit = unit.empty() || unit[0] == '%' || unit[0] == '$' || IsLetter(unit[0]) ||
+                       (unit[0] & 0x80) != 0;
+  if (!is_known || !is_unit || unit.size() > kLongestUnit) return std::nullopt;
+  if (!StandsForNumber(cell.substr(begin, last + 1 - begin))) return std::nullopt;
+  return std::string(before) + "|" + std::string(unit);
 }
 
 }  // namespace
@@ -72,8 +87,10 @@ void ColumnEvidence::Add(std::string_view cell, int64_t line, const MissingTexts
     return;
   }
   Note(first_text, line, cell);
-  if (IsWrappedNumber(cell, form)) {
-    ++wrapped;
+  const bool may_all_be_wrapped = numbers + wrapped + 1 == present();
+  if (const auto wrapping = may_all_be_wrapped ? WrappingOf(cell) : std::nullopt) {
+    if (wrapped++ == 0) wrapping_ = *wrapping;
+    wrapped_alike_ = wrapped_alike_ && *wrapping == wrapping_;
     Note(first_wrapped, line, cell);
   }
   const bool word = ReadYesNo(cell).has_value();
@@ -147,7 +164,11 @@ void ColumnEvidence::Merge(const ColumnEvidence& next) {
   unusable += next.unusable;
   leading_zeros += next.leading_zeros;
   words += next.words;
-  wrapped += next.wrapped;
+  if (next.wrapped > 0) {
+    if (wrapped == 0) wrapping_ = next.wrapping_;
+    wrapped_alike_ = wrapped_alike_ && next.wrapped_alike_ && next.wrapping_ == wrapping_;
+    wrapped += next.wrapped;
+  }
   for (size_t form = 0; form < dates.size(); ++form) dates[form] += next.dates[form];
   has_time = has_time || next.has_time;
   whole = whole && next.whole;

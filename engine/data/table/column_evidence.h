@@ -42,6 +42,8 @@ class ColumnEvidence {
   // Whether `texts` holds every different text.
   bool knows_texts() const { return !too_many_; }
   double sd() const;
+  // Whether the signs around the wrapped numbers are the same everywhere.
+  bool wrapped_alike() const { return wrapped_alike_; }
   // Whether every cell is one more than that before it.
   bool counts_up() const { return counting_ && all(numbers) && numbers > 1; }
   // The different texts in order: as numbers if all are, else as bytes.
@@ -75,6 +77,8 @@ class ColumnEvidence {
   double mean_ = 0.0, m2_ = 0.0;
   double first_ = 0.0, last_ = 0.0;
   bool counting_ = true;
+  std::string wrapping_;  // of the first wrapped number
+  bool wrapped_alike_ = true;
 };
 
 }  // namespace lockstep

@@ -76,13 +76,15 @@ class Describer {
       if (!text_.names().empty()) column.name = text_.names()[i];
       description.columns.push_back(std::move(column));
     }
+    const auto before = std::ssize(made_.remarks);
     SayLeftOut();
-    const std::vector<std::string> left_out = made_.remarks;
+    const std::vector<std::string> left_out(made_.remarks.begin() + before, made_.remarks.end());
     SayCodes();
-    SayWrapped();
+    SayTimes();
     SayGroups();
     if (const int64_t target = description.target(); target >= 0)
       LOCKSTEP_TRY(DescribeTarget(static_cast<size_t>(target)));
+    SayWrapped();
     SayCases();
     const bool any = std::any_of(description.columns.begin(), description.columns.end(),
                                  [](const TableColumn& c) { return c.role == Role::kFeature; });
@@ -192,10 +194,9 @@ class Describer {
       const TableColumn& column = made_.description.columns[i];
       if (column.role != Role::kLeftOut || column.note == "as asked") continue;
       const bool numbers = evidence_[i].numbers > 0;
-      made_.remarks.push_back(
-          text_.NameOf(static_cast<int64_t>(i)) + " is left out: " + column.note + "; " +
-          (IsWrapped(i) ? HowToUnwrap(i)
-                        : TypeKey(i, numbers ? "number" : "category") + " keeps it"));
+      made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + " is left out: " +
+                              column.note + "; " + TypeKey(i, numbers ? "number" : "category") +
+                              " keeps it" + (IsWrapped(i) ? "; " + HowToUnwrap(i) : ""));
     }
   }
 
@@ -213,10 +214,22 @@ class Describer {
     }
   }
 
-  // All are amounts, if one does not look at "$" or "%".
+  // Pace, odds and dilutions look like them.
+  void SayTimes() {
+    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
+      const TableColumn& column = made_.description.columns[i];
+      if (column.role != Role::kFeature || column.kind != Kind::kDate) continue;
+      if (column.date != DateForm::kTimeOfDay || !wishes_.types[i].empty()) continue;
+      made_.remarks.push_back(
+          text_.NameOf(static_cast<int64_t>(i)) +
+          " is read as times of the day; if they are something else: " + TypeKey(i, "category"));
+    }
+  }
+
+  // All are amounts, if one does not look at the "$" or "%" that all of them have.
   bool IsWrapped(size_t i) const {
     const ColumnEvidence& seen = evidence_[i];
-    return seen.wrapped > 0 && seen.all(seen.numbers + seen.wrapped);
+    return seen.wrapped > 0 && seen.wrapped_alike() && seen.all(seen.numbers + seen.wrapped);
   }
   std::string HowToUnwrap(size_t i) const {
     return "without what stands around them, texts such as " +
@@ -226,7 +239,8 @@ class Describer {
   void SayWrapped() {
     for (size_t i = 0; i < made_.description.columns.size(); ++i) {
       const TableColumn& column = made_.description.columns[i];
-      if (column.role != Role::kFeature || column.kind != Kind::kCategory) continue;
+      const bool is_used = column.role == Role::kFeature || column.role == Role::kTarget;
+      if (!is_used || column.kind != Kind::kCategory) continue;
       if (!IsWrapped(i) || !wishes_.types[i].empty()) continue;
       made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + " is read as words; " +
                               HowToUnwrap(i) +
@@ -238,7 +252,8 @@ class Describer {
   void SayCases() {
     for (size_t i = 0; i < made_.description.columns.size(); ++i) {
       const TableColumn& column = made_.description.columns[i];
-      if (column.role == Role::kLeftOut || column.kind != Kind::kCategory) continue;
+      const bool is_used = column.role == Role::kFeature || column.role == Role::kTarget;
+      if (!is_used || column.kind != Kind::kCategory) continue;
       std::unordered_map<std::string, size_t> met;
       for (size_t k = 0; k < column.categories.size(); ++k) {
         const auto [other, is_new] = met.try_emplace(Lower(column.categories[k]), k);

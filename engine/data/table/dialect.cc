@@ -224,7 +224,8 @@ void Finder::Judge(Cut& cut) const {
   for (size_t i = from; i < cut.rows.size(); ++i) {
     for (const std::string& cell : cut.rows[i]) {
       ++cells;
-      if (missing_.Has(cell) || StandsForNumber(cell) || IsDate(cell)) {
+      if (missing_.Has(cell) || StandsForNumber(cell) || ReadDate(cell, DateForm::kYearMonthDay) ||
+          ReadDate(cell, DateForm::kDayMonthYear)) {
         ++readable;
       } else if (cell.find_first_of(",;\t|") != std::string::npos) {
         ++uncut;  // as "5;m" where "30,5;m;ill" is cut at the comma

@@ -213,7 +213,10 @@ bool IsDate(std::string_view cell) {
 }
 
 std::string DateText(double days, bool has_time, DateForm form) {
-  const std::chrono::sys_seconds moment(std::chrono::seconds(std::llround(days * 86400.0)));
+  constexpr long long kLastOfDay = 86399;  // no time of the day is that of another
+  const long long rounded = std::llround(days * 86400.0);
+  const std::chrono::sys_seconds moment(
+      std::chrono::seconds(form == DateForm::kTimeOfDay ? std::min(rounded, kLastOfDay) : rounded));
   const auto midnight = std::chrono::floor<std::chrono::days>(moment);
   const std::chrono::year_month_day date(midnight);
   const std::chrono::hh_mm_ss time(moment - midnight);

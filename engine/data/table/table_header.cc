@@ -22,6 +22,7 @@ enum class What { kMissing, kNumber, kDate, kText };
 struct Cell {
   What what = What::kText;
   double number = 0.0;
+  bool is_time = false;  // a date of no day
 };
 
 // What stands in a column below the first row.
@@ -43,6 +44,10 @@ class Finder {
     for (const std::string& text : rows[0]) first_.push_back(Read(text));
     for (size_t row = 1; row < rows.size(); ++row) {
       for (size_t i = 0; i < width_ && i < rows[row].size(); ++i) Look(rows[row][i], below_[i]);
+    }
+    // "08:00" above what is no date is a name.
+    for (size_t i = 0; i < width_; ++i) {
+      if (first_[i].is_time && !below_[i].all_dates()) first_[i].what = What::kText;
     }
   }
 
@@ -93,7 +98,8 @@ class Finder {
     const NumberCell number = ReadNumber(text, form_);
     if (number.kind == NumberCell::kNumber) return {What::kNumber, number.value};
     if (number.kind == NumberCell::kTooLarge) return {What::kNumber, HUGE_VAL};
-    return {IsDate(text) ? What::kDate : What::kText};
+    return {.what = IsDate(text) ? What::kDate : What::kText,
+            .is_time = ReadDate(text, DateForm::kTimeOfDay).has_value()};
   }
 
   void Look(const std::string& text, Below& below) const {

@@ -367,6 +367,10 @@ class Announced final : public Dataset {
   explicit Announced(int64_t size)
       : Dataset({.name = "announced", .size = size, .x_shape = {1}, .classes = 1}),
         ahead_(static_cast<size_t>(size)) {}
+  void Forget() const {
+    std::fill(ahead_.begin(), ahead_.end(), false);
+    count_ = 0;
+  }
 
  private:
   Status Read(std::span<const int64_t> indices, Tensor, Tensor, int64_t) const override {
@@ -410,6 +414,9 @@ TEST(LoaderShuffleTest, VeryManySamplesAreReadInStretches) {
     EXPECT_EQ(std::count(met.begin(), met.end(), false), 0);
     const auto again = loader->Next().value()->indices;
     EXPECT_FALSE(std::equal(again.begin(), again.end(), first.begin()));
+    // Back within an epoch all that comes is announced again.
+    ASSERT_TRUE(loader->Seek({.epoch = 1}).ok());
+    dataset->Forget();
     while (loader->Next().value() != nullptr) continue;
   }
 }

@@ -108,8 +108,13 @@ TEST(ColumnFactsTest, NumbersThatMayStandForMissingOnesArePointedOut) {
   };
   EXPECT_THAT(suspicion("-999", 50, 7),
               AllOf(HasSubstr("-999 in 9 rows"), HasSubstr("data.missing_texts = [\"-999\"]")));
-  for (const char* filler : {"-9", "99", "999", "9999999", "-88", "8888"})
-    EXPECT_THAT(suspicion(filler, 5, 7), HasSubstr("far from all other")) << filler;
+  for (const std::string filler : {"-9", "99", "999", "9999999", "-88", "8888"}) {
+    EXPECT_THAT(suspicion(filler, 5, 7),
+                AllOf(HasSubstr("is " + filler + " in"), HasSubstr("[\"" + filler + "\"]")));
+  }
+  // It hides nothing else.
+  EXPECT_THAT(suspicion("999", 2, 3),
+              AllOf(HasSubstr("999 in 20 rows"), HasSubstr("; it tells the target")));
   EXPECT_THAT(suspicion("-999", 50, 60), IsEmpty());  // once
   EXPECT_THAT(suspicion("99", 60, 7), IsEmpty());     // no farther than the others
   EXPECT_THAT(suspicion("-1000", 50, 7), IsEmpty());  // may be an amount

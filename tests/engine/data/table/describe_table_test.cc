@@ -279,6 +279,9 @@ TEST(DescribeTable, TimesOfTheDayAreDatesOfNoDay) {
   EXPECT_EQ(column.role, Role::kFeature);
   EXPECT_EQ(column.date, DateForm::kTimeOfDay);
   EXPECT_TRUE(column.has_time);
+  std::string remark;
+  XOf(30, time, {}, &remark);
+  EXPECT_THAT(remark, HasSubstr("is read as times of the day; if they are something else"));
   EXPECT_EQ(XOf(30, time, Typed("date")).date, DateForm::kTimeOfDay);
   EXPECT_THAT(ErrorOfX(30, time, Typed("date, day first")), HasSubstr("is no date"));
   std::string remarks;
@@ -302,17 +305,35 @@ TEST(DescribeTable, WhatLooksLikeSomethingElseIsSaid) {
                     HasSubstr("data.types = [\"x=category\"]")));
   for (const char* plain : {"0", "0.5", "10", "-1"})
     EXPECT_THAT(said({"3", plain}), Not(HasSubstr("as codes are"))) << plain;
+  for (const char* padded : {"00.50", "0012.5"})
+    EXPECT_THAT(said({"3", padded}), Not(HasSubstr("as codes are"))) << padded;
   EXPECT_THAT(said({"01234", "9"}, Typed("number")), Not(HasSubstr("as codes are")));
 
-  for (const char* wrapped : {"$5", "\"$1,003\"", "40 %", "40%", "<0.1", "(3.5)", "50 kg", "€ 5"}) {
-    EXPECT_THAT(said({wrapped, "$7"}), HasSubstr("\"x\") is read as words; without")) << wrapped;
-    EXPECT_THAT(said({wrapped, "word"}), Not(HasSubstr("without what"))) << wrapped;
+  using Texts = std::vector<std::string>;
+  for (const Texts& wrapped : {Texts{"$5", "\"$1,003\""},
+                               {"40 %", "5%"},
+                               {"40.5 %", "\"40,5 %\""},
+                               {"<0.1", "<5"},
+                               {"50 kg", "7kg"},
+                               {"€ 5", "€1"}}) {
+    EXPECT_THAT(said(wrapped), HasSubstr("\"x\") is read as words; without")) << wrapped[0];
+    EXPECT_THAT(said({wrapped[0], "word"}), Not(HasSubstr("without what"))) << wrapped[0];
   }
-  for (const char* other : {"A12", "40-49", "1.2.3.4", "x", "5'11"})
-    EXPECT_THAT(said({other, "$7"}), Not(HasSubstr("without what"))) << other;
+  for (const Texts& other : {Texts{"A12", "A13"},
+                             {"40-49", "50-59"},
+                             {"1.2.3.4", "1.2.3.5"},
+                             {"1A", "1B"},
+                             {"<50", ">=50"},
+                             {"5 mg", "1 g"},
+                             {"1+", "2+"},
+                             {"(3.5)", "(2.5)"},
+                             {"#1", "#2"}})
+    EXPECT_THAT(said(other), Not(HasSubstr("without what"))) << other[0];
   const auto amount = [](int i) { return "$" + std::to_string(1000 + i); };
   XOf(60, amount, {}, &remarks);
-  EXPECT_THAT(remarks, HasSubstr("is left out: all its texts differ; without what stands around"));
+  EXPECT_THAT(remarks,
+              AllOf(HasSubstr("is left out: all its texts differ; data.types = [\"x=category\"]"),
+                    HasSubstr("keeps it; without what stands around")));
   EXPECT_THAT(ErrorOfX(60, [](int i) { return i % 9 == 4 ? "<0.1" : "0." + std::to_string(i); }),
               AllOf(HasSubstr("\"<0.1\" is not a number"), HasSubstr("take it away in the file")));
 
@@ -321,6 +342,9 @@ TEST(DescribeTable, WhatLooksLikeSomethingElseIsSaid) {
   std::string target = "k,y\n";
   for (int i = 0; i < 30; ++i)
     target += std::to_string(i % 7) + "," + Of({"Yes", "no", "yes"}, i) + "\n";
+  std::string price = "k,y\n";
+  for (int i = 0; i < 60; ++i) price += std::to_string(i % 7) + ",$" + std::to_string(i % 9) + "\n";
+  EXPECT_THAT(RemarksOf(Parsed(price)), HasSubstr("(\"y\") is read as words; without what"));
   EXPECT_THAT(RemarksOf(Parsed(target)),
               HasSubstr("(\"y\"): \"Yes\" and \"yes\" differ in capital"));
 }
@@ -332,6 +356,9 @@ TEST(DescribeTable, WhereNoColumnIsLeftTheFirstReasonIsTold) {
                               "(\"weight\") is left out: all its texts differ"),
                     HasSubstr("\"0 kg\" would be numbers")));
   EXPECT_THAT(ErrorOf("y\n1\n2\n1\n"), HasSubstr("there is no other"));
+  std::string dated = "when,y\n";
+  for (int i = 0; i < 30; ++i) dated += Of({"03/04/2020,1\n", "01/02/2020,2\n"}, i);
+  EXPECT_THAT(ErrorOf(dated, {.time = CsvColumn(int64_t{0})}), HasSubstr("there is no other"));
 }
 
 TEST(DescribeTable, NumbersThatAFloatWouldBlurAreStoredAsDoubles) {

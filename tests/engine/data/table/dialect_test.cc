@@ -111,6 +111,10 @@ TEST(DialectTest, AHeaderIsWhatDoesNotFitTheColumns) {
   EXPECT_TRUE(has_header("region,2019,2020\n0,1.5,2.5\n1,3.5,4.5\n"));
   EXPECT_TRUE(has_header("when,2020-01-01,2020-02-01\nx,1.5,2.5\ny,3.5,4.5\n"));
   EXPECT_TRUE(has_header("day,n\n2020-01-01,x\n2020-01-02,x\n"));
+  // Times of the day are names, unless there are such below.
+  EXPECT_TRUE(has_header("day,08:00,20:00\nMon,open,5\nTue,shut,7\n"));
+  EXPECT_TRUE(has_header("site,08:00\nA,5\nB,6\n"));
+  EXPECT_FALSE(has_header("08:00,5\n09:30,6\n10:45,5\n"));
   EXPECT_FALSE(has_header("A11,6,x\nA12,48,y\nA11,12,x\n"));
   EXPECT_FALSE(has_header("P1,6\nP2,48\nP3,12\n"));               // ids
   EXPECT_FALSE(has_header("x,1.5,2.5\n3,4.5,5.5\n4,5.5,6.5\n"));  // a wrong cell

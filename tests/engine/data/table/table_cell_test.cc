@@ -179,7 +179,8 @@ TEST(TableCellTest, TimesOfTheDay) {
   EXPECT_EQ(ReadDate("2020-04-03 18:00", kTime), std::nullopt);
   EXPECT_EQ(ReadDate("18:00", DateForm::kYearMonthDay), std::nullopt);
   EXPECT_EQ(DateText(Days("7:05", kTime), true, kTime), "07:05:00");
-  EXPECT_EQ(DateText(Days("23:59:59", kTime), true, kTime), "23:59:59");
+  for (const char* last : {"23:59:59", "23:59:59.9", "23:59:60"})
+    EXPECT_EQ(DateText(Days(last, kTime), true, kTime), "23:59:59");
 }
 
 TEST(TableCellTest, DatesAreWrittenAsTheyAreRead) {

@@ -18,10 +18,13 @@ namespace {
 
 using Json = nlohmann::json;
 
-Json Golden() {
-  std::ifstream in(LOCKSTEP_SOURCE_DIR "/tests/golden/assessment.json");
-  EXPECT_TRUE(in);
-  return Json::parse(in);
+const Json& Golden() {
+  static const Json golden = [] {
+    std::ifstream in(LOCKSTEP_SOURCE_DIR "/tests/golden/assessment.json");
+    EXPECT_TRUE(in);
+    return Json::parse(in);
+  }();
+  return golden;
 }
 
 // Written so that NaN fails.
@@ -89,7 +92,7 @@ TEST(AssessGolden, TwoClassesAreScoredAsScikitLearnDoes) {
 
 // As sample_weight does, where some weights are 0.
 TEST(AssessGolden, WeightedSamplesAreScoredAsScikitLearnDoes) {
-  const Json golden = Golden();
+  const Json& golden = Golden();
   const auto expect = [](Predictions predictions, const Json& json, double tolerance) {
     predictions.weights = json.at("weights").get<std::vector<float>>();
     ExpectScores(predictions, json.at("weighted"), tolerance, /*by_weight=*/true);
@@ -158,7 +161,7 @@ TEST(AssessGolden, ManyClassesAreScoredAsScikitLearnDoes) {
 }
 
 TEST(AssessGolden, NumbersAreScoredAsScikitLearnDoes) {
-  const Json json = Golden().at("values");
+  const Json& json = Golden().at("values");
   const Predictions predictions = ValuesFrom(json);
   ExpectScores(predictions, json.at("scores"), 1e-10);
   const Residuals residuals = ResidualsOf(predictions, 0);
@@ -172,7 +175,7 @@ TEST(AssessGolden, NumbersAreScoredAsScikitLearnDoes) {
 }
 
 TEST(AssessGolden, IntervalsAreSciPys) {
-  const Json golden = Golden();
+  const Json& golden = Golden();
   for (const Json& row : golden.at("wilson")) {
     const Interval interval = ShareInterval(row[0].get<int64_t>(), row[1].get<int64_t>());
     ExpectNear(interval.low, row[2].get<double>(), 1e-9, "low");

@@ -93,10 +93,13 @@ Result<std::unique_ptr<Evaluator>> Evaluator::MakeFor(Network& network, Subset s
   const int ranks = options.communicator == nullptr ? 1 : options.communicator->size();
   // Only the last batch may be smaller, and whoever has it has it last, as the Loader does.
   std::vector<int64_t> mine;
-  if (ranks == 1) mine = std::move(samples.indices);
-  for (int64_t begin = rank * batch; ranks > 1 && begin < size; begin += ranks * batch) {
-    const auto from = samples.indices.begin() + begin;
-    mine.insert(mine.end(), from, from + std::min(batch, size - begin));
+  if (ranks == 1) {
+    mine = std::move(samples.indices);
+  } else {
+    for (int64_t begin = rank * batch; begin < size; begin += ranks * batch) {
+      const auto from = samples.indices.begin() + begin;
+      mine.insert(mine.end(), from, from + std::min(batch, size - begin));
+    }
   }
   const std::span<const double> quantiles = network.loss()->quantiles();
   std::unique_ptr<Evaluator> evaluator(

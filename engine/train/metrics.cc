@@ -127,6 +127,7 @@ std::vector<int32_t> TokenBytes(const DatasetInfo& info) {
   return bytes;
 }
 
+// What Ranking::Auc says, without its lists: 4 bytes a sample instead of up to 37.
 std::optional<double> Auc(std::span<const float> scores, std::span<const float> labels) {
   LOCKSTEP_CHECK_EQ(scores.size(), labels.size());
   std::vector<float> positives, negatives;

@@ -13,6 +13,7 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/base/characters.h"
 #include "engine/io/file.h"
 
 namespace lockstep::inline v0_1 {
@@ -31,17 +32,10 @@ std::string Shown(const std::string& path) {
   return plain ? path : Quoted(path);
 }
 
-std::string Lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
 // With its dot, in small letters; empty where there is none.
 std::string ExtensionOf(std::string_view name) {
   const size_t dot = name.rfind('.');
-  return dot == std::string_view::npos ? std::string() : Lower(std::string(name.substr(dot)));
+  return dot == std::string_view::npos ? std::string() : Lower(name.substr(dot));
 }
 
 template <size_t kCount>

@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/base/characters.h"
 #include "engine/data/table/class_labels.h"
 #include "engine/data/table/number_form.h"
 
@@ -20,18 +21,9 @@ void Note(NotedCell& noted, const NotedCell& next) {
   if (noted.line == 0) noted = next;
 }
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
 // "007", as codes are written.
 bool HasLeadingZero(std::string_view cell) {
   return cell.size() > 1 && cell[0] == '0' && std::all_of(cell.begin(), cell.end(), IsDigit);
-}
-
-std::string_view WithoutBlanks(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return text;
 }
 
 // What stands around a number: "$|" of "$1,003", "|%" of "40 %", "<|" of "<0.1", "|kg" of "50 kg".
@@ -43,8 +35,8 @@ std::optional<std::string> WrappingOf(std::string_view cell) {
   constexpr std::string_view kDigits = "0123456789";
   const size_t begin = cell.find_first_of(kDigits), last = cell.find_last_of(kDigits);
   if (begin == std::string_view::npos) return std::nullopt;
-  const std::string_view before = WithoutBlanks(cell.substr(0, begin));
-  const std::string_view unit = WithoutBlanks(cell.substr(last + 1));
+  const std::string_view before = Trimmed(cell.substr(0, begin));
+  const std::string_view unit = Trimmed(cell.substr(last + 1));
   const bool is_known =
       std::find(std::begin(kBefore), std::end(kBefore), before) != std::end(kBefore);
   const bool is_unit = unit.empty() || unit[0] == '%' || unit[0] == '$' || IsLetter(unit[0]) ||

@@ -1,18 +1,18 @@
 #include "engine/data/table/describe_table.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <limits>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "engine/base/characters.h"
 #include "engine/base/text.h"
 #include "engine/data/byte_source.h"
 #include "engine/data/table/class_labels.h"
+#include "engine/data/table/table_remarks.h"
 
 namespace lockstep::inline v0_1 {
 namespace {
@@ -34,18 +34,9 @@ constexpr double kMostLost = 1e-5;
 constexpr int64_t kMostWholeClasses = 20, kRowsOfAClass = 5;
 // A text column of more different texts than this share of its rows names the rows.
 constexpr double kNamesRows = 0.5;
-// Categories with fewer rows each than this, and too many for a feature each, look like groups.
-constexpr int64_t kRowsOfAGroup = 10;
-
 // How PyTorch tables usually choose it: fastai's rule (Howard and Gugger, 2020).
 int64_t EmbeddingWidth(int64_t categories) {
   return std::min<int64_t>(50, std::lround(1.6 * std::pow(static_cast<double>(categories), 0.56)));
-}
-
-std::string Lower(std::string_view text) {
-  std::string lower(text);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return lower;
 }
 
 // "id", "patient_id", "PatientID", "record no": the name of something that tells rows apart.
@@ -76,16 +67,16 @@ class Describer {
       if (!text_.names().empty()) column.name = text_.names()[i];
       description.columns.push_back(std::move(column));
     }
-    const auto before = std::ssize(made_.remarks);
-    SayLeftOut();
-    const std::vector<std::string> left_out(made_.remarks.begin() + before, made_.remarks.end());
-    SayCodes();
-    SayTimes();
-    SayGroups();
+    const TableRemarks remarks(text_, wishes_, evidence_, description);
+    const std::vector<std::string> left_out = remarks.LeftOut();
+    Say(left_out);
+    Say(remarks.Codes());
+    Say(remarks.Times());
+    if (!options_.group) Say(remarks.Groups());
     if (const int64_t target = description.target(); target >= 0)
       LOCKSTEP_TRY(DescribeTarget(static_cast<size_t>(target)));
-    SayWrapped();
-    SayCases();
+    Say(remarks.Wrapped());
+    Say(remarks.Cases());
     const bool any = std::any_of(description.columns.begin(), description.columns.end(),
                                  [](const TableColumn& c) { return c.role == Role::kFeature; });
     if (any) return std::move(made_);
@@ -98,21 +89,16 @@ class Describer {
   }
 
  private:
+  void Say(const std::vector<std::string>& remarks) {
+    made_.remarks.insert(made_.remarks.end(), remarks.begin(), remarks.end());
+  }
   Status Fail(const std::string& what) const { return Status::Corrupt(text_.name() + ": " + what); }
   Status FailAt(size_t column, const NotedCell& cell, const std::string& what) const {
     return Status::Corrupt(ShownText(cell.text) + what)
         .At(text_.PlaceOf(cell.line, static_cast<int64_t>(column)));
   }
-  // As data.types, data.ignore and the like name it.
-  std::string KeyOf(size_t column) const {
-    constexpr size_t kLongest = 60;  // in a message
-    const std::string name = text_.names().empty() ? "" : text_.names()[column];
-    const bool fits =
-        !name.empty() && name.size() <= kLongest && name.find_first_of("\"\\") == std::string::npos;
-    return fits ? name : std::to_string(column);
-  }
   std::string TypeKey(size_t column, const char* type) const {
-    return "data.types = [\"" + KeyOf(column) + "=" + type + "\"]";
+    return lockstep::TypeKey(text_, column, type);
   }
 
   Result<TableColumn> DescribeColumn(size_t i) {
@@ -187,101 +173,6 @@ class Describer {
       return "it holds " + std::to_string(different) + " different texts in " +
              std::to_string(seen.present()) + " rows";
     return "";
-  }
-
-  void SayLeftOut() {
-    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
-      const TableColumn& column = made_.description.columns[i];
-      if (column.role != Role::kLeftOut || column.note == "as asked") continue;
-      const bool numbers = evidence_[i].numbers > 0;
-      made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + " is left out: " +
-                              column.note + "; " + TypeKey(i, numbers ? "number" : "category") +
-                              " keeps it" + (IsWrapped(i) ? "; " + HowToUnwrap(i) : ""));
-    }
-  }
-
-  // A postal code or a key is no amount.
-  void SayCodes() {
-    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
-      const TableColumn& column = made_.description.columns[i];
-      const ColumnEvidence& seen = evidence_[i];
-      if (column.role != Role::kFeature || column.kind != Kind::kNumber) continue;
-      if (seen.leading_zeros == 0 || !wishes_.types[i].empty()) continue;
-      made_.remarks.push_back(
-          text_.NameOf(static_cast<int64_t>(i)) + " is read as numbers, though " +
-          ShownText(seen.first_leading_zero.text) + " is written as codes are; " +
-          TypeKey(i, "category") + " learns from each code for itself");
-    }
-  }
-
-  // Pace, odds and dilutions look like them.
-  void SayTimes() {
-    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
-      const TableColumn& column = made_.description.columns[i];
-      if (column.role != Role::kFeature || column.kind != Kind::kDate) continue;
-      if (column.date != DateForm::kTimeOfDay || !wishes_.types[i].empty()) continue;
-      made_.remarks.push_back(
-          text_.NameOf(static_cast<int64_t>(i)) +
-          " is read as times of the day; if they are something else: " + TypeKey(i, "category"));
-    }
-  }
-
-  // All are amounts, if one does not look at the "$" or "%" that all of them have.
-  bool IsWrapped(size_t i) const {
-    const ColumnEvidence& seen = evidence_[i];
-    return seen.wrapped > 0 && seen.wrapped_alike() && seen.all(seen.numbers + seen.wrapped);
-  }
-  std::string HowToUnwrap(size_t i) const {
-    return "without what stands around them, texts such as " +
-           ShownText(evidence_[i].first_wrapped.text) +
-           " would be numbers: take it away in the file";
-  }
-  void SayWrapped() {
-    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
-      const TableColumn& column = made_.description.columns[i];
-      const bool is_used = column.role == Role::kFeature || column.role == Role::kTarget;
-      if (!is_used || column.kind != Kind::kCategory) continue;
-      if (!IsWrapped(i) || !wishes_.types[i].empty()) continue;
-      made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + " is read as words; " +
-                              HowToUnwrap(i) +
-                              ", or say that they are words: " + TypeKey(i, "category"));
-    }
-  }
-
-  // "Yes" and "yes" are two classes for us, and hardly for who wrote them.
-  void SayCases() {
-    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
-      const TableColumn& column = made_.description.columns[i];
-      const bool is_used = column.role == Role::kFeature || column.role == Role::kTarget;
-      if (!is_used || column.kind != Kind::kCategory) continue;
-      std::unordered_map<std::string, size_t> met;
-      for (size_t k = 0; k < column.categories.size(); ++k) {
-        const auto [other, is_new] = met.try_emplace(Lower(column.categories[k]), k);
-        if (is_new) continue;
-        made_.remarks.push_back(text_.NameOf(static_cast<int64_t>(i)) + ": " +
-                                ShownText(column.categories[other->second]) + " and " +
-                                ShownText(column.categories[k]) +
-                                " differ in capital letters alone and are two values; if they mean "
-                                "the same, write them alike in the file");
-        break;
-      }
-    }
-  }
-
-  // Words that come a few times each may name patients or machines, whose rows are alike.
-  void SayGroups() {
-    if (options_.group) return;
-    for (size_t i = 0; i < made_.description.columns.size(); ++i) {
-      const TableColumn& column = made_.description.columns[i];
-      const auto values = static_cast<int64_t>(column.categories.size());
-      const bool few_rows_each = evidence_[i].present() < kRowsOfAGroup * values;
-      if (column.role != Role::kFeature || column.width == 0 || !few_rows_each) continue;
-      made_.remarks.push_back(
-          text_.NameOf(static_cast<int64_t>(i)) + " has " + std::to_string(values) +
-          " different values, each in few rows; if they name patients or the like: data.group = "
-          "\"" +
-          KeyOf(i) + "\" keeps the rows of one together and learns nothing from the name");
-    }
   }
 
   // Most cells are no numbers.
@@ -391,7 +282,7 @@ class Describer {
                         " values of this column are; if it stands for a missing value: "
                         "data.missing_texts = [" +
                         ShownText(seen.first_text.text) + "]" +
-                        (IsWrapped(i) ? "; " + HowToUnwrap(i) : "") +
+                        (IsWrapped(seen) ? "; " + HowToUnwrap(seen) : "") +
                         "; if the column holds words: " + TypeKey(i, "category"));
     }
     const double largest = std::max(std::abs(seen.least), std::abs(seen.most));

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "engine/base/characters.h"
 #include "engine/data/byte_source.h"
 #include "engine/data/table/number_form.h"
 #include "engine/data/table/row_scanner.h"
@@ -103,14 +104,6 @@ std::string_view Finder::LineAt(size_t at) const {
   const size_t end = std::min(text_.find_first_of("\r\n", at), text_.size());
   const size_t more = text_.substr(end).starts_with("\r\n") ? 2 : end < text_.size() ? 1 : 0;
   return text_.substr(at, end + more - at);
-}
-
-std::string_view Trimmed(std::string_view text) {
-  while (!text.empty() && std::string_view(" \t\r\n").find(text.front()) != std::string_view::npos)
-    text.remove_prefix(1);
-  while (!text.empty() && std::string_view(" \t\r\n").find(text.back()) != std::string_view::npos)
-    text.remove_suffix(1);
-  return text;
 }
 
 // Empty lines, a line "sep=;" as spreadsheet programs write it, and comments in front of the rows.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <iterator>
 
+#include "engine/base/characters.h"
 #include "engine/data/byte_source.h"
 
 namespace lockstep::inline v0_1 {
@@ -39,8 +40,7 @@ std::vector<std::string_view> NumberCells(const std::vector<std::vector<std::str
 }  // namespace
 
 bool StandsForNumber(std::string_view cell) {
-  const bool digits =
-      std::any_of(cell.begin(), cell.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits = std::any_of(cell.begin(), cell.end(), IsDigit);
   return digits && std::any_of(std::begin(kForms), std::end(kForms),
                                [&](NumberForm form) { return Reads(form, cell); });
 }

@@ -8,10 +8,10 @@
 #include <system_error>
 #include <utility>
 
+#include "engine/base/characters.h"
+
 namespace lockstep::inline v0_1 {
 namespace {
-
-bool IsDigit(char c) { return static_cast<unsigned>(c - '0') < 10; }
 
 // All powers of ten that a double holds exactly.
 constexpr double kTens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iterator>
 
+#include "engine/base/characters.h"
 #include "engine/data/table/table_cell.h"
 
 namespace lockstep::inline v0_1 {
@@ -41,7 +42,7 @@ class Parts {
   // A whole number of `least` to `most` digits.
   std::optional<int64_t> Number(size_t least, size_t most) {
     size_t digits = 0;
-    while (digits < text_.size() && text_[digits] >= '0' && text_[digits] <= '9') ++digits;
+    while (digits < text_.size() && IsDigit(text_[digits])) ++digits;
     if (digits < least || digits > most) return std::nullopt;
     int64_t value = 0;
     std::from_chars(text_.data(), text_.data() + digits, value);
@@ -80,8 +81,6 @@ class Parts {
   }
 
  private:
-  static bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-
   std::string_view text_;
 };
 
